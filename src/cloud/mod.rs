@@ -1,0 +1,1 @@
+//! The rules of the account: the unblock ledger.

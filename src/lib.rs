@@ -1,0 +1,22 @@
+//! The security groups of a public cloud, on any Linux host.
+//!
+//! The rooms, each using only those before it:
+//!
+//! | room | what it holds |
+//! |---|---|
+//! | [`definition`] | what the operator wrote, with places; may be wrong |
+//! | [`policy`] | what was meant; cannot be wrong |
+//! | [`ruleset`] | the same as nftables objects |
+//! | [`netfilter`] | the only room that talks to the kernel |
+//! | [`insight`], [`cloud`] | the policy read as a function; the account's rules |
+//! | [`daemon`] | events, files, and the arrow through all of the above |
+//! | [`cli`] | one file per subcommand; prints, and nothing else |
+
+pub mod cli;
+pub mod cloud;
+pub mod daemon;
+pub mod definition;
+pub mod insight;
+pub mod netfilter;
+pub mod policy;
+pub mod ruleset;

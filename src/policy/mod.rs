@@ -1,0 +1,1 @@
+//! What was meant: a definition that has been validated.
