@@ -1,1 +1,19 @@
-//! What the operator wrote, with places.
+//! What the operator wrote, with places. It may be wrong: [`crate::policy::validate`] judges it.
+//!
+//! ```text
+//! text -> yaml (a tree with places) -> merge (all files) -> parse (shapes, by the table of keys) -> Definition
+//! ```
+
+pub mod diagnostic;
+pub mod keys;
+mod merge;
+pub mod model;
+mod parse;
+pub mod reader;
+pub mod source;
+mod yaml;
+
+pub use diagnostic::{Diagnostic, Severity};
+pub use model::Definition;
+pub use parse::{Parsed, parse};
+pub use source::{Place, Sources, Span, printable};

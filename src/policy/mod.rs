@@ -1,1 +1,33 @@
-//! What was meant: a definition that has been validated.
+//! What was meant. A [`Policy`] is made only out of a definition that [`validate`] found right, so it cannot be wrong.
+//!
+//! ```text
+//! Definition -> validate -> Account (all groups and instances) -> Policy (one host) -> decide (one packet)
+//! ```
+
+pub mod account;
+pub mod address;
+pub mod blocked_ports;
+pub mod decide;
+pub mod host;
+pub mod id;
+pub mod interface;
+pub mod interval;
+pub mod packet;
+pub mod platform;
+pub mod port;
+mod reason;
+pub mod rule;
+pub mod validate;
+
+pub use account::{Account, Instance};
+pub use address::{AddressRange, AddressSet};
+pub use decide::{Decision, Reason, Verdict};
+pub use host::{Binding, Policy};
+pub use id::{GroupId, InstanceId};
+pub use interface::InterfaceName;
+pub use interval::Interval;
+pub use packet::{Packet, Protocol, State};
+pub use platform::Platform;
+pub use port::PortSet;
+pub use rule::{Action, Direction, Rule, RuleId, SecurityGroup, Service};
+pub use validate::{Validated, validate};

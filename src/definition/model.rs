@@ -1,0 +1,241 @@
+//! The definition as it was written: shapes are right, values are not yet judged.
+
+use super::reader::{Text, Texts};
+use super::source::{Sources, Span};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// What all files of a definition say together.
+#[derive(Debug, Default)]
+pub struct Definition {
+    /// The files.
+    pub sources: Sources,
+    /// The groups, in the order of the files.
+    pub security_groups: Vec<GroupEntry>,
+    /// Address templates and groups of them.
+    pub address_templates: Vec<AddressTemplateEntry>,
+    /// Service templates and groups of them.
+    pub service_templates: Vec<ServiceTemplateEntry>,
+    /// The instances.
+    pub instances: Vec<InstanceEntry>,
+    /// What the cloud does by itself.
+    pub platform: PlatformEntry,
+}
+
+impl Definition {
+    /// The files that address templates name, as paths to open: a relative one is relative to the
+    /// definition file that names it.
+    pub fn template_files(&self) -> Vec<PathBuf> {
+        let mut paths: Vec<_> = self
+            .address_templates
+            .iter()
+            .filter_map(|template| match &template.content {
+                AddressTemplateContent::File { written, .. } => {
+                    Some(resolve(&self.sources, written))
+                }
+                AddressTemplateContent::Items(_) => None,
+            })
+            .collect();
+        paths.sort();
+        paths.dedup();
+        paths
+    }
+
+    /// Takes in the texts of [`Self::template_files`], or why they could not be read.
+    pub fn attach(&mut self, files: &HashMap<PathBuf, Result<String, String>>) {
+        let mut added: HashMap<PathBuf, Result<u32, String>> = HashMap::new();
+        for template in &mut self.address_templates {
+            let AddressTemplateContent::File { written, loaded } = &mut template.content else {
+                continue;
+            };
+            let path = resolve(&self.sources, written);
+            let result = added
+                .entry(path)
+                .or_insert_with_key(|path| match files.get(path) {
+                    Some(Ok(text)) => Ok(self.sources.add(
+                        &path.to_string_lossy(),
+                        text.strip_prefix('\u{feff}').unwrap_or(text),
+                    )),
+                    Some(Err(error)) => Err(error.clone()),
+                    None => Err("it was not read".into()),
+                });
+            *loaded = Some(result.clone());
+        }
+    }
+}
+
+fn resolve(sources: &Sources, written: &Text) -> PathBuf {
+    let named_by = Path::new(&*sources.get(written.span.source).path);
+    named_by
+        .parent()
+        .unwrap_or(Path::new(""))
+        .join(&written.text)
+}
+
+/// A security group.
+#[derive(Debug)]
+pub struct GroupEntry {
+    /// Its id.
+    pub id: Text,
+    /// Its name, for people.
+    pub name: Option<Text>,
+    /// Its region, for people.
+    pub region: Option<Text>,
+    /// Its project, for people.
+    pub project: Option<Text>,
+    /// Its inbound rules; `None` stands for a rule that could not be read.
+    pub inbound: Vec<Option<RuleEntry>>,
+    /// Its outbound rules.
+    pub outbound: Vec<Option<RuleEntry>>,
+}
+
+/// A rule.
+#[derive(Debug)]
+pub struct RuleEntry {
+    /// Where it stands.
+    pub span: Span,
+    /// `true` for allow.
+    pub allow: bool,
+    /// What it matches beside the remote.
+    pub service: RuleService,
+    /// Its source or destination.
+    pub remote: Texts,
+    /// Free text.
+    pub description: Option<Text>,
+}
+
+/// The protocol part of a rule.
+#[derive(Debug)]
+pub enum RuleService {
+    /// `protocol` and `port`.
+    Protocol(Text, Option<Texts>),
+    /// `service`.
+    Template(Text),
+}
+
+/// An address template, or a group of them.
+#[derive(Debug)]
+pub struct AddressTemplateEntry {
+    /// Its id.
+    pub id: Text,
+    /// What it holds.
+    pub content: AddressTemplateContent,
+}
+
+/// What an address template holds.
+#[derive(Debug)]
+pub enum AddressTemplateContent {
+    /// Addresses, CIDRs and ranges; of an `ipmg-`, ids of templates.
+    Items(Texts),
+    /// A file with one entry a line.
+    File {
+        /// Its path, as written.
+        written: Text,
+        /// Its text among the [`Sources`], or why it could not be read; `None` until it was asked for.
+        loaded: Option<Result<u32, String>>,
+    },
+}
+
+/// A service template, or a group of them.
+#[derive(Debug)]
+pub struct ServiceTemplateEntry {
+    /// Its id.
+    pub id: Text,
+    /// Its entries; of a `ppmg-`, ids of templates.
+    pub items: Texts,
+}
+
+/// An instance.
+#[derive(Debug)]
+pub struct InstanceEntry {
+    /// Its id.
+    pub id: Text,
+    /// Which host it is.
+    pub hostname: Option<Text>,
+    /// What it is.
+    pub kind: Kind,
+    /// How it is paid.
+    pub prepaid: bool,
+    /// Where `smtp: unblocked` stands.
+    pub smtp_unblocked: Option<Span>,
+    /// Its interfaces.
+    pub interfaces: Vec<InterfaceEntry>,
+}
+
+/// What an instance is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kind {
+    /// A virtual machine.
+    #[default]
+    Cvm,
+    /// A load balancer.
+    Clb,
+    /// A network interface of its own.
+    Eni,
+    /// A database.
+    Database,
+}
+
+/// An interface of an instance.
+#[derive(Debug)]
+pub struct InterfaceEntry {
+    /// Its name or glob.
+    pub name: Text,
+    /// Its own addresses.
+    pub addresses: Vec<Text>,
+    /// Where `addresses` stands.
+    pub addresses_span: Option<Span>,
+    /// The bound groups, highest priority first.
+    pub security_groups: Vec<Text>,
+}
+
+/// What the cloud does by itself; `None` is the default.
+#[derive(Debug, Default)]
+pub struct PlatformEntry {
+    /// What is internal.
+    pub internal_networks: Option<Texts>,
+    /// Whether the profile's ports are blocked.
+    pub blocked_profile: Option<BlockedProfile>,
+    /// Which way they are blocked: inbound, outbound.
+    pub blocked_direction: Option<(bool, bool)>,
+    /// Whether only external peers are meant.
+    pub blocked_external_only: Option<bool>,
+    /// Ports to block besides: TCP, UDP.
+    pub blocked_add: [Option<Texts>; 2],
+    /// Ports of the profile not to block: TCP, UDP.
+    pub blocked_remove: [Option<Texts>; 2],
+    /// Whether TCP 25 to external addresses is blocked.
+    pub smtp_block: Option<bool>,
+    /// How often it can be unblocked.
+    pub unblocks_per_account: Option<Text>,
+    /// Approved services.
+    pub approved_services: Vec<ApprovedServiceEntry>,
+    /// Whether unbound interfaces refuse.
+    pub unbound_refuse: Option<bool>,
+    /// Whether live flows are judged again.
+    pub recheck: Option<bool>,
+}
+
+/// The list of blocked ports to begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockedProfile {
+    /// The source document's.
+    Tencent,
+    /// No port.
+    None,
+}
+
+/// A service that passes before any group is asked.
+#[derive(Debug)]
+pub struct ApprovedServiceEntry {
+    /// Its name.
+    pub name: Text,
+    /// `true` for inbound.
+    pub inbound: bool,
+    /// Its protocols.
+    pub protocols: Texts,
+    /// Its ports.
+    pub port: Option<Texts>,
+    /// Its source or destination.
+    pub remote: Texts,
+}

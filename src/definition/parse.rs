@@ -1,0 +1,406 @@
+//! Files into a [`Definition`]: every error of every file in one run.
+
+use super::diagnostic::{Diagnostic, Severity};
+use super::merge::merge;
+use super::model::*;
+use super::reader::{Fields, Reader, Text, Texts};
+use super::source::{Sources, Span};
+use super::yaml::{Key, Node, Value, parse as parse_yaml};
+
+/// What came out of parsing: as much of the definition as could be read, and what is wrong with it.
+#[derive(Debug)]
+pub struct Parsed {
+    /// The definition; complete only if no diagnostic is an error.
+    pub definition: Definition,
+    /// Everything that is wrong.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Parses the files of a definition, given as path to show and text.
+pub fn parse<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Parsed {
+    let mut sources = Sources::default();
+    let mut reader = Reader::default();
+    let mut roots = Vec::new();
+    for (path, text) in files {
+        // A byte order mark is no part of the text that places are counted in.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let source = sources.add(path, text);
+        match parse_yaml(source, text) {
+            Ok(root) => {
+                check_version(&mut reader, &root);
+                roots.push(root);
+            }
+            Err(diagnostics) => reader.diagnostics.extend(diagnostics),
+        }
+    }
+    let mut definition = match merge(roots, &mut reader.diagnostics) {
+        Some(root) => definition(&mut reader, &root),
+        None => Definition::default(),
+    };
+    definition.sources = sources;
+    Parsed {
+        definition,
+        diagnostics: reader.diagnostics,
+    }
+}
+
+impl Parsed {
+    /// Whether any diagnostic refuses the definition.
+    pub fn refused(&self) -> bool {
+        self.diagnostics
+            .iter()
+            .any(|d| d.severity == Severity::Error)
+    }
+}
+
+fn check_version(reader: &mut Reader, root: &Node) {
+    let Value::Mapping(entries) = &root.value else {
+        return;
+    };
+    let start = Span {
+        end: root.span.start,
+        ..root.span
+    };
+    let Some((_, node)) = entries.iter().find(|(key, _)| key.text == "version") else {
+        let diagnostic = Diagnostic::error("missing-version", start, "this file has no `version`");
+        return reader.push(diagnostic.help("begin it with `version: 1`"));
+    };
+    if let Some(text) = reader.text(node, "version")
+        && text.text != "1"
+    {
+        let message = format!(
+            "version `{}` is unknown: this program reads version 1",
+            text.text
+        );
+        reader
+            .push(Diagnostic::error("bad-version", text.span, message).help("write `version: 1`"));
+    }
+}
+
+fn definition(reader: &mut Reader, root: &Node) -> Definition {
+    let mut definition = Definition::default();
+    let Some(fields) = reader.fields(root, "") else {
+        return definition;
+    };
+    definition.security_groups = each(reader, &fields, "security_groups", group);
+    definition.address_templates = each(reader, &fields, "address_templates", address_template);
+    definition.service_templates =
+        each(reader, &fields, "service_templates", |reader, id, node| {
+            let items = reader.texts(node, "a service template")?;
+            Some(ServiceTemplateEntry { id, items })
+        });
+    definition.instances = each(reader, &fields, "instances", instance);
+    if let Some(node) = fields.get("platform") {
+        definition.platform = platform(reader, node).unwrap_or_default();
+    }
+    definition
+}
+
+/// Reads every entry of a mapping with keys of the operator's choice.
+fn each<T>(
+    reader: &mut Reader,
+    fields: &Fields,
+    name: &'static str,
+    read: impl Fn(&mut Reader, Text, &Node) -> Option<T>,
+) -> Vec<T> {
+    let entries = fields.get(name).and_then(|node| reader.entries(node, name));
+    let entries: &[(Key, Node)] = entries.unwrap_or_default();
+    entries
+        .iter()
+        .filter_map(|(key, node)| {
+            let id = Text {
+                span: key.span,
+                text: key.text.clone(),
+            };
+            read(reader, id, node)
+        })
+        .collect()
+}
+
+fn optional_text(reader: &mut Reader, fields: &Fields, name: &str) -> Option<Text> {
+    fields.get(name).and_then(|node| reader.text(node, name))
+}
+
+fn group(reader: &mut Reader, id: Text, node: &Node) -> Option<GroupEntry> {
+    let fields = reader.fields(node, "security_groups.<sg-id>")?;
+    Some(GroupEntry {
+        id,
+        name: optional_text(reader, &fields, "name"),
+        region: optional_text(reader, &fields, "region"),
+        project: optional_text(reader, &fields, "project"),
+        inbound: rules(reader, &fields, "inbound"),
+        outbound: rules(reader, &fields, "outbound"),
+    })
+}
+
+fn rules(reader: &mut Reader, fields: &Fields, direction: &'static str) -> Vec<Option<RuleEntry>> {
+    let nodes = fields
+        .get(direction)
+        .and_then(|node| reader.sequence(node, direction));
+    let nodes = nodes.unwrap_or_default();
+    nodes
+        .iter()
+        .map(|node| rule(reader, node, direction))
+        .collect()
+}
+
+fn rule(reader: &mut Reader, node: &Node, direction: &'static str) -> Option<RuleEntry> {
+    let (path, remote_key) = match direction {
+        "inbound" => ("security_groups.<sg-id>.inbound[]", "source"),
+        _ => ("security_groups.<sg-id>.outbound[]", "destination"),
+    };
+    let fields = reader.fields(node, path)?;
+    let allow = reader
+        .required(&fields, "action", "a rule")
+        .and_then(|node| reader.choice(node, "action", &[("allow", true), ("refuse", false)]));
+    let remote = reader
+        .required(&fields, remote_key, "a rule")
+        .and_then(|node| reader.texts(node, remote_key));
+    let service = rule_service(reader, &fields);
+    let description = optional_text(reader, &fields, "description");
+    Some(RuleEntry {
+        span: node.span,
+        allow: allow?,
+        service: service?,
+        remote: remote?,
+        description,
+    })
+}
+
+fn rule_service(reader: &mut Reader, fields: &Fields) -> Option<RuleService> {
+    let service = fields.get("service");
+    let protocol = fields.get("protocol");
+    let port = fields.get("port");
+    match (service, protocol) {
+        (Some(node), None) if port.is_none() => {
+            reader.text(node, "service").map(RuleService::Template)
+        }
+        (Some(node), _) => {
+            let message = "a rule has either `service` or `protocol` and `port`, not both";
+            reader.push(
+                Diagnostic::error("service-and-protocol", node.span, message)
+                    .help("remove one of them"),
+            );
+            None
+        }
+        (None, Some(node)) => {
+            let protocol = reader.text(node, "protocol")?;
+            let port = match port {
+                Some(node) => Some(reader.texts(node, "port")?),
+                None => None,
+            };
+            Some(RuleService::Protocol(protocol, port))
+        }
+        (None, None) => {
+            let diagnostic = Diagnostic::error(
+                "missing-key",
+                fields.span,
+                "a rule needs `protocol` or `service`",
+            );
+            reader.push(diagnostic.help("write `protocol: all` if every protocol is meant"));
+            None
+        }
+    }
+}
+
+fn address_template(reader: &mut Reader, id: Text, node: &Node) -> Option<AddressTemplateEntry> {
+    let content = match node.value {
+        Value::Mapping(_) => {
+            let fields = reader.fields(node, "address_templates.<ipm-id>")?;
+            let file =
+                reader.required(&fields, "file", "an address template written as a mapping")?;
+            AddressTemplateContent::File {
+                written: reader.text(file, "file")?,
+                loaded: None,
+            }
+        }
+        _ => AddressTemplateContent::Items(reader.texts(node, "an address template")?),
+    };
+    Some(AddressTemplateEntry { id, content })
+}
+
+fn instance(reader: &mut Reader, id: Text, node: &Node) -> Option<InstanceEntry> {
+    let fields = reader.fields(node, "instances.<ins-id>")?;
+    let kinds = [
+        ("cvm", Kind::Cvm),
+        ("clb", Kind::Clb),
+        ("eni", Kind::Eni),
+        ("database", Kind::Database),
+    ];
+    let kind = fields
+        .get("kind")
+        .and_then(|node| reader.choice(node, "kind", &kinds));
+    let billing = [("prepaid", true), ("pay-as-you-go", false)];
+    let prepaid = fields
+        .get("billing")
+        .and_then(|node| reader.choice(node, "billing", &billing));
+    let smtp_node = fields.get("smtp");
+    let unblocked = smtp_node
+        .and_then(|node| reader.choice(node, "smtp", &[("blocked", false), ("unblocked", true)]));
+    let hostname = optional_text(reader, &fields, "hostname");
+    let interfaces = reader.required(&fields, "interfaces", "an instance")?;
+    let interfaces = reader.entries(interfaces, "instances.<ins-id>.interfaces")?;
+    if interfaces.is_empty() {
+        let message = format!("instance `{}` has no interface", id.text);
+        reader.push(
+            Diagnostic::error("no-interface", id.span, message)
+                .help("name at least one, such as `eth0: { security_groups: [] }`"),
+        );
+    }
+    let interfaces = interfaces
+        .iter()
+        .filter_map(|(key, node)| interface(reader, key, node))
+        .collect();
+    Some(InstanceEntry {
+        id,
+        hostname,
+        kind: kind.unwrap_or_default(),
+        prepaid: prepaid.unwrap_or(false),
+        smtp_unblocked: smtp_node
+            .filter(|_| unblocked == Some(true))
+            .map(|node| node.span),
+        interfaces,
+    })
+}
+
+fn interface(reader: &mut Reader, key: &Key, node: &Node) -> Option<InterfaceEntry> {
+    let fields = reader.fields(node, "instances.<ins-id>.interfaces.<name>")?;
+    let list = |reader: &mut Reader, node: &Node, what: &str| -> Vec<Text> {
+        let nodes = reader.sequence(node, what).unwrap_or_default();
+        nodes
+            .iter()
+            .filter_map(|node| reader.text(node, what))
+            .collect()
+    };
+    let addresses_node = fields.get("addresses");
+    let groups = reader.required(&fields, "security_groups", "an interface");
+    Some(InterfaceEntry {
+        name: Text {
+            span: key.span,
+            text: key.text.clone(),
+        },
+        addresses: addresses_node
+            .map(|node| list(reader, node, "addresses"))
+            .unwrap_or_default(),
+        addresses_span: addresses_node.map(|node| node.span),
+        security_groups: groups
+            .map(|node| list(reader, node, "security_groups"))
+            .unwrap_or_default(),
+    })
+}
+
+fn platform(reader: &mut Reader, node: &Node) -> Option<PlatformEntry> {
+    let fields = reader.fields(node, "platform")?;
+    let mut platform = PlatformEntry::default();
+    if let Some(node) = fields.get("internal_networks") {
+        platform.internal_networks = reader.texts(node, "internal_networks");
+    }
+    if let Some(fields) = fields
+        .get("blocked_ports")
+        .and_then(|node| reader.fields(node, "platform.blocked_ports"))
+    {
+        blocked_ports(reader, &fields, &mut platform);
+    }
+    if let Some(fields) = fields
+        .get("smtp")
+        .and_then(|node| reader.fields(node, "platform.smtp"))
+    {
+        let block = fields.get("block");
+        platform.smtp_block = block
+            .and_then(|node| reader.choice(node, "block", &[("true", true), ("false", false)]));
+        platform.unblocks_per_account = optional_text(reader, &fields, "unblocks_per_account");
+    }
+    platform.approved_services = each(reader, &fields, "approved_services", approved_service);
+    let unbound = fields.get("unbound_interfaces");
+    platform.unbound_refuse = unbound.and_then(|node| {
+        reader.choice(
+            node,
+            "unbound_interfaces",
+            &[("ignore", false), ("refuse", true)],
+        )
+    });
+    let established = fields.get("established");
+    platform.recheck = established
+        .and_then(|node| reader.choice(node, "established", &[("recheck", true), ("keep", false)]));
+    Some(platform)
+}
+
+fn blocked_ports(reader: &mut Reader, fields: &Fields, platform: &mut PlatformEntry) {
+    let profiles = [
+        ("tencent", BlockedProfile::Tencent),
+        ("none", BlockedProfile::None),
+    ];
+    platform.blocked_profile = fields
+        .get("profile")
+        .and_then(|node| reader.choice(node, "profile", &profiles));
+    let directions = [
+        ("inbound", (true, false)),
+        ("outbound", (false, true)),
+        ("both", (true, true)),
+    ];
+    platform.blocked_direction = fields
+        .get("direction")
+        .and_then(|node| reader.choice(node, "direction", &directions));
+    platform.blocked_external_only = fields
+        .get("peers")
+        .and_then(|node| reader.choice(node, "peers", &[("any", false), ("external", true)]));
+    for (name, path, into) in [
+        (
+            "add",
+            "platform.blocked_ports.add",
+            &mut platform.blocked_add,
+        ),
+        (
+            "remove",
+            "platform.blocked_ports.remove",
+            &mut platform.blocked_remove,
+        ),
+    ] {
+        let Some(fields) = fields.get(name).and_then(|node| reader.fields(node, path)) else {
+            continue;
+        };
+        for (protocol, into) in ["tcp", "udp"].into_iter().zip(into) {
+            *into = fields
+                .get(protocol)
+                .and_then(|node| reader.texts(node, "a list of ports"));
+        }
+    }
+}
+
+fn approved_service(reader: &mut Reader, name: Text, node: &Node) -> Option<ApprovedServiceEntry> {
+    let fields = reader.fields(node, "platform.approved_services.<name>")?;
+    let direction = reader.required(&fields, "direction", "an approved service");
+    let inbound = direction.and_then(|node| {
+        reader.choice(node, "direction", &[("inbound", true), ("outbound", false)])
+    });
+    let protocols = reader
+        .required(&fields, "protocol", "an approved service")
+        .and_then(|node| reader.texts(node, "protocol"));
+    let port: Option<Option<Texts>> = match fields.get("port") {
+        Some(node) => reader.texts(node, "port").map(Some),
+        None => Some(None),
+    };
+    let (wanted, other) = match inbound? {
+        true => ("source", "destination"),
+        false => ("destination", "source"),
+    };
+    if let Some(node) = fields.get(other) {
+        let message =
+            format!("an approved service in this direction has a `{wanted}`, not a `{other}`");
+        reader.push(
+            Diagnostic::error("wrong-remote", node.span, message)
+                .help(format!("rename it to `{wanted}`, or change `direction`")),
+        );
+        return None;
+    }
+    let remote = reader
+        .required(&fields, wanted, "an approved service in this direction")
+        .and_then(|node| reader.texts(node, wanted));
+    Some(ApprovedServiceEntry {
+        name,
+        inbound: inbound?,
+        protocols: protocols?,
+        port: port?,
+        remote: remote?,
+    })
+}

@@ -1,0 +1,342 @@
+//! YAML as a tree in which every node knows its place.
+//!
+//! The only module that knows the YAML crate. serde would stop at the first value of a wrong type;
+//! a tree lets [`super::reader`] report every error of a definition in one run, so this module
+//! builds on `granit-parser`, the event parser underneath serde-saphyr.
+
+use super::diagnostic::Diagnostic;
+use super::source::Span;
+use granit_parser::{Event, Parser, ScalarStyle};
+use std::collections::HashMap;
+
+/// Nodes of one file, aliases expanded: a bound against the billion-laughs kind of file.
+const MOST_NODES: usize = 4_000_000;
+/// How deep lists and mappings may nest; the definition itself needs eight levels.
+const DEEPEST: usize = 64;
+
+/// A YAML node and its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// Where it stands.
+    pub span: Span,
+    /// What it is.
+    pub value: Value,
+}
+
+/// What a node is. Scalars keep their text: what it means depends on the key.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// Nothing, `~` or `null`.
+    Null,
+    /// A scalar's text after YAML's own escapes.
+    Scalar(String),
+    /// A list.
+    Sequence(Vec<Node>),
+    /// A mapping, in the order of the file, without duplicate keys.
+    Mapping(Vec<(Key, Node)>),
+}
+
+/// The key of a mapping's entry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Key {
+    /// Where it stands.
+    pub span: Span,
+    /// Its text.
+    pub text: String,
+}
+
+impl Value {
+    /// What to call it in a message.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Value::Null => "nothing",
+            Value::Scalar(_) => "a single value",
+            Value::Sequence(_) => "a list",
+            Value::Mapping(_) => "a mapping",
+        }
+    }
+}
+
+/// Parses one file. Errors of the YAML itself end it, since what follows cannot be trusted;
+/// duplicate keys and keys that are no scalars are all collected.
+pub fn parse(source: u32, text: &str) -> Result<Node, Vec<Diagnostic>> {
+    let mut builder = Builder {
+        source,
+        events: Parser::new_from_str(text),
+        text_end: text.len() as u32,
+        anchors: HashMap::new(),
+        nodes: 0,
+        diagnostics: Vec::new(),
+    };
+    let result = builder.document();
+    match result {
+        Ok(node) if builder.diagnostics.is_empty() => Ok(node),
+        Ok(_) => Err(builder.diagnostics),
+        Err(diagnostic) => {
+            builder.diagnostics.push(*diagnostic);
+            Err(builder.diagnostics)
+        }
+    }
+}
+
+type Fatal = Box<Diagnostic>;
+
+struct Builder<'a> {
+    source: u32,
+    events: Parser<'a, granit_parser::StrInput<'a>>,
+    text_end: u32,
+    /// A finished node and its size for every anchor.
+    anchors: HashMap<usize, (Node, usize)>,
+    nodes: usize,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl<'a> Builder<'a> {
+    fn next(&mut self) -> Result<(Event<'a>, Span), Fatal> {
+        match self.events.next() {
+            Some(Ok((event, span))) => {
+                let start = span.start.byte_offset().unwrap_or(0) as u32;
+                let end = span.end.byte_offset().unwrap_or(0) as u32;
+                Ok((event, self.span(start, end)))
+            }
+            Some(Err(error)) => {
+                let at = error.marker().byte_offset().unwrap_or(0) as u32;
+                let span = self.span(at, at + 1);
+                Err(Box::new(
+                    Diagnostic::error(
+                        "yaml-syntax",
+                        span,
+                        format!("this is not YAML: {}", error.info()),
+                    )
+                    .help("check the indentation, and quote values with special characters"),
+                ))
+            }
+            None => Ok((Event::StreamEnd, self.span(self.text_end, self.text_end))),
+        }
+    }
+
+    fn span(&self, start: u32, end: u32) -> Span {
+        Span {
+            source: self.source,
+            start: start.min(self.text_end),
+            end: end.min(self.text_end),
+        }
+    }
+
+    /// The one document of a file.
+    fn document(&mut self) -> Result<Node, Fatal> {
+        let mut root = None;
+        loop {
+            match self.next()? {
+                (Event::StreamEnd, span) => {
+                    return root.ok_or_else(|| {
+                        let diagnostic =
+                            Diagnostic::error("empty-file", span, "the file holds no definition");
+                        Box::new(diagnostic.help("begin with `version: 1`"))
+                    });
+                }
+                (Event::DocumentStart(..), span) if root.is_some() => {
+                    let diagnostic = Diagnostic::error(
+                        "second-document",
+                        span,
+                        "a second YAML document starts here",
+                    );
+                    return Err(Box::new(diagnostic.help("put it into a file of its own")));
+                }
+                (Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd, _) => {}
+                (event, span) => root = Some(self.node(event, span, 0)?),
+            }
+        }
+    }
+
+    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, Fatal> {
+        self.count(1, span)?;
+        if depth > DEEPEST {
+            let message = format!("lists and mappings nest more than {DEEPEST} levels deep");
+            return Err(Box::new(Diagnostic::error("too-deep", span, message)));
+        }
+        let before = self.nodes;
+        let (anchor, node) = match event {
+            Event::Scalar(text, style, anchor, _) => {
+                let null = style == ScalarStyle::Plain
+                    && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
+                let value = match null {
+                    true => Value::Null,
+                    false => Value::Scalar(text.into_owned()),
+                };
+                (anchor, Node { span, value })
+            }
+            Event::SequenceStart(_, anchor, _) => {
+                let mut items = Vec::new();
+                let end = loop {
+                    match self.next()? {
+                        (Event::SequenceEnd, end) => break end,
+                        (event, span) => items.push(self.node(event, span, depth + 1)?),
+                    }
+                };
+                let span = self.collection_span(span, end, items.last().map(|node| node.span));
+                (
+                    anchor,
+                    Node {
+                        span,
+                        value: Value::Sequence(items),
+                    },
+                )
+            }
+            Event::MappingStart(_, anchor, _) => {
+                let (entries, end) = self.entries(depth)?;
+                let last = entries.last().map(|(_, node)| node.span);
+                let span = self.collection_span(span, end, last);
+                (
+                    anchor,
+                    Node {
+                        span,
+                        value: Value::Mapping(entries),
+                    },
+                )
+            }
+            Event::Alias(id) => {
+                let Some((node, size)) = self.anchors.get(&id).cloned() else {
+                    let message = "this alias stands inside what it names";
+                    return Err(Box::new(Diagnostic::error("alias", span, message)));
+                };
+                self.count(size, span)?;
+                return Ok(Node {
+                    span,
+                    value: node.value,
+                });
+            }
+            _ => {
+                let message = "a value was expected here";
+                return Err(Box::new(Diagnostic::error("yaml-syntax", span, message)));
+            }
+        };
+        if anchor != 0 {
+            let size = self.nodes - before + 1;
+            self.anchors.insert(anchor, (node.clone(), size));
+        }
+        Ok(node)
+    }
+
+    fn entries(&mut self, depth: usize) -> Result<(Vec<(Key, Node)>, Span), Fatal> {
+        let mut entries: Vec<(Key, Node)> = Vec::new();
+        let mut seen: HashMap<String, Span> = HashMap::new();
+        loop {
+            let (event, span) = self.next()?;
+            if event == Event::MappingEnd {
+                return Ok((entries, span));
+            }
+            let key = self.node(event, span, depth + 1)?;
+            let (event, value_span) = self.next()?;
+            let value = self.node(event, value_span, depth + 1)?;
+            let text = match key.value {
+                Value::Scalar(text) => text,
+                Value::Null => String::new(),
+                other => {
+                    let message = format!("a key must be a single value, not {}", other.kind());
+                    self.diagnostics
+                        .push(Diagnostic::error("wrong-type", key.span, message));
+                    continue;
+                }
+            };
+            if let Some(first) = seen.get(&text) {
+                let message = format!("`{text}` stands twice in this mapping");
+                self.diagnostics.push(
+                    Diagnostic::error("duplicate-key", key.span, message)
+                        .related(*first, "first here")
+                        .help("remove one of them"),
+                );
+                continue;
+            }
+            seen.insert(text.clone(), key.span);
+            entries.push((
+                Key {
+                    span: key.span,
+                    text,
+                },
+                value,
+            ));
+        }
+    }
+
+    /// From the opening event to the end of the last child, or to the closing bracket.
+    fn collection_span(&self, start: Span, end: Span, last: Option<Span>) -> Span {
+        // A block collection's end event stands where the next token starts: lines later.
+        let end = match (end.end > end.start, last) {
+            (true, _) | (false, None) => end.end,
+            (false, Some(last)) => last.end,
+        };
+        self.span(start.start, end.max(start.end))
+    }
+
+    fn count(&mut self, more: usize, span: Span) -> Result<(), Fatal> {
+        self.nodes += more;
+        if self.nodes > MOST_NODES {
+            let message = format!(
+                "the file holds more than {MOST_NODES} values, aliases counted as often as they are used"
+            );
+            return Err(Box::new(Diagnostic::error("too-large", span, message)));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_ok(text: &str) -> Node {
+        parse(0, text).expect("parses")
+    }
+
+    #[test]
+    fn keeps_text_and_places() {
+        let text = "a: [x, 022]\nb: { c: '~' }\nd:\n";
+        let Value::Mapping(entries) = parse_ok(text).value else {
+            panic!("a mapping")
+        };
+        let Value::Sequence(items) = &entries[0].1.value else {
+            panic!("a list")
+        };
+        assert_eq!(items[1].value, Value::Scalar("022".into()));
+        assert_eq!(
+            &text[items[1].span.start as usize..items[1].span.end as usize],
+            "022"
+        );
+        let Value::Mapping(inner) = &entries[1].1.value else {
+            panic!("a mapping")
+        };
+        assert_eq!(inner[0].1.value, Value::Scalar("~".into()));
+        assert_eq!(entries[2].1.value, Value::Null);
+    }
+
+    #[test]
+    fn an_unquoted_ipv6_address_in_a_list_is_a_mapping() {
+        let Value::Mapping(entries) = parse_ok("a: [2001:db8::]").value else {
+            panic!("a mapping")
+        };
+        let Value::Sequence(items) = &entries[0].1.value else {
+            panic!("a list")
+        };
+        assert!(matches!(items[0].value, Value::Mapping(_)), "{items:?}");
+    }
+
+    #[test]
+    fn all_duplicates_are_reported() {
+        let diagnostics = parse(0, "a: 1\na: 2\nb: { c: 1, c: 2 }\n").expect_err("duplicates");
+        assert_eq!(diagnostics.len(), 2);
+        assert!(diagnostics.iter().all(|d| d.code == "duplicate-key"));
+    }
+
+    #[test]
+    fn alias_bombs_and_depth_are_bounded() {
+        let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
+        for level in 1..12 {
+            let previous = format!("*a{}", level - 1);
+            bomb += &format!("a{level}: &a{level} [{}]\n", vec![previous; 10].join(","));
+        }
+        assert_eq!(parse(0, &bomb).expect_err("bomb")[0].code, "too-large");
+        let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+        assert!(parse(0, &deep).is_err());
+    }
+}

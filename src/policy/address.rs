@@ -1,0 +1,328 @@
+//! Addresses, CIDRs and ranges as a definition writes them, and sets of them.
+
+use super::interval::{Interval, contains, merged};
+use ipnet::IpNet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// A run of addresses of one family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AddressRange {
+    /// IPv4, as numbers.
+    V4(Interval<u32>),
+    /// IPv6, as numbers.
+    V6(Interval<u128>),
+}
+
+/// Why a text is no address, CIDR or range.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum AddressError {
+    /// No address at all.
+    #[error("`{0}` is not an address, a CIDR or a range `a-b`")]
+    NotAnAddress(String),
+    /// A prefix length that the family does not have.
+    #[error("`/{0}` is not a prefix length: IPv4 has /0 to /32, IPv6 /0 to /128")]
+    Prefix(String),
+    /// A network whose host bits are not zero.
+    #[error("`{written}` has host bits set")]
+    HostBits {
+        /// As written.
+        written: String,
+        /// The network meant.
+        meant: String,
+    },
+    /// A range whose end lies before its start.
+    #[error("the range `{0}` is reversed")]
+    Reversed(String),
+    /// A range from one family to the other.
+    #[error("the range `{0}` mixes IPv4 and IPv6")]
+    MixedFamily(String),
+    /// An IPv4 address in IPv6 clothes: no packet on the wire carries it.
+    #[error("`{0}` is an IPv4-mapped address")]
+    Mapped(String),
+    /// An address with a zone.
+    #[error("`{0}` has a zone")]
+    Zone(String),
+}
+
+impl AddressError {
+    /// The way out.
+    pub fn help(&self) -> String {
+        match self {
+            AddressError::NotAnAddress(_) => {
+                "write 192.0.2.7, 192.0.2.0/24, 192.0.2.10-192.0.2.40, 2001:db8::/32 or any".into()
+            }
+            AddressError::Prefix(_) => "correct the number after the slash".into(),
+            AddressError::HostBits { written, meant } => format!(
+                "the network is `{meant}`; a single address is written `{}`",
+                written.split('/').next().unwrap_or(written)
+            ),
+            AddressError::Reversed(_) => "write the lower address first".into(),
+            AddressError::MixedFamily(_) => "write a range for each family".into(),
+            AddressError::Mapped(_) => "write the IPv4 address itself".into(),
+            AddressError::Zone(_) => {
+                "leave out the part from `%` on: the interface is the one the group is bound to"
+                    .into()
+            }
+        }
+    }
+}
+
+const MAPPED: Interval<u128> = Interval {
+    first: 0xffff_0000_0000,
+    last: 0xffff_ffff_ffff,
+};
+
+impl AddressRange {
+    /// One address.
+    pub fn single(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(a) => AddressRange::V4(Interval {
+                first: a.into(),
+                last: a.into(),
+            }),
+            IpAddr::V6(a) => AddressRange::V6(Interval {
+                first: a.into(),
+                last: a.into(),
+            }),
+        }
+    }
+
+    /// A single address: no CIDR and no range.
+    pub fn parse_address(text: &str) -> Result<IpAddr, AddressError> {
+        if text.contains('%') {
+            return Err(AddressError::Zone(text.into()));
+        }
+        let address: IpAddr = text
+            .parse()
+            .map_err(|_| AddressError::NotAnAddress(text.into()))?;
+        match address {
+            IpAddr::V6(a) if MAPPED.contains(a.into()) => Err(AddressError::Mapped(text.into())),
+            address => Ok(address),
+        }
+    }
+
+    /// An address, a CIDR or an `a-b` range.
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        if let Some((first, last)) = text.split_once('-') {
+            let first = Self::parse_address(first.trim())?;
+            let last = Self::parse_address(last.trim())?;
+            return match (first, last) {
+                (IpAddr::V4(a), IpAddr::V4(b)) => {
+                    Interval::new(a.into(), b.into()).map(AddressRange::V4)
+                }
+                (IpAddr::V6(a), IpAddr::V6(b)) => {
+                    Interval::new(a.into(), b.into()).map(AddressRange::V6)
+                }
+                _ => return Err(AddressError::MixedFamily(text.into())),
+            }
+            .ok_or_else(|| AddressError::Reversed(text.into()));
+        }
+        let Some((address, prefix)) = text.split_once('/') else {
+            return Self::parse_address(text).map(Self::single);
+        };
+        let address = Self::parse_address(address)?;
+        let not_a_prefix = || AddressError::Prefix(prefix.into());
+        // `u8::from_str` takes `+8`, which nobody means.
+        let digits = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
+        let length: u8 = digits
+            .then(|| prefix.parse().ok())
+            .flatten()
+            .ok_or_else(not_a_prefix)?;
+        let net = IpNet::new(address, length).map_err(|_| not_a_prefix())?;
+        if net.network() != address {
+            return Err(AddressError::HostBits {
+                written: text.into(),
+                meant: net.trunc().to_string(),
+            });
+        }
+        let range = match net {
+            IpNet::V4(net) => AddressRange::V4(Interval {
+                first: net.network().into(),
+                last: net.broadcast().into(),
+            }),
+            IpNet::V6(net) => AddressRange::V6(Interval {
+                first: net.network().into(),
+                last: net.broadcast().into(),
+            }),
+        };
+        match range {
+            AddressRange::V6(inner)
+                if MAPPED.contains(inner.first) && MAPPED.contains(inner.last) =>
+            {
+                Err(AddressError::Mapped(text.into()))
+            }
+            range => Ok(range),
+        }
+    }
+
+    /// Whether it holds IPv4 addresses.
+    pub fn is_v4(&self) -> bool {
+        matches!(self, AddressRange::V4(_))
+    }
+}
+
+/// Addresses of both families: sorted, merged, never empty.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AddressSet {
+    v4: Arc<[Interval<u32>]>,
+    v6: Arc<[Interval<u128>]>,
+}
+
+impl AddressSet {
+    /// The union of ranges; `None` if there are none.
+    pub fn new(ranges: impl IntoIterator<Item = AddressRange>) -> Option<Self> {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for range in ranges {
+            match range {
+                AddressRange::V4(interval) => v4.push(interval),
+                AddressRange::V6(interval) => v6.push(interval),
+            }
+        }
+        let empty = v4.is_empty() && v6.is_empty();
+        (!empty).then(|| AddressSet {
+            v4: merged(v4).into(),
+            v6: merged(v6).into(),
+        })
+    }
+
+    /// Every address of both families.
+    pub fn any() -> Self {
+        AddressSet {
+            v4: [Interval {
+                first: 0,
+                last: u32::MAX,
+            }]
+            .into(),
+            v6: [Interval {
+                first: 0,
+                last: u128::MAX,
+            }]
+            .into(),
+        }
+    }
+
+    /// Whether it holds the address.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(a) => contains(&self.v4, a.into()),
+            IpAddr::V6(a) => contains(&self.v6, a.into()),
+        }
+    }
+
+    /// The IPv4 part.
+    pub fn v4(&self) -> &[Interval<u32>] {
+        &self.v4
+    }
+
+    /// The IPv6 part.
+    pub fn v6(&self) -> &[Interval<u128>] {
+        &self.v6
+    }
+
+    /// All ranges, IPv4 first.
+    pub fn ranges(&self) -> impl Iterator<Item = AddressRange> {
+        let v4 = self.v4.iter().map(|interval| AddressRange::V4(*interval));
+        v4.chain(self.v6.iter().map(|interval| AddressRange::V6(*interval)))
+    }
+}
+
+/// As a definition writes it: an address, a CIDR, or a range.
+impl fmt::Display for AddressRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, last, bits): (IpAddr, IpAddr, u8) = match self {
+            AddressRange::V4(i) => (
+                Ipv4Addr::from(i.first).into(),
+                Ipv4Addr::from(i.last).into(),
+                32,
+            ),
+            AddressRange::V6(i) => (
+                Ipv6Addr::from(i.first).into(),
+                Ipv6Addr::from(i.last).into(),
+                128,
+            ),
+        };
+        match prefix_length(self) {
+            Some(length) if length == bits => write!(f, "{first}"),
+            Some(length) => write!(f, "{first}/{length}"),
+            None => write!(f, "{first}-{last}"),
+        }
+    }
+}
+
+/// The prefix length, if the range is one network.
+fn prefix_length(range: &AddressRange) -> Option<u8> {
+    let (first, last, bits) = match range {
+        AddressRange::V4(i) => (u128::from(i.first), u128::from(i.last), 32),
+        AddressRange::V6(i) => (i.first, i.last, 128),
+    };
+    let host = first ^ last;
+    // A network: the bits that differ are the lowest ones, all zero at first and all one at last.
+    let is_network = host & host.wrapping_add(1) == 0 && first & host == 0;
+    let host_bits = if host == u128::MAX {
+        128
+    } else {
+        host.count_ones()
+    };
+    is_network.then_some((bits - host_bits) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_a_definition_may_write() {
+        for text in [
+            "203.0.113.0/24",
+            "198.51.100.7",
+            "192.0.2.10-192.0.2.40",
+            "2001:db8:1::/48",
+            "0.0.0.0/0",
+            "::/0",
+            "0.0.0.0/8",
+            "2001:db8::1-2001:db8::ff",
+            "::1",
+        ] {
+            let range = AddressRange::parse(text).expect(text);
+            let back = AddressRange::parse(&range.to_string()).expect("reads its own output");
+            assert_eq!(range, back);
+            if text != "2001:db8::1-2001:db8::ff" {
+                assert_eq!(range.to_string(), text);
+            }
+        }
+        assert_eq!(
+            AddressRange::parse("0.0.0.0/8").map(|r| r.to_string()),
+            Ok("0.0.0.0/8".into()),
+            "not the whole world, as in the cloud"
+        );
+    }
+
+    #[test]
+    fn refuses_what_it_must() {
+        use AddressError::*;
+        let meant = |text: &str| match AddressRange::parse(text) {
+            Err(HostBits { meant, .. }) => meant,
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!(meant("10.0.0.1/8"), "10.0.0.0/8");
+        assert_eq!(meant("2001:db8::1/32"), "2001:db8::/32");
+        for (text, wanted) in [
+            ("10.0.0.9-10.0.0.1", Reversed("10.0.0.9-10.0.0.1".into())),
+            ("10.0.0.9-::1", MixedFamily("10.0.0.9-::1".into())),
+            ("::ffff:10.0.0.1", Mapped("::ffff:10.0.0.1".into())),
+            ("::ffff:0:0/96", Mapped("::ffff:0:0/96".into())),
+            ("fe80::1%eth0", Zone("fe80::1%eth0".into())),
+            ("10.0.0.0/33", Prefix("33".into())),
+            ("10.0.0.0/+8", Prefix("+8".into())),
+            ("10.0.0.0/", Prefix("".into())),
+            ("10.0.0", NotAnAddress("10.0.0".into())),
+            ("010.0.0.1", NotAnAddress("010.0.0.1".into())),
+            ("", NotAnAddress("".into())),
+        ] {
+            assert_eq!(AddressRange::parse(text), Err(wanted), "{text}");
+        }
+    }
+}

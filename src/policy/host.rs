@@ -1,0 +1,63 @@
+//! The policy of one host.
+
+use super::id::{GroupId, InstanceId};
+use super::interface::InterfaceName;
+use super::platform::Platform;
+use super::rule::{Direction, Rule, RuleId, SecurityGroup};
+use std::sync::Arc;
+
+/// Groups bound to an interface.
+#[derive(Debug, Clone)]
+pub struct Binding {
+    /// The interface, or a glob.
+    pub interface: InterfaceName,
+    /// The groups, highest priority first.
+    pub groups: Vec<Arc<SecurityGroup>>,
+}
+
+/// All that one host enforces. It comes only out of [`super::Account::policy`], so it cannot be wrong.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The instance that this host is.
+    pub instance: InstanceId,
+    /// What the cloud does by itself.
+    pub platform: Arc<Platform>,
+    /// Whether TCP 25 to external addresses is blocked on this instance.
+    pub smtp_blocked: bool,
+    /// The bound interfaces, the most specific name first: the first that matches holds.
+    pub bindings: Vec<Binding>,
+    /// Only this crate makes one.
+    pub(super) _validated: (),
+}
+
+impl Policy {
+    /// The groups bound to any interface, each once, in the order of the bindings.
+    pub fn groups(&self) -> Vec<&Arc<SecurityGroup>> {
+        let mut seen: Vec<&GroupId> = Vec::new();
+        let groups = self.bindings.iter().flat_map(|binding| &binding.groups);
+        groups
+            .filter(|group| {
+                let new = !seen.contains(&&group.id);
+                seen.push(&group.id);
+                new
+            })
+            .collect()
+    }
+
+    /// The rule with this name, if its group is bound here.
+    pub fn rule(&self, id: &RuleId) -> Option<&Rule> {
+        let mut groups = self.bindings.iter().flat_map(|binding| &binding.groups);
+        groups
+            .find(|group| group.id == id.group)?
+            .rules(id.direction)
+            .get(id.index as usize)
+    }
+
+    /// How many rules the bound groups have in this direction.
+    pub fn rule_count(&self, direction: Direction) -> usize {
+        self.groups()
+            .iter()
+            .map(|group| group.rules(direction).len())
+            .sum()
+    }
+}

@@ -1,0 +1,126 @@
+//! Closed intervals, and sets of them: sorted, merged, never empty.
+
+/// From `first` to `last`, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Interval<T> {
+    /// The lowest point.
+    pub first: T,
+    /// The highest point, at least `first`.
+    pub last: T,
+}
+
+/// A number that has a next one.
+pub trait Point: Copy + Ord {
+    /// The next one, or `None` after the highest.
+    fn successor(self) -> Option<Self>;
+}
+
+macro_rules! point {
+    ($($number:ty),*) => { $(
+        impl Point for $number {
+            fn successor(self) -> Option<Self> {
+                self.checked_add(1)
+            }
+        }
+    )* };
+}
+point!(u16, u32, u128);
+
+impl<T: Point> Interval<T> {
+    /// From `first` to `last`; `None` if reversed.
+    pub fn new(first: T, last: T) -> Option<Self> {
+        (first <= last).then_some(Interval { first, last })
+    }
+
+    /// Whether the point lies in it.
+    pub fn contains(&self, point: T) -> bool {
+        self.first <= point && point <= self.last
+    }
+}
+
+/// Sorts intervals and merges those that overlap or touch: nftables refuses overlapping elements.
+pub fn merged<T: Point>(mut intervals: Vec<Interval<T>>) -> Vec<Interval<T>> {
+    intervals.sort_unstable();
+    let mut out: Vec<Interval<T>> = Vec::with_capacity(intervals.len());
+    for next in intervals {
+        match out.last_mut() {
+            // `None` after the highest point: everything that follows lies inside.
+            Some(previous)
+                if previous
+                    .last
+                    .successor()
+                    .is_none_or(|after| next.first <= after) =>
+            {
+                previous.last = previous.last.max(next.last);
+            }
+            _ => out.push(next),
+        }
+    }
+    out
+}
+
+/// What of `whole` does not lie in `hole`; both merged, and so is the result.
+pub fn without<T: Point>(
+    whole: &[Interval<T>],
+    hole: &[Interval<T>],
+    before: impl Fn(T) -> T,
+) -> Vec<Interval<T>> {
+    let mut out = Vec::new();
+    for interval in whole {
+        let mut rest = Some(*interval);
+        for cut in hole {
+            let Some(now) = rest else { break };
+            if cut.last < now.first || cut.first > now.last {
+                continue;
+            }
+            if cut.first > now.first {
+                // `before` is only asked for points above another one.
+                out.push(Interval {
+                    first: now.first,
+                    last: before(cut.first),
+                });
+            }
+            rest = cut
+                .last
+                .successor()
+                .and_then(|after| Interval::new(after, now.last));
+        }
+        out.extend(rest);
+    }
+    out
+}
+
+/// Whether a merged list holds the point.
+pub fn contains<T: Point>(merged: &[Interval<T>], point: T) -> bool {
+    let after = merged.partition_point(|interval| interval.first <= point);
+    after > 0 && merged[after - 1].contains(point)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn agrees_with_brute_force(pairs in prop::collection::vec((0u16..60, 0u16..12), 0..12), holes in prop::collection::vec((0u16..60, 0u16..12), 0..6), top in any::<bool>()) {
+            // The same near both ends of the number line.
+            let shift = if top { u16::MAX - 71 } else { 0 };
+            let make = |pairs: &[(u16, u16)]| -> Vec<Interval<u16>> {
+                pairs.iter().map(|(first, length)| Interval { first: first + shift, last: first + length + shift }).collect()
+            };
+            let (raw, raw_holes) = (make(&pairs), make(&holes));
+            let (set, hole) = (merged(raw.clone()), merged(raw_holes.clone()));
+            let rest = without(&set, &hole, |point| point - 1);
+            for list in [&set, &hole, &rest] {
+                prop_assert!(list.windows(2).all(|pair| pair[0].last < u16::MAX && pair[0].last + 1 < pair[1].first));
+            }
+            for point in (0..=72).map(|p: u16| shift.saturating_add(p)) {
+                let inside = raw.iter().any(|interval| interval.contains(point));
+                let in_hole = raw_holes.iter().any(|interval| interval.contains(point));
+                prop_assert_eq!(contains(&set, point), inside);
+                prop_assert_eq!(contains(&rest, point), inside && !in_hole);
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! How a decision is written down: its layer, its rule, and the one word that counters carry.
+
+use super::decide::{Decision, Reason, Verdict};
+use std::fmt;
+
+/// The layers, as the commands name them.
+impl Reason {
+    /// The layer that decided.
+    pub fn layer(&self) -> &'static str {
+        match self {
+            Reason::Essential => "essential",
+            Reason::Established => "established",
+            Reason::Invalid => "invalid",
+            Reason::BlockedPorts => "blocked-ports",
+            Reason::Smtp => "smtp",
+            Reason::ApprovedService(_) => "approved-service",
+            Reason::Rule(_) => "group",
+            Reason::Default => "default",
+            Reason::Unmanaged => "unmanaged",
+        }
+    }
+}
+
+/// `sg-web/in/3` for a rule, `approved-service/vpc-dns`, or the layer: the comment of an nft rule.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Rule(id) => id.fmt(f),
+            Reason::ApprovedService(name) => write!(f, "{}/{name}", self.layer()),
+            _ => f.write_str(self.layer()),
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Verdict::Allow => "allow",
+            Verdict::Refuse => "refuse",
+        })
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} by {}", self.verdict, self.reason)
+    }
+}

@@ -1,0 +1,128 @@
+//! Security groups and their ordered rules.
+
+use super::address::AddressSet;
+use super::id::GroupId;
+use super::packet::Protocol;
+use super::port::PortSet;
+use crate::definition::Place;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+/// Which way a packet goes, seen from the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Into the host.
+    Inbound,
+    /// Out of the host.
+    Outbound,
+}
+
+/// What a rule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// The packet passes.
+    Allow,
+    /// The packet is dropped without a word.
+    Refuse,
+}
+
+/// The name of a rule: `sg-web/in/3`, counted from 0 as the cloud does.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleId {
+    /// Its group.
+    pub group: GroupId,
+    /// Its list.
+    pub direction: Direction,
+    /// Its index in the list.
+    pub index: u32,
+}
+
+/// What a rule matches beside the remote.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Service {
+    /// Every protocol.
+    All,
+    /// TCP to these destination ports.
+    Tcp(PortSet),
+    /// UDP to these destination ports.
+    Udp(PortSet),
+    /// ICMP, which is IPv4 only.
+    Icmp,
+    /// ICMPv6, which is IPv6 only.
+    Icmpv6,
+    /// GRE.
+    Gre,
+}
+
+/// One rule of a security group.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Its name.
+    pub id: RuleId,
+    /// What it does.
+    pub action: Action,
+    /// What it matches: any of these, never none.
+    pub services: Vec<Service>,
+    /// The source of an inbound, the destination of an outbound rule; `None` matches nothing (a group without members).
+    pub remote: Option<AddressSet>,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// A security group.
+#[derive(Debug, Clone)]
+pub struct SecurityGroup {
+    /// Its id, which is its identity.
+    pub id: GroupId,
+    /// Its name, for people.
+    pub name: Option<Arc<str>>,
+    /// Its inbound rules, in order.
+    pub inbound: Vec<Rule>,
+    /// Its outbound rules, in order.
+    pub outbound: Vec<Rule>,
+}
+
+impl SecurityGroup {
+    /// The ordered rules of a direction.
+    pub fn rules(&self, direction: Direction) -> &[Rule] {
+        match direction {
+            Direction::Inbound => &self.inbound,
+            Direction::Outbound => &self.outbound,
+        }
+    }
+}
+
+impl Service {
+    /// The protocol number; `None` for all of them.
+    pub fn protocol(&self) -> Option<Protocol> {
+        match self {
+            Service::All => None,
+            Service::Tcp(_) => Some(Protocol::TCP),
+            Service::Udp(_) => Some(Protocol::UDP),
+            Service::Icmp => Some(Protocol::ICMP),
+            Service::Icmpv6 => Some(Protocol::ICMPV6),
+            Service::Gre => Some(Protocol::GRE),
+        }
+    }
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Direction::Inbound => "inbound",
+            Direction::Outbound => "outbound",
+        })
+    }
+}
+
+impl fmt::Display for RuleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = match self.direction {
+            Direction::Inbound => "in",
+            Direction::Outbound => "out",
+        };
+        write!(f, "{}/{list}/{}", self.group, self.index)
+    }
+}

@@ -1,0 +1,204 @@
+//! Instances and their interfaces.
+
+use super::uses::GroupUses;
+use crate::definition::model::{InstanceEntry, InterfaceEntry, Kind};
+use crate::definition::reader::Text;
+use crate::definition::{Definition, Diagnostic, Span};
+use crate::policy::account::{Instance, Interface};
+use crate::policy::address::AddressRange;
+use crate::policy::id::InstanceId;
+use crate::policy::interface::InterfaceName;
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// All instances, in the order of the definition.
+pub fn instances(
+    definition: &Definition,
+    uses: &mut GroupUses,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<Instance> {
+    let mut hostnames: HashMap<String, Span> = HashMap::new();
+    let mut addresses: HashMap<IpAddr, Span> = HashMap::new();
+    let mut instances = Vec::new();
+    for entry in &definition.instances {
+        let id = match InstanceId::parse(&entry.id.text) {
+            Ok(id) => Some(id),
+            Err(error) => {
+                diagnostics.push(
+                    Diagnostic::error("bad-id", entry.id.span, error.to_string())
+                        .help("ids look like `ins-web1`"),
+                );
+                None
+            }
+        };
+        check_hostname(entry, &mut hostnames, diagnostics);
+        let smtp_request = smtp_request(entry, diagnostics);
+        let mut interfaces: Vec<Interface> = entry
+            .interfaces
+            .iter()
+            .filter_map(|interface| {
+                self::interface(interface, &entry.id.text, uses, &mut addresses, diagnostics)
+            })
+            .collect();
+        interfaces.sort_by(|a, b| a.name.cmp(&b.name));
+        if let Some(id) = id {
+            let hostname = entry
+                .hostname
+                .as_ref()
+                .map(|name| name.text.as_str().into());
+            let place = definition.sources.place(entry.id.span);
+            instances.push(Instance {
+                id,
+                hostname,
+                kind: entry.kind,
+                smtp_request,
+                interfaces,
+                place,
+            });
+        }
+    }
+    instances
+}
+
+fn check_hostname(
+    entry: &InstanceEntry,
+    seen: &mut HashMap<String, Span>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let name = entry.hostname.as_ref().unwrap_or(&entry.id);
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    if name.text.is_empty() || !name.text.bytes().all(allowed) {
+        diagnostics.push(
+            Diagnostic::error(
+                "bad-hostname",
+                name.span,
+                format!("`{}` is not a hostname", name.text),
+            )
+            .help("write what `hostname` or `hostname -f` prints on that host"),
+        );
+        return;
+    }
+    match seen.get(&name.text.to_lowercase()) {
+        Some(first) => diagnostics.push(
+            Diagnostic::error(
+                "hostname-twice",
+                name.span,
+                format!("two instances have the hostname `{}`", name.text),
+            )
+            .related(*first, "first here")
+            .help("a host is one instance: give each its own hostname"),
+        ),
+        None => {
+            seen.insert(name.text.to_lowercase(), name.span);
+        }
+    }
+}
+
+/// Whether the instance asks for TCP 25; only prepaid instances may.
+fn smtp_request(entry: &InstanceEntry, diagnostics: &mut Vec<Diagnostic>) -> bool {
+    let Some(span) = entry.smtp_unblocked else {
+        return false;
+    };
+    if entry.kind != Kind::Cvm {
+        let message = format!(
+            "`{}` is no CVM: its TCP 25 is not blocked, and nothing is spent",
+            entry.id.text
+        );
+        diagnostics.push(Diagnostic::warning("unblock-kind", span, message).help("remove `smtp`"));
+        return false;
+    }
+    if !entry.prepaid {
+        let message = format!(
+            "TCP 25 of `{}` cannot be unblocked: pay-as-you-go instances are not supported",
+            entry.id.text
+        );
+        diagnostics.push(
+            Diagnostic::error("unblock-billing", span, message)
+                .help("write `billing: prepaid`, or remove `smtp: unblocked`"),
+        );
+    }
+    entry.prepaid
+}
+
+fn interface(
+    entry: &InterfaceEntry,
+    instance: &str,
+    uses: &mut GroupUses,
+    seen: &mut HashMap<IpAddr, Span>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Interface> {
+    let name = match InterfaceName::parse(&entry.name.text) {
+        Ok(name) => Some(name),
+        Err(error) => {
+            diagnostics.push(
+                Diagnostic::error("bad-interface", entry.name.span, error.to_string())
+                    .help("write the name that `ip link` shows, at most with a `*` at its end"),
+            );
+            None
+        }
+    };
+    if let (Some(span), true) = (entry.addresses_span, entry.name.text.ends_with('*')) {
+        let message = format!(
+            "`{}` stands for several interfaces and has no addresses of its own",
+            entry.name.text
+        );
+        diagnostics.push(
+            Diagnostic::error("glob-addresses", span, message)
+                .help("name the interface in full, or remove `addresses`"),
+        );
+    }
+    let addresses: Vec<IpAddr> = entry
+        .addresses
+        .iter()
+        .filter_map(|text| address(text, seen, diagnostics))
+        .collect();
+    let user = format!("{instance} ({})", entry.name.text);
+    let mut groups = Vec::new();
+    for text in &entry.security_groups {
+        let Some(id) = uses.used(text, &user, diagnostics) else {
+            continue;
+        };
+        if groups.contains(&id) {
+            let message = format!("`{id}` is bound to this interface already");
+            diagnostics.push(
+                Diagnostic::warning("bound-twice", text.span, message)
+                    .help("remove it: its first place decides"),
+            );
+            continue;
+        }
+        groups.push(id);
+    }
+    Some(Interface {
+        name: name?,
+        addresses,
+        groups,
+    })
+}
+
+fn address(
+    text: &Text,
+    seen: &mut HashMap<IpAddr, Span>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<IpAddr> {
+    let address = match AddressRange::parse_address(&text.text) {
+        Ok(address) => address,
+        Err(error) => {
+            let help = match text.text.split_once('/') {
+                Some((address, _)) => {
+                    format!("an interface has single addresses: write `{address}`")
+                }
+                None => error.help(),
+            };
+            diagnostics
+                .push(Diagnostic::error("bad-address", text.span, error.to_string()).help(help));
+            return None;
+        }
+    };
+    if let Some(first) = seen.insert(address, text.span) {
+        let message = format!("the address {address} is listed twice");
+        diagnostics.push(
+            Diagnostic::warning("address-twice", text.span, message).related(first, "first here"),
+        );
+    }
+    Some(address)
+}

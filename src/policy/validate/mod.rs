@@ -1,0 +1,55 @@
+//! Judges a definition: values, references and what belongs together. Everything wrong is found in one run.
+
+mod addresses;
+mod instances;
+mod platform;
+mod rules;
+mod services;
+mod uses;
+
+use super::account::Account;
+use crate::definition::{Definition, Diagnostic, Severity};
+use addresses::Addresses;
+use services::Services;
+use std::sync::Arc;
+use uses::GroupUses;
+
+/// What came out of judging a definition.
+#[derive(Debug)]
+pub struct Validated {
+    /// The account, unless an error refuses the definition.
+    pub account: Option<Account>,
+    /// Errors and warnings.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Judges a definition whose shapes are right. `earlier` are the diagnostics of parsing: if one of them is
+/// an error no account is made, but the rest is judged all the same.
+pub fn validate(definition: &Definition, earlier: Vec<Diagnostic>) -> Validated {
+    let mut diagnostics = earlier;
+    let mut uses = GroupUses::new(definition);
+    let services = Services::new(definition, &mut diagnostics);
+    let instances = instances::instances(definition, &mut uses, &mut diagnostics);
+    let addresses = Addresses::new(definition, &instances, &mut diagnostics);
+    let mut context = rules::Context {
+        sources: &definition.sources,
+        addresses: &addresses,
+        services: &services,
+        uses: &mut uses,
+        diagnostics: &mut diagnostics,
+    };
+    let groups = rules::groups(definition, &mut context);
+    let platform = platform::platform(definition, &instances, &mut context);
+    diagnostics.extend(uses.missing());
+    let refused = diagnostics.iter().any(|d| d.severity == Severity::Error);
+    let account = (!refused).then(|| Account {
+        groups,
+        instances,
+        platform: Arc::new(platform),
+        _validated: (),
+    });
+    Validated {
+        account,
+        diagnostics,
+    }
+}

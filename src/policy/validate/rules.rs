@@ -1,0 +1,110 @@
+//! Groups and their rules.
+
+use super::addresses::{Addresses, Family};
+use super::services::{Services, service};
+use super::uses::GroupUses;
+use crate::definition::model::{GroupEntry, RuleEntry, RuleService};
+use crate::definition::{Definition, Diagnostic, Sources};
+use crate::policy::id::GroupId;
+use crate::policy::rule::{Action, Direction, Rule, RuleId, SecurityGroup, Service};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What rules are judged with.
+pub struct Context<'c, 'd> {
+    /// The files, for places.
+    pub sources: &'c Sources,
+    /// Address templates and members of groups.
+    pub addresses: &'c Addresses,
+    /// Service templates.
+    pub services: &'c Services,
+    /// Who uses which group.
+    pub uses: &'c mut GroupUses<'d>,
+    /// What is wrong.
+    pub diagnostics: &'c mut Vec<Diagnostic>,
+}
+
+/// All groups.
+pub fn groups(
+    definition: &Definition,
+    context: &mut Context,
+) -> BTreeMap<GroupId, Arc<SecurityGroup>> {
+    let mut groups = BTreeMap::new();
+    for entry in &definition.security_groups {
+        match GroupId::parse(&entry.id.text) {
+            Ok(id) => {
+                groups.insert(id.clone(), Arc::new(group(id, entry, context)));
+            }
+            Err(error) => {
+                context.diagnostics.push(
+                    Diagnostic::error("bad-id", entry.id.span, error.to_string())
+                        .help("ids look like `sg-web` or `sg-6ebxp9qd`"),
+                );
+            }
+        }
+    }
+    groups
+}
+
+fn group(id: GroupId, entry: &GroupEntry, context: &mut Context) -> SecurityGroup {
+    let mut rules = |direction, entries: &[Option<RuleEntry>]| -> Vec<Rule> {
+        let numbered = entries.iter().enumerate();
+        numbered
+            .filter_map(|(index, entry)| {
+                let id = RuleId {
+                    group: id.clone(),
+                    direction,
+                    index: index as u32,
+                };
+                rule(id, entry.as_ref()?, context)
+            })
+            .collect()
+    };
+    let inbound = rules(Direction::Inbound, &entry.inbound);
+    let outbound = rules(Direction::Outbound, &entry.outbound);
+    SecurityGroup {
+        name: entry.name.as_ref().map(|name| name.text.as_str().into()),
+        id,
+        inbound,
+        outbound,
+    }
+}
+
+fn rule(id: RuleId, entry: &RuleEntry, context: &mut Context) -> Option<Rule> {
+    let services = match &entry.service {
+        RuleService::Protocol(protocol, port) => {
+            service(protocol, port.as_ref(), context.diagnostics).map(|service| vec![service])
+        }
+        RuleService::Template(template) => context.services.template(template, context.diagnostics),
+    };
+    let family = services.as_deref().and_then(only_family);
+    let remote = context.addresses.remote(
+        &entry.remote,
+        family,
+        &id.to_string(),
+        context.uses,
+        context.diagnostics,
+    );
+    Some(Rule {
+        action: if entry.allow {
+            Action::Allow
+        } else {
+            Action::Refuse
+        },
+        services: services?,
+        remote: remote.ok()?,
+        place: context.sources.place(entry.span),
+        id,
+    })
+}
+
+/// The family that all of these services are limited to.
+fn only_family(services: &[Service]) -> Option<Family> {
+    if services.iter().all(|service| *service == Service::Icmp) {
+        return Some(Family::V4);
+    }
+    services
+        .iter()
+        .all(|service| *service == Service::Icmpv6)
+        .then_some(Family::V6)
+}

@@ -1,0 +1,77 @@
+//! Who binds or names which group: a group that is used but not defined is refused with all its users.
+
+use crate::definition::reader::{Text, closest};
+use crate::definition::{Definition, Diagnostic, Span};
+use crate::policy::id::GroupId;
+use std::collections::{BTreeMap, HashSet};
+
+/// The uses of groups, kept while the definition is judged.
+#[derive(Debug)]
+pub struct GroupUses<'d> {
+    defined: HashSet<&'d str>,
+    missing: BTreeMap<String, Vec<(Span, String)>>,
+}
+
+impl<'d> GroupUses<'d> {
+    /// Knows the groups that are defined.
+    pub fn new(definition: &'d Definition) -> Self {
+        let defined = definition
+            .security_groups
+            .iter()
+            .map(|group| group.id.text.as_str());
+        GroupUses {
+            defined: defined.collect(),
+            missing: BTreeMap::new(),
+        }
+    }
+
+    /// A group that is used here by `user`. Gives its id if it is defined; an id that is none at all is
+    /// reported at once.
+    pub fn used(
+        &mut self,
+        text: &Text,
+        user: &str,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Option<GroupId> {
+        match GroupId::parse(&text.text) {
+            Ok(id) if self.defined.contains(id.as_str()) => Some(id),
+            Ok(_) => {
+                self.missing
+                    .entry(text.text.clone())
+                    .or_default()
+                    .push((text.span, user.to_owned()));
+                None
+            }
+            Err(error) => {
+                diagnostics.push(Diagnostic::error("bad-id", text.span, error.to_string()));
+                None
+            }
+        }
+    }
+
+    /// One error for each group that is used but not defined, with everything that uses it.
+    pub fn missing(self) -> Vec<Diagnostic> {
+        let defined: Vec<&str> = self.defined.into_iter().collect();
+        self.missing
+            .into_iter()
+            .map(|(id, uses)| {
+                let users: Vec<&str> = uses.iter().map(|(_, user)| user.as_str()).collect();
+                let message = format!(
+                    "the security group `{id}` is not defined, but used by {}",
+                    users.join(", ")
+                );
+                let help = match closest(&id, &defined) {
+                    Some(name) => format!("did you mean `{name}`?"),
+                    None => "define it, or remove it from everything that uses it".to_owned(),
+                };
+                let diagnostic =
+                    Diagnostic::error("undefined-group", uses[0].0, message).help(help);
+                uses.into_iter()
+                    .skip(1)
+                    .fold(diagnostic, |diagnostic, (span, user)| {
+                        diagnostic.related(span, format!("used by {user}"))
+                    })
+            })
+            .collect()
+    }
+}
