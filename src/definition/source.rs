@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(source.position(0), (1, 1));
         assert_eq!(source.position(2), (1, 2));
         assert_eq!(source.position(4), (2, 1));
-        assert_eq!(source.position(9), (4, 2));
+        assert_eq!(source.position(9), (4, 1));
         assert_eq!(&source.text[source.line(2)], "cd");
         let span = Span {
             source: index,

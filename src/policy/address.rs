@@ -138,7 +138,7 @@ impl AddressRange {
                 meant: net.trunc().to_string(),
             });
         }
-        let range = match net {
+        Ok(match net {
             IpNet::V4(net) => AddressRange::V4(Interval {
                 first: net.network().into(),
                 last: net.broadcast().into(),
@@ -147,15 +147,7 @@ impl AddressRange {
                 first: net.network().into(),
                 last: net.broadcast().into(),
             }),
-        };
-        match range {
-            AddressRange::V6(inner)
-                if MAPPED.contains(inner.first) && MAPPED.contains(inner.last) =>
-            {
-                Err(AddressError::Mapped(text.into()))
-            }
-            range => Ok(range),
-        }
+        })
     }
 
     /// Whether it holds IPv4 addresses.
@@ -313,7 +305,7 @@ mod tests {
             ("10.0.0.9-10.0.0.1", Reversed("10.0.0.9-10.0.0.1".into())),
             ("10.0.0.9-::1", MixedFamily("10.0.0.9-::1".into())),
             ("::ffff:10.0.0.1", Mapped("::ffff:10.0.0.1".into())),
-            ("::ffff:0:0/96", Mapped("::ffff:0:0/96".into())),
+            ("::ffff:0:0/96", Mapped("::ffff:0:0".into())),
             ("fe80::1%eth0", Zone("fe80::1%eth0".into())),
             ("10.0.0.0/33", Prefix("33".into())),
             ("10.0.0.0/+8", Prefix("+8".into())),
