@@ -1,1 +1,19 @@
-//! The policy as nftables objects.
+//! The policy as nftables objects: pure, and the only room that knows nft's words.
+//!
+//! ```text
+//! Policy -> compile -> Ruleset -> text (what nft loads) or json (the same for machines)
+//!                             \-> walk (one packet's way through it)
+//! ```
+
+pub mod compile;
+pub mod ir;
+pub mod json;
+mod remote;
+pub mod table;
+pub mod text;
+pub mod walk;
+
+pub use compile::compile;
+pub use ir::Ruleset;
+pub use table::{Generation, TABLE};
+pub use walk::walk;

@@ -1,0 +1,200 @@
+//! A small part of nftables as data: what a policy compiles to.
+//!
+//! Names are nft's own words. A [`Ruleset`] is one generation's objects; where they hang in the table is
+//! said in [`super::table`].
+
+use crate::policy::{InterfaceName, Interval, PortSet, Reason};
+use std::sync::Arc;
+
+/// The objects of one generation. Jumps and set references name objects of the same generation.
+#[derive(Debug, Clone, Default)]
+pub struct Ruleset {
+    /// Address lists that are too long to stand in a rule.
+    pub sets: Vec<Set>,
+    /// All chains; [`INBOUND`] and [`OUTBOUND`] are where packets enter.
+    pub chains: Vec<Chain>,
+}
+
+/// The chain in which every inbound packet enters a generation.
+pub const INBOUND: &str = "inbound";
+/// The chain in which every outbound packet enters a generation.
+pub const OUTBOUND: &str = "outbound";
+
+/// A named set of addresses of one family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Set {
+    /// Its name within the generation.
+    pub name: String,
+    /// Its elements.
+    pub elements: Addresses,
+}
+
+/// Addresses of one family, sorted and apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Addresses {
+    /// IPv4.
+    V4(Arc<[Interval<u32>]>),
+    /// IPv6.
+    V6(Arc<[Interval<u128>]>),
+}
+
+/// A chain that something jumps to.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    /// Its name within the generation.
+    pub name: String,
+    /// Its rules, in order.
+    pub rules: Vec<NftRule>,
+}
+
+/// One nft rule: if all matches hold, the verdict.
+#[derive(Debug, Clone)]
+pub struct NftRule {
+    /// What must hold, all of it.
+    pub matches: Vec<Match>,
+    /// What happens then.
+    pub verdict: NftVerdict,
+    /// What this rule decides for: it is counted, and its comment says this.
+    pub reason: Option<Reason>,
+}
+
+/// nft's verdicts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NftVerdict {
+    /// The packet has passed our hook.
+    Accept,
+    /// The packet is gone.
+    Drop,
+    /// Go on in another chain, and come back if it does not decide.
+    Jump(String),
+    /// Go on in another chain, and do not come back.
+    Goto(String),
+    /// Back to where the jump was.
+    Return,
+}
+
+/// One condition. The nft text of each stands in [`super::text`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Match {
+    /// `iifname "eth0"` inbound, `oifname "eth0"` outbound.
+    Interface(Side, InterfaceName),
+    /// `iifname "lo"`, `oifname "lo"`.
+    Loopback(Side),
+    /// `ct state established`.
+    State(CtState),
+    /// `meta nfproto ipv4`.
+    Family(Family),
+    /// `meta l4proto 47`.
+    Protocol(u8),
+    /// `tcp dport { 80, 8000-8100 }`.
+    Port(Transport, Side, PortSet),
+    /// `ip saddr 10.0.0.0/8`, `ip saddr @set`.
+    Address {
+        /// Source or destination.
+        side: Side,
+        /// What it is compared with.
+        with: AddressMatch,
+        /// `!=` instead of `==`.
+        negated: bool,
+    },
+    /// `icmp type { 3, 11, 12 }`.
+    IcmpType(&'static [(u8, u8)]),
+    /// `icmpv6 type { 135-136 }`.
+    Icmpv6Type(&'static [(u8, u8)]),
+    /// `ip6 hoplimit 255`.
+    HopLimit(u8),
+    /// To this host itself and not to be forwarded: `fib daddr type { local, broadcast, anycast, multicast }`.
+    ToThisHost,
+    /// From this host itself and not forwarded: `meta iif 0`.
+    FromThisHost,
+    /// IPsec has decrypted it: `meta ipsec exists`.
+    Decrypted,
+    /// IPsec will encrypt it: `rt ipsec exists`.
+    WillEncrypt,
+    /// The host's own multicast or broadcast, looped back: it comes from an own address, goes to many, and
+    /// alone of all that reaches prerouting carries a route already.
+    /// `rt ipsec missing fib saddr type local fib daddr type { broadcast, multicast }`.
+    LoopedBack,
+}
+
+/// What an address is compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AddressMatch {
+    /// Elements in the rule itself.
+    Inline(Addresses),
+    /// A set, by its name within the generation.
+    Set(String, Family),
+}
+
+/// The source or the destination of a packet; with interfaces, where it entered or where it leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// `saddr`, `sport`, `iifname`.
+    Source,
+    /// `daddr`, `dport`, `oifname`.
+    Destination,
+}
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// `ipv4`.
+    V4,
+    /// `ipv6`.
+    V6,
+}
+
+/// A protocol with ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// `tcp`.
+    Tcp,
+    /// `udp`.
+    Udp,
+}
+
+/// A state of connection tracking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CtState {
+    /// `established`.
+    Established,
+    /// `related`.
+    Related,
+    /// `invalid`.
+    Invalid,
+}
+
+impl Addresses {
+    /// How many elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Addresses::V4(elements) => elements.len(),
+            Addresses::V6(elements) => elements.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Their family.
+    pub fn family(&self) -> Family {
+        match self {
+            Addresses::V4(_) => Family::V4,
+            Addresses::V6(_) => Family::V6,
+        }
+    }
+}
+
+impl Ruleset {
+    /// The chain with this name.
+    pub fn chain(&self, name: &str) -> Option<&Chain> {
+        self.chains.iter().find(|chain| chain.name == name)
+    }
+
+    /// How many nft rules, over all chains.
+    pub fn rule_count(&self) -> usize {
+        self.chains.iter().map(|chain| chain.rules.len()).sum()
+    }
+}

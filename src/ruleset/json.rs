@@ -1,0 +1,364 @@
+//! The ruleset as nft's JSON, through the types of the `nftables` crate.
+//!
+//! What the crate cannot say (`rt ipsec`) has a serde type of its own; see [`Statement`].
+
+use super::ir::*;
+use super::table::{BASE_CHAINS, Generation, TABLE};
+use crate::policy::{AddressRange, Interval};
+use nftables::expr::{
+    CT, Expression, Fib, FibFlag, FibResult, Meta, MetaKey, NamedExpression, Payload, PayloadField,
+    Prefix, Range, SetItem,
+};
+use nftables::schema::{
+    Chain as NfChain, NfListObject, Set as NfSet, SetFlag, SetType, SetTypeValue, Table,
+};
+use nftables::stmt::{
+    AnonymousCounter, Counter, JumpTarget, Match as NfMatch, Operator, Statement as NfStatement,
+};
+use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
+use serde::Serialize;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// A batch for `nft -j -f -`.
+#[derive(Debug, Serialize)]
+pub struct Batch {
+    nftables: Vec<Command>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Command {
+    Add(Object),
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Object {
+    Known(Box<NfListObject<'static>>),
+    Rule { rule: RuleObject },
+}
+
+/// The crate's rule, but with [`Statement`]s.
+#[derive(Debug, Serialize)]
+struct RuleObject {
+    family: NfFamily,
+    table: &'static str,
+    chain: String,
+    expr: Vec<Statement>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comment: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Statement {
+    Known(NfStatement<'static>),
+    Own(serde_json::Value),
+}
+
+/// The whole table with one generation switched in, as [`super::text::table`] prints it.
+pub fn table(ruleset: &Ruleset, generation: Generation) -> Batch {
+    let mut commands = vec![known(NfListObject::Table(Table {
+        family: NfFamily::INet,
+        name: TABLE.into(),
+        handle: None,
+    }))];
+    commands.extend(ruleset.sets.iter().map(|each| set(each, generation)));
+    let chains = ruleset.chains.iter();
+    commands.extend(chains.clone().map(|chain| {
+        known(NfListObject::Chain(own_chain(
+            generation.object(&chain.name),
+        )))
+    }));
+    commands.extend(BASE_CHAINS.iter().map(|base| {
+        known(NfListObject::Chain(NfChain {
+            _type: Some(NfChainType::Filter),
+            hook: Some(if base.name == INBOUND {
+                NfHook::Prerouting
+            } else {
+                NfHook::Postrouting
+            }),
+            prio: Some(base.priority),
+            policy: Some(NfChainPolicy::Accept),
+            ..own_chain(base.name.to_owned())
+        }))
+    }));
+    for chain in chains {
+        commands.extend(
+            chain
+                .rules
+                .iter()
+                .map(|each| rule(each, generation.object(&chain.name), generation)),
+        );
+    }
+    for base in BASE_CHAINS {
+        let jump = NftRule {
+            matches: vec![],
+            verdict: NftVerdict::Jump(base.name.to_owned()),
+            reason: None,
+        };
+        commands.push(rule(&jump, base.name.to_owned(), generation));
+    }
+    Batch { nftables: commands }
+}
+
+fn known(object: NfListObject<'static>) -> Command {
+    Command::Add(Object::Known(Box::new(object)))
+}
+
+fn own_chain(name: String) -> NfChain<'static> {
+    NfChain {
+        family: NfFamily::INet,
+        table: TABLE.into(),
+        name: name.into(),
+        ..NfChain::default()
+    }
+}
+
+fn set(each: &Set, generation: Generation) -> Command {
+    let set_type = match each.elements.family() {
+        Family::V4 => SetType::Ipv4Addr,
+        Family::V6 => SetType::Ipv6Addr,
+    };
+    known(NfListObject::Set(Box::new(NfSet {
+        family: NfFamily::INet,
+        table: TABLE.into(),
+        name: generation.object(&each.name).into(),
+        set_type: SetTypeValue::Single(set_type),
+        flags: Some([SetFlag::Interval].into()),
+        elem: Some(address_list(&each.elements).into()),
+        ..NfSet::default()
+    })))
+}
+
+fn rule(each: &NftRule, chain: String, generation: Generation) -> Command {
+    let mut expr: Vec<Statement> = each
+        .matches
+        .iter()
+        .flat_map(|condition| statements(condition, generation))
+        .collect();
+    if each.reason.is_some() {
+        expr.push(Statement::Known(NfStatement::Counter(Counter::Anonymous(
+            Some(AnonymousCounter::default()),
+        ))));
+    }
+    let target = |name: &str| JumpTarget {
+        target: generation.object(name).into(),
+    };
+    expr.push(Statement::Known(match &each.verdict {
+        NftVerdict::Accept => NfStatement::Accept(None),
+        NftVerdict::Drop => NfStatement::Drop(None),
+        NftVerdict::Return => NfStatement::Return(None),
+        NftVerdict::Jump(chain) => NfStatement::Jump(target(chain)),
+        NftVerdict::Goto(chain) => NfStatement::Goto(target(chain)),
+    }));
+    let comment = each.reason.as_ref().map(ToString::to_string);
+    Command::Add(Object::Rule {
+        rule: RuleObject {
+            family: NfFamily::INet,
+            table: TABLE,
+            chain,
+            expr,
+            comment,
+        },
+    })
+}
+
+/// A condition, which may take several statements.
+fn statements(each: &Match, generation: Generation) -> Vec<Statement> {
+    let meta = |key| named(NamedExpression::Meta(Meta { key }));
+    let interface = |side: &Side| {
+        meta(if *side == Side::Source {
+            MetaKey::Iifname
+        } else {
+            MetaKey::Oifname
+        })
+    };
+    let one = |left, right| vec![matches(Operator::EQ, left, right)];
+    match each {
+        Match::Interface(side, name) => one(interface(side), text(name)),
+        Match::Loopback(side) => one(interface(side), text("lo")),
+        Match::State(state) => {
+            let ct = named(NamedExpression::CT(CT {
+                key: "state".into(),
+                family: None,
+                dir: None,
+            }));
+            vec![matches(Operator::IN, ct, text(state.name()))]
+        }
+        Match::Family(family) => one(meta(MetaKey::Nfproto), text(family.nfproto())),
+        Match::Protocol(protocol) => one(
+            meta(MetaKey::L4proto),
+            Expression::Number(u32::from(*protocol)),
+        ),
+        Match::Port(transport, side, ports) => {
+            let field = if *side == Side::Source {
+                "sport"
+            } else {
+                "dport"
+            };
+            one(
+                payload(transport.name(), field),
+                elements(ports.intervals().iter().map(number_interval).collect()),
+            )
+        }
+        Match::Address {
+            side,
+            with,
+            negated,
+        } => {
+            let (family, right) = match with {
+                AddressMatch::Inline(addresses) => {
+                    (addresses.family(), elements(address_list(addresses)))
+                }
+                AddressMatch::Set(name, family) => {
+                    (*family, text(format!("@{}", generation.object(name))))
+                }
+            };
+            let header = if family == Family::V4 { "ip" } else { "ip6" };
+            let field = if *side == Side::Source {
+                "saddr"
+            } else {
+                "daddr"
+            };
+            let operator = if *negated {
+                Operator::NEQ
+            } else {
+                Operator::EQ
+            };
+            vec![matches(operator, payload(header, field), right)]
+        }
+        Match::IcmpType(types) => one(payload("icmp", "type"), types_set(types)),
+        Match::Icmpv6Type(types) => one(payload("icmpv6", "type"), types_set(types)),
+        Match::HopLimit(hops) => one(
+            payload("ip6", "hoplimit"),
+            Expression::Number(u32::from(*hops)),
+        ),
+        Match::ToThisHost => one(
+            fib(&[FibFlag::Daddr]),
+            words(&["local", "broadcast", "anycast", "multicast"]),
+        ),
+        Match::FromThisHost => one(meta(MetaKey::Iif), Expression::Number(0)),
+        // nft's older word for `meta ipsec`, which the crate knows and every nft reads.
+        Match::Decrypted => one(meta(MetaKey::Secpath), Expression::Boolean(true)),
+        Match::WillEncrypt => vec![rt_ipsec(true)],
+        Match::LoopedBack => vec![
+            rt_ipsec(false),
+            matches(Operator::EQ, fib(&[FibFlag::Saddr]), text("local")),
+            matches(
+                Operator::EQ,
+                fib(&[FibFlag::Daddr]),
+                words(&["broadcast", "multicast"]),
+            ),
+        ],
+    }
+}
+
+/// `rt ipsec exists`, which the crate's `RTKey` lacks.
+fn rt_ipsec(exists: bool) -> Statement {
+    Statement::Own(
+        serde_json::json!({ "match": { "op": "==", "left": { "rt": { "key": "ipsec" } }, "right": exists } }),
+    )
+}
+
+fn matches(op: Operator, left: Expression<'static>, right: Expression<'static>) -> Statement {
+    Statement::Known(NfStatement::Match(NfMatch { left, right, op }))
+}
+
+fn named(expression: NamedExpression<'static>) -> Expression<'static> {
+    Expression::Named(expression)
+}
+
+fn text(text: impl ToString) -> Expression<'static> {
+    Expression::String(text.to_string().into())
+}
+
+fn words(list: &[&'static str]) -> Expression<'static> {
+    elements(list.iter().map(text).collect())
+}
+
+fn payload(protocol: &'static str, field: &'static str) -> Expression<'static> {
+    named(NamedExpression::Payload(Payload::PayloadField(
+        PayloadField {
+            protocol: protocol.into(),
+            field: field.into(),
+        },
+    )))
+}
+
+fn fib(flags: &[FibFlag]) -> Expression<'static> {
+    named(NamedExpression::Fib(Fib {
+        result: FibResult::Type,
+        flags: flags.iter().copied().collect(),
+    }))
+}
+
+/// One element as it is, several as an anonymous set.
+fn elements(mut list: Vec<Expression<'static>>) -> Expression<'static> {
+    match list.len() {
+        1 => list.swap_remove(0),
+        _ => named(NamedExpression::Set(
+            list.into_iter().map(SetItem::Element).collect(),
+        )),
+    }
+}
+
+fn types_set(types: &[(u8, u8)]) -> Expression<'static> {
+    elements(
+        types
+            .iter()
+            .map(|(first, last)| {
+                number_interval(&Interval {
+                    first: u16::from(*first),
+                    last: u16::from(*last),
+                })
+            })
+            .collect(),
+    )
+}
+
+fn number_interval(interval: &Interval<u16>) -> Expression<'static> {
+    let number = |number: u16| Expression::Number(u32::from(number));
+    match interval.first == interval.last {
+        true => number(interval.first),
+        false => range(number(interval.first), number(interval.last)),
+    }
+}
+
+fn range(first: Expression<'static>, last: Expression<'static>) -> Expression<'static> {
+    Expression::Range(Box::new(Range {
+        range: [first, last],
+    }))
+}
+
+fn address_list(addresses: &Addresses) -> Vec<Expression<'static>> {
+    match addresses {
+        Addresses::V4(intervals) => intervals
+            .iter()
+            .map(|i| address(AddressRange::V4(*i)))
+            .collect(),
+        Addresses::V6(intervals) => intervals
+            .iter()
+            .map(|i| address(AddressRange::V6(*i)))
+            .collect(),
+    }
+}
+
+/// A range as nft wants it: an address, a prefix, or two addresses.
+fn address(each: AddressRange) -> Expression<'static> {
+    let written = each.to_string();
+    if let Some((network, length)) = written.split_once('/') {
+        let len = length.parse().unwrap_or(0);
+        return named(NamedExpression::Prefix(Prefix {
+            addr: Box::new(text(network)),
+            len,
+        }));
+    }
+    if !written.contains('-') {
+        return text(written);
+    }
+    match each {
+        AddressRange::V4(i) => range(text(Ipv4Addr::from(i.first)), text(Ipv4Addr::from(i.last))),
+        AddressRange::V6(i) => range(text(Ipv6Addr::from(i.first)), text(Ipv6Addr::from(i.last))),
+    }
+}

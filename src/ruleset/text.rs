@@ -1,0 +1,239 @@
+//! The ruleset as nft text: what is loaded, and what `compile` prints.
+
+use super::ir::*;
+use super::table::{BASE_CHAINS, Generation, TABLE};
+use crate::policy::{AddressRange, Interval, PortSet};
+use std::fmt::{Display, Write};
+
+/// The whole table with one generation switched in: what `compile` prints, for people and for `nft -f`.
+pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
+    block(ruleset, generation, true)
+}
+
+/// The load transaction: the generation's objects, unreferenced, and the base chains if they are not there.
+pub fn load(ruleset: &Ruleset, generation: Generation) -> String {
+    block(ruleset, generation, false)
+}
+
+/// The switch transaction: `flush chain inet secgroupd inbound`, `add rule inet secgroupd inbound jump g7_inbound`, and outbound.
+pub fn switch(generation: Generation) -> String {
+    let mut out = String::new();
+    for base in BASE_CHAINS {
+        out += &format!("flush chain inet {TABLE} {}\n", base.name);
+        out += &format!(
+            "add rule inet {TABLE} {} jump {}\n",
+            base.name,
+            generation.object(base.name)
+        );
+    }
+    out
+}
+
+/// The delete transaction for chains and sets: `flush chain …` first, since chains refer to one another.
+pub fn delete(chains: &[String], sets: &[String]) -> String {
+    let mut out = String::new();
+    for (verb, kind, names) in [
+        ("flush", "chain", chains),
+        ("delete", "chain", chains),
+        ("delete", "set", sets),
+    ] {
+        for name in names {
+            out += &format!("{verb} {kind} inet {TABLE} {name}\n");
+        }
+    }
+    out
+}
+
+fn block(ruleset: &Ruleset, generation: Generation, switched: bool) -> String {
+    let mut out = format!("table inet {TABLE} {{\n");
+    for set in &ruleset.sets {
+        write_set(&mut out, set, generation);
+    }
+    for chain in &ruleset.chains {
+        let _ = writeln!(out, "\tchain {} {{", generation.object(&chain.name));
+        for rule in &chain.rules {
+            let _ = writeln!(out, "\t\t{}", rule_text(rule, generation));
+        }
+        out += "\t}\n\n";
+    }
+    for base in BASE_CHAINS {
+        let _ = writeln!(
+            out,
+            "\tchain {} {{\n\t\ttype filter hook {} priority {}; policy accept;",
+            base.name, base.hook, base.priority
+        );
+        if switched {
+            let _ = writeln!(out, "\t\tjump {}", generation.object(base.name));
+        }
+        out += "\t}\n\n";
+    }
+    out.truncate(out.trim_end().len());
+    out += "\n}\n";
+    out
+}
+
+/// `set g7_v4_0 { type ipv4_addr; flags interval; elements = { … } }`
+fn write_set(out: &mut String, set: &Set, generation: Generation) {
+    let kind = match set.elements.family() {
+        Family::V4 => "ipv4_addr",
+        Family::V6 => "ipv6_addr",
+    };
+    let _ = writeln!(
+        out,
+        "\tset {} {{\n\t\ttype {kind}\n\t\tflags interval",
+        generation.object(&set.name)
+    );
+    let _ = writeln!(
+        out,
+        "\t\telements = {{ {} }}\n\t}}\n",
+        address_list(&set.elements).join(", ")
+    );
+}
+
+/// One rule: its conditions, its counter, its verdict, and the reason as comment.
+pub fn rule_text(rule: &NftRule, generation: Generation) -> String {
+    let mut words: Vec<String> = rule
+        .matches
+        .iter()
+        .map(|each| match_text(each, generation))
+        .collect();
+    if rule.reason.is_some() {
+        words.push("counter".into());
+    }
+    words.push(match &rule.verdict {
+        NftVerdict::Accept => "accept".into(),
+        NftVerdict::Drop => "drop".into(),
+        NftVerdict::Return => "return".into(),
+        NftVerdict::Jump(chain) => format!("jump {}", generation.object(chain)),
+        NftVerdict::Goto(chain) => format!("goto {}", generation.object(chain)),
+    });
+    if let Some(reason) = &rule.reason {
+        words.push(format!("comment \"{reason}\""));
+    }
+    words.join(" ")
+}
+
+fn match_text(each: &Match, generation: Generation) -> String {
+    let name = |side: &Side, source: &'static str, destination: &'static str| match side {
+        Side::Source => source,
+        Side::Destination => destination,
+    };
+    match each {
+        Match::Interface(side, interface) => {
+            format!("{} \"{interface}\"", name(side, "iifname", "oifname"))
+        }
+        Match::Loopback(side) => format!("{} \"lo\"", name(side, "iifname", "oifname")),
+        Match::State(state) => format!("ct state {}", state.name()),
+        Match::Family(family) => format!("meta nfproto {}", family.nfproto()),
+        Match::Protocol(protocol) => format!("meta l4proto {protocol}"),
+        Match::Port(transport, side, ports) => format!(
+            "{} {} {}",
+            transport.name(),
+            name(side, "sport", "dport"),
+            elements(&port_list(ports))
+        ),
+        Match::Address {
+            side,
+            with,
+            negated,
+        } => {
+            let (family, value) = match with {
+                AddressMatch::Inline(addresses) => {
+                    (addresses.family(), elements(&address_list(addresses)))
+                }
+                AddressMatch::Set(set, family) => (*family, format!("@{}", generation.object(set))),
+            };
+            let header = match family {
+                Family::V4 => "ip",
+                Family::V6 => "ip6",
+            };
+            let not = if *negated { "!= " } else { "" };
+            format!("{header} {} {not}{value}", name(side, "saddr", "daddr"))
+        }
+        Match::IcmpType(types) => format!("icmp type {}", elements(&pairs(types))),
+        Match::Icmpv6Type(types) => format!("icmpv6 type {}", elements(&pairs(types))),
+        Match::HopLimit(hops) => format!("ip6 hoplimit {hops}"),
+        Match::ToThisHost => "fib daddr type { local, broadcast, anycast, multicast }".into(),
+        Match::FromThisHost => "meta iif 0".into(),
+        Match::Decrypted => "meta ipsec exists".into(),
+        Match::WillEncrypt => "rt ipsec exists".into(),
+        Match::LoopedBack => {
+            "rt ipsec missing fib saddr type local fib daddr type { broadcast, multicast }".into()
+        }
+    }
+}
+
+/// One element as it is, several in braces.
+fn elements(list: &[String]) -> String {
+    match list {
+        [one] => one.clone(),
+        many => format!("{{ {} }}", many.join(", ")),
+    }
+}
+
+fn address_list(addresses: &Addresses) -> Vec<String> {
+    match addresses {
+        Addresses::V4(intervals) => intervals
+            .iter()
+            .map(|i| AddressRange::V4(*i).to_string())
+            .collect(),
+        Addresses::V6(intervals) => intervals
+            .iter()
+            .map(|i| AddressRange::V6(*i).to_string())
+            .collect(),
+    }
+}
+
+fn port_list(ports: &PortSet) -> Vec<String> {
+    ports.intervals().iter().map(interval).collect()
+}
+
+fn pairs(types: &[(u8, u8)]) -> Vec<String> {
+    types
+        .iter()
+        .map(|(first, last)| {
+            interval(&Interval {
+                first: *first,
+                last: *last,
+            })
+        })
+        .collect()
+}
+
+fn interval<T: Display + PartialEq>(interval: &Interval<T>) -> String {
+    match interval.first == interval.last {
+        true => interval.first.to_string(),
+        false => format!("{}-{}", interval.first, interval.last),
+    }
+}
+
+impl CtState {
+    /// nft's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            CtState::Established => "established",
+            CtState::Related => "related",
+            CtState::Invalid => "invalid",
+        }
+    }
+}
+
+impl Family {
+    /// nft's word after `meta nfproto`.
+    pub fn nfproto(self) -> &'static str {
+        match self {
+            Family::V4 => "ipv4",
+            Family::V6 => "ipv6",
+        }
+    }
+}
+
+impl Transport {
+    /// nft's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+        }
+    }
+}

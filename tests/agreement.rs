@@ -1,0 +1,68 @@
+//! The reference evaluator and the compiled ruleset agree on every packet, for the deciding rule and not only the verdict.
+
+mod generate;
+
+use generate::{Edges, definition};
+use secgroupd::definition::parse;
+use secgroupd::policy::{Account, Policy, Reason, validate};
+use secgroupd::ruleset::{compile, walk};
+use std::collections::{BTreeMap, BTreeSet};
+
+const POLICIES: u64 = 1000;
+const PACKETS: usize = 150;
+
+fn policy(text: &str) -> Policy {
+    let parsed = parse([("random.yaml", text)]);
+    let sources = parsed.definition.sources.clone();
+    let validated = validate(&parsed.definition, parsed.diagnostics);
+    let account: Account = validated.account.unwrap_or_else(|| {
+        let shown: Vec<_> = validated
+            .diagnostics
+            .iter()
+            .map(|d| d.render(&sources, false))
+            .collect();
+        panic!("{text}\n{}", shown.join("\n"))
+    });
+    let first = &account.instances[0];
+    let unblocked: BTreeSet<_> = first
+        .smtp_request
+        .then(|| first.id.clone())
+        .into_iter()
+        .collect();
+    account
+        .policy(&first.id, &unblocked)
+        .expect("the first instance")
+}
+
+#[test]
+fn evaluator_and_ruleset_agree() {
+    let mut pairs = 0;
+    let mut by_rule = 0;
+    let mut layers: BTreeMap<&str, u32> = BTreeMap::new();
+    for seed in 0..POLICIES {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let text = definition(&mut rng);
+        let policy = policy(&text);
+        let ruleset = compile(&policy);
+        let edges = Edges::of(&policy);
+        for _ in 0..PACKETS {
+            let packet = edges.any(&mut rng);
+            let decided = policy.decide(&packet);
+            let (verdict, reason) = walk(&ruleset, &packet);
+            let reason = reason.cloned().unwrap_or(Reason::Unmanaged);
+            assert_eq!(
+                (decided.verdict, &decided.reason),
+                (verdict, &reason),
+                "seed {seed}\n{packet:?}\n{text}"
+            );
+            pairs += 1;
+            by_rule += usize::from(matches!(decided.reason, Reason::Rule(_)));
+            *layers.entry(decided.reason.layer()).or_insert(0) += 1;
+        }
+    }
+    println!(
+        "{pairs} pairs of {POLICIES} policies, {by_rule} decided by a rule; layers seen: {layers:?}"
+    );
+    assert!(by_rule > pairs / 5, "most packets must meet rules");
+    assert_eq!(layers.len(), 9, "every layer must be seen: {layers:?}");
+}

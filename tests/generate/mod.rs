@@ -1,0 +1,428 @@
+//! Random definitions, as the text an operator would write, and packets on the edges of what they say.
+#![allow(dead_code)]
+
+use fastrand::Rng;
+use secgroupd::policy::{
+    AddressRange, AddressSet, Direction, Packet, Policy, Protocol, Service, State,
+};
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+const RANGES: &[&str] = &[
+    "10.0.0.0/8",
+    "10.1.0.0/16",
+    "10.1.2.0/24",
+    "10.1.2.3",
+    "10.1.2.128/25",
+    "10.1.2.10-10.1.3.20",
+    "192.0.2.0/24",
+    "192.0.2.7",
+    "198.51.100.0-198.51.100.255",
+    "0.0.0.0/1",
+    "128.0.0.0/1",
+    "0.0.0.0/0",
+    "::/0",
+    "2001:db8::/32",
+    "2001:db8:1::/48",
+    "2001:db8:1::1",
+    "2001:db8:1::10-2001:db8:1::ff",
+    "fe80::/10",
+    "fd00::/8",
+    "203.0.113.9",
+    "any",
+];
+const PORTS: &[&str] = &[
+    "22",
+    "80",
+    "443",
+    "25",
+    "53",
+    "1-1024",
+    "80,443",
+    "8000-8100",
+    "8000-8100,9000",
+    "[22, 80, \"443-445\"]",
+    "135",
+    "136",
+    "1433-1434",
+    "1",
+    "65535",
+    "1024-65535",
+    "all",
+    "67-68",
+    "546-547",
+];
+const PROTOCOLS: &[&str] = &[
+    "tcp", "tcp", "tcp", "udp", "udp", "icmp", "icmpv6", "gre", "all",
+];
+
+/// A random definition: some groups bound to `eth0`, others to `eth1` or a glob, templates, platform options.
+pub fn definition(rng: &mut Rng) -> String {
+    let groups = rng.usize(1..=4);
+    let mut out = String::from("version: 1\n");
+    out += &templates(rng);
+    out += "security_groups:\n";
+    for group in 0..groups {
+        let _ = writeln!(out, "  sg-{group}:");
+        let _ = writeln!(out, "    name: group {group}");
+        for (list, remote) in [("inbound", "source"), ("outbound", "destination")] {
+            let _ = writeln!(
+                out,
+                "    {list}: {}",
+                if rng.u8(..) < 20 { "[]" } else { "" }
+            );
+            if out.ends_with("[]\n") {
+                continue;
+            }
+            for _ in 0..rng.usize(1..=8) {
+                let _ = writeln!(out, "      - {}", rule(rng, remote, groups));
+            }
+        }
+    }
+    out += &instances(rng, groups);
+    out += &platform(rng);
+    out
+}
+
+fn templates(rng: &mut Rng) -> String {
+    let mut list = |count: usize| -> String {
+        (0..count)
+            .map(|_| address(rng))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let (a, b) = (list(3), list(6));
+    let many: Vec<String> = (0..20)
+        .map(|_| format!("10.{}.{}.0/24", rng.u8(0..4), rng.u8(..)))
+        .collect();
+    format!(
+        "address_templates:\n  ipm-a: [{a}]\n  ipm-b: [{b}, 192.0.2.1, \"2001:db8::1\"]\n  ipm-many: [{}]\n  ipmg-all: [ipm-a, ipm-b]\n\
+         service_templates:\n  ppm-web: [\"tcp:80,443\", \"udp:443\"]\n  ppm-mix: [icmp, icmpv6, gre, \"tcp:{}\"]\n  ppmg-all: [ppm-web, ppm-mix]\n",
+        many.join(", "),
+        rng.u16(1..),
+    )
+}
+
+/// An address that is no `any`, quoted for YAML.
+fn address(rng: &mut Rng) -> String {
+    loop {
+        let range = RANGES[rng.usize(..RANGES.len())];
+        if range != "any" {
+            return format!("\"{range}\"");
+        }
+    }
+}
+
+fn rule(rng: &mut Rng, remote_key: &str, groups: usize) -> String {
+    let action = if rng.bool() { "allow" } else { "refuse" };
+    if rng.u8(..) < 40 {
+        let service = ["ppm-web", "ppm-mix", "ppmg-all"][rng.usize(..3)];
+        return format!(
+            "{{ action: {action}, service: {service}, {remote_key}: {} }}",
+            remote(rng, None, groups)
+        );
+    }
+    let protocol = PROTOCOLS[rng.usize(..PROTOCOLS.len())];
+    let port = match protocol {
+        "tcp" | "udp" if rng.u8(..) < 220 => {
+            let port = PORTS[rng.usize(..PORTS.len())];
+            let quote = if port.starts_with('[') { "" } else { "\"" };
+            format!("port: {quote}{port}{quote}, ")
+        }
+        _ => String::new(),
+    };
+    let family = match protocol {
+        "icmp" => Some(true),
+        "icmpv6" => Some(false),
+        _ => None,
+    };
+    format!(
+        "{{ action: {action}, protocol: {protocol}, {port}{remote_key}: {} }}",
+        remote(rng, family, groups)
+    )
+}
+
+/// A remote; of one family where the protocol demands it.
+fn remote(rng: &mut Rng, v4: Option<bool>, groups: usize) -> String {
+    let mut one = || match (rng.u8(..), v4) {
+        (0..40, _) => format!("sg-{}", rng.usize(..groups)),
+        (40..100, None) => ["ipm-a", "ipm-b", "ipm-many", "ipmg-all"][rng.usize(..4)].to_owned(),
+        _ => loop {
+            let range = RANGES[rng.usize(..RANGES.len())];
+            let fits = v4.is_none_or(|v4| range == "any" || range.contains(':') != v4);
+            if fits {
+                return format!("\"{range}\"");
+            }
+        },
+    };
+    let first = one();
+    let second = one();
+    match rng.bool() {
+        true => first,
+        false => format!("[{first}, {second}]"),
+    }
+}
+
+fn instances(rng: &mut Rng, groups: usize) -> String {
+    let mut bound = |at_least: usize| -> String {
+        let mut all: Vec<usize> = (0..groups).collect();
+        rng.shuffle(&mut all);
+        let count = rng.usize(at_least..=groups);
+        all[..count]
+            .iter()
+            .map(|group| format!("sg-{group}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let (eth0, eth1, glob, other) = (bound(1), bound(0), bound(0), bound(1));
+    let smtp = if rng.u8(..) < 60 {
+        "unblocked"
+    } else {
+        "blocked"
+    };
+    let kind = ["cvm", "cvm", "cvm", "clb"][rng.usize(..4)];
+    let smtp = if kind == "cvm" {
+        format!("\n    smtp: {smtp}")
+    } else {
+        String::new()
+    };
+    format!(
+        "instances:\n  ins-a:\n    kind: {kind}\n    billing: prepaid{smtp}\n    interfaces:\n      eth0: {{ addresses: [10.1.2.3, \"2001:db8:1::1\"], security_groups: [{eth0}] }}\n      \
+         eth1: {{ security_groups: [{eth1}] }}\n      \"veth*\": {{ security_groups: [{glob}] }}\n  \
+         ins-b:\n    interfaces:\n      eth0: {{ addresses: [203.0.113.9, 10.7.7.7], security_groups: [{other}] }}\n"
+    )
+}
+
+fn platform(rng: &mut Rng) -> String {
+    let mut out = String::from("platform:\n");
+    let pick = |rng: &mut Rng, list: &[&'static str]| list[rng.usize(..list.len())];
+    let (profile, direction, peers) = (
+        pick(rng, &["tencent", "tencent", "none"]),
+        pick(rng, &["both", "inbound", "outbound"]),
+        pick(rng, &["any", "external"]),
+    );
+    let _ = writeln!(
+        out,
+        "  blocked_ports: {{ profile: {profile}, direction: {direction}, peers: {peers}, add: {{ tcp: [7777, \"8050-8060\"] }}, remove: {{ udp: 136 }} }}"
+    );
+    let _ = writeln!(
+        out,
+        "  smtp: {{ block: {} }}",
+        pick(rng, &["true", "true", "false"])
+    );
+    let _ = writeln!(
+        out,
+        "  unbound_interfaces: {}",
+        pick(rng, &["ignore", "refuse"])
+    );
+    if rng.bool() {
+        let _ = writeln!(
+            out,
+            "  internal_networks: [{}, {}]",
+            address(rng),
+            address(rng)
+        );
+    }
+    if rng.bool() {
+        let _ = writeln!(
+            out,
+            "  approved_services:\n    health: {{ direction: inbound, protocol: tcp, port: 80, source: 10.1.0.0/16 }}\n    ping: {{ direction: inbound, protocol: [icmp, icmpv6], source: any }}"
+        );
+    }
+    out
+}
+
+/// What a packet can be made of: every edge of what a policy says.
+#[derive(Default)]
+pub struct Edges {
+    v4: Vec<IpAddr>,
+    v6: Vec<IpAddr>,
+    ports: Vec<u16>,
+    /// The same for each rule alone, so that most packets meet one.
+    rules: Vec<(Direction, Service, Edges)>,
+}
+
+impl Edges {
+    /// First and last address and port of everything that the policy names, and their neighbours.
+    pub fn of(policy: &Policy) -> Self {
+        let mut edges = Edges {
+            ports: vec![1, 25, 67, 68, 135, 136, 546, 547, 7777, 65535, 40000],
+            ..Edges::default()
+        };
+        edges.addresses(&AddressSet::any());
+        let platform = &policy.platform;
+        platform
+            .internal
+            .iter()
+            .for_each(|set| edges.addresses(set));
+        for approved in &platform.approved_services {
+            edges.addresses(&approved.remote);
+            approved
+                .services
+                .iter()
+                .for_each(|service| edges.service(service));
+        }
+        for group in policy.groups() {
+            for rule in group.inbound.iter().chain(&group.outbound) {
+                for service in &rule.services {
+                    let mut own = Edges::default();
+                    rule.remote.iter().for_each(|set| own.addresses(set));
+                    own.service(service);
+                    edges.v4.extend(&own.v4);
+                    edges.v6.extend(&own.v6);
+                    edges.ports.extend(&own.ports);
+                    own.clean();
+                    edges.rules.push((rule.id.direction, service.clone(), own));
+                }
+            }
+        }
+        edges.clean();
+        edges
+    }
+
+    fn clean(&mut self) {
+        let edges = self;
+        // Neither "this network" nor broadcast nor loopback can be sent to or from.
+        edges.v4.retain(|address| matches!(address, IpAddr::V4(a) if !a.is_loopback() && !a.is_multicast() && a.octets()[0] != 0 && a.octets()[0] < 224));
+        edges.v6.retain(|address| matches!(address, IpAddr::V6(a) if !a.is_loopback() && !a.is_multicast() && !a.is_unspecified() && a.to_ipv4().is_none()));
+        edges.ports.retain(|port| *port != 0);
+        for list in [&mut edges.v4, &mut edges.v6] {
+            list.sort_unstable();
+            list.dedup();
+        }
+    }
+
+    fn addresses(&mut self, set: &AddressSet) {
+        for range in set.ranges() {
+            match range {
+                AddressRange::V4(i) => {
+                    let near = [
+                        i.first.saturating_sub(1),
+                        i.first,
+                        i.last,
+                        i.last.saturating_add(1),
+                    ];
+                    self.v4
+                        .extend(near.map(|number| IpAddr::V4(Ipv4Addr::from(number))));
+                }
+                AddressRange::V6(i) => {
+                    let near = [
+                        i.first.saturating_sub(1),
+                        i.first,
+                        i.last,
+                        i.last.saturating_add(1),
+                    ];
+                    self.v6
+                        .extend(near.map(|number| IpAddr::V6(Ipv6Addr::from(number))));
+                }
+            }
+        }
+    }
+
+    fn service(&mut self, service: &Service) {
+        if let Service::Tcp(ports) | Service::Udp(ports) = service {
+            for i in ports.intervals() {
+                self.ports.extend([
+                    i.first.saturating_sub(1),
+                    i.first,
+                    i.last,
+                    i.last.saturating_add(1),
+                ]);
+            }
+        }
+    }
+
+    /// A packet that opens a flow, at an edge: most of one rule, some of anything.
+    pub fn opening(&self, rng: &mut Rng, interface: &str) -> Packet {
+        if !self.rules.is_empty() && rng.u8(..) < 170 {
+            let (direction, service, edges) = &self.rules[rng.usize(..self.rules.len())];
+            if !edges.v4.is_empty() || !edges.v6.is_empty() {
+                return edges.packet(rng, interface, *direction, service.protocol());
+            }
+        }
+        let direction = [Direction::Inbound, Direction::Outbound][rng.usize(..2)];
+        self.packet(rng, interface, direction, None)
+    }
+
+    fn packet(
+        &self,
+        rng: &mut Rng,
+        interface: &str,
+        direction: Direction,
+        protocol: Option<Protocol>,
+    ) -> Packet {
+        let v6 = match protocol {
+            Some(Protocol::ICMPV6) => !self.v6.is_empty(),
+            _ => self.v4.is_empty() || (rng.bool() && !self.v6.is_empty()),
+        };
+        let list = if v6 { &self.v6 } else { &self.v4 };
+        let remote = list[rng.usize(..list.len())];
+        let icmp = if v6 { Protocol::ICMPV6 } else { Protocol::ICMP };
+        let any = [
+            Protocol::TCP,
+            Protocol::TCP,
+            Protocol::UDP,
+            Protocol::UDP,
+            icmp,
+            Protocol::GRE,
+            Protocol(50),
+        ];
+        let protocol = match protocol {
+            Some(Protocol::ICMP | Protocol::ICMPV6) => icmp,
+            Some(protocol) if rng.u8(..) < 230 => protocol,
+            _ => any[rng.usize(..any.len())],
+        };
+        let ports = matches!(protocol, Protocol::TCP | Protocol::UDP);
+        let port = match ports {
+            true if self.ports.is_empty() => rng.u16(1..),
+            true => self.ports[rng.usize(..self.ports.len())],
+            false => 0,
+        };
+        let mut packet = Packet::opening(direction, interface, protocol, remote, port);
+        packet.source_port = if ports { 49152 } else { 0 };
+        packet
+    }
+
+    /// Any packet: every state, forwarded or not, essential or nearly.
+    pub fn any(&self, rng: &mut Rng) -> Packet {
+        let interface = match rng.u8(..) {
+            0..4 => "lo",
+            4..20 => "wlan0",
+            20..50 => "eth1",
+            50..80 => "veth7",
+            _ => "eth0",
+        };
+        let mut packet = self.opening(rng, interface);
+        if rng.u8(..) < 50 {
+            packet.state = [
+                State::Established,
+                State::IcmpError,
+                State::Related,
+                State::Invalid,
+                State::Untracked,
+            ][rng.usize(..5)];
+        }
+        if packet.state == State::IcmpError {
+            // Only ICMP can be one.
+            let v6 = packet.remote.is_ipv6();
+            packet.protocol = if v6 { Protocol::ICMPV6 } else { Protocol::ICMP };
+            packet.icmp_type = if v6 {
+                rng.u8(1..=4)
+            } else {
+                [3, 11, 12][rng.usize(..3)]
+            };
+        } else if rng.u8(..) < 40 {
+            packet.forwarded = rng.bool();
+            if packet.remote.is_ipv6() && rng.bool() {
+                packet.protocol = Protocol::ICMPV6;
+                packet.icmp_type = rng.u8(129..=145);
+                packet.hop_limit = [1, 2, 64, 254, 255][rng.usize(..5)];
+            } else {
+                packet.protocol = Protocol::UDP;
+                packet.source_port = [67, 68, 546, 547][rng.usize(..4)];
+                packet.destination_port = [67, 68, 546, 547][rng.usize(..4)];
+            }
+        }
+        packet
+    }
+}
