@@ -18,7 +18,7 @@ use secgroupd::netfilter::seed::{TcpSocket, established_tcp, track};
 
 /// Inbound TCP 22 is allowed, and nothing else: no outbound flow.
 const POLICY: &str = "
-table inet policy {
+table inet secgroupd {
     chain inbound {
         type filter hook prerouting priority -160; policy drop
         iifname != veth0 accept

@@ -41,8 +41,8 @@ pub fn main(scenarios: &[Scenario], peer: fn(&str)) -> ExitCode {
     if !possible {
         eprintln!("skipped: no user and network namespaces here (unshare -Urn)");
     }
-    let trials = scenarios.iter().map(|(name, _)| {
-        Trial::test(*name, move || in_namespace(name)).with_ignored_flag(!possible)
+    let trials = scenarios.iter().map(|&(name, _)| {
+        Trial::test(name, move || in_namespace(name)).with_ignored_flag(!possible)
     });
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
 }
