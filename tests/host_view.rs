@@ -6,7 +6,7 @@ mod namespace;
 
 use std::fs;
 use std::net::IpAddr;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -23,12 +23,18 @@ fn main() -> ExitCode {
         &[
             ("interfaces", interfaces),
             ("default routes", default_routes),
-            ("no default route", || assert_eq!(default_route_links().unwrap(), [])),
+            ("no default route", || {
+                assert_eq!(default_route_links().unwrap(), [])
+            }),
             ("the counters of rules", counters),
-            ("a table that is not there has no rules", || assert_eq!(rule_hits("secgroupd").unwrap(), [])),
+            ("a table that is not there has no rules", || {
+                assert_eq!(rule_hits("secgroupd").unwrap(), [])
+            }),
             ("the counters of ten thousand rules", ten_thousand_rules),
             ("an interrupted reading begins anew", changing_ruleset),
-            ("a fresh namespace has no blind spots", || assert_eq!(blind_spots(&links().unwrap()), [])),
+            ("a fresh namespace has no blind spots", || {
+                assert_eq!(blind_spots(&links().unwrap()), [])
+            }),
             ("blind spots of interfaces", blind_interfaces),
             ("blind spots of rules", blind_rules),
         ],
@@ -37,7 +43,11 @@ fn main() -> ExitCode {
 }
 
 fn named(name: &str) -> Link {
-    links().unwrap().into_iter().find(|link| link.name == name).unwrap_or_else(|| panic!("no {name}"))
+    links()
+        .unwrap()
+        .into_iter()
+        .find(|link| link.name == name)
+        .unwrap_or_else(|| panic!("no {name}"))
 }
 
 fn interfaces() {
@@ -50,35 +60,67 @@ fn interfaces() {
     run("ip address add 192.0.2.9 peer 192.0.2.10 dev eth0");
     run("ip address add 2001:db8::5/64 dev eth0 nodad");
 
-    let (lo, eth0, far0, br0, mac0) = (named("lo"), named("eth0"), named("far0"), named("br0"), named("mac0"));
-    let addresses = |list: &[&str]| -> Vec<IpAddr> { list.iter().map(|text| text.parse().unwrap()).collect() };
-    assert_eq!((lo.kind, lo.parent, lo.addresses), (None, None, addresses(&["127.0.0.1", "::1"])));
-    assert_eq!(eth0.addresses, addresses(&["192.0.2.5", "192.0.2.9", "2001:db8::5"]));
-    assert_eq!((eth0.kind.as_deref(), eth0.parent, eth0.master), (Some("veth"), Some(far0.index), None));
+    let (lo, eth0, far0, br0, mac0) = (
+        named("lo"),
+        named("eth0"),
+        named("far0"),
+        named("br0"),
+        named("mac0"),
+    );
+    let addresses =
+        |list: &[&str]| -> Vec<IpAddr> { list.iter().map(|text| text.parse().unwrap()).collect() };
+    assert_eq!(
+        (lo.kind, lo.parent, lo.addresses),
+        (None, None, addresses(&["127.0.0.1", "::1"]))
+    );
+    assert_eq!(
+        eth0.addresses,
+        addresses(&["192.0.2.5", "192.0.2.9", "2001:db8::5"])
+    );
+    assert_eq!(
+        (eth0.kind.as_deref(), eth0.parent, eth0.master),
+        (Some("veth"), Some(far0.index), None)
+    );
     assert_eq!(far0.master, Some(br0.index));
     assert_eq!(br0.kind.as_deref(), Some("bridge"));
-    assert_eq!((mac0.kind.as_deref(), mac0.parent), (Some("macvlan"), Some(eth0.index)));
+    assert_eq!(
+        (mac0.kind.as_deref(), mac0.parent),
+        (Some("macvlan"), Some(eth0.index))
+    );
     assert!(mac0.is_child() && !eth0.is_child());
     assert!(links().unwrap().iter().all(|link| !link.has_xdp));
 }
 
 fn default_routes() {
     for (name, network) in [("eth0", 1), ("eth1", 2), ("eth2", 3), ("eth3", 4)] {
-        run(&format!("ip link add {name} type veth peer name far{network}"));
+        run(&format!(
+            "ip link add {name} type veth peer name far{network}"
+        ));
         run(&format!("ip link set far{network} up"));
         run(&format!("ip address add 10.0.{network}.2/24 dev {name}"));
-        run(&format!("ip address add fd00:{network}::2/64 dev {name} nodad"));
+        run(&format!(
+            "ip address add fd00:{network}::2/64 dev {name} nodad"
+        ));
         run(&format!("ip link set {name} up"));
     }
     let index = |name| named(name).index;
     run("ip route add default nexthop via 10.0.1.1 dev eth0 nexthop via 10.0.2.1 dev eth1");
     run("ip route add default via 10.0.4.1 dev eth3 table 100");
-    assert_eq!(default_route_links().unwrap(), [index("eth0"), index("eth1")]);
+    assert_eq!(
+        default_route_links().unwrap(),
+        [index("eth0"), index("eth1")]
+    );
     run("ip -6 route add default nexthop via fd00:2::1 dev eth1 nexthop via fd00:3::1 dev eth2");
-    assert_eq!(default_route_links().unwrap(), [index("eth0"), index("eth1"), index("eth2")]);
+    assert_eq!(
+        default_route_links().unwrap(),
+        [index("eth0"), index("eth1"), index("eth2")]
+    );
     run("ip route del default");
     run("ip route add unreachable default metric 4000");
-    assert_eq!(default_route_links().unwrap(), [index("eth1"), index("eth2")]);
+    assert_eq!(
+        default_route_links().unwrap(),
+        [index("eth1"), index("eth2")]
+    );
     run("ip -6 route del default");
     run("ip nexthop add id 7 via 10.0.4.1 dev eth3");
     run("ip route add default nhid 7");
@@ -87,11 +129,23 @@ fn default_routes() {
 
 fn counters() {
     run("ip link set lo up");
-    nft("table inet secgroupd {
-            chain out { type filter hook output priority 0; ip daddr 127.0.0.1 udp dport 9 counter comment \"to nowhere\"; jump more }
-            chain more { counter drop comment \"größer\"; accept }
+    nft(r#"
+        table inet secgroupd {
+            chain out {
+                type filter hook output priority 0
+                ip daddr 127.0.0.1 udp dport 9 counter comment "to nowhere"
+                jump more
+            }
+            chain more {
+                counter drop comment "größer"
+                accept
+            }
         }
-        table ip secgroupd { chain out { counter comment \"of another family\" } }");
+        table ip secgroupd {
+            chain out {
+                counter comment "of another family"
+            }
+        }"#);
     let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     for _ in 0..3 {
         let _ = sender.send_to(&[0; 72], "127.0.0.1:9");
@@ -113,39 +167,56 @@ fn counters() {
     );
 }
 
-fn many_rules(count: usize) -> String {
-    let rules = (0..count).map(|n| format!("tcp dport {} counter accept comment \"sg-web/in/{n}\"\n", n % 65_535 + 1));
-    format!("table inet secgroupd {{ chain c {{\n{}}} }}", rules.collect::<String>())
+/// In pieces: nft 1.0.6 cannot send more than the default send buffer (208 KiB) at once from a user namespace.
+fn load_rules(count: usize) {
+    nft("add table inet secgroupd\nadd chain inet secgroupd c");
+    let rules: Vec<String> = (0..count)
+        .map(|n| {
+            let port = n % 65_535 + 1;
+            format!("add rule inet secgroupd c tcp dport {port} counter accept comment \"sg-web/in/{n}\"\n")
+        })
+        .collect();
+    rules.chunks(400).for_each(|piece| nft(&piece.concat()));
 }
 
 fn ten_thousand_rules() {
-    nft(&many_rules(10_000));
+    load_rules(10_000);
     let begin = Instant::now();
     let hits = rule_hits("secgroupd").unwrap();
     let took = begin.elapsed();
     println!("the counters of 10,000 rules are read in {took:?}");
     assert_eq!(hits.len(), 10_000);
-    assert_eq!(hits.last().unwrap().comment.as_deref(), Some("sg-web/in/9999"));
+    assert_eq!(
+        hits.last().unwrap().comment.as_deref(),
+        Some("sg-web/in/9999")
+    );
     assert!(took < Duration::from_secs(1));
 }
 
 /// Someone else's transactions go on meanwhile. Each makes the kernel give up a reading; none may lose or double a rule.
 fn changing_ruleset() {
-    nft(&many_rules(5_000));
+    load_rules(5_000);
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let other = thread::spawn(move || {
         while !stopped.load(Ordering::Relaxed) {
             run("nft insert rule inet secgroupd c counter");
-            run("nft flush table inet other") /* keeps the generation moving */;
+            // Two or three readings long: some are interrupted, some are not.
+            thread::sleep(Duration::from_millis(40));
         }
     });
-    nft("table inet other { }");
-    for _ in 0..10 {
+    for _ in 0..30 {
         let hits = rule_hits("secgroupd").unwrap();
-        let kept: Vec<&str> = hits.iter().filter_map(|hit| hit.comment.as_deref()).collect();
+        let kept: Vec<&str> = hits
+            .iter()
+            .filter_map(|hit| hit.comment.as_deref())
+            .collect();
         assert_eq!(kept.len(), 5_000);
-        assert!(kept.iter().enumerate().all(|(n, comment)| *comment == format!("sg-web/in/{n}")));
+        assert!(
+            kept.iter()
+                .enumerate()
+                .all(|(n, comment)| *comment == format!("sg-web/in/{n}"))
+        );
     }
     stop.store(true, Ordering::Relaxed);
     other.join().unwrap();
@@ -162,8 +233,16 @@ fn blind_interfaces() {
             let _ = fs::write(format!("/proc/sys/net/bridge/{key}"), value);
         }
     };
-    let child = BlindSpot::Child { parent: "eth0".into(), child: "mac0".into(), link_kind: "macvlan".into() };
-    let bridge = BlindSpot::Bridge { bridge: "br0".into(), ports: vec!["far0".into()], families: vec!["IPv4", "IPv6"] };
+    let child = BlindSpot::Child {
+        parent: "eth0".into(),
+        child: "mac0".into(),
+        link_kind: "macvlan".into(),
+    };
+    let bridge = BlindSpot::Bridge {
+        bridge: "br0".into(),
+        ports: vec!["far0".into()],
+        families: vec!["IPv4", "IPv6"],
+    };
     call("0");
     assert_eq!(blind_spots(&links().unwrap()), [child.clone(), bridge]);
     if fs::exists("/proc/sys/net/bridge").unwrap() {
@@ -171,19 +250,52 @@ fn blind_interfaces() {
         assert_eq!(blind_spots(&links().unwrap()), [child.clone()]);
     }
 
-    let _open = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    let _open = socket(
+        AddressFamily::Packet,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .unwrap();
     call("1");
     let spots = blind_spots(&links().unwrap());
-    let BlindSpot::PacketSockets { count: 1, processes } = &spots[0] else { panic!("{spots:?}") };
+    let BlindSpot::PacketSockets {
+        count: 1,
+        processes,
+    } = &spots[0]
+    else {
+        panic!("{spots:?}")
+    };
     let pid = format!("({})", std::process::id());
-    assert!(processes.len() == 1 && processes[0].ends_with(&pid), "{processes:?}");
+    assert!(
+        processes.len() == 1 && processes[0].ends_with(&pid),
+        "{processes:?}"
+    );
 }
 
 fn blind_rules() {
     run("ip link add eth0 type veth peer name far0");
-    nft("table inet fast { flowtable ft { hook ingress priority 0; devices = { eth0 } } }
-        table ip mine { chain quiet { udp dport 53 notrack; udp sport 53 notrack } }
-        table inet secgroupd { chain c { accept } }");
+    nft("add table inet fast");
+    // Not every kernel can offload flows.
+    let offload = "add flowtable inet fast ft { hook ingress priority 0; devices = { eth0 }; }";
+    let offloads = Command::new("nft")
+        .arg(offload)
+        .stderr(Stdio::null())
+        .status()
+        .unwrap()
+        .success();
+    nft("
+        table ip mine {
+            chain quiet {
+                udp dport 53 notrack
+                udp sport 53 notrack
+            }
+        }
+        table inet secgroupd {
+            chain c {
+                notrack comment \"ours is not looked at\"
+            }
+        }");
     run("iptables-nft -t raw -A PREROUTING -p udp -j NOTRACK");
     run("iptables-nft -t raw -A OUTPUT -p udp -j CT --notrack");
     run("iptables-nft -t raw -A OUTPUT -p tcp -j CT --zone 5");
@@ -194,10 +306,16 @@ fn blind_rules() {
         chain: chain.into(),
         rules,
     };
+    let flowtable = BlindSpot::Flowtable {
+        table: "inet fast".into(),
+        name: "ft".into(),
+    };
+    let mut spots = blind_spots(&links().unwrap());
+    assert_eq!(spots.contains(&flowtable), offloads);
+    spots.retain(|spot| *spot != flowtable);
     assert_eq!(
-        blind_spots(&links().unwrap()),
+        spots,
         [
-            BlindSpot::Flowtable { table: "inet fast".into(), name: "ft".into() },
             notrack("nftables", "ip mine", "quiet", 2),
             notrack("nftables", "ip raw", "OUTPUT", 1),
             notrack("nftables", "ip raw", "PREROUTING", 1),

@@ -1,5 +1,6 @@
 //! The counters of one table's rules, read without the nft program.
 
+use std::collections::HashSet;
 use std::ffi::CString;
 
 use netlink_bindings::nftables::{
@@ -8,7 +9,7 @@ use netlink_bindings::nftables::{
 };
 use nix::libc;
 
-use super::netlink::{NetlinkError, dump};
+use super::netlink::{ATTEMPTS, NetlinkError, dump};
 
 /// `NFTNL_UDATA_RULE_COMMENT` of libnftnl's `udata.h`.
 const UDATA_COMMENT: u8 = 0;
@@ -44,7 +45,9 @@ pub enum HitsError {
 
 /// Every rule of the table `inet` `table` in the kernel's order, chain by chain. A table that does not exist has none.
 ///
-/// The counters of one answer are not of one instant, but the set of rules is: a transaction of anyone makes the reading begin anew.
+/// The counters of one answer are not of one instant, but the set of rules is: the reading begins anew when a transaction of
+/// anyone was committed meanwhile, or was seen half-way. One case the kernel hides: of a table that someone is about to change,
+/// and then is refused, a rule may be missing. Who changes the table should not read it at the same time.
 ///
 /// # Errors
 ///
@@ -57,14 +60,25 @@ pub fn rule_hits(table: &str) -> Result<Vec<RuleHits>, HitsError> {
     };
     let mut request = Request::new().op_getrule_dump(&header);
     request.encode().push_table(&name);
-    dump(&request, |(_, rule)| hits(rule)).map_err(|error| HitsError::Rules {
+    let failed = |error| HitsError::Rules {
         table: table.to_owned(),
         error,
-    })
+    };
+    for _ in 0..ATTEMPTS {
+        let rules = dump(&request, |(_, rule)| hits(rule)).map_err(failed)?;
+        // The kernel resumes a dump by counting rules, those included that a transaction has added and not yet committed. Such a
+        // one in front shifts the count: a rule comes twice, and as nothing was committed the dump does not count as interrupted.
+        let mut seen = HashSet::with_capacity(rules.len());
+        if rules.iter().all(|(handle, _)| seen.insert(*handle)) {
+            return Ok(rules.into_iter().map(|(_, hits)| hits).collect());
+        }
+    }
+    Err(failed(NetlinkError::Restless))
 }
 
-fn hits(rule: IterableRuleAttrs<'_>) -> Option<RuleHits> {
-    let mut chain = None;
+/// A rule's handle, unique in its table, and its hits.
+fn hits(rule: IterableRuleAttrs<'_>) -> Option<(u64, RuleHits)> {
+    let (mut chain, mut handle) = (None, None);
     let mut found = RuleHits {
         chain: String::new(),
         comment: None,
@@ -75,14 +89,21 @@ fn hits(rule: IterableRuleAttrs<'_>) -> Option<RuleHits> {
     for attribute in rule.flatten() {
         match attribute {
             RuleAttrs::Chain(name) => chain = Some(name.to_string_lossy().into_owned()),
+            RuleAttrs::Handle(number) => handle = Some(number),
             RuleAttrs::Expressions(list) => {
-                (found.packets, found.bytes) = counted(list).unwrap_or_default()
+                (found.packets, found.bytes) = counted(list).unwrap_or_default();
             }
             RuleAttrs::Userdata(data) => found.comment = comment(data),
             _ => {}
         }
     }
-    chain.map(|chain| RuleHits { chain, ..found })
+    Some((
+        handle?,
+        RuleHits {
+            chain: chain?,
+            ..found
+        },
+    ))
 }
 
 /// Packets and bytes of the first counter among the expressions.

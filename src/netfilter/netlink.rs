@@ -16,8 +16,8 @@ use nix::sys::socket::{
 /// What the kernel makes use of is 32 KiB (`netlink_recvmsg` in `net/netlink/af_netlink.c`); more is room to notice truncation.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// How often a dump is begun before giving up on a table that never holds still. A dump of 10,000 rules takes about 10 ms.
-const ATTEMPTS: u32 = 20;
+/// How often a dump is begun before giving up on a table that never holds still. A dump of 10,000 rules takes about 35 ms.
+pub(super) const ATTEMPTS: u32 = 20;
 
 const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_DUMP_INTR: u16 = 0x10;

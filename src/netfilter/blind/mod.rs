@@ -85,26 +85,63 @@ impl fmt::Display for BlindSpot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::PacketSockets { count, processes } => {
-                let sockets = if *count == 1 { "packet socket reads and writes" } else { "packet sockets read and write" };
+                let sockets = if *count == 1 {
+                    "packet socket reads and writes"
+                } else {
+                    "packet sockets read and write"
+                };
                 write!(f, "{count} {sockets} past the rules")?;
-                if processes.is_empty() { Ok(()) } else { write!(f, ": {}", processes.join(", ")) }
+                if processes.is_empty() {
+                    Ok(())
+                } else {
+                    write!(f, ": {}", processes.join(", "))
+                }
             }
-            Self::Xdp { interface } => write!(f, "an XDP program on {interface} handles packets before the rules see them"),
-            Self::Child { parent, child, link_kind } => {
-                write!(f, "packets of {child} ({link_kind}) do not meet the rules of {parent}, which it stands on")
+            Self::Xdp { interface } => write!(
+                f,
+                "an XDP program on {interface} handles packets before the rules see them"
+            ),
+            Self::Child {
+                parent,
+                child,
+                link_kind,
+            } => {
+                write!(
+                    f,
+                    "packets of {child} ({link_kind}) do not meet the rules of {parent}, which it stands on"
+                )
             }
-            Self::Bridge { bridge, ports, families } => write!(
+            Self::Bridge {
+                bridge,
+                ports,
+                families,
+            } => write!(
                 f,
                 "{} frames between the ports of {bridge} ({}) are not filtered, because br_netfilter is off",
                 families.join(" and "),
                 ports.join(", ")
             ),
             Self::Flowtable { table, name } => {
-                write!(f, "flows in the flowtable {name} of the table {table} are forwarded past the rules")
+                write!(
+                    f,
+                    "flows in the flowtable {name} of the table {table} are forwarded past the rules"
+                )
             }
-            Self::Notrack { program, table, chain, rules } => {
-                let rules = if *rules == 1 { "a rule".to_owned() } else { format!("{rules} rules") };
-                write!(f, "{rules} in the chain {chain} of the {program} table {table} take away the state of packets")
+            Self::Notrack {
+                program,
+                table,
+                chain,
+                rules,
+            } => {
+                let rules = if *rules == 1 {
+                    "a rule".to_owned()
+                } else {
+                    format!("{rules} rules")
+                };
+                write!(
+                    f,
+                    "{rules} in the chain {chain} of the {program} table {table} take away the state of packets"
+                )
             }
             Self::Unknown { what, why } => write!(f, "cannot see {what}: {why}"),
         }
@@ -126,30 +163,50 @@ pub fn blind_spots(links: &[Link]) -> Vec<BlindSpot> {
 /// XDP programs and interfaces that stand on others.
 fn below_ip(links: &[Link]) -> Vec<BlindSpot> {
     let programs = links.iter().filter(|link| link.has_xdp);
-    let programs = programs.map(|link| BlindSpot::Xdp { interface: link.name.clone() });
-    let children = links.iter().filter(|link| link.is_child()).filter_map(|child| {
-        let parent = links.iter().find(|other| Some(other.index) == child.parent)?;
-        Some(BlindSpot::Child {
-            parent: parent.name.clone(),
-            child: child.name.clone(),
-            link_kind: child.kind.clone()?,
-        })
+    let programs = programs.map(|link| BlindSpot::Xdp {
+        interface: link.name.clone(),
     });
+    let children = links
+        .iter()
+        .filter(|link| link.is_child())
+        .filter_map(|child| {
+            let parent = links
+                .iter()
+                .find(|other| Some(other.index) == child.parent)?;
+            Some(BlindSpot::Child {
+                parent: parent.name.clone(),
+                child: child.name.clone(),
+                link_kind: child.kind.clone()?,
+            })
+        });
     programs.chain(children).collect()
 }
 
 fn bridges(links: &[Link]) -> Vec<BlindSpot> {
     let mut spots = Vec::new();
-    for bridge in links.iter().filter(|link| link.kind.as_deref() == Some("bridge")) {
-        let ports: Vec<String> =
-            links.iter().filter(|link| link.master == Some(bridge.index)).map(|link| link.name.clone()).collect();
+    for bridge in links
+        .iter()
+        .filter(|link| link.kind.as_deref() == Some("bridge"))
+    {
+        let ports: Vec<String> = links
+            .iter()
+            .filter(|link| link.master == Some(bridge.index))
+            .map(|link| link.name.clone())
+            .collect();
         if ports.is_empty() {
             continue;
         }
         match unfiltered_families() {
             Ok(families) if families.is_empty() => {}
-            Ok(families) => spots.push(BlindSpot::Bridge { bridge: bridge.name.clone(), ports, families }),
-            Err(why) => spots.push(BlindSpot::Unknown { what: "whether bridged frames are filtered", why }),
+            Ok(families) => spots.push(BlindSpot::Bridge {
+                bridge: bridge.name.clone(),
+                ports,
+                families,
+            }),
+            Err(why) => spots.push(BlindSpot::Unknown {
+                what: "whether bridged frames are filtered",
+                why,
+            }),
         }
     }
     spots
@@ -158,7 +215,10 @@ fn bridges(links: &[Link]) -> Vec<BlindSpot> {
 /// The families for which br_netfilter is off in this network namespace. Without the module the files are missing.
 fn unfiltered_families() -> Result<Vec<&'static str>, String> {
     let mut families = Vec::new();
-    for (family, key) in [("IPv4", "bridge-nf-call-iptables"), ("IPv6", "bridge-nf-call-ip6tables")] {
+    for (family, key) in [
+        ("IPv4", "bridge-nf-call-iptables"),
+        ("IPv6", "bridge-nf-call-ip6tables"),
+    ] {
         match fs::read_to_string(format!("/proc/sys/net/bridge/{key}")) {
             Ok(value) if value.trim() != "0" => {}
             Ok(_) => families.push(family),
@@ -204,15 +264,32 @@ mod tests {
 
     #[test]
     fn one_and_many() {
-        let sockets = |count| BlindSpot::PacketSockets { count, processes: vec![] }.to_string();
-        assert_eq!(sockets(1), "1 packet socket reads and writes past the rules");
+        let sockets = |count| {
+            BlindSpot::PacketSockets {
+                count,
+                processes: vec![],
+            }
+            .to_string()
+        };
+        assert_eq!(
+            sockets(1),
+            "1 packet socket reads and writes past the rules"
+        );
         assert_eq!(sockets(2), "2 packet sockets read and write past the rules");
     }
 
     #[test]
     fn as_json() {
-        let spot = BlindSpot::Flowtable { table: "inet filter".into(), name: "fast".into() };
+        let spot = BlindSpot::Flowtable {
+            table: "inet filter".into(),
+            name: "fast".into(),
+        };
         let json = serde_json::to_value(spot).ok();
-        assert_eq!(json, Some(serde_json::json!({ "kind": "flowtable", "table": "inet filter", "name": "fast" })));
+        assert_eq!(
+            json,
+            Some(
+                serde_json::json!({ "kind": "flowtable", "table": "inet filter", "name": "fast" })
+            )
+        );
     }
 }

@@ -16,19 +16,28 @@ pub(super) fn find() -> Vec<BlindSpot> {
         // A kernel without packet sockets has no such list.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
         Err(error) => {
-            return vec![BlindSpot::Unknown { what: "the open packet sockets", why: format!("{LIST}: {error}") }];
+            return vec![BlindSpot::Unknown {
+                what: "the open packet sockets",
+                why: format!("{LIST}: {error}"),
+            }];
         }
     };
     let inodes = inodes(&text);
     if inodes.is_empty() {
         return Vec::new();
     }
-    vec![BlindSpot::PacketSockets { count: inodes.len(), processes: holders(&inodes) }]
+    vec![BlindSpot::PacketSockets {
+        count: inodes.len(),
+        processes: holders(&inodes),
+    }]
 }
 
 /// The last column of each line but the first.
 fn inodes(list: &str) -> HashSet<String> {
-    let links = list.lines().skip(1).filter_map(|line| line.split_whitespace().next_back());
+    let links = list
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().next_back());
     links.map(|inode| format!("socket:[{inode}]")).collect()
 }
 
@@ -42,18 +51,29 @@ fn holders(inodes: &HashSet<String>) -> Vec<String> {
         })
         .collect();
     found.sort();
-    found.into_iter().map(|(name, pid)| format!("{name} ({pid})")).collect()
+    found
+        .into_iter()
+        .map(|(name, pid)| format!("{name} ({pid})"))
+        .collect()
 }
 
 fn holds(process: &Path, inodes: &HashSet<String>) -> bool {
-    let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+    let descriptors = fs::read_dir(process.join("fd"))
+        .into_iter()
+        .flatten()
+        .flatten();
     descriptors
         .filter_map(|descriptor| fs::read_link(descriptor.path()).ok())
-        .any(|target| target.to_str().is_some_and(|target| inodes.contains(target)))
+        .any(|target| {
+            target
+                .to_str()
+                .is_some_and(|target| inodes.contains(target))
+        })
 }
 
 fn name(process: &Path) -> String {
-    fs::read_to_string(process.join("comm")).map_or_else(|_| "?".to_owned(), |name| name.trim_end().to_owned())
+    fs::read_to_string(process.join("comm"))
+        .map_or_else(|_| "?".to_owned(), |name| name.trim_end().to_owned())
 }
 
 #[cfg(test)]

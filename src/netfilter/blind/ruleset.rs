@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 
 use netlink_bindings::nftables::{
-    ExprAttrs, ExprListAttrs, ExprOps, IterableExprAttrs, IterableExprTargetAttrs, IterableRuleAttrs, Nfgenmsg, Request,
+    ExprAttrs, ExprListAttrs, ExprOps, IterableExprAttrs, IterableExprTargetAttrs,
+    IterableRuleAttrs, Nfgenmsg, Request,
 };
 use nix::libc;
 
@@ -18,25 +19,42 @@ const OWN_TABLE: (u8, &std::ffi::CStr) = (libc::NFPROTO_INET as u8, c"secgroupd"
 const XT_CT_NOTRACK: u16 = 1 | 2;
 
 pub(super) fn find() -> Vec<BlindSpot> {
-    let unknown = |what| move |error: NetlinkError| vec![BlindSpot::Unknown { what, why: error.to_string() }];
+    let unknown = |what| {
+        move |error: NetlinkError| {
+            vec![BlindSpot::Unknown {
+                what,
+                why: error.to_string(),
+            }]
+        }
+    };
     let mut spots = flowtables().unwrap_or_else(unknown("the flowtables of nftables"));
-    spots.extend(notrack().unwrap_or_else(unknown("whether nftables rules take away the state of packets")));
+    spots.extend(notrack().unwrap_or_else(unknown(
+        "whether nftables rules take away the state of packets",
+    )));
     spots
 }
 
 fn flowtables() -> Result<Vec<BlindSpot>, NetlinkError> {
-    dump(&Request::new().op_getflowtable_dump(&Nfgenmsg::new()), |(header, flowtable)| {
-        Some(BlindSpot::Flowtable {
-            table: format!("{} {}", family(header.nfgen_family), flowtable.get_table().ok()?.to_string_lossy()),
-            name: flowtable.get_name().ok()?.to_string_lossy().into_owned(),
-        })
-    })
+    dump(
+        &Request::new().op_getflowtable_dump(&Nfgenmsg::new()),
+        |(header, flowtable)| {
+            Some(BlindSpot::Flowtable {
+                table: format!(
+                    "{} {}",
+                    family(header.nfgen_family),
+                    flowtable.get_table().ok()?.to_string_lossy()
+                ),
+                name: flowtable.get_name().ok()?.to_string_lossy().into_owned(),
+            })
+        },
+    )
 }
 
 fn notrack() -> Result<Vec<BlindSpot>, NetlinkError> {
-    let tables = dump(&Request::new().op_gettable_dump(&Nfgenmsg::new()), |(header, table)| {
-        Some((header.nfgen_family, CString::from(table.get_name().ok()?)))
-    })?;
+    let tables = dump(
+        &Request::new().op_gettable_dump(&Nfgenmsg::new()),
+        |(header, table)| Some((header.nfgen_family, CString::from(table.get_name().ok()?))),
+    )?;
     let mut spots = Vec::new();
     for (number, table) in tables {
         if (number, table.as_c_str()) == OWN_TABLE {
@@ -44,7 +62,12 @@ fn notrack() -> Result<Vec<BlindSpot>, NetlinkError> {
         }
         for (chain, rules) in stateless_rules(number, &table)? {
             let table = format!("{} {}", family(number), table.to_string_lossy());
-            spots.push(BlindSpot::Notrack { program: "nftables", table, chain, rules });
+            spots.push(BlindSpot::Notrack {
+                program: "nftables",
+                table,
+                chain,
+                rules,
+            });
         }
     }
     Ok(spots)
@@ -52,10 +75,19 @@ fn notrack() -> Result<Vec<BlindSpot>, NetlinkError> {
 
 /// How many rules of each chain of the table say `notrack`.
 fn stateless_rules(family: u8, table: &CString) -> Result<BTreeMap<String, usize>, NetlinkError> {
-    let mut request = Request::new().op_getrule_dump(&Nfgenmsg { nfgen_family: family, ..Default::default() });
+    let mut request = Request::new().op_getrule_dump(&Nfgenmsg {
+        nfgen_family: family,
+        ..Default::default()
+    });
     request.encode().push_table(table);
     let chains = dump(&request, |(_, rule)| {
-        is_notrack(&rule).then(|| rule.get_chain().map(|chain| chain.to_string_lossy().into_owned()).ok()).flatten()
+        is_notrack(&rule)
+            .then(|| {
+                rule.get_chain()
+                    .map(|chain| chain.to_string_lossy().into_owned())
+                    .ok()
+            })
+            .flatten()
     })?;
     let mut counts = BTreeMap::new();
     for chain in chains {
@@ -66,7 +98,9 @@ fn stateless_rules(family: u8, table: &CString) -> Result<BTreeMap<String, usize
 
 fn is_notrack(rule: &IterableRuleAttrs<'_>) -> bool {
     let expressions = rule.get_expressions().into_iter().flatten().flatten();
-    expressions.into_iter().any(|ExprListAttrs::Elem(expression)| takes_state(expression))
+    expressions
+        .into_iter()
+        .any(|ExprListAttrs::Elem(expression)| takes_state(expression))
 }
 
 /// nftables' own expression, or the xtables target that iptables-nft writes.
@@ -80,7 +114,9 @@ fn takes_state(expression: IterableExprAttrs<'_>) -> bool {
 
 fn is_notrack_target(target: &IterableExprTargetAttrs<'_>) -> bool {
     let info = target.get_info().unwrap_or_default();
-    let flags = info.first_chunk().map_or(0, |bytes| u16::from_ne_bytes(*bytes));
+    let flags = info
+        .first_chunk()
+        .map_or(0, |bytes| u16::from_ne_bytes(*bytes));
     match target.get_name() {
         Ok(name) if name == c"NOTRACK" => true,
         Ok(name) if name == c"CT" => flags & XT_CT_NOTRACK != 0,
