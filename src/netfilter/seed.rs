@@ -117,6 +117,9 @@ pub fn established_tcp() -> Result<Vec<TcpSocket>, SeedError> {
 
 /// Puts `sockets` into connection tracking and says how many flows are new there; those that it knew already stay as they are.
 ///
+/// A flow that is put in before any rule of this network namespace sets a label never has room for one: `ct label set` passes it
+/// by without a word, as it does any flow tracked before the first such rule.
+///
 /// Windows are unknown to both sides' records, so both are marked liberal: no packet of a seeded flow is invalid for its sequence
 /// number. (The window scale would only serve that check, so it is left out.)
 ///
