@@ -1,1 +1,17 @@
 //! Speaks to the kernel, and is the only room that does.
+//!
+//! | file | what it asks or tells the kernel |
+//! |---|---|
+//! | [`netlink`] | one whole dump, and again if the kernel says that it changed meanwhile |
+//! | [`seed`] | the established TCP sockets, put into connection tracking |
+//! | [`links`] | interfaces, their addresses, and those that carry a default route |
+//! | [`interfaces`] | what is wrong with the interfaces that a definition binds (pure) |
+//! | [`hits`] | the counters of our rules |
+//! | [`blind`] | what passes this host without meeting our hooks |
+
+pub mod blind;
+pub mod hits;
+pub mod interfaces;
+pub mod links;
+pub mod netlink;
+pub mod seed;

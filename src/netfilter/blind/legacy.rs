@@ -1,0 +1,115 @@
+//! NOTRACK rules of iptables-legacy. Its tables can only be read by its own program, and only with CAP_NET_RAW.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::process::{Command, Stdio};
+
+use super::BlindSpot;
+
+/// A program of iptables-legacy, and the kernel's list of the tables in use, which only root may read.
+const FAMILIES: [(&str, &str, &str); 2] = [
+    (
+        "iptables-legacy",
+        "/proc/thread-self/net/ip_tables_names",
+        "the rules of the iptables-legacy raw table",
+    ),
+    (
+        "ip6tables-legacy",
+        "/proc/thread-self/net/ip6_tables_names",
+        "the rules of the ip6tables-legacy raw table",
+    ),
+];
+
+pub(super) fn find() -> Vec<BlindSpot> {
+    FAMILIES
+        .iter()
+        .flat_map(|&(program, names, what)| {
+            notrack(program, names).unwrap_or_else(|why| vec![BlindSpot::Unknown { what, why }])
+        })
+        .collect()
+}
+
+fn notrack(program: &'static str, names: &str) -> Result<Vec<BlindSpot>, String> {
+    let tables = match fs::read_to_string(names) {
+        Ok(tables) => tables,
+        // The module is not loaded, so there are no legacy tables.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(format!("{names}: {error}")),
+    };
+    // Asking the program for a table that is not in use would create it.
+    if !tables.lines().any(|table| table == "raw") {
+        return Ok(Vec::new());
+    }
+    let spot = |(chain, rules)| BlindSpot::Notrack {
+        program,
+        table: "raw".to_owned(),
+        chain,
+        rules,
+    };
+    Ok(stateless_rules(&save(program)?)
+        .into_iter()
+        .map(spot)
+        .collect())
+}
+
+/// What `iptables-legacy-save -t raw` prints. A service's search path may lack the directories of administration.
+fn save(program: &str) -> Result<String, String> {
+    let name = format!("{program}-save");
+    let places = [
+        name.clone(),
+        format!("/usr/sbin/{name}"),
+        format!("/sbin/{name}"),
+    ];
+    for place in &places {
+        match Command::new(place)
+            .args(["-t", "raw"])
+            .stdin(Stdio::null())
+            .output()
+        {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(format!("{name}: {error}")),
+            Ok(output) if output.status.success() => {
+                return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+            }
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stderr);
+                return Err(format!(
+                    "{name}: {}",
+                    said.lines().next().unwrap_or("failed without a word")
+                ));
+            }
+        }
+    }
+    Err(format!("the program {name} is not installed"))
+}
+
+/// How many rules of each chain take state away, in the words of iptables-save.
+fn stateless_rules(saved: &str) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for line in saved.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let ["-A", chain, rest @ ..] = words.as_slice() else {
+            continue;
+        };
+        if rest.windows(2).any(|pair| pair == ["-j", "NOTRACK"]) || rest.contains(&"--notrack") {
+            *counts.entry((*chain).to_owned()).or_default() += 1;
+        }
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stateless_rules;
+
+    #[test]
+    fn both_spellings() {
+        let saved = "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p udp -j NOTRACK\n\
+                     -A PREROUTING -p tcp -j CT --notrack\n-A OUTPUT -j CT --zone 5\nCOMMIT\n";
+        assert_eq!(
+            stateless_rules(saved),
+            [("PREROUTING".to_owned(), 2)].into()
+        );
+    }
+}

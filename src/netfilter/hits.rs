@@ -1,0 +1,157 @@
+//! The counters of one table's rules, read without the nft program.
+
+use std::collections::HashSet;
+use std::ffi::CString;
+
+use netlink_bindings::nftables::{
+    ExprAttrs, ExprCounterAttrs, ExprListAttrs, ExprOps, IterableExprListAttrs, IterableRuleAttrs,
+    Nfgenmsg, Request, RuleAttrs,
+};
+use nix::libc;
+
+use super::netlink::{ATTEMPTS, NetlinkError, dump};
+
+/// `NFTNL_UDATA_RULE_COMMENT` of libnftnl's `udata.h`.
+const UDATA_COMMENT: u8 = 0;
+
+/// What a rule has met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleHits {
+    /// The chain that the rule stands in.
+    pub chain: String,
+    /// The rule's comment.
+    pub comment: Option<String>,
+    /// Packets since the rule was loaded; 0 if it does not count.
+    pub packets: u64,
+    /// Bytes since the rule was loaded, IP headers included; 0 if it does not count.
+    pub bytes: u64,
+}
+
+/// Why the counters could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum HitsError {
+    /// The kernel did not list the rules.
+    #[error("cannot read the rules of the nftables table inet {table}: {error}")]
+    Rules {
+        /// The table asked for.
+        table: String,
+        /// What the kernel said.
+        error: NetlinkError,
+    },
+    /// No table can have this name.
+    #[error("`{0}` cannot be the name of a table")]
+    Name(String),
+}
+
+/// Every rule of the table `inet` `table` in the kernel's order, chain by chain. A table that does not exist has none.
+///
+/// The counters of one answer are not of one instant, but the set of rules is: the reading begins anew when a transaction of
+/// anyone was committed meanwhile, or was seen half-way. One case the kernel hides: of a table that someone is about to change,
+/// and then is refused, a rule may be missing. Who changes the table should not read it at the same time.
+///
+/// # Errors
+///
+/// See [`HitsError`].
+pub fn rule_hits(table: &str) -> Result<Vec<RuleHits>, HitsError> {
+    let name = CString::new(table).map_err(|_| HitsError::Name(table.to_owned()))?;
+    let header = Nfgenmsg {
+        nfgen_family: libc::NFPROTO_INET as u8,
+        ..Default::default()
+    };
+    let mut request = Request::new().op_getrule_dump(&header);
+    request.encode().push_table(&name);
+    let failed = |error| HitsError::Rules {
+        table: table.to_owned(),
+        error,
+    };
+    for _ in 0..ATTEMPTS {
+        let rules = dump(&request, |(_, rule)| hits(rule)).map_err(failed)?;
+        // The kernel resumes a dump by counting rules, those included that a transaction has added and not yet committed. Such a
+        // one in front shifts the count: a rule comes twice, and as nothing was committed the dump does not count as interrupted.
+        let mut seen = HashSet::with_capacity(rules.len());
+        if rules.iter().all(|(handle, _)| seen.insert(*handle)) {
+            return Ok(rules.into_iter().map(|(_, hits)| hits).collect());
+        }
+    }
+    Err(failed(NetlinkError::Restless))
+}
+
+/// A rule's handle, unique in its table, and its hits.
+fn hits(rule: IterableRuleAttrs<'_>) -> Option<(u64, RuleHits)> {
+    let (mut chain, mut handle) = (None, None);
+    let mut found = RuleHits {
+        chain: String::new(),
+        comment: None,
+        packets: 0,
+        bytes: 0,
+    };
+    // One pass over the attributes: the bindings' getters each search from the beginning.
+    for attribute in rule.flatten() {
+        match attribute {
+            RuleAttrs::Chain(name) => chain = Some(name.to_string_lossy().into_owned()),
+            RuleAttrs::Handle(number) => handle = Some(number),
+            RuleAttrs::Expressions(list) => {
+                (found.packets, found.bytes) = counted(list).unwrap_or_default();
+            }
+            RuleAttrs::Userdata(data) => found.comment = comment(data),
+            _ => {}
+        }
+    }
+    Some((
+        handle?,
+        RuleHits {
+            chain: chain?,
+            ..found
+        },
+    ))
+}
+
+/// Packets and bytes of the first counter among the expressions.
+fn counted(list: IterableExprListAttrs<'_>) -> Option<(u64, u64)> {
+    list.flatten().find_map(|ExprListAttrs::Elem(expression)| {
+        let counter = expression.flatten().find_map(|attribute| match attribute {
+            ExprAttrs::Data(ExprOps::Counter(counter)) => Some(counter),
+            _ => None,
+        })?;
+        let (mut packets, mut bytes) = (0, 0);
+        for attribute in counter.flatten() {
+            match attribute {
+                ExprCounterAttrs::Packets(count) => packets = count,
+                ExprCounterAttrs::Bytes(count) => bytes = count,
+                ExprCounterAttrs::Pad(_) => {}
+            }
+        }
+        Some((packets, bytes))
+    })
+}
+
+/// The comment in a rule's user data: entries of type u8, length u8 and value, as libnftnl writes them. The value ends in NUL.
+fn comment(mut data: &[u8]) -> Option<String> {
+    while let [kind, length, rest @ ..] = data {
+        let value = rest.get(..usize::from(*length))?;
+        if *kind == UDATA_COMMENT {
+            let text = value.strip_suffix(&[0]).unwrap_or(value);
+            return Some(String::from_utf8_lossy(text).into_owned());
+        }
+        data = rest.get(value.len()..)?;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::comment;
+
+    #[test]
+    fn comments_in_user_data() {
+        assert_eq!(comment(b"\x00\x03ab\x00").as_deref(), Some("ab"));
+        assert_eq!(
+            comment(b"\x01\x02xy\x00\x02z\x00").as_deref(),
+            Some("z"),
+            "another entry stands before"
+        );
+        assert_eq!(comment(b"\x00\x00").as_deref(), Some(""));
+        assert_eq!(comment(b"\x00\x09ab\x00"), None, "a length past the end");
+        assert_eq!(comment(b""), None);
+    }
+}

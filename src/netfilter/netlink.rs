@@ -1,0 +1,178 @@
+//! One whole dump over netlink.
+//!
+//! `netlink-socket2` reads dumps too, but hides the header of each message, and with it `NLM_F_DUMP_INTR`: the kernel's word
+//! that the table changed while it was read and entries may be missing or doubled. It also reads 8 KiB at a time, and the kernel
+//! makes its messages as large as the reader's buffer (up to 32 KiB). Hence these lines of our own.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use netlink_bindings::builtin::Nlmsghdr;
+use netlink_bindings::traits::{NetlinkRequest, Protocol};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
+};
+
+/// What the kernel makes use of is 32 KiB (`netlink_recvmsg` in `net/netlink/af_netlink.c`); more is room to notice truncation.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// How often a dump is begun before giving up on a table that never holds still. A dump of 10,000 rules takes about 35 ms.
+pub(super) const ATTEMPTS: u32 = 20;
+
+const NLM_F_REQUEST: u16 = 0x1;
+const NLM_F_DUMP_INTR: u16 = 0x10;
+const NLMSG_NOOP: u16 = 1;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+
+/// Why a dump failed.
+#[derive(Debug, thiserror::Error)]
+pub enum NetlinkError {
+    /// The socket could not be opened, written or read.
+    #[error("cannot talk to the kernel over netlink: {0}")]
+    Socket(Errno),
+    /// The kernel understood and refused; `EPERM` means that CAP_NET_ADMIN is missing.
+    #[error("the kernel refused to list it: {0}")]
+    Refused(Errno),
+    /// The answer is not netlink as we know it.
+    #[error("cannot read the kernel's answer: {0}")]
+    Malformed(&'static str),
+    /// Each attempt was overtaken by a change.
+    #[error("it changed while it was read, {ATTEMPTS} times in a row")]
+    Restless,
+}
+
+/// Sends `request`, a dump, and collects what `keep` makes of each reply, in the kernel's order.
+///
+/// When the kernel says that the dump was interrupted by a change, what was collected is thrown away and the dump begun again, so
+/// the answer is of one moment. Everything is about the network namespace of the calling thread.
+///
+/// # Errors
+///
+/// See [`NetlinkError`].
+pub fn dump<R, T>(
+    request: &R,
+    mut keep: impl FnMut(R::ReplyType<'_>) -> Option<T>,
+) -> Result<Vec<T>, NetlinkError>
+where
+    R: NetlinkRequest,
+{
+    let Protocol::Raw {
+        protonum,
+        request_type,
+    } = request.protocol()
+    else {
+        return Err(NetlinkError::Malformed(
+            "generic netlink is not spoken here",
+        ));
+    };
+    let socket = open(protonum)?;
+    let mut buffer = vec![0; BUFFER_BYTES];
+    for sequence in 1..=ATTEMPTS {
+        let header = Nlmsghdr {
+            len: (Nlmsghdr::len() + request.payload().len()) as u32,
+            r#type: request_type,
+            flags: request.flags() | NLM_F_REQUEST,
+            seq: sequence,
+            pid: 0,
+        };
+        let message = [header.as_slice(), request.payload()].concat();
+        send(socket.as_raw_fd(), &message, MsgFlags::empty()).map_err(NetlinkError::Socket)?;
+
+        let mut kept = Vec::new();
+        let end = receive(&socket, &mut buffer, sequence, |payload| {
+            kept.extend(keep(R::decode_reply(payload)))
+        })?;
+        match end {
+            End::Whole => return Ok(kept),
+            End::Interrupted => continue,
+        }
+    }
+    Err(NetlinkError::Restless)
+}
+
+enum End {
+    Whole,
+    Interrupted,
+}
+
+fn open(protonum: u16) -> Result<OwnedFd, NetlinkError> {
+    let protocol = match protonum {
+        0 => SockProtocol::NetlinkRoute,
+        4 => SockProtocol::NetlinkSockDiag,
+        12 => SockProtocol::NetlinkNetFilter,
+        _ => {
+            return Err(NetlinkError::Malformed(
+                "no such netlink protocol is used here",
+            ));
+        }
+    };
+    socket(
+        AddressFamily::Netlink,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC,
+        protocol,
+    )
+    .map_err(NetlinkError::Socket)
+}
+
+/// Reads to the end of the dump, giving the payload of each of its messages to `each`.
+fn receive(
+    socket: &OwnedFd,
+    buffer: &mut [u8],
+    sequence: u32,
+    mut each: impl FnMut(&[u8]),
+) -> Result<End, NetlinkError> {
+    let mut interrupted = false;
+    loop {
+        // With MSG_TRUNC the length is the datagram's own, so a message that did not fit shows.
+        let length = match recv(socket.as_raw_fd(), buffer, MsgFlags::MSG_TRUNC) {
+            Err(Errno::EINTR) => continue,
+            other => other.map_err(NetlinkError::Socket)?,
+        };
+        let mut rest = buffer
+            .get(..length)
+            .ok_or(NetlinkError::Malformed("a message is longer than 64 KiB"))?;
+        while !rest.is_empty() {
+            let (header, payload, next) = split(rest)?;
+            rest = next;
+            if header.seq != sequence {
+                continue;
+            }
+            interrupted |= header.flags & NLM_F_DUMP_INTR != 0;
+            match header.r#type {
+                NLMSG_NOOP => {}
+                NLMSG_ERROR | NLMSG_DONE => return finish(payload, interrupted),
+                _ => each(payload),
+            }
+        }
+    }
+}
+
+/// The first message of `bytes`: its header, its payload, and what follows.
+fn split(bytes: &[u8]) -> Result<(Nlmsghdr, &[u8], &[u8]), NetlinkError> {
+    const SHORT: NetlinkError = NetlinkError::Malformed("a message is cut short");
+    let header = bytes
+        .get(..Nlmsghdr::len())
+        .and_then(Nlmsghdr::new_from_slice)
+        .ok_or(SHORT)?;
+    let length = header.len as usize;
+    let payload = bytes.get(Nlmsghdr::len()..length).ok_or(SHORT)?;
+    let next = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+    Ok((header, payload, next))
+}
+
+/// Judges the last message, which carries 0 or a negative errno.
+fn finish(payload: &[u8], interrupted: bool) -> Result<End, NetlinkError> {
+    let code = payload
+        .first_chunk()
+        .map(|bytes| i32::from_ne_bytes(*bytes))
+        .unwrap_or(0);
+    // A change may also end a dump with EINTR (nf_tables does, when its generation moves on).
+    match Errno::from_raw(code.saturating_neg()) {
+        Errno::EINTR | Errno::EAGAIN => Ok(End::Interrupted),
+        refusal if code != 0 => Err(NetlinkError::Refused(refusal)),
+        _ if interrupted => Ok(End::Interrupted),
+        _ => Ok(End::Whole),
+    }
+}
