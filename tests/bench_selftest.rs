@@ -4,34 +4,33 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "bench/facts.rs"]
+mod facts;
+#[path = "bench/replace.rs"]
+mod replace;
 mod support;
 
 use std::{process::ExitCode, time::Instant};
 
 use support::{
     Extension::{DestinationOptions, Fragment, HopByHop},
-    Host, Injector, Link, Outbound, Probe, Sent, join, kernel_test,
+    Host, Injector, Link, Outbound, Probe, join, kernel_test,
 };
 
 fn main() -> ExitCode {
     support::run(|| {
-        let nft = &["nft"];
+        let (nft, flows) = (&["nft"], &["nft", "conntrack"]);
         vec![
-            kernel_test(
-                "each_kind_hits_its_rule_inbound",
-                nft,
-                each_kind_hits_its_rule_inbound,
-            ),
-            kernel_test(
-                "each_kind_hits_its_rule_outbound",
-                nft,
-                each_kind_hits_its_rule_outbound,
-            ),
-            kernel_test(
-                "injection_is_synchronous_with_a_wait",
-                nft,
-                injection_is_synchronous_with_a_wait,
-            ),
+            kernel_test("each_kind_hits_its_rule_inbound", nft, each_kind_hits_its_rule_inbound),
+            kernel_test("each_kind_hits_its_rule_outbound", nft, each_kind_hits_its_rule_outbound),
+            kernel_test("injection_is_synchronous_with_a_wait", nft, injection_is_synchronous_with_a_wait),
+            kernel_test("a_flood_counts_exactly", flows, replace::a_flood_counts_exactly),
+            kernel_test("one_transaction_leaks_or_loses", nft, replace::one_transaction_leaks_or_loses),
+            kernel_test("three_transactions_are_seamless", nft, replace::three_transactions_are_seamless),
+            kernel_test("text_or_json", nft, replace::text_or_json),
+            kernel_test("own_packets_have_no_input_interface", nft, facts::own_packets_have_no_input_interface),
+            kernel_test("looped_back_packets_carry_a_route", nft, facts::looped_back_packets_carry_a_route),
+            kernel_test("fib_tells_host_from_forwarded", nft, facts::fib_tells_host_from_forwarded),
         ]
     })
 }

@@ -1,6 +1,6 @@
 //! A flood, counted on both sides of the hook under test.
 //!
-//! A separate table, `inet bench`, counts each port just before and just after the place where the ruleset under test
+//! A separate table, `inet bench_inbound` or `inet bench_outbound`, counts each port just before and just after the place where the ruleset under test
 //! stands, and eats what came through. So "refused and delivered" and "allowed and lost" are exact, and no packet
 //! becomes a tracked flow: every one opens a flow anew.
 
@@ -24,6 +24,16 @@ pub enum Side {
     Inbound,
     /// The host sends them, and they are counted at postrouting 240 and 260.
     Outbound,
+}
+
+impl Side {
+    /// The table that counts, one for each side: both may be flooded at once.
+    pub fn table(self) -> &'static str {
+        match self {
+            Self::Inbound => "inet bench_inbound",
+            Self::Outbound => "inet bench_outbound",
+        }
+    }
 }
 
 /// A destination port under flood.
@@ -155,6 +165,7 @@ impl Flood {
             Side::Inbound => ("prerouting", -170, -150),
             Side::Outbound => ("postrouting", 240, 260),
         };
+        let table = self.side.table();
         let mut counters = String::new();
         let (mut first, mut last) = (String::new(), String::new());
         for port in &self.ports {
@@ -168,7 +179,7 @@ impl Flood {
             writeln!(last, "  {matched} counter name after_{name} drop").unwrap();
         }
         host.nft(&format!(
-            "add table inet bench; delete table inet bench\ntable inet bench {{\n{counters}\
+            "add table {table}; delete table {table}\ntable {table} {{\n{counters}\
              \n chain before {{ type filter hook {hook} priority {before};\n{first} }}\
              \n chain after {{ type filter hook {hook} priority {after};\n{last} }}\n}}\n"
         ));
@@ -307,7 +318,7 @@ impl RunningFlood {
             .expect("the flood's thread");
         let (host, far) = (&self.link.a, &self.link.b);
         Injector::new(far, host).wait();
-        let counters = host.host.counters("inet bench");
+        let counters = host.host.counters(self.flood.side.table());
         let count = |(port, sent): (&Port, &AtomicU64)| {
             let seen = |place: &str| counters[&format!("{place}_{}", port.name())];
             let sent = sent.load(Ordering::Relaxed);
