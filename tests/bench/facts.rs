@@ -10,8 +10,14 @@ struct Router {
 
 fn router() -> Router {
     let (router, world, inside) = (Host::new("router"), Host::new("world"), Host::new("inside"));
-    let outer =
-        join(&router, "eth0", &["10.0.0.5/24", "2001:db8::5/64"], &world, "wire", &["10.0.0.9/24", "2001:db8::9/64"]);
+    let outer = join(
+        &router,
+        "eth0",
+        &["10.0.0.5/24", "2001:db8::5/64"],
+        &world,
+        "wire",
+        &["10.0.0.9/24", "2001:db8::9/64"],
+    );
     let inner = join(
         &router,
         "eth1",
@@ -26,9 +32,14 @@ fn router() -> Router {
 
 /// The names of those rules that see what `send` sends. Each rule stands alone, in one table at this hook.
 fn seen_by(host: &Host, hook: &str, rules: &[(&str, &str)], send: impl FnOnce()) -> Vec<String> {
-    let counters: String = rules.iter().map(|(name, _)| format!(" counter k_{name} {{ }}\n")).collect();
-    let body: String =
-        rules.iter().map(|(name, when)| format!("  th dport 7 {when} counter name k_{name}\n")).collect();
+    let counters: String = rules
+        .iter()
+        .map(|(name, _)| format!(" counter k_{name} {{ }}\n"))
+        .collect();
+    let body: String = rules
+        .iter()
+        .map(|(name, when)| format!("  th dport 7 {when} counter name k_{name}\n"))
+        .collect();
     host.nft(&format!(
         "add table inet facts; delete table inet facts\n\
          table inet facts {{\n{counters} chain c {{ type filter hook {hook};\n{body} }}\n}}"
@@ -36,14 +47,25 @@ fn seen_by(host: &Host, hook: &str, rules: &[(&str, &str)], send: impl FnOnce())
     send();
     let counters = host.counters("inet facts");
     let seen = |(name, _): &&(&str, &str)| counters[&format!("k_{name}")] > 0;
-    rules.iter().filter(seen).map(|(name, _)| (*name).to_owned()).collect()
+    rules
+        .iter()
+        .filter(seen)
+        .map(|(name, _)| (*name).to_owned())
+        .collect()
 }
 
 fn listing(host: &Host) {
-    for line in host.output("nft", &["list", "chain", "inet", "facts", "c"]).lines() {
+    for line in host
+        .output("nft", &["list", "chain", "inet", "facts", "c"])
+        .lines()
+    {
         println!("    {line}");
     }
-    println!("    {}", host.output("nft", &["-j", "list", "chain", "inet", "facts", "c"]).trim());
+    println!(
+        "    {}",
+        host.output("nft", &["-j", "list", "chain", "inet", "facts", "c"])
+            .trim()
+    );
 }
 
 /// In postrouting, a packet of the host's own has no input interface and a forwarded one has.
@@ -52,8 +74,14 @@ pub fn own_packets_have_no_input_interface() {
     let host = &outer.a.host;
     let world = Injector::new(&outer.b, &outer.a);
     let out = Outbound::new(&inner.a);
-    let rules =
-        [("any", ""), ("iif_0", "iif 0"), ("meta_iif_0", "meta iif 0"), ("iifname_empty", "iifname \"\""), ("iif_not_0", "iif != 0"), ("iifname_eth0", "iifname \"eth0\"")];
+    let rules = [
+        ("any", ""),
+        ("iif_0", "iif 0"),
+        ("meta_iif_0", "meta iif 0"),
+        ("iifname_empty", "iifname \"\""),
+        ("iif_not_0", "iif != 0"),
+        ("iifname_eth0", "iifname \"eth0\""),
+    ];
     let usable: Vec<_> = rules
         .iter()
         .copied()
@@ -66,10 +94,23 @@ pub fn own_packets_have_no_input_interface() {
         .collect();
     let hook = "postrouting priority 250";
     for (own, forwarded) in [
-        (Probe::udp("10.1.0.5:4000", "10.1.0.9:7"), Probe::udp("10.0.0.9:4000", "10.1.0.9:7")),
-        (Probe::udp("[2001:db8:1::5]:4000", "[2001:db8:1::9]:7"), Probe::udp("[2001:db8::9]:4000", "[2001:db8:1::9]:7")),
+        (
+            Probe::udp("10.1.0.5:4000", "10.1.0.9:7"),
+            Probe::udp("10.0.0.9:4000", "10.1.0.9:7"),
+        ),
+        (
+            Probe::udp("[2001:db8:1::5]:4000", "[2001:db8:1::9]:7"),
+            Probe::udp("[2001:db8::9]:4000", "[2001:db8:1::9]:7"),
+        ),
     ] {
-        println!("own       {}: {:?}", own.source, seen_by(host, hook, &usable, || assert_eq!(out.send(&own), Sent::Passed)));
+        println!(
+            "own       {}: {:?}",
+            own.source,
+            seen_by(host, hook, &usable, || assert_eq!(
+                out.send(&own),
+                Sent::Passed
+            ))
+        );
         let seen = seen_by(host, hook, &usable, || {
             world.send(&forwarded);
             world.wait();
@@ -90,15 +131,23 @@ pub fn looped_back_packets_carry_a_route() {
         ("eth0", "iifname \"eth0\""),
         ("route", "rt ipsec missing"),
         ("eth0_own_source", "iifname \"eth0\" fib saddr type local"),
-        ("eth0_own_loop", "iifname \"eth0\" rt ipsec missing fib saddr type local fib daddr type { multicast, broadcast }"),
-        ("eth0_loop", "iifname \"eth0\" rt ipsec missing fib daddr type { multicast, broadcast }"),
+        (
+            "eth0_own_loop",
+            "iifname \"eth0\" rt ipsec missing fib saddr type local fib daddr type { multicast, broadcast }",
+        ),
+        (
+            "eth0_loop",
+            "iifname \"eth0\" rt ipsec missing fib daddr type { multicast, broadcast }",
+        ),
         ("new", "ct state new"),
         ("not_new", "ct state != new"),
     ];
     let hook = "prerouting priority -160";
     let mine = outer.a.link_local;
     let theirs = outer.b.link_local;
-    let udp = |from: String, to: &str| Probe::udp(format!("{from}:4000").as_str(), format!("{to}:7").as_str());
+    let udp = |from: String, to: &str| {
+        Probe::udp(format!("{from}:4000").as_str(), format!("{to}:7").as_str())
+    };
     let b4 = || "10.0.0.9".to_owned();
     let b6 = || "[2001:db8::9]".to_owned();
     let a4 = || "10.0.0.5".to_owned();
@@ -114,7 +163,10 @@ pub fn looped_back_packets_carry_a_route() {
         ("forged own source, unicast", udp(a4(), "10.0.0.5")),
         ("forged own source, multicast", udp(a4(), "224.0.0.1")),
         ("forged own source, broadcast", udp(a4(), "255.255.255.255")),
-        ("forged own source, multicast 6", udp(format!("[{mine}]"), "[ff02::1]")),
+        (
+            "forged own source, multicast 6",
+            udp(format!("[{mine}]"), "[ff02::1]"),
+        ),
     ] {
         let seen = seen_by(host, hook, &rules, || {
             world.send(&probe);
@@ -128,7 +180,10 @@ pub fn looped_back_packets_carry_a_route() {
         ("broadcast", udp(a4(), "255.255.255.255")),
         ("subnet broadcast", udp(a4(), "10.0.0.255")),
         ("multicast ff02::1", udp(format!("[{mine}]"), "[ff02::1]")),
-        ("multicast ff02::1 from a global address", udp("[2001:db8::5]".into(), "[ff02::1]")),
+        (
+            "multicast ff02::1 from a global address",
+            udp("[2001:db8::5]".into(), "[ff02::1]"),
+        ),
         ("unicast out", udp(a4(), "10.0.0.9")),
     ] {
         let seen = seen_by(host, hook, &rules, || {
@@ -151,13 +206,23 @@ pub fn looped_back_packets_carry_a_route() {
 
 /// Which destinations count as the host's own in prerouting.
 pub fn fib_tells_host_from_forwarded() {
-    let Router { outer, inner: _inner } = router();
+    let Router {
+        outer,
+        inner: _inner,
+    } = router();
     let host = &outer.a.host;
     let world = Injector::new(&outer.b, &outer.a);
     let rules = [
         ("any", ""),
-        ("daddr_iif", "fib daddr . iif type { local, broadcast, multicast }"),
+        (
+            "daddr_iif",
+            "fib daddr . iif type { local, broadcast, multicast }",
+        ),
         ("daddr", "fib daddr type { local, broadcast, multicast }"),
+        (
+            "host",
+            "fib daddr type { local, broadcast, multicast, anycast }",
+        ),
         ("iif_anycast", "fib daddr . iif type anycast"),
         ("iif_unspec", "fib daddr . iif type unspec"),
         ("iif_unicast", "fib daddr . iif type unicast"),
@@ -177,16 +242,27 @@ pub fn fib_tells_host_from_forwarded() {
         ("224.0.0.1", "10.0.0.9", "224.0.0.1"),
         ("239.1.1.1", "10.0.0.9", "239.1.1.1"),
         ("own address 6", "[2001:db8::9]", "[2001:db8::5]"),
-        ("address of the other interface 6", "[2001:db8::9]", "[2001:db8:1::5]"),
+        (
+            "address of the other interface 6",
+            "[2001:db8::9]",
+            "[2001:db8:1::5]",
+        ),
         ("forwarded 6", "[2001:db8::9]", "[2001:db8:1::9]"),
         ("no route 6", "[2001:db8::9]", "[2001:db9::9]"),
         ("link-local 6", theirs.as_str(), mine.as_str()),
         ("link-local of another", theirs.as_str(), "[fe80::1234]"),
         ("ff02::1", theirs.as_str(), "[ff02::1]"),
         ("ff05::5", "[2001:db8::9]", "[ff05::5]"),
-        ("subnet-router anycast 2001:db8::", "[2001:db8::9]", "[2001:db8::]"),
+        (
+            "subnet-router anycast 2001:db8::",
+            "[2001:db8::9]",
+            "[2001:db8::]",
+        ),
     ] {
-        let probe = Probe::udp(format!("{source}:4000").as_str(), format!("{destination}:7").as_str());
+        let probe = Probe::udp(
+            format!("{source}:4000").as_str(),
+            format!("{destination}:7").as_str(),
+        );
         let seen = seen_by(host, "prerouting priority -160", &rules, || {
             world.send(&probe);
             world.wait();

@@ -22,13 +22,24 @@ enum Switch {
 }
 
 fn replacements() -> u32 {
-    env::var("SECGROUPD_REPLACEMENTS").ok().and_then(|number| number.parse().ok()).unwrap_or(100)
+    env::var("SECGROUPD_REPLACEMENTS")
+        .ok()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(100)
 }
 
 /// The maps and chains of a generation; `g` names it.
 fn generation(g: &str, miss: Miss) -> String {
-    let (verdict, end) = if miss == Miss::Refused { ("accept", "drop") } else { ("drop", "accept") };
-    let [udp, tcp] = if miss == Miss::Refused { [2001, 2002] } else { [1001, 1002] };
+    let (verdict, end) = if miss == Miss::Refused {
+        ("accept", "drop")
+    } else {
+        ("drop", "accept")
+    };
+    let [udp, tcp] = if miss == Miss::Refused {
+        [2001, 2002]
+    } else {
+        [1001, 1002]
+    };
     let mut text = String::new();
     for way in ["in", "out"] {
         write!(
@@ -59,12 +70,19 @@ fn base(g: &str) -> String {
 fn deletion(g: &str) -> String {
     let names = |ends: &[&'static str]| {
         let ends = ends.to_vec();
-        ["in", "out"].into_iter().flat_map(move |way| ends.clone().into_iter().map(move |end| format!("{way}{end}")))
+        ["in", "out"].into_iter().flat_map(move |way| {
+            ends.clone()
+                .into_iter()
+                .map(move |end| format!("{way}{end}"))
+        })
     };
     let mut text = String::new();
-    names(&["", "_udp", "_tcp"]).for_each(|name| writeln!(text, "flush chain inet g {g}_{name}").unwrap());
-    names(&["", "_udp", "_tcp"]).for_each(|name| writeln!(text, "delete map inet g {g}_{name}").unwrap());
-    names(&["", "_udp", "_tcp", "_rule"]).for_each(|name| writeln!(text, "delete chain inet g {g}_{name}").unwrap());
+    names(&["", "_udp", "_tcp"])
+        .for_each(|name| writeln!(text, "flush chain inet g {g}_{name}").unwrap());
+    names(&["", "_udp", "_tcp"])
+        .for_each(|name| writeln!(text, "delete map inet g {g}_{name}").unwrap());
+    names(&["", "_udp", "_tcp", "_rule"])
+        .for_each(|name| writeln!(text, "delete chain inet g {g}_{name}").unwrap());
     text
 }
 
@@ -73,13 +91,24 @@ fn switch(host: &Host, g: &str, how: Switch) {
     for (chain, way) in [("inbound", "in"), ("outbound", "out")] {
         match how {
             Switch::FlushAndAdd => {
-                writeln!(text, "flush chain inet g {chain}; add rule inet g {chain} jump {g}_{way}").unwrap();
+                writeln!(
+                    text,
+                    "flush chain inet g {chain}; add rule inet g {chain} jump {g}_{way}"
+                )
+                .unwrap();
             }
             Switch::ReplaceByHandle => {
                 let listing = host.output("nft", &["-a", "list", "chain", "inet", "g", chain]);
-                let rule = listing.lines().find(|line| line.contains("jump ")).expect("the jump");
+                let rule = listing
+                    .lines()
+                    .find(|line| line.contains("jump "))
+                    .expect("the jump");
                 let handle = rule.rsplit(' ').next().unwrap();
-                writeln!(text, "replace rule inet g {chain} handle {handle} jump {g}_{way}").unwrap();
+                writeln!(
+                    text,
+                    "replace rule inet g {chain} handle {handle} jump {g}_{way}"
+                )
+                .unwrap();
             }
         }
     }
@@ -91,9 +120,19 @@ fn switch(host: &Host, g: &str, how: Switch) {
 fn under_flood(what: &str, miss: Miss, mut replace: impl FnMut(&Host, u32)) -> (u64, u64) {
     let link = crate::cable();
     let host = &link.a.host;
-    host.nft(&format!("table inet g {{\n{}{}}}", generation("g0", miss), base("g0")));
+    host.nft(&format!(
+        "table inet g {{\n{}{}}}",
+        generation("g0", miss),
+        base("g0")
+    ));
     let ports = [ALLOWED, REFUSED].concat();
-    let flood = |side| Flood { rate: 30_000, ..Flood::new(side, &ports) }.start(&link);
+    let flood = |side| {
+        Flood {
+            rate: 30_000,
+            ..Flood::new(side, &ports)
+        }
+        .start(&link)
+    };
     let floods = [flood(Side::Inbound), flood(Side::Outbound)];
     let start = Instant::now();
     let mut still_flooding = true;
@@ -107,18 +146,30 @@ fn under_flood(what: &str, miss: Miss, mut replace: impl FnMut(&Host, u32)) -> (
         let report = flood.stop();
         rate += report.rate;
         for (port, count) in &report.counts {
-            assert_eq!(count.sent, count.seen_before, "{port:?}: the flood counts exactly");
+            assert_eq!(
+                count.sent, count.seen_before,
+                "{port:?}: the flood counts exactly"
+            );
             seen += count.seen_before;
         }
-        passed += REFUSED.map(|port| report.port(port).seen_after).iter().sum::<u64>();
-        lost += ALLOWED.map(|port| report.port(port).lost()).iter().sum::<u64>();
+        passed += REFUSED
+            .map(|port| report.port(port).seen_after)
+            .iter()
+            .sum::<u64>();
+        lost += ALLOWED
+            .map(|port| report.port(port).lost())
+            .iter()
+            .sum::<u64>();
     }
     println!(
         "{what}, a miss is {miss:?}: {} replacements in {:.1} s under {seen} packets ({rate}/s): {passed} refused ones passed, {lost} allowed ones lost",
         replacements(),
         elapsed.as_secs_f64()
     );
-    assert!(still_flooding, "the flood ended before the last replacement");
+    assert!(
+        still_flooding,
+        "the flood ended before the last replacement"
+    );
     (passed, lost)
 }
 
@@ -126,7 +177,11 @@ fn under_flood(what: &str, miss: Miss, mut replace: impl FnMut(&Host, u32)) -> (
 pub fn one_transaction_leaks_or_loses() {
     for miss in [Miss::Refused, Miss::Allowed] {
         under_flood("one transaction", miss, |host, _| {
-            let table = format!("table inet g {{\n{}{}}}", generation("g0", miss), base("g0"));
+            let table = format!(
+                "table inet g {{\n{}{}}}",
+                generation("g0", miss),
+                base("g0")
+            );
             host.nft(&format!("add table inet g; delete table inet g\n{table}"));
         });
     }
@@ -135,12 +190,16 @@ pub fn one_transaction_leaks_or_loses() {
 pub fn three_transactions_are_seamless() {
     for how in [Switch::FlushAndAdd, Switch::ReplaceByHandle] {
         for miss in [Miss::Refused, Miss::Allowed] {
-            let result = under_flood(&format!("load, switch ({how:?}), delete"), miss, |host, number| {
-                let (old, new) = (format!("g{}", number - 1), format!("g{number}"));
-                host.nft(&format!("table inet g {{\n{}}}", generation(&new, miss)));
-                switch(host, &new, how);
-                host.nft(&deletion(&old));
-            });
+            let result = under_flood(
+                &format!("load, switch ({how:?}), delete"),
+                miss,
+                |host, number| {
+                    let (old, new) = (format!("g{}", number - 1), format!("g{number}"));
+                    host.nft(&format!("table inet g {{\n{}}}", generation(&new, miss)));
+                    switch(host, &new, how);
+                    host.nft(&deletion(&old));
+                },
+            );
             assert_eq!(result, (0, 0), "refused and passed, allowed and lost");
         }
     }
@@ -150,40 +209,90 @@ pub fn three_transactions_are_seamless() {
 pub fn a_flood_counts_exactly() {
     for side in [Side::Inbound, Side::Outbound] {
         let link = crate::cable();
-        let hook = if side == Side::Inbound { "prerouting priority -160" } else { "postrouting priority 250" };
-        link.a.host.nft(&format!("table inet g {{ chain c {{ type filter hook {hook}; th dport 1001-1002 drop; }}; }}"));
+        let hook = if side == Side::Inbound {
+            "prerouting priority -160"
+        } else {
+            "postrouting priority 250"
+        };
+        link.a.host.nft(&format!(
+            "table inet g {{ chain c {{ type filter hook {hook}; th dport 1001-1002 drop; }}; }}"
+        ));
         let ports = [ALLOWED, REFUSED].concat();
-        let report = Flood { at_most: 60_000, ..Flood::new(side, &ports) }.start(&link).finish();
-        println!("{side:?}: {} packets a second of 60,000 asked for, {:?}", report.rate, report.counts);
-        for (port, count) in &report.counts {
-            assert_eq!((count.sent, count.seen_before), (15_000, 15_000), "{port:?}");
-            assert_eq!(count.seen_after, if REFUSED.contains(port) { 0 } else { 15_000 }, "{port:?}");
+        let report = Flood {
+            at_most: 60_000,
+            ..Flood::new(side, &ports)
         }
-        assert_eq!(link.a.host.output("conntrack", &["-C"]).trim(), "0", "no flow is tracked");
+        .start(&link)
+        .finish();
+        println!(
+            "{side:?}: {} packets a second of 60,000 asked for, {:?}",
+            report.rate, report.counts
+        );
+        for (port, count) in &report.counts {
+            assert_eq!(
+                (count.sent, count.seen_before),
+                (15_000, 15_000),
+                "{port:?}"
+            );
+            assert_eq!(
+                count.seen_after,
+                if REFUSED.contains(port) { 0 } else { 15_000 },
+                "{port:?}"
+            );
+        }
+        assert_eq!(
+            link.a.host.output("conntrack", &["-C"]).trim(),
+            "0",
+            "no flow is tracked"
+        );
     }
 }
 
 /// Whether nft reads 500 rules faster as text or as JSON.
 pub fn text_or_json() {
     let host = Host::new("host");
-    let rules: String = (0..500).map(|n| format!("  ip saddr 10.{}.{}.0/24 tcp dport {} counter accept\n", n / 250, n % 250, 1000 + n)).collect();
+    let rules: String = (0..500)
+        .map(|n| {
+            format!(
+                "  ip saddr 10.{}.{}.0/24 tcp dport {} counter accept\n",
+                n / 250,
+                n % 250,
+                1000 + n
+            )
+        })
+        .collect();
     let text = format!("table inet t {{ chain c {{\n{rules} }}; }}");
     host.nft(&text);
-    let listing: serde_json::Value = serde_json::from_str(&host.output("nft", &["-j", "list", "table", "inet", "t"])).unwrap();
-    let objects = listing["nftables"].as_array().unwrap().iter().filter(|object| object.get("metainfo").is_none());
-    let adds: Vec<_> = objects.map(|object| serde_json::json!({ "add": object })).collect();
+    let listing: serde_json::Value =
+        serde_json::from_str(&host.output("nft", &["-j", "list", "table", "inet", "t"])).unwrap();
+    let objects = listing["nftables"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|object| object.get("metainfo").is_none());
+    let adds: Vec<_> = objects
+        .map(|object| serde_json::json!({ "add": object }))
+        .collect();
     let json = serde_json::json!({ "nftables": adds }).to_string();
     let mut figures = [Vec::new(), Vec::new()];
     for _ in 0..15 {
         for (index, form) in ["text", "json"].iter().enumerate() {
             host.nft("delete table inet t");
             let start = Instant::now();
-            if *form == "text" { host.nft(&text) } else { host.nft_json(&json) }
+            if *form == "text" {
+                host.nft(&text)
+            } else {
+                host.nft_json(&json)
+            }
             figures[index].push(start.elapsed());
         }
     }
     for (figures, form) in figures.iter_mut().zip(["text", "JSON"]) {
         figures.sort();
-        println!("500 rules as {form}: median {:.1} ms, best {:.1} ms", figures[7].as_secs_f64() * 1e3, figures[0].as_secs_f64() * 1e3);
+        println!(
+            "500 rules as {form}: median {:.1} ms, best {:.1} ms",
+            figures[7].as_secs_f64() * 1e3,
+            figures[0].as_secs_f64() * 1e3
+        );
     }
 }

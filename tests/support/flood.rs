@@ -238,10 +238,14 @@ impl Flood {
                 thread::sleep(Duration::from_micros(100));
             }
             // After a pause there is no catching up in one burst: at most ten milliseconds' worth at a time.
-            for _ in fired..due.min(self.at_most).min(fired + self.rate / 100 + 1) {
-                shoot(round.next().expect("an endless round"));
-                fired += 1;
+            let next = due.min(self.at_most).min(fired + self.rate / 100 + 1);
+            for shot in round
+                .by_ref()
+                .take(usize::try_from(next.saturating_sub(fired)).unwrap())
+            {
+                shoot(shot);
             }
+            fired = fired.max(next);
         }
     }
 }

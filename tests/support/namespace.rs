@@ -8,6 +8,7 @@
 
 use std::{
     env,
+    ffi::{OsStr, OsString},
     fs::{self, File},
     io,
     os::{fd::AsRawFd, unix::process::CommandExt},
@@ -54,7 +55,17 @@ pub fn isolate() -> Result<(), String> {
     )
     .map_err(why("no private /run"))?;
     fs::create_dir("/run/netns").map_err(|error| format!("/run/netns: {error}"))?;
-    run(Command::new("ip").args(["link", "set", "lo", "up"])).map(drop)
+    run(Command::new("ip")
+        .env("PATH", search_path())
+        .args(["link", "set", "lo", "up"]))
+    .map(drop)
+}
+
+/// Where programs are looked for: an ordinary user's path often lacks `nft`'s place.
+pub fn search_path() -> OsString {
+    let mut path = env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin");
+    path
 }
 
 /// A machine: a network namespace. Clones are the same machine.
@@ -100,9 +111,10 @@ impl Host {
 
     /// A program that will run on this machine. It is killed when the thread that started it ends, so keep a daemon in
     /// the test's own thread and do not start it inside [`Host::enter`].
-    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let namespace = Arc::clone(&self.namespace);
         let mut command = Command::new(program);
+        command.env("PATH", search_path());
         // SAFETY: between fork and exec the closure makes two system calls and allocates nothing.
         #[allow(unsafe_code)]
         unsafe {

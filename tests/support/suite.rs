@@ -3,7 +3,7 @@
 //! A test that lacks a tool or a namespace counts as skipped and names the reason. With `CI=true` or
 //! `SECGROUPD_NO_SKIP=1` a skip is a failure: in CI none may be skipped.
 
-use std::{env, path::Path, process::ExitCode, sync::OnceLock};
+use std::{env, process::ExitCode, sync::OnceLock};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
@@ -79,9 +79,7 @@ fn ready(tools: &[&str]) -> Result<(), Skip> {
 
 /// Whether a program is found on the path.
 pub fn is_installed(tool: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .any(|folder: std::path::PathBuf| Path::new(&folder).join(tool).is_file())
+    env::split_paths(&namespace::search_path()).any(|folder| folder.join(tool).is_file())
 }
 
 fn skips_are_failures() -> bool {
