@@ -232,20 +232,21 @@ fn injection_is_synchronous_with_a_wait() {
             .frames(&Probe::udp("10.0.0.9:4000", "10.0.0.5:1"))
             .swap_remove(0);
         let (rounds, burst) = (100, 1000);
-        let (mut late, mut spent) = (0, Duration::ZERO);
+        let mut spent = Duration::ZERO;
         for round in 1..=rounds {
             let start = Instant::now();
             (0..burst).for_each(|_| injector.send_frame(&frame).unwrap());
             spent += start.elapsed();
-            late += u64::from(host.counters("inet seen")["k_all"] != (2 * round - 1) * burst);
-            (0..burst).for_each(|_| injector.send_frame(&frame).unwrap());
             injector.wait();
-            assert_eq!(host.counters("inet seen")["k_all"], 2 * round * burst);
+            assert_eq!(host.counters("inet seen")["k_all"], round * burst);
         }
+        let late = (0..100_000)
+            .filter(|_| !injector.is_judged_at_once())
+            .count();
         let start = Instant::now();
         (0..100).for_each(|_| injector.wait());
         println!(
-            "{}: {:.2} us to inject a packet; {late} of {rounds} bursts were not all judged when nft looked; \
+            "{}: {:.2} us to inject a packet; {late} of 100,000 frames were not through when send returned; \
              a wait takes {:.0} us",
             if flooded { "flooded" } else { "idle" },
             spent.as_secs_f64() * 1e6 / (rounds * burst) as f64,

@@ -1,12 +1,7 @@
-//! A flood, counted on both sides of the hook under test.
-//!
-//! A separate table, `inet bench_inbound` or `inet bench_outbound`, counts each port just before and just after the place where the ruleset under test
-//! stands, and eats what came through. So "refused and delivered" and "allowed and lost" are exact, and no packet
-//! becomes a tracked flow: every one opens a flow anew.
+//! A flood: tens of thousands of packets a second, paced, bounded, and counted exactly (see [`super::gauge`]).
 
 use std::{
-    fmt::Write,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -15,99 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Host, Injector, Link, Outbound, Probe};
-
-/// Which hook is under test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// Packets come from the far end, and are counted at prerouting -170 and -150.
-    Inbound,
-    /// The host sends them, and they are counted at postrouting 240 and 260.
-    Outbound,
-}
-
-impl Side {
-    /// The table that counts, one for each side: both may be flooded at once.
-    pub fn table(self) -> &'static str {
-        match self {
-            Self::Inbound => "inet bench_inbound",
-            Self::Outbound => "inet bench_outbound",
-        }
-    }
-}
-
-/// A destination port under flood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Port {
-    /// TCP segments that open a connection.
-    Tcp(u16),
-    /// UDP datagrams.
-    Udp(u16),
-}
-
-impl Port {
-    fn name(self) -> String {
-        match self {
-            Self::Tcp(number) => format!("tcp_{number}"),
-            Self::Udp(number) => format!("udp_{number}"),
-        }
-    }
-
-    fn matched(self) -> String {
-        match self {
-            Self::Tcp(number) => format!("tcp dport {number}"),
-            Self::Udp(number) => format!("udp dport {number}"),
-        }
-    }
-
-    fn probe(self, source: IpAddr, source_port: u16, destination: IpAddr) -> Probe {
-        let from = SocketAddr::new(source, source_port);
-        match self {
-            Self::Tcp(number) => Probe::tcp(from, SocketAddr::new(destination, number)),
-            Self::Udp(number) => Probe::udp(from, SocketAddr::new(destination, number)),
-        }
-    }
-}
-
-/// What happened to the packets for one port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FloodCount {
-    /// How many were sent.
-    pub sent: u64,
-    /// How many reached the hook under test.
-    pub seen_before: u64,
-    /// How many came through it.
-    pub seen_after: u64,
-}
-
-impl FloodCount {
-    /// How many did not come through: for an allowed port, the loss.
-    pub fn lost(&self) -> u64 {
-        self.seen_before - self.seen_after
-    }
-}
-
-/// The end of a flood.
-#[derive(Clone, Debug)]
-pub struct FloodReport {
-    /// How long it lasted.
-    pub elapsed: Duration,
-    /// The packets per second it reached.
-    pub rate: u64,
-    /// What happened, in the order of the ports given.
-    pub counts: Vec<(Port, FloodCount)>,
-}
-
-impl FloodReport {
-    /// The count of one port.
-    pub fn port(&self, port: Port) -> FloodCount {
-        self.counts
-            .iter()
-            .find(|(each, _)| *each == port)
-            .expect("a port of the flood")
-            .1
-    }
-}
+use super::{
+    FloodCount, FloodReport, Injector, Link, Outbound, Port, Probe, Side, gauge::install_counters,
+};
 
 /// A flood to be started: set what differs from [`Flood::new`].
 #[derive(Clone, Debug)]
@@ -139,7 +44,7 @@ impl Flood {
     /// Loads the counting table on the link's first host and starts to send, over every family that both ends have an
     /// address of.
     pub fn start(self, link: &Link) -> RunningFlood {
-        self.install_counters(&link.a.host);
+        install_counters(&link.a.host, self.side, &self.ports);
         let stop = Arc::new(AtomicBool::new(false));
         let sent: Arc<[AtomicU64]> = self.ports.iter().map(|_| AtomicU64::new(0)).collect();
         let thread = {
@@ -158,31 +63,6 @@ impl Flood {
             sent,
             thread: Some(thread),
         }
-    }
-
-    fn install_counters(&self, host: &Host) {
-        let (hook, before, after) = match self.side {
-            Side::Inbound => ("prerouting", -170, -150),
-            Side::Outbound => ("postrouting", 240, 260),
-        };
-        let table = self.side.table();
-        let mut counters = String::new();
-        let (mut first, mut last) = (String::new(), String::new());
-        for port in &self.ports {
-            let (name, matched) = (port.name(), port.matched());
-            write!(
-                counters,
-                " counter before_{name} {{ }}\n counter after_{name} {{ }}\n"
-            )
-            .unwrap();
-            writeln!(first, "  {matched} counter name before_{name}").unwrap();
-            writeln!(last, "  {matched} counter name after_{name} drop").unwrap();
-        }
-        host.nft(&format!(
-            "add table {table}; delete table {table}\ntable {table} {{\n{counters}\
-             \n chain before {{ type filter hook {hook} priority {before};\n{first} }}\
-             \n chain after {{ type filter hook {hook} priority {after};\n{last} }}\n}}\n"
-        ));
     }
 
     /// Every port from a few hundred source ports, so that neither a hash nor a cache sees one flow only.

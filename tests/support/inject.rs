@@ -1,10 +1,10 @@
 //! One packet at a time: from outside the host ([`Injector`]), or from the host itself ([`Outbound`]).
 
 use std::{
-    cell::Cell,
     io,
     net::IpAddr,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -27,6 +27,9 @@ use super::{End, Probe};
 /// The ethernet type of the marker frames of [`Injector::wait`]: "local experimental", which no IP hook sees.
 const MARKER: u16 = 0x88b5;
 
+/// No two markers are alike, whoever sends them.
+static SERIAL: AtomicU64 = AtomicU64::new(0);
+
 /// Puts frames on a cable, as if the far machine (or anything behind it) had sent them.
 ///
 /// `send` returns when the receiving host has judged the packet, unless that processor's queue was busy (a flood, an
@@ -36,7 +39,6 @@ pub struct Injector {
     address: LinkAddr,
     header: [u8; 12],
     markers: OwnedFd,
-    serial: Cell<u64>,
 }
 
 impl Injector {
@@ -54,7 +56,6 @@ impl Injector {
             address: from.link_address(),
             header,
             markers: to.host.enter(marker_socket),
-            serial: Cell::new(0),
         }
     }
 
@@ -106,23 +107,46 @@ impl Injector {
         sched_setaffinity(this_thread, &allowed).expect("the processors of this thread");
     }
 
+    /// Sends a marker frame and says whether it had gone through the receiving host when `send` returned.
+    pub fn is_judged_at_once(&self) -> bool {
+        let serial = self.send_marker();
+        let at_once = self.receives_marker(serial, MsgFlags::MSG_DONTWAIT);
+        if !at_once {
+            self.await_marker(serial);
+        }
+        at_once
+    }
+
     fn pass_marker(&self) {
-        let serial = self.serial.replace(self.serial.get() + 1);
-        let mut marker = self.frame_to(self.header, MARKER, &serial.to_be_bytes());
+        let serial = self.send_marker();
+        self.await_marker(serial);
+    }
+
+    fn send_marker(&self) -> [u8; 8] {
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let mut marker = self.frame_to(self.header, MARKER, &serial);
         marker.resize(60, 0);
-        let start = Instant::now();
         self.send_frame(&marker).expect("sending a marker");
-        loop {
-            let mut bytes = [0; 60];
-            match recv(self.markers.as_raw_fd(), &mut bytes, MsgFlags::empty()) {
-                Ok(_) if bytes[14..22] == serial.to_be_bytes() => break,
-                Ok(_) | Err(Errno::EINTR | Errno::EAGAIN) => {}
-                Err(error) => panic!("receiving a marker: {error}"),
-            }
+        serial
+    }
+
+    fn await_marker(&self, serial: [u8; 8]) {
+        let start = Instant::now();
+        while !self.receives_marker(serial, MsgFlags::empty()) {
             assert!(
                 start.elapsed() < Duration::from_secs(10),
                 "a marker frame is lost: is the cable up?"
             );
+        }
+    }
+
+    /// Reads one frame, if there is one: is it this marker? Another injector's markers arrive here too.
+    fn receives_marker(&self, serial: [u8; 8], flags: MsgFlags) -> bool {
+        let mut bytes = [0; 60];
+        match recv(self.markers.as_raw_fd(), &mut bytes, flags) {
+            Ok(_) => bytes[14..22] == serial,
+            Err(Errno::EINTR | Errno::EAGAIN) => false,
+            Err(error) => panic!("receiving a marker: {error}"),
         }
     }
 

@@ -28,23 +28,28 @@
 //! | `namespace` | the process's private world, and the hosts in it |
 //! | `link` | a cable between two hosts |
 //! | `nft` | loading rulesets and reading counters |
+//! | `probe` | what a test wants to send |
 //! | `packet` | from a [`Probe`] to the bytes of its IP packets |
 //! | `inject` | one packet at a time, from outside or from the host itself |
-//! | `flood` | tens of thousands a second, counted before and after the hook under test |
+//! | `flood` | tens of thousands a second |
+//! | `gauge` | counting them before and after the hook under test |
 
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used)]
 
 pub mod flood;
+pub mod gauge;
 pub mod inject;
 pub mod link;
 pub mod namespace;
 pub mod nft;
 pub mod packet;
+pub mod probe;
 pub mod suite;
 
-pub use flood::{Flood, FloodCount, FloodReport, Port, Side};
+pub use flood::{Flood, RunningFlood};
+pub use gauge::{FloodCount, FloodReport, Port, Side};
 pub use inject::{Injector, Outbound, Sent};
 pub use link::{End, Link, join};
 pub use namespace::Host;
-pub use packet::{Content, Extension, Probe};
+pub use probe::{Content, Extension, Probe, TcpFlags};
 pub use suite::{Skip, kernel_test, run};
