@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::{Host, namespace::feed};
 
 impl Host {
-    /// Loads a ruleset in nft's text as one transaction. An ordinary user's may not be longer than the kernel's
-    /// `net.core.wmem_max` allows (see `Message too long`): load a long one in parts.
+    /// Loads a ruleset in nft's text as one transaction. Inside a user namespace the kernel refuses one
+    /// of more than about 200 KB (`Message too long`): load a long one in parts.
     ///
     /// # Panics
     /// When nft refuses it.
