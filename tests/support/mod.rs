@@ -1,0 +1,55 @@
+//! The test bench of the kernel tests: hosts made of network namespaces, packets made of bytes, and counters.
+//!
+//! A binary that uses it is a `[[test]]` with `harness = false`; its `main` is one call:
+//!
+//! ```ignore
+//! mod support;
+//! use support::{Host, Injector, Probe, join, kernel_test};
+//!
+//! fn main() -> std::process::ExitCode {
+//!     support::run(|| vec![kernel_test("a_refused_port_is_refused", &["nft"], a_refused_port_is_refused)])
+//! }
+//!
+//! fn a_refused_port_is_refused() {
+//!     let (host, peer) = (Host::new("host"), Host::new("peer"));
+//!     let wire = join(&host, "eth0", &["10.0.0.5/24"], &peer, "wire", &["10.0.0.9/24"]);
+//!     host.nft("table ip t { counter seen { }; chain c { type filter hook prerouting priority -160; \
+//!               tcp dport 22 counter name seen drop; }; }");
+//!     let injector = Injector::new(&wire.b, &wire.a);
+//!     injector.send(&Probe::tcp("10.0.0.9:40000", "10.0.0.5:22"));
+//!     injector.wait();
+//!     assert_eq!(host.counters("ip t")["seen"], 1);
+//! }
+//! ```
+//!
+//! | file | subject |
+//! |---|---|
+//! | `suite` | running tests, and what a skipped one is |
+//! | `namespace` | the process's private world, and the hosts in it |
+//! | `link` | a cable between two hosts |
+//! | `nft` | loading rulesets and reading counters |
+//! | `probe` | what a test wants to send |
+//! | `packet` | from a [`Probe`] to the bytes of its IP packets |
+//! | `inject` | one packet at a time, from outside or from the host itself |
+//! | `flood` | tens of thousands a second |
+//! | `gauge` | counting them before and after the hook under test |
+
+#![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used)]
+
+pub mod flood;
+pub mod gauge;
+pub mod inject;
+pub mod link;
+pub mod namespace;
+pub mod nft;
+pub mod packet;
+pub mod probe;
+pub mod suite;
+
+pub use flood::{Flood, RunningFlood};
+pub use gauge::{FloodCount, FloodReport, Port, Side};
+pub use inject::{Injector, Outbound, Sent};
+pub use link::{End, Link, join};
+pub use namespace::Host;
+pub use probe::{Content, Extension, Probe, TcpFlags};
+pub use suite::{Skip, kernel_test, run};
