@@ -6,12 +6,18 @@
 //! | [`seed`] | the established TCP sockets, put into connection tracking |
 //! | [`links`] | interfaces, their addresses, and those that carry a default route |
 //! | [`interfaces`] | what is wrong with the interfaces that a definition binds (pure) |
+//! | [`enforce`] | load, switch, delete: what is enforced replaced without a gap |
+//! | [`nft`] | the nft program, with a time limit and its words kept |
+//! | [`objects`] | the chains and sets of our table |
 //! | [`hits`] | the counters of our rules |
 //! | [`blind`] | what passes this host without meeting our hooks |
 
 pub mod blind;
+pub mod enforce;
 pub mod hits;
 pub mod interfaces;
 pub mod links;
 pub mod netlink;
+pub mod nft;
+pub mod objects;
 pub mod seed;

@@ -5,14 +5,47 @@ use super::table::{BASE_CHAINS, Generation, TABLE};
 use crate::policy::{AddressRange, Interval, PortSet};
 use std::fmt::{Display, Write};
 
-/// The whole table with one generation switched in: what `compile` prints, for people and for `nft -f`.
-pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
-    block(ruleset, generation, true)
-}
+/// Elements of a set in one command. A transaction that is too long for the kernel's socket buffer is cut between commands.
+const ELEMENTS_A_COMMAND: usize = 500;
 
-/// The load transaction: the generation's objects, unreferenced, and the base chains if they are not there.
-pub fn load(ruleset: &Ruleset, generation: Generation) -> String {
-    block(ruleset, generation, false)
+/// The load transaction, one command a line: the table and its base chains if they are not there, and the
+/// generation's objects, which nothing refers to yet. It may be cut between commands, since nothing takes
+/// effect before the switch.
+pub fn load(ruleset: &Ruleset, generation: Generation) -> Vec<String> {
+    let mut commands = vec![format!("add table inet {TABLE}")];
+    commands.extend(BASE_CHAINS.iter().map(|base| {
+        let (name, hook, priority) = (base.name, base.hook, base.priority);
+        format!("add chain inet {TABLE} {name} {{ type filter hook {hook} priority {priority}; policy accept; }}")
+    }));
+    for set in &ruleset.sets {
+        let name = generation.object(&set.name);
+        commands.push(format!(
+            "add set inet {TABLE} {name} {{ type {}; flags interval; }}",
+            set_type(set)
+        ));
+        for elements in address_list(&set.elements).chunks(ELEMENTS_A_COMMAND) {
+            commands.push(format!(
+                "add element inet {TABLE} {name} {{ {} }}",
+                elements.join(", ")
+            ));
+        }
+    }
+    let chains = ruleset.chains.iter();
+    commands.extend(
+        chains
+            .clone()
+            .map(|chain| format!("add chain inet {TABLE} {}", generation.object(&chain.name))),
+    );
+    for chain in chains {
+        let name = generation.object(&chain.name);
+        commands.extend(chain.rules.iter().map(|rule| {
+            format!(
+                "add rule inet {TABLE} {name} {}",
+                rule_text(rule, generation)
+            )
+        }));
+    }
+    commands
 }
 
 /// The switch transaction: `flush chain inet secgroupd inbound`, `add rule inet secgroupd inbound jump g7_inbound`, and outbound.
@@ -44,10 +77,21 @@ pub fn delete(chains: &[String], sets: &[String]) -> String {
     out
 }
 
-fn block(ruleset: &Ruleset, generation: Generation, switched: bool) -> String {
+/// The whole table with one generation switched in: what `compile` prints, for people and for `nft -f`.
+pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
     let mut out = format!("table inet {TABLE} {{\n");
     for set in &ruleset.sets {
-        write_set(&mut out, set, generation);
+        let _ = writeln!(
+            out,
+            "\tset {} {{\n\t\ttype {}\n\t\tflags interval",
+            generation.object(&set.name),
+            set_type(set)
+        );
+        let _ = writeln!(
+            out,
+            "\t\telements = {{ {} }}\n\t}}\n",
+            address_list(&set.elements).join(", ")
+        );
     }
     for chain in &ruleset.chains {
         let _ = writeln!(out, "\tchain {} {{", generation.object(&chain.name));
@@ -57,37 +101,23 @@ fn block(ruleset: &Ruleset, generation: Generation, switched: bool) -> String {
         out += "\t}\n\n";
     }
     for base in BASE_CHAINS {
+        let (name, hook, priority) = (base.name, base.hook, base.priority);
         let _ = writeln!(
             out,
-            "\tchain {} {{\n\t\ttype filter hook {} priority {}; policy accept;",
-            base.name, base.hook, base.priority
+            "\tchain {name} {{\n\t\ttype filter hook {hook} priority {priority}; policy accept;"
         );
-        if switched {
-            let _ = writeln!(out, "\t\tjump {}", generation.object(base.name));
-        }
-        out += "\t}\n\n";
+        let _ = writeln!(out, "\t\tjump {}\n\t}}\n", generation.object(name));
     }
     out.truncate(out.trim_end().len());
     out += "\n}\n";
     out
 }
 
-/// `set g7_v4_0 { type ipv4_addr; flags interval; elements = { … } }`
-fn write_set(out: &mut String, set: &Set, generation: Generation) {
-    let kind = match set.elements.family() {
+fn set_type(set: &Set) -> &'static str {
+    match set.elements.family() {
         Family::V4 => "ipv4_addr",
         Family::V6 => "ipv6_addr",
-    };
-    let _ = writeln!(
-        out,
-        "\tset {} {{\n\t\ttype {kind}\n\t\tflags interval",
-        generation.object(&set.name)
-    );
-    let _ = writeln!(
-        out,
-        "\t\telements = {{ {} }}\n\t}}\n",
-        address_list(&set.elements).join(", ")
-    );
+    }
 }
 
 /// One rule: its conditions, its counter, its verdict, and the reason as comment.

@@ -1,0 +1,140 @@
+//! Replaces what is enforced: load, switch, delete. See [`crate::ruleset::table`] for why three.
+
+use super::hits::{HitsError, RuleHits, rule_hits};
+use super::netlink::NetlinkError;
+use super::nft::{Nft, NftError};
+use super::objects::{Objects, objects};
+use crate::ruleset::{Generation, Ruleset, TABLE, text};
+use std::time::{Duration, Instant};
+
+/// Commands of one transaction where the kernel's socket buffer limits it. Inside a user namespace nft
+/// cannot enlarge it (`SO_SNDBUFFORCE` wants CAP_NET_ADMIN in the first one), and about 460 rules fit.
+const COMMANDS_AT_ONCE: usize = 200;
+
+/// Why a policy could not be enforced. What was enforced before still is.
+#[derive(Debug, thiserror::Error)]
+pub enum EnforceError {
+    /// nft failed.
+    #[error(transparent)]
+    Nft(#[from] NftError),
+    /// The kernel did not list our table.
+    #[error("cannot read the table inet {TABLE}: {0}")]
+    Read(#[from] NetlinkError),
+}
+
+/// What was done.
+#[derive(Debug)]
+pub struct Enforced {
+    /// The generation that is enforced now.
+    pub generation: Generation,
+    /// What the rules of the replaced generations met, read after the switch.
+    pub replaced_hits: Vec<RuleHits>,
+    /// Why the old generation could not be deleted or its counters not be read; it no longer matters to any packet.
+    pub left_behind: Option<String>,
+    /// From the beginning of the load to the end of the switch.
+    pub switched_after: Duration,
+}
+
+/// The kernel's nftables, through the nft program.
+#[derive(Debug, Clone)]
+pub struct Kernel {
+    nft: Nft,
+}
+
+impl Kernel {
+    /// Through this nft.
+    pub fn new(nft: Nft) -> Self {
+        Kernel { nft }
+    }
+
+    /// Enforces a ruleset as a generation of at least `at_least`, in place of whatever stands in our table.
+    ///
+    /// # Errors
+    ///
+    /// See [`EnforceError`]. Until the switch nothing takes effect, and what was loaded in vain is deleted.
+    pub fn enforce(
+        &self,
+        ruleset: &Ruleset,
+        at_least: Generation,
+    ) -> Result<Enforced, EnforceError> {
+        let start = Instant::now();
+        let before = objects()?;
+        let newest = before.generations().last().copied();
+        let generation = newest.map_or(at_least, |newest| newest.next().max(at_least));
+        let switched = self
+            .load(ruleset, generation)
+            .and_then(|()| self.nft.apply(&text::switch(generation)));
+        if let Err(error) = switched {
+            let _ = self.delete(|each| each == generation);
+            return Err(error.into());
+        }
+        let switched_after = start.elapsed();
+        let hits = rule_hits(TABLE);
+        let deleted = match before.generations().is_empty() {
+            true => Ok(()),
+            false => self.delete(|each| each != generation),
+        };
+        Ok(Enforced {
+            generation,
+            left_behind: left_behind(&hits, &deleted),
+            replaced_hits: replaced(hits.unwrap_or_default(), generation),
+            switched_after,
+        })
+    }
+
+    /// Takes our table away, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// See [`EnforceError`].
+    pub fn remove(&self) -> Result<bool, EnforceError> {
+        let enforced = !objects()?.is_empty();
+        if enforced {
+            self.nft.apply(&format!("delete table inet {TABLE}\n"))?;
+        }
+        Ok(enforced)
+    }
+
+    fn load(&self, ruleset: &Ruleset, generation: Generation) -> Result<(), NftError> {
+        let commands = text::load(ruleset, generation);
+        match self.nft.apply(&batch(&commands)) {
+            Err(NftError::Refused { message, .. }) if message.contains("Message too long") => {
+                commands
+                    .chunks(COMMANDS_AT_ONCE)
+                    .try_for_each(|commands| self.nft.apply(&batch(commands)))
+            }
+            result => result,
+        }
+    }
+
+    fn delete(&self, which: impl Fn(Generation) -> bool) -> Result<(), EnforceError> {
+        let Objects { chains, sets } = objects()?.of(which);
+        if chains.is_empty() && sets.is_empty() {
+            return Ok(());
+        }
+        Ok(self.nft.apply(&text::delete(&chains, &sets))?)
+    }
+}
+
+fn batch(commands: &[String]) -> String {
+    let mut batch = commands.join("\n");
+    batch.push('\n');
+    batch
+}
+
+/// The counters of every generation but the new one.
+fn replaced(hits: Vec<RuleHits>, new: Generation) -> Vec<RuleHits> {
+    let is_old = |hits: &RuleHits| {
+        Generation::of(&hits.chain).is_some_and(|(generation, _)| generation != new)
+    };
+    hits.into_iter().filter(is_old).collect()
+}
+
+fn left_behind(
+    hits: &Result<Vec<RuleHits>, HitsError>,
+    deleted: &Result<(), EnforceError>,
+) -> Option<String> {
+    let hits = hits.as_ref().err().map(ToString::to_string);
+    let deleted = deleted.as_ref().err().map(ToString::to_string);
+    hits.or(deleted)
+}

@@ -1,0 +1,76 @@
+//! The chains and sets of our table, read without the nft program.
+
+use super::netlink::{NetlinkError, dump};
+use crate::ruleset::{Generation, TABLE};
+use netlink_bindings::nftables::{Nfgenmsg, Request};
+use nix::libc;
+use std::collections::BTreeSet;
+use std::ffi::CString;
+
+/// What stands in our table beside the base chains: all of it belongs to some generation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Objects {
+    /// Names of chains.
+    pub chains: Vec<String>,
+    /// Names of sets and maps; the kernel's own for anonymous ones are left out.
+    pub sets: Vec<String>,
+}
+
+/// Lists the objects of our table; none if there is no such table.
+///
+/// # Errors
+///
+/// See [`NetlinkError`].
+pub fn objects() -> Result<Objects, NetlinkError> {
+    let header = Nfgenmsg {
+        nfgen_family: libc::NFPROTO_INET as u8,
+        ..Default::default()
+    };
+    let table = CString::from(c"secgroupd");
+    debug_assert_eq!(table.to_str(), Ok(TABLE));
+    let chains = dump(&Request::new().op_getchain_dump(&header), |(_, chain)| {
+        // Chains cannot be asked for by table.
+        (chain.get_table().ok()? == table.as_c_str()).then_some(())?;
+        Some(chain.get_name().ok()?.to_string_lossy().into_owned())
+    })?;
+    let mut request = Request::new().op_getset_dump(&header);
+    request.encode().push_table(&table);
+    let sets = dump(&request, |(_, set)| {
+        Some(set.get_name().ok()?.to_string_lossy().into_owned())
+    });
+    let sets = match sets {
+        // The kernel answers so for the sets of a table that does not exist.
+        Err(NetlinkError::Refused(nix::errno::Errno::ENOENT)) => Vec::new(),
+        sets => sets?,
+    };
+    Ok(Objects { chains, sets })
+}
+
+impl Objects {
+    /// Whether the table exists with a policy in it.
+    pub fn is_empty(&self) -> bool {
+        self.chains.is_empty()
+    }
+
+    /// The generations that have objects.
+    pub fn generations(&self) -> BTreeSet<Generation> {
+        let names = self.chains.iter().chain(&self.sets);
+        names
+            .filter_map(|name| Some(Generation::of(name)?.0))
+            .collect()
+    }
+
+    /// The objects of generations for which `which` holds.
+    pub fn of(&self, which: impl Fn(Generation) -> bool) -> Objects {
+        let select = |names: &[String]| -> Vec<String> {
+            let belongs = |name: &&String| {
+                Generation::of(name).is_some_and(|(generation, _)| which(generation))
+            };
+            names.iter().filter(belongs).cloned().collect()
+        };
+        Objects {
+            chains: select(&self.chains),
+            sets: select(&self.sets),
+        }
+    }
+}
