@@ -6,14 +6,17 @@
 
 pub mod diagnostic;
 pub mod keys;
+mod hint;
 mod merge;
 pub mod model;
 mod parse;
 pub mod reader;
 pub mod source;
+mod syntax;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use model::Definition;
-pub use parse::{Parsed, parse};
+pub use hint::closest;
+pub use parse::{LARGEST_FILE, Parsed, parse};
 pub use source::{Place, Sources, Span, printable};

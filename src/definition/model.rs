@@ -1,5 +1,6 @@
 //! The definition as it was written: shapes are right, values are not yet judged.
 
+use super::parse::LARGEST_FILE;
 use super::reader::{Text, Texts};
 use super::source::{Sources, Span};
 use std::collections::HashMap;
@@ -20,6 +21,8 @@ pub struct Definition {
     pub instances: Vec<InstanceEntry>,
     /// What the cloud does by itself.
     pub platform: PlatformEntry,
+    /// Whether a file could not be read at all: what it defines is not known then.
+    pub incomplete: bool,
 }
 
 impl Definition {
@@ -33,7 +36,7 @@ impl Definition {
                 AddressTemplateContent::File { written, .. } => {
                     Some(resolve(&self.sources, written))
                 }
-                AddressTemplateContent::Items(_) => None,
+                AddressTemplateContent::Items(_) | AddressTemplateContent::Unreadable => None,
             })
             .collect();
         paths.sort();
@@ -50,16 +53,21 @@ impl Definition {
             };
             let path = resolve(&self.sources, written);
             let result = added
-                .entry(path)
+                .entry(path.clone())
                 .or_insert_with_key(|path| match files.get(path) {
+                    Some(Ok(text)) if text.len() > LARGEST_FILE => {
+                        Err(format!("it is larger than {} MB", LARGEST_FILE >> 20))
+                    }
                     Some(Ok(text)) => Ok(self.sources.add(
                         &path.to_string_lossy(),
                         text.strip_prefix('\u{feff}').unwrap_or(text),
                     )),
                     Some(Err(error)) => Err(error.clone()),
                     None => Err("it was not read".into()),
-                });
-            *loaded = Some(result.clone());
+                })
+                .clone()
+                .map_err(|error| format!("{}: {error}", path.display()));
+            *loaded = Some(result);
         }
     }
 }
@@ -87,6 +95,20 @@ pub struct GroupEntry {
     pub inbound: Vec<Option<RuleEntry>>,
     /// Its outbound rules.
     pub outbound: Vec<Option<RuleEntry>>,
+}
+
+impl GroupEntry {
+    /// A group of which nothing but the id could be read.
+    pub fn empty(id: Text) -> Self {
+        GroupEntry {
+            id,
+            name: None,
+            region: None,
+            project: None,
+            inbound: Vec::new(),
+            outbound: Vec::new(),
+        }
+    }
 }
 
 /// A rule.
@@ -134,6 +156,8 @@ pub enum AddressTemplateContent {
         /// Its text among the [`Sources`], or why it could not be read; `None` until it was asked for.
         loaded: Option<Result<u32, String>>,
     },
+    /// What is wrong with it was reported.
+    Unreadable,
 }
 
 /// A service template, or a group of them.
@@ -141,8 +165,8 @@ pub enum AddressTemplateContent {
 pub struct ServiceTemplateEntry {
     /// Its id.
     pub id: Text,
-    /// Its entries; of a `ppmg-`, ids of templates.
-    pub items: Texts,
+    /// Its entries; of a `ppmg-`, ids of templates. `None`: what is wrong with them was reported.
+    pub items: Option<Texts>,
 }
 
 /// An instance.

@@ -26,7 +26,7 @@ pub enum AddressError {
     #[error("`/{0}` is not a prefix length: IPv4 has /0 to /32, IPv6 /0 to /128")]
     Prefix(String),
     /// A network whose host bits are not zero.
-    #[error("`{written}` has host bits set")]
+    #[error("`{written}` has host bits set: the network is `{meant}`")]
     HostBits {
         /// As written.
         written: String,
@@ -52,22 +52,34 @@ impl AddressError {
     pub fn help(&self) -> String {
         match self {
             AddressError::NotAnAddress(_) => {
-                "write 192.0.2.7, 192.0.2.0/24, 192.0.2.10-192.0.2.40, 2001:db8::/32 or any".into()
+                "write 192.0.2.7, 192.0.2.0/24, 192.0.2.10-192.0.2.40 or 2001:db8::/32".into()
             }
-            AddressError::Prefix(_) => "correct the number after the slash".into(),
+            AddressError::Prefix(prefix) => match prefix.parse().ok().and_then(mask_length) {
+                Some(length) => format!("write the mask as its length: /{length}"),
+                None => "correct the number after the slash".into(),
+            },
             AddressError::HostBits { written, meant } => format!(
-                "the network is `{meant}`; a single address is written `{}`",
+                "write `{meant}`, or `{}` for the single address",
                 written.split('/').next().unwrap_or(written)
             ),
             AddressError::Reversed(_) => "write the lower address first".into(),
             AddressError::MixedFamily(_) => "write a range for each family".into(),
-            AddressError::Mapped(_) => "write the IPv4 address itself".into(),
+            AddressError::Mapped(text) => match text.parse::<Ipv6Addr>().map(|a| a.to_ipv4_mapped()) {
+                Ok(Some(address)) => format!("write the IPv4 address itself: `{address}`"),
+                _ => "write the IPv4 address itself".into(),
+            },
             AddressError::Zone(_) => {
                 "leave out the part from `%` on: the interface is the one the group is bound to"
                     .into()
             }
         }
     }
+}
+
+/// The prefix length of a netmask such as 255.255.255.0.
+fn mask_length(mask: Ipv4Addr) -> Option<u32> {
+    let bits = u32::from(mask);
+    (bits.leading_ones() == bits.count_ones()).then(|| bits.count_ones())
 }
 
 const MAPPED: Interval<u128> = Interval {

@@ -4,7 +4,7 @@ use super::uses::GroupUses;
 use crate::definition::model::{InstanceEntry, InterfaceEntry, Kind};
 use crate::definition::reader::Text;
 use crate::definition::{Definition, Diagnostic, Span};
-use crate::policy::account::{Instance, Interface};
+use crate::policy::account::{Instance, Interface, same_host};
 use crate::policy::address::AddressRange;
 use crate::policy::id::InstanceId;
 use crate::policy::interface::InterfaceName;
@@ -17,7 +17,7 @@ pub fn instances(
     uses: &mut GroupUses,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<Instance> {
-    let mut hostnames: HashMap<String, Span> = HashMap::new();
+    let mut hostnames: HashMap<String, Vec<&Text>> = HashMap::new();
     let mut addresses: HashMap<IpAddr, Span> = HashMap::new();
     let mut instances = Vec::new();
     for entry in &definition.instances {
@@ -60,9 +60,9 @@ pub fn instances(
     instances
 }
 
-fn check_hostname(
-    entry: &InstanceEntry,
-    seen: &mut HashMap<String, Span>,
+fn check_hostname<'d>(
+    entry: &'d InstanceEntry,
+    seen: &mut HashMap<String, Vec<&'d Text>>,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
     let name = entry.hostname.as_ref().unwrap_or(&entry.id);
@@ -78,19 +78,22 @@ fn check_hostname(
         );
         return;
     }
-    match seen.get(&name.text.to_lowercase()) {
+    let label = name.text.split('.').next().unwrap_or(&name.text);
+    let of_label = seen.entry(label.to_lowercase()).or_default();
+    match of_label
+        .iter()
+        .find(|first| same_host(&first.text, &name.text))
+    {
         Some(first) => diagnostics.push(
             Diagnostic::error(
                 "hostname-twice",
                 name.span,
-                format!("two instances have the hostname `{}`", name.text),
+                format!("two instances can be the host `{}`", name.text),
             )
-            .related(*first, "first here")
-            .help("a host is one instance: give each its own hostname"),
+            .related(first.span, "the first of them")
+            .help("a host is one instance: give each a hostname of its own, both short or both full"),
         ),
-        None => {
-            seen.insert(name.text.to_lowercase(), name.span);
-        }
+        None => of_label.push(name),
     }
 }
 

@@ -5,6 +5,7 @@ mod instances;
 mod platform;
 mod rules;
 mod services;
+mod templates;
 mod uses;
 
 use super::account::Account;
@@ -41,6 +42,8 @@ pub fn validate(definition: &Definition, earlier: Vec<Diagnostic>) -> Validated 
     let groups = rules::groups(definition, &mut context);
     let platform = platform::platform(definition, &instances, &mut context);
     diagnostics.extend(uses.missing());
+    // In the order in which a person meets them.
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span);
     let refused = diagnostics.iter().any(|d| d.severity == Severity::Error);
     let account = (!refused).then(|| Account {
         groups,

@@ -15,9 +15,9 @@ pub struct Context<'c, 'd> {
     /// The files, for places.
     pub sources: &'c Sources,
     /// Address templates and members of groups.
-    pub addresses: &'c Addresses,
+    pub addresses: &'c Addresses<'d>,
     /// Service templates.
-    pub services: &'c Services,
+    pub services: &'c Services<'d>,
     /// Who uses which group.
     pub uses: &'c mut GroupUses<'d>,
     /// What is wrong.
@@ -99,7 +99,7 @@ fn rule(id: RuleId, entry: &RuleEntry, context: &mut Context) -> Option<Rule> {
 }
 
 /// The family that all of these services are limited to.
-fn only_family(services: &[Service]) -> Option<Family> {
+pub fn only_family(services: &[Service]) -> Option<Family> {
     if services.iter().all(|service| *service == Service::Icmp) {
         return Some(Family::V4);
     }
