@@ -100,9 +100,10 @@ fn codes_in_source(constructor: &str) -> BTreeSet<String> {
     for folder in ["definition", "policy/validate"] {
         for entry in fs::read_dir(root.join(folder)).unwrap() {
             let source = fs::read_to_string(entry.unwrap().path()).unwrap();
+            let source: String = source.split_whitespace().collect();
             let after = source.split(constructor).skip(1);
             codes.extend(after.filter_map(|rest| {
-                let code = rest.trim_start().strip_prefix('"')?;
+                let code = rest.strip_prefix('"')?;
                 Some(code.split('"').next()?.to_owned())
             }));
         }

@@ -22,6 +22,16 @@ pub fn cases(kind: &str) -> Vec<PathBuf> {
     sorted(&folder)
 }
 
+/// Of a directory, its own `*.yaml` and `*.yml`; names starting with `.` are ignored.
+fn definition_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = sorted(folder);
+    files.retain(|path| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        !name.starts_with('.') && (name.ends_with(".yaml") || name.ends_with(".yml"))
+    });
+    files
+}
+
 fn sorted(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -33,7 +43,7 @@ fn sorted(folder: &Path) -> Vec<PathBuf> {
 pub fn judge(case: &Path) -> Judged {
     let several = case.join("definition");
     let files = match several.is_dir() {
-        true => sorted(&several),
+        true => definition_files(&several),
         false => vec![case.join("definition.yaml")],
     };
     let files: Vec<(String, String)> = files
