@@ -45,6 +45,9 @@ fn doubtful_definitions_are_accepted_with_a_word() {
             judged.rendered()
         );
         assert!(!judged.diagnostics.is_empty(), "{}", case.display());
+        for diagnostic in &judged.diagnostics {
+            assert!(diagnostic.help.is_some(), "no help: {}", judged.rendered());
+        }
         expect(&case.join("expected.txt"), &judged.rendered());
     }
 }

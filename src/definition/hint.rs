@@ -53,10 +53,17 @@ pub fn closest<'a>(written: &str, names: &[&'a str]) -> Option<&'a str> {
         names
             .iter()
             .map(|name| (strsim::damerau_levenshtein(&lower, name), *name))
-            .filter(|(distance, name)| *distance <= 1 + name.len() / 4 && *distance < name.len())
+            .filter(|(distance, name)| near(&lower, name, *distance))
             .min()
             .map(|(_, name)| name)
     })
+}
+
+/// Few letters differ, and not those that make the word. The prefix of an id makes nothing nearer.
+fn near(written: &str, name: &str, distance: usize) -> bool {
+    let own = name.split_once('-').map_or(name, |(_, own)| own).len();
+    let same_start = written.chars().next() == name.chars().next();
+    distance < own && distance <= if same_start { 1 + own / 4 } else { 1 }
 }
 
 /// What to write for a required key.
@@ -120,5 +127,8 @@ mod tests {
         assert_eq!(closest("icmp6", &["icmp", "icmpv6"]), Some("icmpv6"));
         assert_eq!(closest("any", &["tcp", "all"]), Some("all"));
         assert_eq!(closest("x", &["a", "bb"]), None);
+        assert_eq!(closest("internal", &["any", "external"]), None);
+        assert_eq!(closest("sg-lb", &["sg-web"]), None);
+        assert_eq!(closest("sg-wbe", &["sg-web"]), Some("sg-web"));
     }
 }

@@ -91,7 +91,7 @@ pub struct GroupEntry {
     pub region: Option<Text>,
     /// Its project, for people.
     pub project: Option<Text>,
-    /// Its inbound rules; `None` stands for a rule that could not be read.
+    /// Its inbound rules; `None` stands for a rule of which nothing could be read.
     pub inbound: Vec<Option<RuleEntry>>,
     /// Its outbound rules.
     pub outbound: Vec<Option<RuleEntry>>,
@@ -111,17 +111,17 @@ impl GroupEntry {
     }
 }
 
-/// A rule.
+/// A rule; `None` where what is wrong was reported, so that the rest is still judged.
 #[derive(Debug)]
 pub struct RuleEntry {
     /// Where it stands.
     pub span: Span,
     /// `true` for allow.
-    pub allow: bool,
+    pub allow: Option<bool>,
     /// What it matches beside the remote.
-    pub service: RuleService,
+    pub service: Option<RuleService>,
     /// Its source or destination.
-    pub remote: Texts,
+    pub remote: Option<Texts>,
     /// Free text.
     pub description: Option<Text>,
 }
@@ -249,17 +249,17 @@ pub enum BlockedProfile {
     None,
 }
 
-/// A service that passes before any group is asked.
+/// A service that passes before any group is asked; `None` where what is wrong was reported.
 #[derive(Debug)]
 pub struct ApprovedServiceEntry {
     /// Its name.
     pub name: Text,
     /// `true` for inbound.
-    pub inbound: bool,
+    pub inbound: Option<bool>,
     /// Its protocols.
-    pub protocols: Texts,
+    pub protocols: Option<Texts>,
     /// Its ports.
     pub port: Option<Texts>,
     /// Its source or destination.
-    pub remote: Texts,
+    pub remote: Option<Texts>,
 }

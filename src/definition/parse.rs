@@ -3,7 +3,7 @@
 use super::diagnostic::{Diagnostic, Severity};
 use super::merge::merge;
 use super::model::*;
-use super::reader::{Fields, Reader, Text, Texts};
+use super::reader::{Fields, Reader, Text};
 use super::source::{Sources, Span};
 use super::yaml::{Key, Node, Value, parse as parse_yaml};
 
@@ -194,9 +194,9 @@ fn rule(reader: &mut Reader, node: &Node, direction: &'static str) -> Option<Rul
     let description = optional_text(reader, &fields, "description");
     Some(RuleEntry {
         span: node.span,
-        allow: allow?,
-        service: service?,
-        remote: remote?,
+        allow,
+        service,
+        remote,
         description,
     })
 }
@@ -218,6 +218,14 @@ fn rule_service(reader: &mut Reader, fields: &Fields) -> Option<RuleService> {
             None
         }
         (None, Some(node)) => {
+            if let Value::Sequence(_) = node.value {
+                let message = "a rule has one protocol";
+                reader.push(
+                    Diagnostic::error("wrong-type", node.span, message)
+                        .help("write a rule for each protocol, or a service template"),
+                );
+                return None;
+            }
             let protocol = reader.text(node, "`protocol`")?;
             let port = match port {
                 Some(node) => Some(reader.texts(node, "`port`")?),
@@ -278,14 +286,11 @@ fn instance(reader: &mut Reader, id: Text, node: &Node) -> Option<InstanceEntry>
     let unblocked = smtp_node
         .and_then(|node| reader.choice(node, "smtp", &[("blocked", false), ("unblocked", true)]));
     let hostname = optional_text(reader, &fields, "hostname");
-    let interfaces = reader.required(
-        &fields,
-        "interfaces",
-        &format!("the instance `{}`", id.text),
-        id.span,
-    )?;
-    let interfaces = reader.entries(interfaces, "instances.<ins-id>.interfaces")?;
-    if interfaces.is_empty() {
+    let what = format!("the instance `{}`", id.text);
+    let interfaces = reader
+        .required(&fields, "interfaces", &what, id.span)
+        .and_then(|node| reader.entries(node, "instances.<ins-id>.interfaces"));
+    if interfaces.is_some_and(|interfaces| interfaces.is_empty()) {
         let message = format!("instance `{}` has no interface", id.text);
         reader.push(
             Diagnostic::error("no-interface", id.span, message)
@@ -293,6 +298,7 @@ fn instance(reader: &mut Reader, id: Text, node: &Node) -> Option<InstanceEntry>
         );
     }
     let interfaces = interfaces
+        .unwrap_or_default()
         .iter()
         .filter_map(|(key, node)| interface(reader, key, node))
         .collect();
@@ -420,32 +426,32 @@ fn approved_service(reader: &mut Reader, name: Text, node: &Node) -> Option<Appr
     let protocols = reader
         .required(&fields, "protocol", &what, name.span)
         .and_then(|node| reader.texts(node, "`protocol`"));
-    let port: Option<Option<Texts>> = match fields.get("port") {
-        Some(node) => reader.texts(node, "`port`").map(Some),
-        None => Some(None),
+    let port = fields
+        .get("port")
+        .and_then(|node| reader.texts(node, "`port`"));
+    let (wanted, other) = match inbound {
+        Some(true) => ("source", "destination"),
+        _ => ("destination", "source"),
     };
-    let (wanted, other) = match inbound? {
-        true => ("source", "destination"),
-        false => ("destination", "source"),
+    let remote = match (inbound, fields.get(other)) {
+        (None, _) => None,
+        (_, Some(node)) => {
+            let message = format!("this approved service has a `{wanted}`, not a `{other}`");
+            let help = match fields.get(wanted) {
+                Some(_) => format!("remove `{other}`"),
+                None => format!("rename it to `{wanted}`, or change `direction`"),
+            };
+            reader.push(Diagnostic::error("wrong-remote", node.span, message).help(help));
+            None
+        }
+        (Some(_), None) => reader.required(&fields, wanted, &what, name.span),
     };
-    if let Some(node) = fields.get(other) {
-        let direction = if wanted == "source" { "inbound" } else { "outbound" };
-        let message =
-            format!("an {direction} approved service has a `{wanted}`, not a `{other}`");
-        reader.push(
-            Diagnostic::error("wrong-remote", node.span, message)
-                .help(format!("rename it to `{wanted}`, or change `direction`")),
-        );
-        return None;
-    }
-    let remote = reader
-        .required(&fields, wanted, &what, name.span)
-        .and_then(|node| reader.texts(node, &format!("`{wanted}`")));
+    let remote = remote.and_then(|node| reader.texts(node, &format!("`{wanted}`")));
     Some(ApprovedServiceEntry {
         name,
-        inbound: inbound?,
-        protocols: protocols?,
-        port: port?,
-        remote: remote?,
+        inbound,
+        protocols,
+        port,
+        remote,
     })
 }

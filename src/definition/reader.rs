@@ -101,6 +101,7 @@ impl Reader {
     pub fn entries<'n>(&mut self, node: &'n Node, path: &'static str) -> Option<&'n [(Key, Node)]> {
         match &node.value {
             Value::Mapping(entries) => Some(entries),
+            Value::Unreadable => None,
             other => {
                 let what = match path {
                     "" => "a definition".to_owned(),
@@ -121,12 +122,13 @@ impl Reader {
     pub fn sequence<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n [Node]> {
         match &node.value {
             Value::Sequence(items) => Some(items),
+            Value::Unreadable => None,
             other => {
                 let message = format!("{what} must be a list, not {}", other.kind());
                 let help = match other {
-                    Value::Null => "write `[]` if nothing is meant",
-                    Value::Scalar(_) => "write it in brackets: `[item]`",
-                    _ => "write it as `- item` lines or `[item, item]`",
+                    Value::Null => "write `[]` if nothing is meant".to_owned(),
+                    Value::Scalar(text) => format!("write it in brackets: `[{text}]`"),
+                    _ => "write it as `- item` lines or `[item, item]`".to_owned(),
                 };
                 self.push(Diagnostic::error("wrong-type", node.span, message).help(help));
                 None
@@ -141,6 +143,9 @@ impl Reader {
                 span: node.span,
                 text: text.clone(),
             });
+        }
+        if node.value == Value::Unreadable {
+            return None;
         }
         let kind = node.value.kind();
         let message = format!("{what} must be a single value, not {kind}");
@@ -176,7 +181,7 @@ impl Reader {
             Value::Sequence(items) => items.iter().filter_map(|item| self.item(item, what)).collect(),
             _ => self.text(node, what).into_iter().collect(),
         };
-        (self.diagnostics.len() == before).then_some(Texts {
+        (self.diagnostics.len() == before && !items.is_empty()).then_some(Texts {
             span: node.span,
             items,
         })

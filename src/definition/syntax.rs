@@ -2,8 +2,8 @@
 
 use granit_parser::ErrorKind;
 
-/// What is wrong, and the way out. `before` is the line up to the place, `after` what follows on it.
-pub fn explain(kind: &ErrorKind, before: &str, after: &str) -> (String, &'static str) {
+/// What is wrong, and the way out. `before` is the text up to the place.
+pub fn explain(kind: &ErrorKind, before: &str) -> (String, &'static str) {
     use ErrorKind::*;
     const QUOTE_ADDRESS: &str = "quote IPv6 addresses: \"2001:db8::\"";
     const CLOSE: &str = "close it, or quote the value if the bracket belongs to it";
@@ -14,15 +14,15 @@ pub fn explain(kind: &ErrorKind, before: &str, after: &str) -> (String, &'static
         | TabAtBlockScalarStart
         | TabInPlainScalar => (
             "a tab stands where YAML wants spaces",
-            "replace the tab by spaces",
+            "replace it by spaces",
         ),
-        UnknownAnchor | MissingAnchorOrAliasName if after.starts_with('*') => (
-            "`*` begins an alias in YAML, and there is no anchor of this name",
-            "quote a value that begins with `*`; a bare `*` is no interface name",
+        MissingAnchorOrAliasName => (
+            "`*` and `&` begin an alias and an anchor in YAML, and here is no name after it",
+            "quote it; the name of an interface needs at least one character before its `*`",
         ),
         UnknownAnchor => (
-            "this alias has no anchor before it",
-            "write `&name` before the value that `*name` repeats",
+            "`*` begins an alias in YAML, and there is no anchor of this name before it",
+            "quote it if it is text; else write `&name` before the value that `*name` repeats",
         ),
         UnexpectedCharacter { .. } | DirectiveDisallowed | MissingDirectiveName => (
             "a value cannot begin with this character",
@@ -36,7 +36,7 @@ pub fn explain(kind: &ErrorKind, before: &str, after: &str) -> (String, &'static
             ("a `[` is not closed", CLOSE)
         }
         MismatchedFlowCollectionEnd { .. } => (
-            "this bracket closes one of the other kind",
+            "this bracket is closed by one of the other kind",
             "`[` is closed by `]`, `{` by `}`",
         ),
         MisplacedFlowCollectionEnd => ("this bracket closes none", "remove it"),
@@ -85,7 +85,7 @@ pub fn explain(kind: &ErrorKind, before: &str, after: &str) -> (String, &'static
 /// Whether the last word of a text looks like the start of an IPv6 address.
 fn address_like(before: &str) -> bool {
     let word = before
-        .rsplit([' ', '[', '{', ','])
+        .rsplit([' ', '\n', '[', '{', ','])
         .next()
         .unwrap_or_default();
     word.contains(':') && word.bytes().all(|b| b.is_ascii_hexdigit() || b == b':')

@@ -35,6 +35,8 @@ pub enum Value {
     Sequence(Vec<Node>),
     /// A mapping, in the order of the file, without duplicate keys.
     Mapping(Vec<(Key, Node)>),
+    /// What is wrong with it was reported.
+    Unreadable,
 }
 
 /// The key of a mapping's entry.
@@ -54,6 +56,7 @@ impl Value {
             Value::Scalar(_) => "a single value",
             Value::Sequence(_) => "a list",
             Value::Mapping(_) => "a mapping",
+            Value::Unreadable => "unreadable",
         }
     }
 }
@@ -102,12 +105,14 @@ impl<'a> Builder<'a> {
                 Ok((event, self.span(start, end)))
             }
             Some(Err(error)) => {
-                let at = error.marker().byte_offset().unwrap_or(0);
+                let mut at = error.marker().byte_offset().unwrap_or(0);
+                // The place is behind a tab that is wrong.
+                let tab = format!("{:?}", error.kind()).starts_with("Tab");
+                if tab && self.text.as_bytes().get(at.wrapping_sub(1)) == Some(&b'\t') {
+                    at -= 1;
+                }
                 let (before, after) = self.text.split_at_checked(at).unwrap_or((self.text, ""));
-                let line_end = |c| matches!(c, '\r' | '\n');
-                let before = before.rsplit(line_end).next().unwrap_or_default();
-                let after = after.split(line_end).next().unwrap_or_default();
-                let (message, help) = explain(error.kind(), before, after);
+                let (message, help) = explain(error.kind(), before);
                 let width = after.chars().next().map_or(0, char::len_utf8);
                 let span = self.span(at as u32, (at + width) as u32);
                 Err(Box::new(
@@ -188,16 +193,15 @@ impl<'a> Builder<'a> {
                 )
             }
             Event::MappingStart(_, anchor, _) => {
+                let before = self.diagnostics.len();
                 let (entries, end) = self.entries(depth)?;
                 let last = entries.last().map(|(_, node)| node.span);
                 let span = self.collection_span(span, end, last);
-                (
-                    anchor,
-                    Node {
-                        span,
-                        value: Value::Mapping(entries),
-                    },
-                )
+                let value = match entries.is_empty() && self.diagnostics.len() > before {
+                    true => Value::Unreadable,
+                    false => Value::Mapping(entries),
+                };
+                (anchor, Node { span, value })
             }
             Event::Alias(id) => {
                 let Some((node, size)) = self.anchors.get(&id).cloned() else {
@@ -285,7 +289,7 @@ impl<'a> Builder<'a> {
             );
             let diagnostic = Diagnostic::error("too-large", span, message);
             return Err(Box::new(
-                diagnostic.help("long lists of addresses belong into a `file:` template"),
+                diagnostic.help("use fewer aliases, and put long lists of addresses into a `file:` template"),
             ));
         }
         Ok(())

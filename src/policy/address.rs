@@ -48,6 +48,16 @@ pub enum AddressError {
 }
 
 impl AddressError {
+    /// The same about the whole text that an address is a part of.
+    fn of(self, text: &str) -> Self {
+        match self {
+            AddressError::NotAnAddress(_) => AddressError::NotAnAddress(text.into()),
+            AddressError::Mapped(_) => AddressError::Mapped(text.into()),
+            AddressError::Zone(_) => AddressError::Zone(text.into()),
+            other => other,
+        }
+    }
+
     /// The way out.
     pub fn help(&self) -> String {
         match self {
@@ -119,8 +129,8 @@ impl AddressRange {
     /// An address, a CIDR or an `a-b` range.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         if let Some((first, last)) = text.split_once('-') {
-            let first = Self::parse_address(first.trim())?;
-            let last = Self::parse_address(last.trim())?;
+            let first = Self::parse_address(first.trim()).map_err(|e| e.of(text))?;
+            let last = Self::parse_address(last.trim()).map_err(|e| e.of(text))?;
             return match (first, last) {
                 (IpAddr::V4(a), IpAddr::V4(b)) => {
                     Interval::new(a.into(), b.into()).map(AddressRange::V4)
@@ -135,7 +145,7 @@ impl AddressRange {
         let Some((address, prefix)) = text.split_once('/') else {
             return Self::parse_address(text).map(Self::single);
         };
-        let address = Self::parse_address(address)?;
+        let address = Self::parse_address(address).map_err(|e| e.of(text))?;
         let not_a_prefix = || AddressError::Prefix(prefix.into());
         // `u8::from_str` takes `+8`, which nobody means.
         let digits = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
@@ -317,7 +327,7 @@ mod tests {
             ("10.0.0.9-10.0.0.1", Reversed("10.0.0.9-10.0.0.1".into())),
             ("10.0.0.9-::1", MixedFamily("10.0.0.9-::1".into())),
             ("::ffff:10.0.0.1", Mapped("::ffff:10.0.0.1".into())),
-            ("::ffff:0:0/96", Mapped("::ffff:0:0".into())),
+            ("::ffff:0:0/96", Mapped("::ffff:0:0/96".into())),
             ("fe80::1%eth0", Zone("fe80::1%eth0".into())),
             ("10.0.0.0/33", Prefix("33".into())),
             ("10.0.0.0/+8", Prefix("+8".into())),

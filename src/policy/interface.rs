@@ -20,7 +20,7 @@ pub struct InterfaceName {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum InterfaceError {
     /// The loopback interface is never filtered.
-    #[error("`lo` is never filtered")]
+    #[error("`lo` is the loopback interface, which is never filtered")]
     Loopback,
     /// Too long for the kernel.
     #[error("`{0}` is longer than {LONGEST} bytes, the kernel's longest interface name")]
@@ -31,6 +31,22 @@ pub enum InterfaceError {
     /// A character that no interface name has, or that nothing could quote.
     #[error("`{0}` is not an interface name")]
     Characters(String),
+}
+
+impl InterfaceError {
+    /// The way out.
+    pub fn help(&self) -> &'static str {
+        match self {
+            InterfaceError::Loopback => "remove it: no rule ever stands between a host and itself",
+            InterfaceError::TooLong(_) => "write the name that `ip link` shows",
+            InterfaceError::BareGlob(_) => {
+                "name the interfaces, or what their names begin with: `e*` is eth0, ens5 and eno1"
+            }
+            InterfaceError::Characters(_) => {
+                "write the name that `ip link` shows, at most with a `*` at its end"
+            }
+        }
+    }
 }
 
 impl InterfaceName {

@@ -77,7 +77,10 @@ impl PortSet {
             return Ok(PortSet::all().0.to_vec());
         }
         text.split(',')
-            .map(|part| parse_interval(part.trim()))
+            .map(|part| match part.trim() {
+                "" => Err(PortError::NotAPort(text.into())),
+                part => parse_interval(part),
+            })
             .collect()
     }
 }

@@ -11,7 +11,7 @@ use crate::policy::id::{AddressTemplateGroupId, AddressTemplateId, GroupId};
 use std::collections::{BTreeMap, HashMap};
 
 /// A file with more wrong lines than this is not worth listing whole.
-const MOST_WRONG_LINES: usize = 50;
+const MOST_WRONG_LINES: usize = 20;
 
 /// What remotes can name: templates and the members of groups. `None` where an error was reported.
 #[derive(Debug)]
@@ -133,7 +133,10 @@ impl<'d> Addresses<'d> {
             && !text.contains(['.', ':', '/'])
         {
             let (some, few) = (closest(text, &self.known), self.known.len() <= 10);
-            last.message = format!("`{text}` is not a remote");
+            last.message = match text.is_empty() {
+                true => "an empty text is not a remote".to_owned(),
+                false => format!("`{text}` is not a remote"),
+            };
             last.help = Some(match some {
                 Some(name) => format!("did you mean `{name}`?"),
                 None if few => format!("write an address, or one of {}", self.known.join(", ")),
@@ -282,8 +285,11 @@ fn templates<'d>(
 fn unreadable(written: &Text, error: Option<&String>) -> Diagnostic {
     let error = error.map_or("it was not read", String::as_str);
     let message = format!("the file of this template cannot be read: {error}");
-    Diagnostic::error("template-file", written.span, message)
-        .help("a relative path is relative to the file that names it")
+    let help = match written.text.starts_with('/') {
+        true => "correct the path, or create the file",
+        false => "a relative path is relative to the file that names it",
+    };
+    Diagnostic::error("template-file", written.span, message).help(help)
 }
 
 /// All or nothing, but every item is looked at, so that every error is reported.
@@ -302,6 +308,7 @@ fn file(
     let text = definition.sources.get(source).text.clone();
     let mut ranges = Vec::new();
     let mut wrong = 0;
+    let mut first_unlisted = None;
     let mut start = 0;
     for line in text.split_inclusive('\n') {
         let content = line.split('#').next().unwrap_or("").trim();
@@ -326,6 +333,7 @@ fn file(
                 wrong += 1;
                 if wrong > MOST_WRONG_LINES {
                     diagnostics.truncate(before);
+                    first_unlisted.get_or_insert(item.span);
                 } else if let Some(diagnostic) = diagnostics.last_mut() {
                     diagnostic
                         .related
@@ -334,14 +342,11 @@ fn file(
             }
         }
     }
-    if wrong > MOST_WRONG_LINES {
-        let message = format!(
-            "`{}` has {} more wrong lines",
-            written.text,
-            wrong - MOST_WRONG_LINES
-        );
+    if let Some(span) = first_unlisted {
+        let more = wrong - MOST_WRONG_LINES;
+        let message = format!("from here on {more} more lines of this file are wrong");
         diagnostics.push(
-            Diagnostic::error("bad-address", written.span, message)
+            Diagnostic::error("bad-address", span, message)
                 .help("one address, CIDR or range a line; `#` begins a comment"),
         );
     }

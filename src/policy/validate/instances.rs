@@ -5,7 +5,7 @@ use crate::definition::model::{InstanceEntry, InterfaceEntry, Kind};
 use crate::definition::reader::Text;
 use crate::definition::{Definition, Diagnostic, Span};
 use crate::policy::account::{Instance, Interface, same_host};
-use crate::policy::address::AddressRange;
+use crate::policy::address::{AddressError, AddressRange};
 use crate::policy::id::InstanceId;
 use crate::policy::interface::InterfaceName;
 use std::collections::HashMap;
@@ -135,7 +135,7 @@ fn interface(
         Err(error) => {
             diagnostics.push(
                 Diagnostic::error("bad-interface", entry.name.span, error.to_string())
-                    .help("write the name that `ip link` shows, at most with a `*` at its end"),
+                    .help(error.help()),
             );
             None
         }
@@ -186,21 +186,28 @@ fn address(
     let address = match AddressRange::parse_address(&text.text) {
         Ok(address) => address,
         Err(error) => {
-            let help = match text.text.split_once('/') {
-                Some((address, _)) => {
-                    format!("an interface has single addresses: write `{address}`")
-                }
-                None => error.help(),
+            let single = |text: &str| AddressRange::parse_address(text).is_ok();
+            let (message, help) = match (&error, text.text.split_once('/')) {
+                (AddressError::NotAnAddress(text), Some((address, _))) if single(address) => (
+                    format!("`{text}` is a network, and an interface has single addresses"),
+                    format!("write `{address}`"),
+                ),
+                (AddressError::NotAnAddress(text), _) => (
+                    format!("`{text}` is not an address"),
+                    "an interface has single addresses: write 10.0.0.5 or \"2001:db8::5\"".into(),
+                ),
+                _ => (error.to_string(), error.help()),
             };
-            diagnostics
-                .push(Diagnostic::error("bad-address", text.span, error.to_string()).help(help));
+            diagnostics.push(Diagnostic::error("bad-address", text.span, message).help(help));
             return None;
         }
     };
     if let Some(first) = seen.insert(address, text.span) {
         let message = format!("the address {address} is listed twice");
         diagnostics.push(
-            Diagnostic::warning("address-twice", text.span, message).related(first, "first here"),
+            Diagnostic::warning("address-twice", text.span, message)
+                .related(first, "first here")
+                .help("an address belongs to one interface: remove one of the two"),
         );
     }
     Some(address)

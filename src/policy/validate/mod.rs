@@ -44,6 +44,8 @@ pub fn validate(definition: &Definition, earlier: Vec<Diagnostic>) -> Validated 
     diagnostics.extend(uses.missing());
     // In the order in which a person meets them.
     diagnostics.sort_by_key(|diagnostic| diagnostic.span);
+    // What an alias repeats is wrong once.
+    diagnostics.dedup();
     let refused = diagnostics.iter().any(|d| d.severity == Severity::Error);
     let account = (!refused).then(|| Account {
         groups,

@@ -182,26 +182,26 @@ fn approved_service(
                 .help("a name has letters, digits, `-`, `_` and `.`, and 64 bytes at most"),
         );
     }
-    let services = services(&entry.protocols, entry.port.as_ref(), context.diagnostics);
+    let port = entry.port.as_ref();
+    let services = match &entry.protocols {
+        Some(protocols) => services(protocols, port, context.diagnostics),
+        None => None,
+    };
     let family = services.as_deref().and_then(only_family);
     let user = format!("approved service {name}");
-    let remote = context.addresses.remote(
-        &entry.remote,
-        family,
-        &user,
-        context.uses,
-        context.diagnostics,
-    );
+    let remote = entry.remote.as_ref().map(|remote| {
+        let uses = &mut *context.uses;
+        (context.addresses).remote(remote, family, &user, uses, context.diagnostics)
+    });
     Some(ApprovedService {
         name: name.as_str().into(),
-        direction: if entry.inbound {
-            Direction::Inbound
-        } else {
-            Direction::Outbound
+        direction: match entry.inbound? {
+            true => Direction::Inbound,
+            false => Direction::Outbound,
         },
         services: services?,
         // A group without members approves nobody.
-        remote: remote.ok()??,
+        remote: remote?.ok()??,
         place: Some(context.sources.place(entry.name.span)),
     })
 }

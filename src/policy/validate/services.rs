@@ -136,7 +136,7 @@ pub fn service(
         Some(port) => port_set(&port.items, diagnostics),
         None => Some(PortSet::all()),
     };
-    with_ports(protocol, port, ports?, diagnostics)
+    with_ports(protocol, port, ports, diagnostics)
 }
 
 /// `protocol` and `port` of an approved service, which may have several protocols.
@@ -148,7 +148,7 @@ pub fn services(
     let ports = match port {
         Some(port) => port_set(&port.items, diagnostics),
         None => Some(PortSet::all()),
-    }?;
+    };
     let services: Vec<Option<Service>> = protocols
         .items
         .iter()
@@ -160,7 +160,7 @@ pub fn services(
 fn with_ports(
     protocol: &Text,
     port: Option<&Texts>,
-    ports: PortSet,
+    ports: Option<PortSet>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Service> {
     let name = protocol.text.as_str();
@@ -174,6 +174,7 @@ fn with_ports(
         diagnostics.push(Diagnostic::error("bad-protocol", protocol.span, message).help(help));
         return None;
     }
+    let ports = ports?;
     if !matches!(name, "tcp" | "udp") && !ports.is_all() {
         let span = port.map_or(protocol.span, |port| port.span);
         let (message, help) = match name {
