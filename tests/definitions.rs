@@ -7,6 +7,10 @@
 
 #[path = "definitions/cases.rs"]
 mod cases;
+#[path = "definitions/keys.rs"]
+mod keys;
+#[path = "definitions/mutations.rs"]
+mod mutations;
 
 use cases::{cases, expect, judge};
 use secgroupd::definition::Severity;
@@ -86,7 +90,11 @@ fn every_code_has_a_case() {
     let mut missing = BTreeSet::new();
     for (constructor, kind, severity) in [
         ("Diagnostic::error(", "reject", Severity::Error),
-        ("Diagnostic::new(Severity::Error,", "reject", Severity::Error),
+        (
+            "Diagnostic::new(Severity::Error,",
+            "reject",
+            Severity::Error,
+        ),
         ("Diagnostic::warning(", "warn", Severity::Warning),
     ] {
         let written = codes_in_source(constructor);

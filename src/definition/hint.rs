@@ -122,7 +122,10 @@ mod tests {
     #[test]
     fn near_words_and_foreign_ones() {
         assert_eq!(closest("sorce", &["source", "port"]), Some("source"));
-        assert_eq!(closest("ingress", &["inbound", "outbound"]), Some("inbound"));
+        assert_eq!(
+            closest("ingress", &["inbound", "outbound"]),
+            Some("inbound")
+        );
         assert_eq!(closest("DROP", &["allow", "refuse"]), Some("refuse"));
         assert_eq!(closest("icmp6", &["icmp", "icmpv6"]), Some("icmpv6"));
         assert_eq!(closest("any", &["tcp", "all"]), Some("all"));

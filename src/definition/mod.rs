@@ -5,8 +5,8 @@
 //! ```
 
 pub mod diagnostic;
-pub mod keys;
 mod hint;
+pub mod keys;
 mod merge;
 pub mod model;
 mod parse;
@@ -16,7 +16,7 @@ mod syntax;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};
-pub use model::Definition;
 pub use hint::closest;
+pub use model::Definition;
 pub use parse::{LARGEST_FILE, Parsed, parse};
 pub use source::{Place, Sources, Span, printable};

@@ -33,7 +33,8 @@ pub fn parse<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Parsed 
         }
     }
     if given == 0 {
-        let diagnostic = Diagnostic::new(Severity::Error, "no-file", None, "there is no definition");
+        let diagnostic =
+            Diagnostic::new(Severity::Error, "no-file", None, "there is no definition");
         reader.push(diagnostic.help("a directory needs at least one `*.yaml` or `*.yml` file"));
     }
     let mut definition = match merge(roots, &mut reader.diagnostics) {
@@ -149,7 +150,9 @@ fn each<T>(
 }
 
 fn optional_text(reader: &mut Reader, fields: &Fields, name: &str) -> Option<Text> {
-    fields.get(name).and_then(|node| reader.text(node, &format!("`{name}`")))
+    fields
+        .get(name)
+        .and_then(|node| reader.text(node, &format!("`{name}`")))
 }
 
 fn group(reader: &mut Reader, id: Text, node: &Node) -> Option<GroupEntry> {
@@ -212,8 +215,9 @@ fn rule_service(reader: &mut Reader, fields: &Fields) -> Option<RuleService> {
         (Some(node), _) => {
             let message = "a rule has either `service` or `protocol` and `port`, not both";
             reader.push(
-                Diagnostic::error("service-and-protocol", node.span, message)
-                    .help("remove one of the two; the entries of a service template have their ports"),
+                Diagnostic::error("service-and-protocol", node.span, message).help(
+                    "remove one of the two; the entries of a service template have their ports",
+                ),
             );
             None
         }

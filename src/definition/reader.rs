@@ -164,7 +164,10 @@ impl Reader {
     /// The texts of a list, which may be empty; what is no text is left out.
     pub fn list(&mut self, node: &Node, what: &str) -> Vec<Text> {
         let nodes = self.sequence(node, what).unwrap_or_default();
-        nodes.iter().filter_map(|node| self.item(node, what)).collect()
+        nodes
+            .iter()
+            .filter_map(|node| self.item(node, what))
+            .collect()
     }
 
     /// One text or a list of them, at least one.
@@ -178,7 +181,10 @@ impl Reader {
                 );
                 return None;
             }
-            Value::Sequence(items) => items.iter().filter_map(|item| self.item(item, what)).collect(),
+            Value::Sequence(items) => items
+                .iter()
+                .filter_map(|item| self.item(item, what))
+                .collect(),
             _ => self.text(node, what).into_iter().collect(),
         };
         (self.diagnostics.len() == before && !items.is_empty()).then_some(Texts {

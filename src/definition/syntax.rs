@@ -8,6 +8,13 @@ pub fn explain(kind: &ErrorKind, before: &str) -> (String, &'static str) {
     const QUOTE_ADDRESS: &str = "quote IPv6 addresses: \"2001:db8::\"";
     const CLOSE: &str = "close it, or quote the value if the bracket belongs to it";
     let (what, help) = match kind {
+        UnexpectedCharacter { character } if character.is_control() => {
+            let message = format!(
+                "a control character, U+{:04X}, stands in this value",
+                u32::from(*character)
+            );
+            return (message, "remove it");
+        }
         TabNotAllowed
         | TabInBlockIndentation
         | TabInIndentation
@@ -32,9 +39,9 @@ pub fn explain(kind: &ErrorKind, before: &str) -> (String, &'static str) {
         | UnexpectedEofFlowMapping
         | UnexpectedEofImplicitFlowMapping
         | ExpectedFlowMappingSeparator => ("a `{` is not closed", CLOSE),
-        UnclosedFlowCollection { .. } | UnexpectedEofFlowSequence | ExpectedFlowSequenceSeparator => {
-            ("a `[` is not closed", CLOSE)
-        }
+        UnclosedFlowCollection { .. }
+        | UnexpectedEofFlowSequence
+        | ExpectedFlowSequenceSeparator => ("a `[` is not closed", CLOSE),
         MismatchedFlowCollectionEnd { .. } => (
             "this bracket is closed by one of the other kind",
             "`[` is closed by `]`, `{` by `}`",
@@ -50,7 +57,10 @@ pub fn explain(kind: &ErrorKind, before: &str) -> (String, &'static str) {
         | FlowMappingValueAdjacentCollection
             if address_like(before) =>
         {
-            ("YAML reads the last `:` of this value as `key:`", QUOTE_ADDRESS)
+            (
+                "YAML reads the last `:` of this value as `key:`",
+                QUOTE_ADDRESS,
+            )
         }
         MappingValueNotAllowed => (
             "a second `key:` stands on one line, or this line is indented too far",

@@ -288,9 +288,9 @@ impl<'a> Builder<'a> {
                 "the file holds more than {MOST_NODES} values, aliases counted as often as they are used"
             );
             let diagnostic = Diagnostic::error("too-large", span, message);
-            return Err(Box::new(
-                diagnostic.help("use fewer aliases, and put long lists of addresses into a `file:` template"),
-            ));
+            return Err(Box::new(diagnostic.help(
+                "use fewer aliases, and put long lists of addresses into a `file:` template",
+            )));
         }
         Ok(())
     }

@@ -74,10 +74,12 @@ impl AddressError {
             ),
             AddressError::Reversed(_) => "write the lower address first".into(),
             AddressError::MixedFamily(_) => "write a range for each family".into(),
-            AddressError::Mapped(text) => match text.parse::<Ipv6Addr>().map(|a| a.to_ipv4_mapped()) {
-                Ok(Some(address)) => format!("write the IPv4 address itself: `{address}`"),
-                _ => "write the IPv4 address itself".into(),
-            },
+            AddressError::Mapped(text) => {
+                match text.parse::<Ipv6Addr>().map(|a| a.to_ipv4_mapped()) {
+                    Ok(Some(address)) => format!("write the IPv4 address itself: `{address}`"),
+                    _ => "write the IPv4 address itself".into(),
+                }
+            }
             AddressError::Zone(_) => {
                 "leave out the part from `%` on: the interface is the one the group is bound to"
                     .into()

@@ -23,7 +23,7 @@ pub enum InterfaceError {
     #[error("`lo` is the loopback interface, which is never filtered")]
     Loopback,
     /// Too long for the kernel.
-    #[error("`{0}` is longer than {LONGEST} bytes, the kernel's longest interface name")]
+    #[error("`{0}` is longer than {LONGEST} bytes, the longest name of an interface")]
     TooLong(String),
     /// Nothing before the `*`.
     #[error("`{0}` needs at least one character before `*`")]
@@ -62,7 +62,8 @@ impl InterfaceName {
         if glob && name.is_empty() {
             return Err(InterfaceError::BareGlob(text.into()));
         }
-        if name.len() > LONGEST {
+        // nft takes no longer name than the kernel, the `*` included.
+        if text.len() > LONGEST {
             return Err(InterfaceError::TooLong(text.into()));
         }
         // The kernel refuses `/`, `:` and white space (dev_valid_name); the rest could not be quoted for nft.
@@ -140,7 +141,11 @@ mod tests {
         assert_eq!(InterfaceName::parse("*"), Err(BareGlob("*".into())));
         assert!(InterfaceName::parse("lo*").is_ok());
         assert!(InterfaceName::parse("abcdefghijklmno").is_ok());
-        assert!(InterfaceName::parse("abcdefghijklmno*").is_ok());
+        assert!(InterfaceName::parse("abcdefghijklmn*").is_ok());
+        assert!(matches!(
+            InterfaceName::parse("abcdefghijklmno*"),
+            Err(TooLong(_))
+        ));
         assert!(matches!(
             InterfaceName::parse("abcdefghijklmnop"),
             Err(TooLong(_))

@@ -61,7 +61,11 @@ impl<'d> Addresses<'d> {
             templates: templates(definition, &names, diagnostics),
             names,
             members: members.collect(),
-            known: ids().chain(groups).map(|id| id.text.as_str()).chain(["any"]).collect(),
+            known: ids()
+                .chain(groups)
+                .map(|id| id.text.as_str())
+                .chain(["any"])
+                .collect(),
         }
     }
 
@@ -86,7 +90,9 @@ impl<'d> Addresses<'d> {
                 false => left_out.push(item),
             }
         }
-        let errors = diagnostics[before..].iter().any(|d| d.severity == Severity::Error);
+        let errors = diagnostics[before..]
+            .iter()
+            .any(|d| d.severity == Severity::Error);
         // What a group matches depends on its members, and may be nothing; what a template holds is written.
         let of_group = |item: &&Text| item.text.starts_with("sg-");
         if let (false, true, Some(item)) = (errors, sets.is_empty(), left_out.first())
@@ -178,11 +184,17 @@ fn other_family(item: &Text, family: Option<Family>) -> Diagnostic {
 fn nothing_left(item: &Text, family: Option<Family>) -> Diagnostic {
     let (message, help) = match family {
         Some(Family::V4) => (
-            format!("icmp is IPv4 only, and `{}` holds no IPv4 address", item.text),
+            format!(
+                "icmp is IPv4 only, and `{}` holds no IPv4 address",
+                item.text
+            ),
             "use `protocol: icmpv6`, or another template",
         ),
         _ => (
-            format!("icmpv6 is IPv6 only, and `{}` holds no IPv6 address", item.text),
+            format!(
+                "icmpv6 is IPv6 only, and `{}` holds no IPv6 address",
+                item.text
+            ),
             "use `protocol: icmp`, or another template",
         ),
     };

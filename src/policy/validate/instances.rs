@@ -91,7 +91,9 @@ fn check_hostname<'d>(
                 format!("two instances can be the host `{}`", name.text),
             )
             .related(first.span, "the first of them")
-            .help("a host is one instance: give each a hostname of its own, both short or both full"),
+            .help(
+                "a host is one instance: give each a hostname of its own, both short or both full",
+            ),
         ),
         None => of_label.push(name),
     }
