@@ -11,13 +11,17 @@ mod cases;
 mod keys;
 #[path = "definitions/mutations.rs"]
 mod mutations;
+#[path = "definitions/values.rs"]
+mod values;
 
-use cases::{cases, expect, judge};
-use secgroupd::definition::Severity;
+use cases::{cases, expect, judge, judge_texts};
+use secgroupd::definition::{LARGEST_FILE, Severity, parse};
+use secgroupd::policy::validate;
 use secgroupd::ruleset::{Generation, compile, text};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 #[test]
 fn wrong_definitions_are_refused_with_the_way_out() {
@@ -108,9 +112,13 @@ fn every_code_has_a_case() {
 fn codes_in_source(constructor: &str) -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut codes = BTreeSet::new();
-    for folder in ["definition", "policy/validate"] {
+    for folder in ["definition", "definition/parse", "policy/validate"] {
         for entry in fs::read_dir(root.join(folder)).unwrap() {
-            let source = fs::read_to_string(entry.unwrap().path()).unwrap();
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                continue;
+            }
+            let source = fs::read_to_string(path).unwrap();
             let source: String = source.split_whitespace().collect();
             let after = source.split(constructor).skip(1);
             codes.extend(after.filter_map(|rest| {
@@ -120,4 +128,50 @@ fn codes_in_source(constructor: &str) -> BTreeSet<String> {
         }
     }
     codes
+}
+
+#[test]
+fn a_file_has_16_megabytes_at_most() {
+    let mut text = "version: 1\n".to_owned();
+    text += &"#".repeat(LARGEST_FILE - text.len());
+    let judged = judge_texts([("a.yaml", &*text)], Path::new(""));
+    assert!(judged.diagnostics.is_empty(), "{}", judged.rendered());
+    text += "#";
+    let judged = judge_texts([("a.yaml", &*text)], Path::new(""));
+    assert_eq!(judged.diagnostics[0].code, "too-large");
+}
+
+/// A template whose file nobody read is an error, and not a template without addresses.
+#[test]
+fn a_template_file_must_have_been_read() {
+    let text = "version: 1\naddress_templates: { ipm-a: { file: a.txt } }\n";
+    let parsed = parse([("a.yaml", text)]);
+    let validated = validate(&parsed.definition, parsed.diagnostics);
+    assert_eq!(validated.diagnostics[0].code, "template-file");
+    assert!(validated.account.is_none());
+}
+
+/// A list of 100,000 lines is normal, and groups of templates do not multiply it.
+#[test]
+fn long_lists_and_nested_groups_stay_cheap() {
+    let list: String = (0..100_000u32)
+        .map(|i| format!("{}\n", std::net::Ipv4Addr::from(0x0b00_0000 + 2 * i)))
+        .collect();
+    let mut text = "version: 1\naddress_templates:\n  ipm-a: { file: a.txt }\n".to_owned();
+    text += "service_templates:\n  ppmg-00: [ppm-a]\n  ppm-a: [\"tcp:80\"]\n";
+    for level in 1..30 {
+        let below = format!("ppmg-{:02}", level - 1);
+        text += &format!("  ppmg-{level:02}: [{below}, {below}, {below}]\n");
+    }
+    let begin = Instant::now();
+    let mut parsed = parse([("a.yaml", &*text)]);
+    let files = HashMap::from([(PathBuf::from("a.txt"), Ok(list))]);
+    parsed.definition.attach(&files);
+    let validated = validate(&parsed.definition, parsed.diagnostics);
+    assert!(validated.account.is_some());
+    assert!(
+        begin.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        begin.elapsed()
+    );
 }

@@ -13,6 +13,10 @@ use std::sync::Arc;
 use thiserror::Error;
 
 /// All groups and instances of a valid definition. Only [`super::validate`] makes one.
+#[allow(
+    clippy::manual_non_exhaustive,
+    reason = "nothing in this crate may make one either"
+)]
 #[derive(Debug, Clone)]
 pub struct Account {
     /// The groups, by id.
