@@ -1,1 +1,6 @@
 //! Waits for events and runs the arrow from the definition to the kernel.
+
+pub mod logging;
+pub mod read;
+pub mod route;
+pub mod state;
