@@ -1,0 +1,234 @@
+//! Both sides of the control socket, against each other and against strangers.
+
+use super::*;
+use serde_json::json;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use tokio::sync::mpsc::Receiver;
+
+const LIMIT: Duration = Duration::from_secs(3);
+
+fn socket() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("run/control.sock");
+    (dir, path)
+}
+
+/// A daemon that answers each request with itself.
+async fn echo(mut calls: Receiver<Call>) {
+    while let Some(call) = calls.recv().await {
+        let payload = json!({ "uid": call.peer.uid, "request": call.request });
+        call.answer(Response::Ok { payload });
+    }
+}
+
+async fn asked(path: &Path, request: Request) -> Result<Response, ControlError> {
+    let path = path.to_owned();
+    tokio::task::spawn_blocking(move || ask(&path, &request, LIMIT))
+        .await
+        .unwrap()
+}
+
+async fn said(path: &Path, bytes: Vec<u8>) -> String {
+    let path = path.to_owned();
+    let talk = move || {
+        let mut stream = UnixStream::connect(path).unwrap();
+        let _ = stream.write_all(&bytes);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text);
+        text
+    };
+    tokio::task::spawn_blocking(talk).await.unwrap()
+}
+
+#[test]
+fn the_words_on_the_wire() {
+    let text = |request: &Request| serde_json::to_string(request).unwrap();
+    assert_eq!(text(&Request::Status), r#"{"command":"status"}"#);
+    let apply = Request::Apply {
+        path: "/x.yaml".into(),
+    };
+    assert_eq!(text(&apply), r#"{"command":"apply","path":"/x.yaml"}"#);
+    let refused: Response =
+        serde_json::from_str(r#"{"outcome":"refused","message":"no"}"#).unwrap();
+    assert_eq!(
+        refused,
+        Response::Refused {
+            message: "no".into(),
+            details: Value::Null
+        }
+    );
+}
+
+#[tokio::test]
+async fn asks_and_answers() {
+    let (_dir, path) = socket();
+    assert!(matches!(
+        asked(&path, Request::Status).await,
+        Err(ControlError::NotRunning { .. })
+    ));
+    let (open, calls) = ControlSocket::open(&path).unwrap();
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o660
+    );
+    tokio::spawn(echo(calls));
+    let Response::Ok { payload } = asked(&path, Request::Status).await.unwrap() else {
+        panic!()
+    };
+    assert_eq!(payload["request"]["command"], "status");
+    assert_eq!(payload["uid"], nix::unistd::geteuid().as_raw());
+    let reload = asked(&path, Request::Reload).await.unwrap();
+    match nix::unistd::geteuid().is_root() {
+        true => assert!(matches!(reload, Response::Ok { .. })),
+        false => assert!(matches!(reload, Response::Refused { .. })),
+    }
+    assert!(matches!(
+        ControlSocket::open(&path),
+        Err(ControlError::Taken { .. })
+    ));
+    drop(open);
+    assert!(!path.exists());
+    assert_eq!(
+        std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
+        0
+    );
+}
+
+#[tokio::test]
+async fn others_may_only_ask() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can become another user");
+        return;
+    }
+    let (dir, path) = socket();
+    let (_open, calls) = ControlSocket::open(&path).unwrap();
+    tokio::spawn(echo(calls));
+    let all = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap()
+    };
+    all(dir.path(), 0o755);
+    let as_nobody = |request: &'static str| {
+        let script = "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n\
+                      s.sendall(sys.argv[2].encode()+b'\\n')\nprint(s.makefile().read())";
+        let mut command = std::process::Command::new("setpriv");
+        command.args([
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            "python3",
+            "-c",
+            script,
+        ]);
+        command.arg(&path).arg(request);
+        tokio::task::spawn_blocking(move || {
+            command
+                .output()
+                .map(|out| String::from_utf8_lossy(&out.stdout).into_owned())
+        })
+    };
+    let denied = as_nobody(r#"{"command":"status"}"#).await.unwrap().unwrap();
+    assert_eq!(denied, "", "the mode lets nobody in");
+    all(&path, 0o666);
+    let status = as_nobody(r#"{"command":"status"}"#).await.unwrap().unwrap();
+    assert!(status.contains(r#""uid":65534"#), "{status}");
+    for request in [
+        r#"{"command":"reload"}"#,
+        r#"{"command":"apply","path":"/x"}"#,
+        r#"{"command":"remove"}"#,
+    ] {
+        let refused = as_nobody(request).await.unwrap().unwrap();
+        assert!(
+            refused.contains("only root may change what is enforced; user 65534"),
+            "{refused}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_dead_daemons_socket_is_replaced_and_nothing_else() {
+    let (_dir, path) = socket();
+    std::fs::create_dir(path.parent().unwrap()).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    assert!(matches!(
+        asked(&path, Request::Status).await,
+        Err(ControlError::NotRunning { .. })
+    ));
+    let (open, _calls) = ControlSocket::open(&path).unwrap();
+    drop(open);
+    std::fs::write(&path, "precious").unwrap();
+    assert!(matches!(
+        ControlSocket::open(&path),
+        Err(ControlError::NotASocket { .. })
+    ));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[tokio::test]
+async fn strangers_are_told_off() {
+    let (_dir, path) = socket();
+    let (_open, calls) = ControlSocket::open(&path).unwrap();
+    tokio::spawn(echo(calls));
+    for (bytes, answer) in [
+        (b"hello\n".to_vec(), "not a request"),
+        (b"".to_vec(), "not a request"),
+        (b"{\"command\":\"dance\"}\n".to_vec(), "unknown variant"),
+        (vec![b' '; 100_000], "larger than 64 KiB"),
+        (b"{\"command\":\"status\"}".to_vec(), "\"ok\""),
+    ] {
+        let text = said(&path, bytes).await;
+        assert!(text.contains(answer), "{answer}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn the_silent_neither_stay_nor_keep_others_out() {
+    let (_dir, path) = socket();
+    let (_open, calls) = ControlSocket::open(&path).unwrap();
+    tokio::spawn(echo(calls));
+    let silent: Vec<_> = (0..40)
+        .map(|_| UnixStream::connect(&path).unwrap())
+        .collect();
+    let start = Instant::now();
+    let waiting = path.clone();
+    let late = tokio::task::spawn_blocking(move || {
+        ask(&waiting, &Request::Status, Duration::from_secs(12))
+    });
+    assert!(matches!(late.await.unwrap(), Ok(Response::Ok { .. })));
+    assert!(
+        start.elapsed() >= Duration::from_secs(4),
+        "32 were served before it: {:?}",
+        start.elapsed()
+    );
+    drop(silent);
+}
+
+#[tokio::test]
+async fn a_daemon_that_does_not_answer() {
+    let (_dir, path) = socket();
+    let (_open, mut calls) = ControlSocket::open(&path).unwrap();
+    let hanging = path.clone();
+    let short = Duration::from_millis(200);
+    let asking = tokio::task::spawn_blocking(move || ask(&hanging, &Request::Status, short));
+    let call = calls.recv().await.unwrap();
+    assert!(matches!(
+        asking.await.unwrap(),
+        Err(ControlError::TimedOut { .. })
+    ));
+    call.answer(Response::Ok {
+        payload: Value::Null,
+    });
+    let stopping = path.clone();
+    let asking = tokio::task::spawn_blocking(move || ask(&stopping, &Request::Status, LIMIT));
+    drop(calls.recv().await.unwrap());
+    let answer = asking.await.unwrap().unwrap();
+    assert_eq!(
+        answer,
+        Response::Error {
+            message: "the daemon is stopping".into()
+        }
+    );
+}
