@@ -8,75 +8,19 @@ mod events;
 mod inbox;
 mod look;
 mod place;
+mod plan;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use crate::daemon::route::shown;
 use events::{Events, Lost};
 use inbox::{Happening, Inbox};
 use look::Look;
 use place::Places;
-
-/// How long things take. Tests shorten the poll.
-#[derive(Debug, Clone, Copy)]
-struct Timing {
-    /// A definition directory is read when nothing has happened in it for this long.
-    quiet: Duration,
-    /// A file found changed without an event (it came with its directory) is read when unchanged for this long.
-    settle: Duration,
-    /// A missing file is reported when it has been missing for this long: many editors move it away and write anew.
-    gone: Duration,
-    /// The pause between looks where the kernel reports no events.
-    poll: Duration,
-    /// The pause between looks where it does: mounts and unmounts are no events.
-    anyway: Duration,
-    /// The least time between two wake-ups.
-    gap: Duration,
-    /// The pause before a wake-up. A close is told twice, by the watch of the file and by that of its directory.
-    twin: Duration,
-    /// The longest that one file's writer, who has not closed it, holds back the reading of another.
-    hold: Duration,
-    /// The time in which an event that is queued already surely arrives.
-    arrive: Duration,
-}
-
-const TIMING: Timing = Timing {
-    quiet: Duration::from_millis(100),
-    settle: Duration::from_millis(100),
-    gone: Duration::from_secs(1),
-    poll: Duration::from_secs(5),
-    anyway: Duration::from_secs(60),
-    gap: Duration::from_millis(20),
-    twin: Duration::from_millis(1),
-    hold: Duration::from_secs(5),
-    arrive: Duration::from_millis(5),
-};
-
-/// Why it is time to read again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Reason {
-    /// This was saved: closed by its writer, or given its name.
-    Saved(PathBuf),
-    /// This has been missing for a second, and did exist.
-    Gone(PathBuf),
-    /// Owner or permissions changed, of this or of a directory on the way.
-    Access(PathBuf),
-    /// Found changed by a look at the disk, without an event.
-    Found(PathBuf),
-    /// The kernel lost events; anything may have changed.
-    Overflow,
-}
-
-/// A wake-up that is due.
-#[derive(Debug, Clone)]
-struct Due {
-    at: Instant,
-    since: Instant,
-    reason: Reason,
-}
+pub use plan::Reason;
+use plan::{Plan, TIMING, Timing};
 
 /// Watches a definition and the files it names.
 pub struct Watch {
@@ -99,8 +43,7 @@ pub struct Watch {
     gone_at: Option<Instant>,
     /// New files that may have come by a hard link, and when that is judged.
     created: Vec<(PathBuf, Instant)>,
-    due: Option<Due>,
-    last_wake: Option<Instant>,
+    plan: Plan,
     last_read: SystemTime,
     warned: bool,
 }
@@ -140,8 +83,7 @@ impl Watch {
             next_poll: Instant::now(),
             gone_at: None,
             created: Vec::new(),
-            due: None,
-            last_wake: None,
+            plan: Plan::new(timing),
             last_read: SystemTime::now(),
             warned: false,
         };
@@ -186,12 +128,8 @@ impl Watch {
                 return reason;
             }
             let inbox = Arc::clone(&self.inbox);
-            match self.next_deadline() {
-                Some(at) => {
-                    let _ = tokio::time::timeout_at(at.into(), inbox.wait()).await;
-                }
-                None => inbox.wait().await,
-            }
+            let at = self.next_deadline().into();
+            let _ = tokio::time::timeout_at(at, inbox.wait()).await;
         }
     }
 
@@ -200,7 +138,7 @@ impl Watch {
         let news = self.inbox.take();
         if news.overflow {
             self.rebuild(Lost::All);
-            self.plan(now, Reason::Overflow, true);
+            self.wake(now, Reason::Overflow, true);
         }
         if !news.happenings.is_empty() {
             let replaced =
@@ -218,7 +156,7 @@ impl Watch {
         self.judge_created(now);
         let look = self.look();
         if access && let Some(path) = look.access_changed(&self.known) {
-            self.plan(now, Reason::Access(path), true);
+            self.wake(now, Reason::Access(path), true);
         }
         if !self.polling {
             self.settle(look, now);
@@ -231,19 +169,20 @@ impl Watch {
         // Through a link to what it leads to: a link to nowhere is nothing to read.
         let exists = std::fs::metadata(&path).is_ok();
         let linked = happening.created && look::is_second_name(&path);
+        self.created.retain(|(created, _)| *created != path);
         if exists && (happening.closed || happening.moved_in || linked) {
-            self.plan(now, Reason::Saved(path), own);
+            self.wake(now, Reason::Saved(path), own);
         } else if happening.created && exists {
             self.created.push((path, now + self.timing.arrive));
-        } else if self.due.is_some() && self.places.in_directory(&path) {
+        } else if self.plan.is_pending() && self.places.in_directory(&path) {
             // Whatever else goes on in the directory keeps it from being quiet.
-            self.delay(now);
+            self.plan.delay(now);
         } else if happening.gone
             && !exists
             && self.places.in_directory(&path)
             && self.known.has(&path)
         {
-            self.plan(now, Reason::Gone(path), true);
+            self.wake(now, Reason::Gone(path), true);
         }
     }
 
@@ -258,7 +197,7 @@ impl Watch {
                 std::fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() > 0);
             if filled && !self.inbox.is_being_written(&path) {
                 let own = self.places.is_of_definition(&path);
-                self.plan(now, Reason::Saved(path), own);
+                self.wake(now, Reason::Saved(path), own);
             }
         }
     }
@@ -272,7 +211,7 @@ impl Watch {
                 None => self.gone_at = Some(now + self.timing.gone),
                 Some(at) if at <= now => {
                     self.gone_at = None;
-                    self.plan(now, Reason::Gone(path), false);
+                    self.wake(now, Reason::Gone(path), false);
                 }
                 Some(_) => {}
             },
@@ -288,7 +227,7 @@ impl Watch {
             Some((before, at)) if before.same_content(&look) => {
                 if *at <= now {
                     self.settling = None;
-                    self.plan(now, Reason::Found(path), false);
+                    self.wake(now, Reason::Found(path), false);
                 }
             }
             _ => self.settling = Some((look, now + self.timing.settle)),
@@ -307,7 +246,7 @@ impl Watch {
             && let Some(path) = look.differs_from(&self.known)
             && !self.inbox.is_being_written(&path)
         {
-            self.plan(now, Reason::Found(path), false);
+            self.wake(now, Reason::Found(path), false);
         }
         self.polled = Some(look);
         self.plan_poll(now);
@@ -322,77 +261,37 @@ impl Watch {
         self.next_poll = now + pause;
     }
 
-    /// Plans a wake-up; `own` when what happened belongs to the definition, which waits for quiet if a directory.
-    fn plan(&mut self, now: Instant, reason: Reason, own: bool) {
-        let wait = own && self.places.definition_is_directory;
-        let at = now
-            + if wait {
-                self.timing.quiet
-            } else {
-                self.timing.twin
-            };
-        match &mut self.due {
-            Some(due) if wait => due.at = at,
-            Some(due) => due.at = due.at.min(at),
-            None => {
-                self.due = Some(Due {
-                    at,
-                    since: now,
-                    reason,
-                })
-            }
-        }
-    }
-
-    fn delay(&mut self, now: Instant) {
-        if let Some(due) = &mut self.due {
-            due.at = now + self.timing.quiet;
-        }
-    }
-
-    /// When the wake-up that is due may happen.
-    fn due_at(&self, due: &Due) -> Instant {
-        let mut at = due.at;
-        if let Some(last) = self.last_wake {
-            at = at.max(last + self.timing.gap);
-        }
-        match self.inbox.somebody_writes() {
-            true => at.max(due.since + self.timing.hold),
-            false => at,
-        }
+    /// Plans a wake-up; `own` when it is about the definition, which waits for quiet if it is a directory.
+    fn wake(&mut self, now: Instant, reason: Reason, own: bool) {
+        let for_quiet = own && self.places.definition_is_directory;
+        self.plan.add(now, reason, for_quiet);
     }
 
     fn ready(&mut self, now: Instant) -> Option<Reason> {
-        let due = self.due.take()?;
-        if self.due_at(&due) > now {
-            self.due = Some(due);
-            return None;
-        }
-        if self.inbox.somebody_writes() {
-            tracing::warn!(
-                "a file of the definition is still open for writing: reading without waiting for it"
-            );
+        let writing = self.inbox.somebody_writes();
+        let reason = self.plan.take(now, writing)?;
+        if writing {
+            tracing::warn!("a file of the definition is still being written: it is read as it is");
             self.inbox.forget_writers();
         }
         // What is read from here on is watched from here on, and known.
         self.rebuild(Lost::None);
         self.known = self.look();
         self.settling = None;
+        self.created.clear();
         self.polled = None;
         self.gone_at = None;
-        self.last_wake = Some(now);
         self.last_read = SystemTime::now();
-        Some(due.reason)
+        Some(reason)
     }
 
-    fn next_deadline(&self) -> Option<Instant> {
-        let due = self.due.as_ref().map(|due| self.due_at(due));
+    /// When to look again if nothing happens.
+    fn next_deadline(&self) -> Instant {
+        let planned = self.plan.at(self.inbox.somebody_writes());
         let settling = self.settling.as_ref().map(|(_, at)| *at);
         let created = self.created.iter().map(|(_, at)| *at).min();
-        [due, settling, created, self.gone_at, Some(self.next_poll)]
-            .into_iter()
-            .flatten()
-            .min()
+        let all = [planned, settling, created, self.gone_at];
+        all.into_iter().flatten().fold(self.next_poll, Instant::min)
     }
 
     fn look(&self) -> Look {
