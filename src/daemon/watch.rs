@@ -44,6 +44,8 @@ pub struct Watch {
     /// New files that may have come by a hard link, and when that is judged.
     created: Vec<(PathBuf, Instant)>,
     plan: Plan,
+    /// Whether somebody was writing one of the files when the inbox was emptied.
+    writing: bool,
     last_read: SystemTime,
     warned: bool,
 }
@@ -84,6 +86,7 @@ impl Watch {
             gone_at: None,
             created: Vec::new(),
             plan: Plan::new(timing),
+            writing: false,
             last_read: SystemTime::now(),
             warned: false,
         };
@@ -136,6 +139,7 @@ impl Watch {
     /// Takes in what has happened, and plans the wake-up it asks for.
     fn absorb(&mut self, now: Instant) {
         let news = self.inbox.take();
+        self.writing = news.writing;
         if news.overflow {
             self.rebuild(Lost::All);
             self.wake(now, Reason::Overflow, true);
@@ -268,9 +272,8 @@ impl Watch {
     }
 
     fn ready(&mut self, now: Instant) -> Option<Reason> {
-        let writing = self.inbox.somebody_writes();
-        let reason = self.plan.take(now, writing)?;
-        if writing {
+        let reason = self.plan.take(now, self.writing)?;
+        if self.writing {
             tracing::warn!("a file of the definition is still being written: it is read as it is");
             self.inbox.forget_writers();
         }
@@ -287,7 +290,7 @@ impl Watch {
 
     /// When to look again if nothing happens.
     fn next_deadline(&self) -> Instant {
-        let planned = self.plan.at(self.inbox.somebody_writes());
+        let planned = self.plan.at(self.writing);
         let settling = self.settling.as_ref().map(|(_, at)| *at);
         let created = self.created.iter().map(|(_, at)| *at).min();
         let all = [planned, settling, created, self.gone_at];

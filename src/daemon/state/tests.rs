@@ -90,7 +90,10 @@ fn what_root_writes_belongs_to_the_directorys_owner() {
         return;
     }
     let (_dir, state) = state();
-    std::os::unix::fs::chown(state.directory(), Some(12345), Some(12346)).unwrap();
+    if std::os::unix::fs::chown(state.directory(), Some(12345), Some(12346)).is_err() {
+        eprintln!("skipped: this user namespace has no other user");
+        return;
+    }
     let _lock = state.lock().unwrap();
     state.write_atomically("policy.json", b"x").unwrap();
     for name in ["policy.json", "lock"] {

@@ -63,6 +63,8 @@ impl Interest {
 pub(super) struct News {
     pub happenings: HashMap<PathBuf, Happening>,
     pub overflow: bool,
+    /// Whether somebody was writing one of the files when this was asked.
+    pub writing: bool,
 }
 
 #[derive(Debug, Default)]
@@ -146,7 +148,12 @@ impl Inbox {
 
     /// Takes out what has happened.
     pub fn take(&self) -> News {
-        std::mem::take(&mut self.inner().news)
+        let inner = &mut *self.inner();
+        let writing = !inner.writers.is_empty();
+        News {
+            writing,
+            ..std::mem::take(&mut inner.news)
+        }
     }
 
     /// Waits until something has happened; at once when something has that was not waited for.
@@ -156,10 +163,6 @@ impl Inbox {
 
     pub fn is_being_written(&self, path: &Path) -> bool {
         self.inner().writers.contains(path)
-    }
-
-    pub fn somebody_writes(&self) -> bool {
-        !self.inner().writers.is_empty()
     }
 
     pub fn forget_writers(&self) {

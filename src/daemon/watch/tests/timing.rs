@@ -172,3 +172,33 @@ async fn an_overflow_means_read() {
     bench.write("d/a.yaml", "still watched");
     some(&mut watch, 1).await;
 }
+
+#[tokio::test]
+async fn a_limit_of_the_kernel_means_poll() {
+    // Only in a user namespace of its own may a test lower the limit: elsewhere it would be everybody's.
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap();
+    let limit = Path::new("/proc/sys/fs/inotify/max_user_watches");
+    let alone = !map.split_whitespace().eq(["0", "0", "4294967295"]);
+    let before = fs::read(limit).unwrap();
+    if !alone || fs::write(limit, "1").is_err() {
+        eprintln!("skipped: the limit on watches is not ours to lower");
+        return;
+    }
+    let bench = Bench::new();
+    let timing = Timing {
+        poll: Duration::from_millis(100),
+        ..TIMING
+    };
+    let mut watch = Watch::with_timing(&bench.path("d/a.yaml"), false, timing);
+    assert!(watch.is_polling());
+    bench.write("d/a.yaml", "found by the poll");
+    some(&mut watch, 2).await;
+    fs::write(limit, before).unwrap();
+    fs::rename(bench.path("d"), bench.path("e")).unwrap();
+    fs::rename(bench.path("e"), bench.path("d")).unwrap();
+    wakes(&mut watch, SOON).await;
+    assert!(
+        !watch.is_polling(),
+        "and events again when the limit is lifted"
+    );
+}
