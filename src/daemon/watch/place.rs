@@ -123,7 +123,7 @@ const BLIND: [(u32, &str); 19] = [
     (0x7461_636f, "ocfs2"),
     (0x0bd0_0bd0, "lustre"),
     (0x564c, "ncp"),
-    (0x6a65_6a62, "virtiofs"),
+    (0xbacb_acbc, "vmhgfs"),
     (0xaad7_aaea, "panfs"),
     (0x4750_4653, "gpfs"),
     (0x1983_0326, "beegfs"),
