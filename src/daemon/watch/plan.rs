@@ -1,5 +1,6 @@
 //! When it is time: the wake-up that is due, and what it waits for.
 
+use crate::daemon::route::shown;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,18 @@ pub enum Reason {
     Found(PathBuf),
     /// The kernel lost events; anything may have changed.
     Overflow,
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Reason::Saved(path) => write!(f, "{} was saved", shown(path)),
+            Reason::Gone(path) => write!(f, "{} is gone", shown(path)),
+            Reason::Access(path) => write!(f, "permissions of {} changed", shown(path)),
+            Reason::Found(path) => write!(f, "{} was found changed", shown(path)),
+            Reason::Overflow => f.write_str("events were lost"),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
