@@ -3,6 +3,7 @@
 use super::options::SocketOptions;
 use super::{Result, print};
 use crate::daemon::control::{Request, Response, ask};
+use crate::daemon::host::count;
 use crate::daemon::report::{Hits, Status, Summary, now};
 use anyhow::bail;
 use clap::Args;
@@ -55,7 +56,7 @@ fn page(status: &Status) -> String {
     if let Some(failure) = &status.last_error {
         let _ = writeln!(
             page,
-            "\nThe definition as it is now is not enforced, since {} ago:\n{}",
+            "\nThe definition was refused {} ago, and what was enforced stays:\n{}",
             ago(failure.at),
             indented(&failure.text)
         );
@@ -81,17 +82,17 @@ fn enforced(status: &Status, summary: &Summary) -> String {
     let [inbound, outbound] = summary.rules;
     let state = match (&status.last_error, status.warnings.is_empty()) {
         (None, true) => "enforced",
-        _ => "enforced, DEGRADED",
+        _ => "enforced, but DEGRADED",
     };
     let mut page = String::new();
     let mut line = |name: &str, value: String| {
         let _ = writeln!(page, "{name:>12}  {value}");
     };
-    line("State", format!("{state} since {} ago", ago(summary.since)));
+    line("State", format!("{state}, for {}", ago(summary.since)));
     line(
         "Generation",
         format!(
-            "{} (switched in {:.0} ms; {} reloads, {} failures)",
+            "{} (switched in {:.0} ms); {}, {} since the daemon started",
             summary.generation, summary.switched_after_ms, status.reloads, status.failures
         ),
     );
