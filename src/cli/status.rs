@@ -93,7 +93,10 @@ fn enforced(status: &Status, summary: &Summary) -> String {
         "Generation",
         format!(
             "{} (switched in {:.0} ms); {}, {} since the daemon started",
-            summary.generation, summary.switched_after_ms, status.reloads, status.failures
+            summary.generation,
+            summary.switched_after_ms,
+            count(status.reloads as usize, "load"),
+            count(status.failures as usize, "failure")
         ),
     );
     line("Instance", summary.instance.clone());
