@@ -44,7 +44,7 @@ impl Definition {
         paths
     }
 
-    /// Takes in the texts of [`Self::template_files`], or why they could not be read.
+    /// Takes in the texts of [`Self::template_files`], or why they could not be read, in words that name the file.
     pub fn attach(&mut self, files: &HashMap<PathBuf, Result<String, String>>) {
         let mut added: HashMap<PathBuf, Result<u32, String>> = HashMap::new();
         for template in &mut self.address_templates {
@@ -53,10 +53,10 @@ impl Definition {
             };
             let path = resolve(&self.sources, written);
             let result = added
-                .entry(path.clone())
+                .entry(path)
                 .or_insert_with_key(|path| match files.get(path) {
                     Some(Ok(text)) if text.len() > LARGEST_FILE => {
-                        Err(format!("it is larger than {} MB", LARGEST_FILE >> 20))
+                        Err(format!("it is larger than {} MB", LARGEST_FILE / 1_000_000))
                     }
                     Some(Ok(text)) => Ok(self.sources.add(
                         &path.to_string_lossy(),
@@ -64,10 +64,8 @@ impl Definition {
                     )),
                     Some(Err(error)) => Err(error.clone()),
                     None => Err("it was not read".into()),
-                })
-                .clone()
-                .map_err(|error| format!("{}: {error}", path.display()));
-            *loaded = Some(result);
+                });
+            *loaded = Some(result.clone());
         }
     }
 }

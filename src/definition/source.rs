@@ -55,6 +55,11 @@ impl Sources {
         self.files.len() as u32 - 1
     }
 
+    /// Whether there are no files.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     /// The file with this index, as [`Sources::add`] gave it.
     pub fn get(&self, source: u32) -> &Source {
         &self.files[source as usize]

@@ -64,7 +64,8 @@ pub fn judge_texts<'a>(
 ) -> Judged {
     let mut parsed = parse(files);
     let read = |path: PathBuf| {
-        let text = fs::read_to_string(folder.join(&path)).map_err(|error| error.to_string());
+        let text = fs::read_to_string(folder.join(&path));
+        let text = text.map_err(|error| format!("{}: {error}", path.display()));
         (path, text)
     };
     let templates: HashMap<_, _> = parsed

@@ -10,7 +10,7 @@ use super::source::{Sources, Span};
 use super::yaml::{Key, Node, Value, parse as parse_yaml};
 
 /// The largest file, in bytes: 16 MB.
-pub const LARGEST_FILE: usize = 16 << 20;
+pub const LARGEST_FILE: usize = 16_000_000;
 
 /// What came out of parsing: as much of the definition as could be read, and what is wrong with it.
 #[derive(Debug)]
@@ -33,11 +33,6 @@ pub fn parse<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Parsed 
             read += 1;
             roots.push(root);
         }
-    }
-    if given == 0 {
-        let diagnostic =
-            Diagnostic::new(Severity::Error, "no-file", None, "there is no definition");
-        reader.push(diagnostic.help("a directory needs at least one `*.yaml` or `*.yml` file"));
     }
     let mut definition = match merge(roots, &mut reader.diagnostics) {
         Some(root) => definition(&mut reader, &root),
@@ -69,7 +64,7 @@ fn file(reader: &mut Reader, sources: &mut Sources, path: &str, text: &str) -> O
             start: 0,
             end: 0,
         };
-        let message = format!("the file is larger than {} MB", LARGEST_FILE >> 20);
+        let message = format!("the file is larger than {} MB", LARGEST_FILE / 1_000_000);
         reader.push(
             Diagnostic::error("too-large", start, message)
                 .help("split it: the files of a directory are merged"),

@@ -28,6 +28,10 @@ pub struct Validated {
 /// an error no account is made, but the rest is judged all the same.
 pub fn validate(definition: &Definition, earlier: Vec<Diagnostic>) -> Validated {
     let mut diagnostics = earlier;
+    if definition.sources.is_empty() && diagnostics.is_empty() {
+        let nothing = Diagnostic::new(Severity::Error, "no-file", None, "there is no definition");
+        diagnostics.push(nothing.help("a directory needs at least one `*.yaml` or `*.yml` file"));
+    }
     let mut uses = GroupUses::new(definition);
     let services = Services::new(definition, &mut diagnostics);
     let instances = instances::instances(definition, &mut uses, &mut diagnostics);
