@@ -33,9 +33,12 @@
 //! | `inject` | one packet at a time, from outside or from the host itself |
 //! | `flood` | tens of thousands a second |
 //! | `gauge` | counting them before and after the hook under test |
+//! | `policy` | from a definition's text to the policy of its first instance |
+//! | `enforce` | enforcing it on a host, and which rule decided |
 
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod enforce;
 pub mod flood;
 pub mod gauge;
 pub mod inject;
@@ -43,9 +46,11 @@ pub mod link;
 pub mod namespace;
 pub mod nft;
 pub mod packet;
+pub mod policy;
 pub mod probe;
 pub mod suite;
 
+pub use enforce::ruleset;
 pub use flood::{Flood, RunningFlood};
 pub use gauge::{FloodCount, FloodReport, Port, Side};
 pub use inject::{Injector, Outbound, Sent};
