@@ -34,7 +34,8 @@
 //! | `flood` | tens of thousands a second |
 //! | `gauge` | counting them before and after the hook under test |
 //! | `policy` | from a definition's text to the policy of its first instance |
-//! | `enforce` | enforcing it on a host, and which rule decided |
+//! | `enforce` | enforcing it on a host, and the counters of its rules |
+//! | `scene` | a host between two silent machines, and what it decides about a packet |
 
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used)]
 
@@ -48,6 +49,7 @@ pub mod nft;
 pub mod packet;
 pub mod policy;
 pub mod probe;
+pub mod scene;
 pub mod suite;
 
 pub use enforce::ruleset;
@@ -57,4 +59,5 @@ pub use inject::{Injector, Outbound, Sent};
 pub use link::{End, Link, join};
 pub use namespace::Host;
 pub use probe::{Content, Extension, Probe, TcpFlags};
+pub use scene::Scene;
 pub use suite::{Skip, kernel_test, run};
