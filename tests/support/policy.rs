@@ -1,5 +1,7 @@
 //! From a definition's text to what is enforced of it, for the first instance that it names.
 
+#![allow(clippy::expect_used, reason = "a test")]
+
 use std::collections::BTreeSet;
 
 use secgroupd::definition::parse;
