@@ -1,8 +1,114 @@
 //! One file per subcommand; prints, and nothing else.
+//!
+//! Exit status: 0 success (warnings alone are success), 1 the answer is no, 2 a usage or run-time error.
 
+mod apply;
+mod check;
+mod compile;
+mod explain;
+mod options;
+mod print;
+mod reload;
+mod remove;
+mod run;
+mod status;
+
+use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+
+/// What a subcommand gives back.
+type Result = anyhow::Result<ExitCode>;
+
+/// The answer is no: errors were found, or a flow is refused.
+const NO: u8 = 1;
+/// A usage or run-time error.
+const ERROR: u8 = 2;
+
+/// Security groups of a public cloud, enforced on this host by nftables.
+#[derive(Debug, Parser)]
+#[command(name = "secgroupd", version, about, long_about = LONG_ABOUT, after_help = EXAMPLES, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const LONG_ABOUT: &str = "Security groups of a public cloud, enforced on this host by nftables.
+
+A definition says which groups are bound to which interfaces; the daemon compiles it, enforces it and follows its \
+changes. It can only restrict: what iptables, ufw, firewalld or Docker refuse stays refused.";
+
+const EXAMPLES: &str = "Examples:
+  secgroupd check groups.yaml                  is the definition right?
+  secgroupd explain inbound tcp 203.0.113.9 443 --interface eth0
+                                               what decides about this flow?
+  secgroupd compile groups.yaml                the nftables ruleset, changing nothing
+  sudo secgroupd run                           enforce /etc/secgroupd and follow it
+  secgroupd status                             what is enforced, and what it met
+
+Exit status: 0 success, 1 the answer is no (errors found, a flow refused), 2 a usage or run-time error.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The daemon: enforce, watch, reload
+    Run(run::Arguments),
+    /// Validate a definition; errors and warnings with line and column
+    Check(check::Arguments),
+    /// Print the nftables ruleset, changing nothing
+    Compile(compile::Arguments),
+    /// Enforce once; with a running daemon, through it
+    Apply(apply::Arguments),
+    /// Which layer, group and rule decides about a flow
+    Explain(explain::Arguments),
+    /// What is enforced: generation, interfaces, groups, hits, last error
+    Status(status::Arguments),
+    /// Have the running daemon read its definition again
+    Reload(reload::Arguments),
+    /// Take the policy off this host
+    Remove(remove::Arguments),
+}
 
 /// Runs the command line and gives its exit status.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    // A reader that has seen enough closes the pipe; that ends us as it ends every other command.
+    print::end_with_the_pipe();
+    let result = match Cli::parse().command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::Check(arguments) => check::run(arguments),
+        Command::Compile(arguments) => compile::run(arguments),
+        Command::Apply(arguments) => apply::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
+        Command::Status(arguments) => status::run(arguments),
+        Command::Reload(arguments) => reload::run(arguments),
+        Command::Remove(arguments) => remove::run(arguments),
+    };
+    result.unwrap_or_else(|error| {
+        print::error(&format!("{error:#}"));
+        ExitCode::from(ERROR)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound_and_every_subcommand_has_an_example() {
+        let mut command = super::Cli::command();
+        command.build();
+        command.clone().debug_assert();
+        for subcommand in command
+            .get_subcommands()
+            .filter(|subcommand| subcommand.get_name() != "help")
+        {
+            let help = subcommand
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                help.contains("secgroupd "),
+                "{} has no example",
+                subcommand.get_name()
+            );
+        }
+    }
 }

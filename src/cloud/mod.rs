@@ -1,1 +1,5 @@
-//! The rules of the account: the unblock ledger.
+//! The rules of the account beside the groups: the ledger of unblocks of TCP 25.
+
+pub mod ledger;
+
+pub use ledger::Ledger;

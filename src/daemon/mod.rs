@@ -1,1 +1,24 @@
 //! Waits for events and runs the arrow from the definition to the kernel.
+//!
+//! | file | subject |
+//! |---|---|
+//! | [`run`] | the loop: a saved file, a signal, a request |
+//! | [`host`] | the reconcile step, which a single `apply` runs too |
+//! | [`load`] | from a path to an account, through [`read`] |
+//! | [`read`] | the only place that reads a definition from disk, over [`route`] |
+//! | [`watch`] | when to read again |
+//! | [`state`] | the state directory and its lock |
+//! | [`control`] | the socket on which the command asks |
+//! | [`report`] | what it answers |
+//! | [`logging`] | the log |
+
+pub mod control;
+pub mod host;
+pub mod load;
+pub mod logging;
+pub mod read;
+pub mod report;
+pub mod route;
+pub mod run;
+pub mod state;
+pub mod watch;

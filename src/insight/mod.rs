@@ -1,1 +1,3 @@
 //! The policy read as a function.
+
+pub mod explain;

@@ -170,8 +170,16 @@ fn unbound_chain() -> Chain {
 
 /// What is never filtered, and the essential traffic, to and from the host itself only.
 fn exempt_chain(direction: Direction) -> Chain {
-    let icmpv6 = |types, hops| vec![Match::Icmpv6Type(types), Match::HopLimit(hops)];
-    let udp = |from: u16, to: u16| vec![port(Side::Source, from), port(Side::Destination, to)];
+    let icmpv6 = |types, hops, host: &[Match]| {
+        [&[Match::Icmpv6Type(types), Match::HopLimit(hops)], host].concat()
+    };
+    let udp = |from: u16, to: u16, peer: Vec<Match>, host: Match| {
+        [
+            peer,
+            vec![port(Side::Source, from), port(Side::Destination, to), host],
+        ]
+        .concat()
+    };
     let link_local: u128 = 0xfe80 << 112;
     let link_local = Interval {
         first: link_local,
@@ -187,39 +195,45 @@ fn exempt_chain(direction: Direction) -> Chain {
         with: AddressMatch::Inline(Addresses::V6(intervals.into())),
         negated: false,
     };
-    let (never, own, essential) = match direction {
+    let ipv4 = vec![Match::Family(Family::V4)];
+    let (never, essential) = match direction {
         Direction::Inbound => (
             vec![Match::Decrypted, Match::LoopedBack],
-            Match::ToThisHost,
-            [
-                icmpv6(&[(134, 136)], 255),
-                icmpv6(&[(130, 132), (143, 143)], 1),
-                [vec![Match::Family(Family::V4)], udp(67, 68)].concat(),
-                [vec![v6(Side::Source, &[link_local])], udp(547, 546)].concat(),
+            vec![
+                icmpv6(&[(134, 136)], 255, &[Match::ToThisHost]),
+                icmpv6(&[(130, 132), (143, 143)], 1, &[Match::ToThisHost]),
+                udp(67, 68, ipv4, Match::ToThisHost),
+                udp(
+                    547,
+                    546,
+                    vec![v6(Side::Source, &[link_local])],
+                    Match::ToThisHost,
+                ),
             ],
         ),
         Direction::Outbound => (
             vec![Match::WillEncrypt],
-            Match::FromThisHost,
-            [
-                icmpv6(&[(133, 133), (135, 136)], 255),
-                icmpv6(&[(131, 132), (143, 143)], 1),
-                [vec![Match::Family(Family::V4)], udp(68, 67)].concat(),
-                [
+            vec![
+                // Forwarding takes one from the hop limit: what leaves with 255 was made here.
+                icmpv6(&[(133, 133), (135, 136)], 255, &[]),
+                icmpv6(&[(131, 132), (143, 143)], 1, &[Match::FromProcess]),
+                icmpv6(&[(131, 132), (143, 143)], 1, &[Match::FromLinkToMany]),
+                udp(68, 67, ipv4, Match::FromProcess),
+                udp(
+                    546,
+                    547,
                     vec![v6(Side::Destination, &[link_local, agents])],
-                    udp(546, 547),
-                ]
-                .concat(),
+                    Match::FromProcess,
+                ),
             ],
         ),
     };
     let never = never
         .into_iter()
         .map(|condition| plain(vec![condition], NftVerdict::Accept));
-    let essential = essential.into_iter().map(|mut matches| {
-        matches.push(own.clone());
-        rule(matches, NftVerdict::Accept, Reason::Essential)
-    });
+    let essential = essential
+        .into_iter()
+        .map(|matches| rule(matches, NftVerdict::Accept, Reason::Essential));
     Chain {
         name: format!("exempt_{}", suffix(direction)),
         rules: never.chain(essential).collect(),

@@ -105,8 +105,12 @@ pub enum Match {
     HopLimit(u8),
     /// To this host itself and not to be forwarded: `fib daddr type { local, broadcast, anycast, multicast }`.
     ToThisHost,
-    /// From this host itself and not forwarded: `meta iif 0`.
-    FromThisHost,
+    /// A process of this host sent it, it is not forwarded: `meta iif 0`. What the kernel itself sends in
+    /// IPv6 carries the interface it leaves by instead.
+    FromProcess,
+    /// The kernel's own multicast membership report, which it alone can send and never forwards:
+    /// `ip6 saddr { ::, fe80::/10 } ip6 daddr ff00::/8`.
+    FromLinkToMany,
     /// IPsec has decrypted it: `meta ipsec exists`.
     Decrypted,
     /// IPsec will encrypt it: `rt ipsec exists`.

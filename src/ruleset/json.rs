@@ -238,7 +238,15 @@ fn statements(each: &Match, generation: Generation) -> Vec<Statement> {
             fib(&[FibFlag::Daddr]),
             words(&["local", "broadcast", "anycast", "multicast"]),
         ),
-        Match::FromThisHost => one(meta(MetaKey::Iif), Expression::Number(0)),
+        Match::FromProcess => one(meta(MetaKey::Iif), Expression::Number(0)),
+        Match::FromLinkToMany => vec![
+            matches(
+                Operator::EQ,
+                payload("ip6", "saddr"),
+                elements(vec![text("::"), prefix("fe80::", 10)]),
+            ),
+            matches(Operator::EQ, payload("ip6", "daddr"), prefix("ff00::", 8)),
+        ],
         // nft's older word for `meta ipsec`, which the crate knows and every nft reads.
         Match::Decrypted => one(meta(MetaKey::Secpath), Expression::Boolean(true)),
         Match::WillEncrypt => vec![rt_ipsec(true)],
@@ -344,15 +352,18 @@ fn address_list(addresses: &Addresses) -> Vec<Expression<'static>> {
     }
 }
 
+fn prefix(network: &str, len: u32) -> Expression<'static> {
+    named(NamedExpression::Prefix(Prefix {
+        addr: Box::new(text(network)),
+        len,
+    }))
+}
+
 /// A range as nft wants it: an address, a prefix, or two addresses.
 fn address(each: AddressRange) -> Expression<'static> {
     let written = each.to_string();
     if let Some((network, length)) = written.split_once('/') {
-        let len = length.parse().unwrap_or(0);
-        return named(NamedExpression::Prefix(Prefix {
-            addr: Box::new(text(network)),
-            len,
-        }));
+        return prefix(network, length.parse().unwrap_or(0));
     }
     if !written.contains('-') {
         return text(written);

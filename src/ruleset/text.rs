@@ -184,7 +184,8 @@ fn match_text(each: &Match, generation: Generation) -> String {
         Match::Icmpv6Type(types) => format!("icmpv6 type {}", elements(&pairs(types))),
         Match::HopLimit(hops) => format!("ip6 hoplimit {hops}"),
         Match::ToThisHost => "fib daddr type { local, broadcast, anycast, multicast }".into(),
-        Match::FromThisHost => "meta iif 0".into(),
+        Match::FromProcess => "meta iif 0".into(),
+        Match::FromLinkToMany => "ip6 saddr { ::, fe80::/10 } ip6 daddr ff00::/8".into(),
         Match::Decrypted => "meta ipsec exists".into(),
         Match::WillEncrypt => "rt ipsec exists".into(),
         Match::LoopedBack => {

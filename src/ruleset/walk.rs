@@ -116,7 +116,8 @@ fn holds(ruleset: &Ruleset, each: &Match, packet: &Packet) -> bool {
         Match::Icmpv6Type(types) => v6 && packet.protocol == Protocol::ICMPV6 && is_type(types),
         Match::HopLimit(hops) => v6 && packet.hop_limit == *hops,
         Match::ToThisHost => packet.direction == Direction::Inbound && !packet.forwarded,
-        Match::FromThisHost => packet.direction == Direction::Outbound && !packet.forwarded,
+        Match::FromProcess => packet.direction == Direction::Outbound && !packet.forwarded,
+        Match::FromLinkToMany => !packet.forwarded && v6 && packet.remote.is_multicast(),
         // Such packets are never filtered and have no place in the model.
         Match::Decrypted | Match::WillEncrypt | Match::LoopedBack => false,
     }

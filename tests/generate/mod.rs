@@ -417,6 +417,10 @@ impl Edges {
                 packet.protocol = Protocol::ICMPV6;
                 packet.icmp_type = rng.u8(129..=145);
                 packet.hop_limit = [1, 2, 64, 254, 255][rng.usize(..5)];
+                if packet.forwarded && packet.direction == Direction::Outbound {
+                    // Forwarding has taken one.
+                    packet.hop_limit = packet.hop_limit.min(254);
+                }
             } else {
                 packet.protocol = Protocol::UDP;
                 packet.source_port = [67, 68, 546, 547][rng.usize(..4)];

@@ -1,0 +1,85 @@
+//! `secgroupd check`: is the definition right?
+
+use super::options::{DefinitionOptions, StateOptions, ledger, policy_of_this_host};
+use super::{NO, Result, print};
+use crate::daemon::host::{count, interface_warnings};
+use crate::daemon::load::load;
+use crate::daemon::read::Trust;
+use crate::definition::{Diagnostic, Severity};
+use clap::Args;
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Validates a definition and prints every error and warning of one run, with file, line and column.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  secgroupd check                          check /etc/secgroupd
+  secgroupd check groups.yaml              check a file before it goes live
+  secgroupd check groups.yaml --json       for a program
+
+Exit status: 0 if it would be enforced, 1 if an error was found.")]
+pub struct Arguments {
+    /// The definition; by default that of --definition
+    path: Option<PathBuf>,
+    #[command(flatten)]
+    definition: DefinitionOptions,
+    #[command(flatten)]
+    state: StateOptions,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: Arguments) -> Result {
+    let path = arguments.definition.path(&arguments.path);
+    let mut loaded = load(path, Trust::Any);
+    let mut summary = String::new();
+    if let Some(account) = &loaded.account {
+        let mut more = ledger(&arguments.state.state).plan(account).refused;
+        if let Some(policy) =
+            policy_of_this_host(account, arguments.definition.instance.as_deref())?
+        {
+            let warnings = interface_warnings(&policy).into_iter();
+            more.extend(
+                warnings
+                    .map(|warning| Diagnostic::new(Severity::Warning, "interface", None, warning)),
+            );
+        }
+        let rules: usize = account
+            .groups
+            .values()
+            .map(|group| group.inbound.len() + group.outbound.len())
+            .sum();
+        summary = format!(
+            "{}, {}, {}",
+            count(account.groups.len(), "group"),
+            count(rules, "rule"),
+            count(account.instances.len(), "instance")
+        );
+        loaded.diagnostics.extend(more);
+    }
+    let (errors, warnings) = loaded.counts();
+    if arguments.json {
+        let diagnostics: Vec<_> = loaded
+            .diagnostics
+            .iter()
+            .map(|d| d.to_json(&loaded.sources))
+            .collect();
+        print::json(
+            &json!({ "definition": path, "ok": errors == 0, "errors": errors, "warnings": warnings, "diagnostics": diagnostics }),
+        )?;
+    } else {
+        print::rendered(&mut std::io::stdout(), &loaded.diagnostics, &loaded.sources);
+        let found = format!("{}, {}", count(errors, "error"), count(warnings, "warning"));
+        match loaded.account {
+            Some(_) => print::out(&format!("{}: {summary}; {found}\n", path.display())),
+            None => print::out(&format!("{}: refused; {found}\n", path.display())),
+        }
+    }
+    Ok(if errors == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(NO)
+    })
+}

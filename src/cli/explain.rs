@@ -1,0 +1,150 @@
+//! `secgroupd explain`: what decides about a flow?
+
+use super::options::{DefinitionOptions, StateOptions};
+use super::{ERROR, NO, Result, print};
+use crate::insight::explain::{Answer, Question, explain};
+use crate::policy::{Direction, Policy, Verdict};
+use anyhow::{Context, anyhow};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use std::io::{BufRead, BufWriter, Write};
+use std::net::IpAddr;
+use std::process::ExitCode;
+
+/// Says which layer, group and rule decides about a flow. It judges the packet that opens the flow, and needs no
+/// privilege and no kernel.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  secgroupd explain inbound tcp 203.0.113.9 443 --interface eth0
+  secgroupd explain outbound icmp 198.51.100.7 --definition groups.yaml --instance ins-web1
+  secgroupd explain --batch < flows.jsonl
+
+With --batch, standard input has one JSON object a line, and so has standard output:
+  {\"direction\":\"inbound\",\"interface\":\"eth0\",\"protocol\":\"tcp\",\"remote\":\"203.0.113.9\",\"port\":443}
+  {\"verdict\":\"refuse\",\"layer\":\"group\",\"rule\":\"sg-web/in/3\",\"place\":\"groups.yaml:14\"}
+
+Exit status: 0 if the flow is allowed (with --batch: if every line was judged), 1 if it is refused, 2 on an error.")]
+pub struct Arguments {
+    /// Who opens the flow, seen from this host
+    #[arg(required_unless_present = "batch", conflicts_with = "batch")]
+    direction: Option<Way>,
+    /// tcp, udp, icmp, icmpv6, gre, or a protocol number
+    #[arg(required_unless_present = "batch")]
+    protocol: Option<String>,
+    /// The source of an inbound, the destination of an outbound flow
+    #[arg(required_unless_present = "batch")]
+    remote: Option<IpAddr>,
+    /// The destination port, with tcp and udp
+    port: Option<u16>,
+    /// The interface; may be left out where only one is bound
+    #[arg(long, value_name = "NAME")]
+    interface: Option<String>,
+    /// Judge one JSON object a line from standard input
+    #[arg(long)]
+    batch: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    definition: DefinitionOptions,
+    #[command(flatten)]
+    state: StateOptions,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Way {
+    Inbound,
+    Outbound,
+}
+
+pub fn run(arguments: Arguments) -> Result {
+    let Some((policy, _)) = arguments
+        .definition
+        .policy(&arguments.definition.definition, &arguments.state.state)?
+    else {
+        return Ok(ExitCode::from(ERROR));
+    };
+    if arguments.batch {
+        return batch(&policy, arguments.interface.as_deref());
+    }
+    let question = Question {
+        direction: match arguments.direction.context("a direction")? {
+            Way::Inbound => Direction::Inbound,
+            Way::Outbound => Direction::Outbound,
+        },
+        interface: arguments.interface,
+        protocol: arguments.protocol.context("a protocol")?,
+        remote: arguments.remote.context("a remote")?,
+        port: arguments.port,
+    };
+    let answer = explain(&policy, &question)?;
+    match arguments.json {
+        true => print::json(&answer)?,
+        false => print::out(&sentence(&answer)),
+    }
+    Ok(match answer.verdict {
+        Verdict::Allow => ExitCode::SUCCESS,
+        Verdict::Refuse => ExitCode::from(NO),
+    })
+}
+
+/// `refuse: rule sg-web/in/3 (groups.yaml:14)`.
+fn sentence(answer: &Answer) -> String {
+    let place = answer
+        .place
+        .as_ref()
+        .map(|place| format!(" ({place})"))
+        .unwrap_or_default();
+    let decided = match (answer.layer, &answer.rule, &answer.service) {
+        (_, Some(rule), _) => format!("rule {rule}"),
+        (_, _, Some(service)) => format!("approved service {service}"),
+        ("default", ..) => "no rule of the bound groups matches".into(),
+        ("unmanaged", ..) => match answer.verdict {
+            Verdict::Allow => "the interface is not bound, and left alone".into(),
+            Verdict::Refuse => {
+                "the interface is not bound, and unbound interfaces refuse new inbound flows".into()
+            }
+        },
+        ("blocked-ports", ..) => {
+            "the platform blocks this port; no rule of a group can open it".into()
+        }
+        ("smtp", ..) => "the platform blocks TCP 25 to external addresses".into(),
+        (layer, ..) => format!("{layer} traffic"),
+    };
+    format!("{}: {decided}{place}\n", answer.verdict)
+}
+
+/// One decision a line out for one question a line in. A line that is none gets `{"error":…}`.
+fn batch(policy: &Policy, interface: Option<&str>) -> Result {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut all_judged = true;
+    for (number, line) in std::io::stdin().lock().lines().enumerate() {
+        let line = line.context("cannot read standard input")?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        match judge(policy, &line, interface) {
+            Ok(answer) => serde_json::to_writer(&mut out, &answer)?,
+            Err(error) => {
+                all_judged = false;
+                serde_json::to_writer(
+                    &mut out,
+                    &json!({ "error": format!("line {}: {error}", number + 1) }),
+                )?;
+            }
+        }
+        writeln!(out)?;
+    }
+    out.flush()?;
+    Ok(if all_judged {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(ERROR)
+    })
+}
+
+fn judge(policy: &Policy, line: &str, interface: Option<&str>) -> anyhow::Result<Answer> {
+    let mut question: Question = serde_json::from_str(line).map_err(|error| anyhow!(error))?;
+    question.interface = question.interface.or_else(|| interface.map(str::to_owned));
+    Ok(explain(policy, &question)?)
+}

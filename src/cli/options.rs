@@ -1,0 +1,91 @@
+//! Options that several subcommands share.
+
+use crate::cloud::Ledger;
+use crate::daemon::control::DEFAULT_SOCKET;
+use crate::daemon::host::LEDGER;
+use crate::daemon::load::{Loaded, load};
+use crate::daemon::read::Trust;
+use crate::daemon::state::DEFAULT_DIRECTORY;
+use crate::policy::{Account, Policy};
+use anyhow::{Context, anyhow};
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+/// Where the definition is when nobody says otherwise.
+pub const DEFAULT_DEFINITION: &str = "/etc/secgroupd";
+
+/// Which definition and which instance.
+#[derive(Debug, Args)]
+pub struct DefinitionOptions {
+    /// The definition: a file, or a directory with *.yaml files
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_DEFINITION)]
+    pub definition: PathBuf,
+    /// The instance that this host is; by default the one with this host's name
+    #[arg(long, value_name = "ID")]
+    pub instance: Option<String>,
+}
+
+/// Where the state directory is.
+#[derive(Debug, Args)]
+pub struct StateOptions {
+    /// The state directory
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DIRECTORY)]
+    pub state: PathBuf,
+}
+
+/// Where the daemon is asked.
+#[derive(Debug, Args)]
+pub struct SocketOptions {
+    /// The control socket of the daemon
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    pub socket: PathBuf,
+}
+
+impl DefinitionOptions {
+    /// The positional path if there is one, else `--definition`.
+    pub fn path<'a>(&'a self, positional: &'a Option<PathBuf>) -> &'a Path {
+        positional.as_deref().unwrap_or(&self.definition)
+    }
+
+    /// The policy of this host's instance, as it would be enforced; `None` if the definition is refused, which
+    /// was printed then. The unblocks that were spent are read from the state directory if it lets us.
+    pub fn policy(&self, path: &Path, state: &Path) -> anyhow::Result<Option<(Policy, Loaded)>> {
+        let loaded = load(path, Trust::Any);
+        let Some(account) = &loaded.account else {
+            super::print::diagnostics(&loaded);
+            return Ok(None);
+        };
+        let instance = account.choose(self.instance.as_deref(), &hostname())?;
+        let unblocked = ledger(state).plan(account).ledger.unblocked;
+        let policy = account
+            .policy(&instance.id, &unblocked)
+            .context("the instance has gone")?;
+        Ok(Some((policy, loaded)))
+    }
+}
+
+/// This host's name, as the kernel has it.
+pub fn hostname() -> String {
+    nix::unistd::gethostname()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+/// The ledger of this host; an empty one where there is none or it may not be read.
+pub fn ledger(state: &Path) -> Ledger {
+    let bytes = std::fs::read(state.join(LEDGER)).unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
+/// The policy of the instance that is this host, if one is.
+pub fn policy_of_this_host(
+    account: &Account,
+    asked: Option<&str>,
+) -> anyhow::Result<Option<Policy>> {
+    match (account.choose(asked, &hostname()), asked) {
+        (Ok(instance), _) => Ok(account.policy(&instance.id, &Default::default())),
+        (Err(error), Some(_)) => Err(anyhow!(error)),
+        // A definition of other hosts can be checked here as well.
+        (Err(_), None) => Ok(None),
+    }
+}

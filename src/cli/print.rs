@@ -1,0 +1,75 @@
+//! How things are printed: colours for a terminal, one JSON object for a machine, errors in one form.
+
+use crate::daemon::load::Loaded;
+use crate::definition::{Diagnostic, Sources, printable};
+use anstream::{AutoStream, ColorChoice};
+use std::io::{IsTerminal, Write};
+
+/// Writes to standard output; what cannot be written has no other place to go.
+pub fn out(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+}
+
+/// One JSON value on a line of its own.
+pub fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    out(&format!("{}\n", serde_json::to_string(value)?));
+    Ok(())
+}
+
+/// `error: …` on standard error, red on a terminal.
+pub fn error(message: &str) {
+    let lines: Vec<String> = message.lines().map(printable).collect();
+    let word = if colour(&std::io::stderr()) {
+        "\u{1b}[1;31merror\u{1b}[0m"
+    } else {
+        "error"
+    };
+    let _ = writeln!(std::io::stderr(), "{word}: {}", lines.join("\n"));
+}
+
+/// A remark on standard error.
+pub fn note(message: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", printable(message));
+}
+
+/// The diagnostics of a definition on standard error, and how many there are.
+pub fn diagnostics(loaded: &Loaded) {
+    rendered(&mut std::io::stderr(), &loaded.diagnostics, &loaded.sources);
+    let (errors, warnings) = loaded.counts();
+    if errors > 0 {
+        error(&format!(
+            "the definition is refused: {}, {}",
+            crate::daemon::host::count(errors, "error"),
+            crate::daemon::host::count(warnings, "warning")
+        ));
+    }
+}
+
+/// Diagnostics as people read them, one below the other.
+pub fn rendered<S: Write + IsTerminal>(
+    stream: &mut S,
+    diagnostics: &[Diagnostic],
+    sources: &Sources,
+) {
+    let colour = colour(stream);
+    for diagnostic in diagnostics {
+        let _ = writeln!(stream, "{}\n", diagnostic.render(sources, colour));
+    }
+}
+
+/// Whether a stream shows colours: a terminal does, unless NO_COLOR is set.
+pub fn colour(stream: &impl IsTerminal) -> bool {
+    let choice = AutoStream::choice(&std::io::stderr());
+    stream.is_terminal() && choice != ColorChoice::Never
+}
+
+/// Rust ignores SIGPIPE, so that `secgroupd compile | head` would print an error.
+#[allow(unsafe_code)]
+pub fn end_with_the_pipe() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: the default action is no handler of ours, and no other thread runs yet.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+}

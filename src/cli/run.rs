@@ -1,0 +1,55 @@
+//! `secgroupd run`: the daemon.
+
+use super::Result;
+use super::options::{DefinitionOptions, SocketOptions, StateOptions};
+use crate::daemon::host::Host;
+use crate::daemon::{logging, run as daemon};
+use crate::netfilter::enforce::Kernel;
+use crate::netfilter::nft::Nft;
+use anyhow::Context;
+use clap::Args;
+use std::process::ExitCode;
+
+/// Enforces a definition and follows its changes until it is stopped. The policy stays enforced then.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  sudo secgroupd run                                     enforce /etc/secgroupd
+  sudo secgroupd run --definition groups.yaml --instance ins-web1
+
+A saved change is enforced without a command; SIGHUP and `secgroupd reload` do the same. A definition that is \
+not valid changes nothing. Under systemd: systemctl enable --now secgroupd.")]
+pub struct Arguments {
+    #[command(flatten)]
+    definition: DefinitionOptions,
+    #[command(flatten)]
+    state: StateOptions,
+    #[command(flatten)]
+    socket: SocketOptions,
+    /// Look at the files every 5 s, for mounts without events that are not recognised as such
+    #[arg(long)]
+    poll: bool,
+    /// What to log: error, warn, info, debug, trace; SECGROUPD_LOG does the same
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+pub fn run(arguments: Arguments) -> Result {
+    logging::init(arguments.log_level.as_deref())?;
+    let kernel = Kernel::new(Nft::find()?);
+    let host = Host::open(
+        &arguments.state.state,
+        kernel,
+        arguments.definition.instance,
+    )?;
+    let options = daemon::Options {
+        definition: daemon::absolute(&arguments.definition.definition)
+            .context("the definition's path")?,
+        socket: arguments.socket.socket,
+        poll: arguments.poll,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(daemon::run(host, options))?;
+    Ok(ExitCode::SUCCESS)
+}

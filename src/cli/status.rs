@@ -1,0 +1,184 @@
+//! `secgroupd status`: what is enforced.
+
+use super::options::SocketOptions;
+use super::{Result, print};
+use crate::daemon::control::{Request, Response, ask};
+use crate::daemon::host::count;
+use crate::daemon::report::{Hits, Status, Summary, now};
+use anyhow::bail;
+use clap::Args;
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use std::fmt::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Shows what the running daemon enforces: generation, instance, interfaces, groups, hits per rule, last error.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  secgroupd status
+  secgroupd status --json | jq '.hits[] | select(.packets == 0)'")]
+pub struct Arguments {
+    #[command(flatten)]
+    socket: SocketOptions,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: Arguments) -> Result {
+    let payload = match ask(
+        &arguments.socket.socket,
+        &Request::Status,
+        Duration::from_secs(30),
+    )? {
+        Response::Ok { payload } => payload,
+        Response::Refused { message, .. } | Response::Error { message } => bail!(message),
+    };
+    match arguments.json {
+        true => print::json(&payload)?,
+        false => print::out(&page(&serde_json::from_value(payload)?)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn page(status: &Status) -> String {
+    let mut page = String::new();
+    match &status.enforced {
+        Some(summary) => page += &enforced(status, summary),
+        None => {
+            let _ = writeln!(
+                page,
+                "Nothing is enforced by this daemon (secgroupd {}, pid {}).",
+                status.version, status.pid
+            );
+        }
+    }
+    if let Some(failure) = &status.last_error {
+        let _ = writeln!(
+            page,
+            "\nThe definition was refused {} ago, and what was enforced stays:\n{}",
+            ago(failure.at),
+            indented(&failure.text)
+        );
+    }
+    for (title, lines) in [
+        ("Warnings", &status.warnings),
+        ("Not seen by secgroupd on this host", &status.blind_spots),
+    ] {
+        if !lines.is_empty() {
+            let _ = writeln!(page, "\n{title}:");
+            lines
+                .iter()
+                .for_each(|line| page += &format!("  - {}\n", crate::definition::printable(line)));
+        }
+    }
+    if !status.hits.is_empty() {
+        let _ = writeln!(page, "\n{}", hits(&status.hits));
+    }
+    page
+}
+
+fn enforced(status: &Status, summary: &Summary) -> String {
+    let [inbound, outbound] = summary.rules;
+    let state = match (&status.last_error, status.warnings.is_empty()) {
+        (None, true) => "enforced",
+        _ => "enforced, but DEGRADED",
+    };
+    let mut page = String::new();
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(page, "{name:>12}  {value}");
+    };
+    line("State", format!("{state}, for {}", ago(summary.since)));
+    line(
+        "Generation",
+        format!(
+            "{} (switched in {:.0} ms); {}, {} since the daemon started",
+            summary.generation,
+            summary.switched_after_ms,
+            count(status.reloads as usize, "load"),
+            count(status.failures as usize, "failure")
+        ),
+    );
+    line("Instance", summary.instance.clone());
+    line("Definition", summary.definition.display().to_string());
+    if summary.definition != status.definition {
+        line(
+            "Watched",
+            format!(
+                "{} (saving it replaces what is enforced)",
+                status.definition.display()
+            ),
+        );
+    }
+    line("Rules", format!("{inbound} inbound, {outbound} outbound"));
+    let smtp = if summary.smtp_blocked {
+        "blocked"
+    } else {
+        "not blocked"
+    };
+    line(
+        "TCP 25",
+        format!(
+            "{smtp} to external addresses; {} of {} unblocks spent",
+            summary.unblocks[0], summary.unblocks[1]
+        ),
+    );
+    for interface in &summary.interfaces {
+        let groups: Vec<String> = interface
+            .groups
+            .iter()
+            .map(|group| match &group.name {
+                Some(name) => format!("{} ({})", group.id, crate::definition::printable(name)),
+                None => group.id.clone(),
+            })
+            .collect();
+        let groups = if groups.is_empty() {
+            "no group: everything is refused".into()
+        } else {
+            groups.join(", ")
+        };
+        line("Interface", format!("{}: {groups}", interface.name));
+    }
+    page
+}
+
+fn hits(hits: &[Hits]) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["Decided by", "Action", "Packets", "Bytes", "Place"]);
+    for hit in hits {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        table.add_row([
+            hit.reason.clone(),
+            text(&hit.action),
+            hit.packets.to_string(),
+            hit.bytes.to_string(),
+            text(&hit.place),
+        ]);
+    }
+    for column in [2, 3] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.to_string()
+}
+
+/// `12 s`, `3 min`, `5 h`, `2 days`.
+fn ago(at: u64) -> String {
+    match now().saturating_sub(at) {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}
+
+fn indented(text: &str) -> String {
+    text.lines()
+        .map(|line| format!("  {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}

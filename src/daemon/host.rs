@@ -1,0 +1,378 @@
+//! The reconcile step: from a definition to what the kernel enforces on this host. The daemon and a single
+//! `apply` run the same.
+
+use super::load::Loaded;
+use super::report::{Failure, GroupSummary, Hits, InterfaceSummary, Summary, now};
+use super::state::{Lock, State, StateError};
+use crate::cloud::Ledger;
+use crate::definition::Severity;
+use crate::netfilter::enforce::{EnforceError, Kernel};
+use crate::netfilter::hits::{RuleHits, rule_hits};
+use crate::netfilter::nft::NftError;
+use crate::netfilter::{interfaces, links, objects, seed};
+use crate::policy::{Action, Direction, Packet, Policy, Protocol, Verdict};
+use crate::ruleset::{Generation, TABLE, compile};
+use std::collections::BTreeMap;
+use std::path::Path;
+use tracing::{info, warn};
+
+/// The file of the unblock ledger in the state directory.
+pub const LEDGER: &str = "unblocks.json";
+/// The batch that nft refused last, in the state directory.
+const REFUSED_BATCH: &str = "refused-batch.nft";
+
+/// This host: its state directory, its kernel, and what it enforces.
+#[derive(Debug)]
+pub struct Host {
+    state: State,
+    _lock: Lock,
+    kernel: Kernel,
+    /// The instance asked for on the command line.
+    instance: Option<String>,
+    enforced: Option<(Policy, Summary)>,
+    /// Hits of the generations that are gone, by comment.
+    past_hits: BTreeMap<String, (u64, u64)>,
+}
+
+impl Host {
+    /// Takes the state directory for this process alone.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be used, or another process has it.
+    pub fn open(
+        state: &Path,
+        kernel: Kernel,
+        instance: Option<String>,
+    ) -> Result<Self, StateError> {
+        let state = State::open(state)?;
+        let lock = state.lock()?;
+        Ok(Host {
+            state,
+            _lock: lock,
+            kernel,
+            instance,
+            enforced: None,
+            past_hits: BTreeMap::new(),
+        })
+    }
+
+    /// What is enforced by this process.
+    pub fn enforced(&self) -> Option<&Summary> {
+        self.enforced.as_ref().map(|(_, summary)| summary)
+    }
+
+    /// Enforces a definition that was read from `path`.
+    ///
+    /// # Errors
+    ///
+    /// When the definition is refused, or the kernel or the state directory fails; what was enforced still is.
+    pub fn reconcile(&mut self, loaded: &Loaded, path: &Path) -> Result<Summary, Failure> {
+        let Some(account) = &loaded.account else {
+            let message = format!(
+                "the definition is refused: {}",
+                count(loaded.counts().0, "error")
+            );
+            return Err(Failure::of_definition(
+                message,
+                &loaded.diagnostics,
+                &loaded.sources,
+            ));
+        };
+        let hostname = nix::unistd::gethostname()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let instance = account
+            .choose(self.instance.as_deref(), &hostname)
+            .map_err(|error| Failure::other(error.to_string()))?;
+        let ledger = self.ledger().map_err(Failure::other)?;
+        let plan = ledger.plan(account);
+        let policy = account.policy(&instance.id, &plan.ledger.unblocked);
+        let Some(policy) = policy else {
+            return Err(Failure::other("the instance has gone".into()));
+        };
+        let ruleset = compile(&policy);
+        self.seed(&policy);
+        let next = self.enforced().map_or(Generation(1), |summary| {
+            Generation(summary.generation).next()
+        });
+        let enforced = self
+            .kernel
+            .enforce(&ruleset, next)
+            .map_err(|error| self.refused(error))?;
+        self.add_hits(&enforced.replaced_hits);
+        if let Some(left) = &enforced.left_behind {
+            warn!("the old generation was not cleaned up: {left}");
+        }
+        // Spent only now that it is enforced. Should this fail, the next reconcile spends it.
+        if plan.ledger != ledger
+            && let Err(error) = self.write_ledger(&plan.ledger)
+        {
+            warn!("cannot keep the unblock ledger: {error}");
+        }
+        let remarks = loaded.diagnostics.iter().chain(&plan.refused);
+        for refused in &plan.refused {
+            tracing::error!("{}", refused.message);
+        }
+        let summary = Summary {
+            generation: enforced.generation.0,
+            definition: path.to_owned(),
+            instance: policy.instance.to_string(),
+            since: now(),
+            interfaces: interface_summaries(&policy),
+            rules: [
+                policy.rule_count(Direction::Inbound),
+                policy.rule_count(Direction::Outbound),
+            ],
+            smtp_blocked: policy.smtp_blocked,
+            unblocks: [plan.ledger.spent, policy.platform.unblocks_per_account],
+            switched_after_ms: enforced.switched_after.as_secs_f64() * 1000.0,
+            remarks: remarks
+                .map(|remark| remark.render(&loaded.sources, false))
+                .collect(),
+        };
+        self.enforced = Some((policy, summary.clone()));
+        Ok(summary)
+    }
+
+    /// Takes the policy off this host. Gives whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel cannot be asked.
+    pub fn remove(&mut self) -> Result<bool, EnforceError> {
+        let removed = self.kernel.remove()?;
+        self.enforced = None;
+        self.past_hits.clear();
+        Ok(removed)
+    }
+
+    /// Doubts about the interfaces that the policy binds.
+    pub fn interface_warnings(&self) -> Vec<String> {
+        let Some((policy, _)) = &self.enforced else {
+            return Vec::new();
+        };
+        interface_warnings(policy)
+    }
+
+    /// Hits of every layer and rule that was met, and of every rule of the bound groups.
+    pub fn hits(&self) -> Vec<Hits> {
+        let Some((policy, _)) = &self.enforced else {
+            return Vec::new();
+        };
+        let mut counts = self.past_hits.clone();
+        match rule_hits(TABLE) {
+            Ok(hits) => add(&mut counts, &hits),
+            Err(error) => warn!("cannot read the hits: {error}"),
+        }
+        let rules = [Direction::Inbound, Direction::Outbound]
+            .into_iter()
+            .flat_map(|direction| {
+                let groups = policy.groups();
+                groups
+                    .into_iter()
+                    .flat_map(move |group| group.rules(direction))
+                    .collect::<Vec<_>>()
+            });
+        let mut hits: Vec<Hits> = rules
+            .map(|rule| {
+                let reason = rule.id.to_string();
+                let (packets, bytes) = counts.remove(&reason).unwrap_or_default();
+                let action = if rule.action == Action::Allow {
+                    "allow"
+                } else {
+                    "refuse"
+                };
+                Hits {
+                    reason,
+                    action: Some(action.into()),
+                    place: Some(rule.place.to_string()),
+                    packets,
+                    bytes,
+                }
+            })
+            .collect();
+        // What is left are layers, and rules that the definition no longer has.
+        let layers = counts
+            .into_iter()
+            .filter(|(reason, (packets, _))| !reason.starts_with("sg-") && *packets > 0);
+        hits.extend(layers.map(|(reason, (packets, bytes))| Hits {
+            reason,
+            action: None,
+            place: None,
+            packets,
+            bytes,
+        }));
+        hits
+    }
+
+    /// The first time, the host's established TCP sockets that the policy allows are put into connection
+    /// tracking: it did not track before, and would not know them.
+    fn seed(&self, policy: &Policy) {
+        match objects::objects() {
+            Ok(objects) if objects.is_empty() => {}
+            _ => return,
+        }
+        let result = seed::established_tcp().and_then(|sockets| {
+            let names = interface_names();
+            let allowed: Vec<_> = sockets
+                .into_iter()
+                .filter(|socket| is_allowed(policy, socket, &names))
+                .collect();
+            seed::track(&allowed)
+        });
+        match result {
+            Ok(0) => {}
+            Ok(count) => info!(
+                "{} put into connection tracking",
+                crate::daemon::host::count(count, "established TCP flow")
+            ),
+            Err(error) => {
+                warn!("established TCP flows are not all known to connection tracking: {error}")
+            }
+        }
+    }
+
+    /// The ledger as it was kept; none was kept on a new host.
+    fn ledger(&self) -> Result<Ledger, String> {
+        match self.state.read(LEDGER) {
+            Ok(None) => Ok(Ledger::default()),
+            Ok(Some(bytes)) => serde_json::from_slice(&bytes).map_err(|error| {
+                let path = self.state.directory().join(LEDGER);
+                format!("the unblock ledger {} is damaged ({error}): mend it, or remove it to begin at 0 spent", path.display())
+            }),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn write_ledger(&self, ledger: &Ledger) -> Result<(), String> {
+        let bytes = serde_json::to_vec(ledger).map_err(|error| error.to_string())?;
+        self.state
+            .write_atomically(LEDGER, &bytes)
+            .map_err(|error| error.to_string())
+    }
+
+    /// A failure of the kernel; the batch that nft refused is kept for whoever looks into it.
+    fn refused(&self, error: EnforceError) -> Failure {
+        let mut message = error.to_string();
+        if let EnforceError::Nft(NftError::Refused { batch, .. }) = &error {
+            match self.state.write_atomically(REFUSED_BATCH, batch.as_bytes()) {
+                Ok(()) => {
+                    message += &format!(
+                        "\nthe refused batch is kept in {}",
+                        self.state.directory().join(REFUSED_BATCH).display()
+                    )
+                }
+                Err(error) => message += &format!("\nthe refused batch could not be kept: {error}"),
+            }
+        }
+        Failure::other(message)
+    }
+
+    fn add_hits(&mut self, hits: &[RuleHits]) {
+        add(&mut self.past_hits, hits);
+    }
+}
+
+fn add(counts: &mut BTreeMap<String, (u64, u64)>, hits: &[RuleHits]) {
+    for hit in hits {
+        let Some(comment) = &hit.comment else {
+            continue;
+        };
+        let (packets, bytes) = counts.entry(comment.clone()).or_default();
+        *packets += hit.packets;
+        *bytes += hit.bytes;
+    }
+}
+
+/// Doubts about the interfaces that a policy binds, on this host.
+pub fn interface_warnings(policy: &Policy) -> Vec<String> {
+    let names: Vec<String> = policy
+        .bindings
+        .iter()
+        .map(|binding| binding.interface.to_string())
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let found = links::links().and_then(|links| Ok((links, links::default_route_links()?)));
+    match found {
+        Ok((links, default_route)) => {
+            interfaces::interface_warnings(&names, &links, &default_route)
+        }
+        Err(error) => vec![format!("the interfaces cannot be checked: {error}")],
+    }
+}
+
+/// The names of the interfaces, by address.
+fn interface_names() -> BTreeMap<std::net::IpAddr, String> {
+    let links = links::links().unwrap_or_default();
+    links
+        .into_iter()
+        .flat_map(|link| {
+            link.addresses
+                .into_iter()
+                .map(move |address| (address, link.name.clone()))
+        })
+        .collect()
+}
+
+/// Whether the policy allows a flow that is established already, at the interface of its local address; at
+/// any bound one if no interface has that address.
+fn is_allowed(
+    policy: &Policy,
+    socket: &seed::TcpSocket,
+    names: &BTreeMap<std::net::IpAddr, String>,
+) -> bool {
+    let (direction, port) = match socket.opened_by_remote {
+        true => (Direction::Inbound, socket.local.port()),
+        false => (Direction::Outbound, socket.remote.port()),
+    };
+    let at = |interface: &str| {
+        let packet = Packet::opening(
+            direction,
+            interface,
+            Protocol::TCP,
+            socket.remote.ip(),
+            port,
+        );
+        policy.decide(&packet).verdict == Verdict::Allow
+    };
+    match names.get(&socket.local.ip()) {
+        Some(interface) => at(interface),
+        None => names.values().any(|interface| at(interface)),
+    }
+}
+
+fn interface_summaries(policy: &Policy) -> Vec<InterfaceSummary> {
+    let groups = |binding: &crate::policy::Binding| -> Vec<GroupSummary> {
+        binding
+            .groups
+            .iter()
+            .map(|group| GroupSummary {
+                id: group.id.to_string(),
+                name: group.name.as_deref().map(str::to_owned),
+            })
+            .collect()
+    };
+    policy
+        .bindings
+        .iter()
+        .map(|binding| InterfaceSummary {
+            name: binding.interface.to_string(),
+            groups: groups(binding),
+        })
+        .collect()
+}
+
+/// `1 error`, `3 errors`.
+pub fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+impl Loaded {
+    /// The warnings alone, for the log.
+    pub fn warnings(&self) -> impl Iterator<Item = &crate::definition::Diagnostic> {
+        self.diagnostics
+            .iter()
+            .filter(|d| d.severity == Severity::Warning)
+    }
+}

@@ -1,0 +1,135 @@
+//! What a daemon tells: answers to `status`, `reload` and `apply`, as data.
+
+use crate::definition::{Diagnostic, Sources};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// What is enforced, and how it goes.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Status {
+    /// The program's version.
+    pub version: String,
+    /// The daemon's process.
+    pub pid: u32,
+    /// The definition that is watched.
+    pub definition: PathBuf,
+    /// What is enforced; `None` if nothing is.
+    pub enforced: Option<Summary>,
+    /// Hits of every rule and layer that was met, and of every rule of the groups.
+    pub hits: Vec<Hits>,
+    /// Why the newest definition is not enforced.
+    pub last_error: Option<Failure>,
+    /// Doubts about the interfaces: while there is one, the service is degraded.
+    pub warnings: Vec<String>,
+    /// What passes this host without meeting our hooks.
+    pub blind_spots: Vec<String>,
+    /// Reloads since the daemon was started.
+    pub reloads: u64,
+    /// Refused definitions since the daemon was started.
+    pub failures: u64,
+}
+
+/// What is enforced.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Its generation.
+    pub generation: u64,
+    /// The definition it was made from.
+    pub definition: PathBuf,
+    /// The instance that this host is.
+    pub instance: String,
+    /// When it was switched in, in seconds since 1970.
+    pub since: u64,
+    /// The bound interfaces, the most specific name first.
+    pub interfaces: Vec<InterfaceSummary>,
+    /// Rules of the bound groups, inbound and outbound.
+    pub rules: [usize; 2],
+    /// Whether TCP 25 to external addresses is blocked.
+    pub smtp_blocked: bool,
+    /// Unblocks spent, and how many the account has.
+    pub unblocks: [u32; 2],
+    /// From the beginning of the load to the end of the switch, in milliseconds.
+    pub switched_after_ms: f64,
+    /// What the definition was warned about, and requests that were refused.
+    pub remarks: Vec<String>,
+}
+
+/// A bound interface.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InterfaceSummary {
+    /// Its name or glob.
+    pub name: String,
+    /// The groups, highest priority first.
+    pub groups: Vec<GroupSummary>,
+}
+
+/// A bound group.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupSummary {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: Option<String>,
+}
+
+/// What a rule or a layer has met.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hits {
+    /// `sg-web/in/3`, `approved-service/vpc-dns`, or a layer.
+    pub reason: String,
+    /// `allow` or `refuse`, for a rule.
+    pub action: Option<String>,
+    /// Where the rule stands.
+    pub place: Option<String>,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Why something is not enforced.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// One line.
+    pub message: String,
+    /// The same as a person reads it in full.
+    pub text: String,
+    /// The diagnostics, where a definition was refused.
+    pub diagnostics: Vec<Value>,
+}
+
+impl Failure {
+    /// A refused definition.
+    pub fn of_definition(message: String, diagnostics: &[Diagnostic], sources: &Sources) -> Self {
+        let text: Vec<_> = diagnostics
+            .iter()
+            .map(|d| d.render(sources, false))
+            .collect();
+        let diagnostics = diagnostics.iter().map(|d| d.to_json(sources)).collect();
+        Failure {
+            at: now(),
+            message,
+            text: text.join("\n\n"),
+            diagnostics,
+        }
+    }
+
+    /// Anything else.
+    pub fn other(message: String) -> Self {
+        Failure {
+            at: now(),
+            text: message.clone(),
+            message,
+            diagnostics: Vec::new(),
+        }
+    }
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,280 @@
+//! The daemon's loop: waits for a saved file, a signal or a request, and reconciles.
+
+use super::control::{Call, ControlSocket, Request, Response};
+use super::host::{Host, count};
+use super::load::{Loaded, load};
+use super::read::Trust;
+use super::report::{Failure, Status, Summary};
+use super::watch::Watch;
+use crate::netfilter::{blind, links};
+use sd_notify::NotifyState;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+/// What a daemon is started with.
+#[derive(Debug)]
+pub struct Options {
+    /// The definition to watch, absolute.
+    pub definition: PathBuf,
+    /// The control socket.
+    pub socket: PathBuf,
+    /// Look at the files every 5 s, whatever events the kernel reports.
+    pub poll: bool,
+}
+
+/// Runs until SIGTERM or SIGINT. What is enforced then stays enforced.
+///
+/// # Errors
+///
+/// When the control socket or the signals cannot be had; a wrong definition is no error, since it can be mended.
+pub async fn run(host: Host, options: Options) -> anyhow::Result<()> {
+    let (socket, mut calls) = ControlSocket::open(&options.socket)?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut daemon = Daemon {
+        host: Arc::new(Mutex::new(host)),
+        watch: Watch::new(&options.definition, options.poll),
+        options,
+        ready: false,
+        last_error: None,
+        reloads: 0,
+        failures: 0,
+    };
+    info!("watching {}", daemon.options.definition.display());
+    let _ = daemon.reload("start").await;
+    loop {
+        tokio::select! {
+            reason = daemon.watch.changed() => {
+                let _ = daemon.reload(&format!("{reason}")).await;
+            }
+            _ = hangup.recv() => {
+                let _ = daemon.reload("SIGHUP").await;
+            }
+            Some(call) = calls.recv() => daemon.answer(call).await,
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    notify(&[NotifyState::Stopping]);
+    let enforced = daemon.host().enforced().is_some();
+    match enforced {
+        true => {
+            info!("stopped; the policy stays enforced. `secgroupd remove` takes it off this host")
+        }
+        false => info!("stopped; nothing was enforced"),
+    }
+    drop(socket);
+    Ok(())
+}
+
+struct Daemon {
+    host: Arc<Mutex<Host>>,
+    watch: Watch,
+    options: Options,
+    /// Whether the service manager was told that a policy is enforced.
+    ready: bool,
+    last_error: Option<Failure>,
+    reloads: u64,
+    failures: u64,
+}
+
+impl Daemon {
+    /// The host, even if a thread panicked while it had it: its parts are each replaced whole.
+    fn host(&self) -> MutexGuard<'_, Host> {
+        self.host.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads and enforces the watched definition.
+    async fn reload(&mut self, reason: &str) -> Result<Summary, Failure> {
+        let path = self.options.definition.clone();
+        let (loaded, result) = self.enforce(path, reason).await;
+        if let Some(loaded) = loaded {
+            self.watch.set_files(&loaded.template_files);
+        }
+        result
+    }
+
+    /// Reads and enforces a definition, off the loop's thread, since files and nft take their time.
+    async fn enforce(
+        &mut self,
+        path: PathBuf,
+        reason: &str,
+    ) -> (Option<Loaded>, Result<Summary, Failure>) {
+        let host = self.host.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let loaded = load(&path, Trust::Checked);
+            let result = host
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .reconcile(&loaded, &path);
+            (loaded, result)
+        });
+        let (loaded, result) = match work.await {
+            Ok((loaded, result)) => (Some(loaded), result),
+            Err(panic) => (
+                None,
+                Err(Failure::other(format!(
+                    "this is a fault of secgroupd: {panic}"
+                ))),
+            ),
+        };
+        match &result {
+            Ok(summary) => {
+                self.reloads += 1;
+                self.last_error = None;
+                loaded
+                    .iter()
+                    .flat_map(Loaded::warnings)
+                    .for_each(|warning| warn!("{}", warning.message));
+                info!("{} ({reason})", sentence(summary));
+                if !std::mem::replace(&mut self.ready, true) {
+                    notify(&[NotifyState::Ready]);
+                }
+            }
+            Err(failure) => {
+                self.failures += 1;
+                error!("{} ({reason}); {}", failure.message, self.still());
+                failure
+                    .text
+                    .lines()
+                    .filter(|line| *line != failure.message)
+                    .for_each(|line| error!("{line}"));
+                self.last_error = Some(failure.clone());
+            }
+        }
+        self.tell_state();
+        (loaded, result)
+    }
+
+    /// What holds after a definition was refused.
+    fn still(&self) -> String {
+        match self.host().enforced() {
+            Some(summary) => format!("generation {} stays enforced", summary.generation),
+            None => "nothing is enforced by this daemon yet".to_owned(),
+        }
+    }
+
+    /// One line for `systemctl status`.
+    fn tell_state(&self) {
+        let host = self.host();
+        let warnings = host.interface_warnings();
+        warnings.iter().for_each(|warning| warn!("{warning}"));
+        let state = match (host.enforced(), &self.last_error) {
+            (Some(summary), None) if warnings.is_empty() => sentence(summary),
+            (Some(summary), None) => {
+                format!("DEGRADED: {}; {}", warnings.join("; "), sentence(summary))
+            }
+            (Some(summary), Some(failure)) => format!(
+                "DEGRADED: {}; generation {} stays enforced",
+                failure.message, summary.generation
+            ),
+            (None, Some(failure)) => format!("waiting for a valid definition: {}", failure.message),
+            (None, None) => {
+                "no policy: it was removed; `secgroupd reload` enforces the definition again"
+                    .to_owned()
+            }
+        };
+        notify(&[NotifyState::Status(&state.replace('\n', " "))]);
+    }
+
+    async fn answer(&mut self, call: Call) {
+        let response = match call.request.clone() {
+            Request::Status => Response::Ok {
+                payload: self.status(),
+            },
+            Request::Reload => respond(self.reload("asked to").await),
+            Request::Apply { path } => {
+                let watched = path == self.options.definition;
+                let (loaded, result) = self.enforce(path, "asked to").await;
+                if let (Some(loaded), true) = (loaded, watched) {
+                    self.watch.set_files(&loaded.template_files);
+                }
+                respond(result)
+            }
+            Request::Remove => self.remove(),
+        };
+        call.answer(response);
+    }
+
+    fn remove(&mut self) -> Response {
+        let removed = self.host().remove();
+        match removed {
+            Ok(removed) => {
+                warn!(
+                    "the policy was taken off this host on request; the next save or `secgroupd reload` enforces it again"
+                );
+                self.last_error = None;
+                self.tell_state();
+                Response::Ok {
+                    payload: json!({ "removed": removed }),
+                }
+            }
+            Err(error) => Response::Error {
+                message: error.to_string(),
+            },
+        }
+    }
+
+    fn status(&self) -> Value {
+        let host = self.host();
+        let spots = links::links()
+            .map(|links| blind::blind_spots(&links))
+            .unwrap_or_default();
+        let status = Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            definition: self.options.definition.clone(),
+            enforced: host.enforced().cloned(),
+            hits: host.hits(),
+            last_error: self.last_error.clone(),
+            warnings: host.interface_warnings(),
+            blind_spots: spots.iter().map(ToString::to_string).collect(),
+            reloads: self.reloads,
+            failures: self.failures,
+        };
+        serde_json::to_value(status).unwrap_or_default()
+    }
+}
+
+fn respond(result: Result<Summary, Failure>) -> Response {
+    match result {
+        Ok(summary) => Response::Ok {
+            payload: serde_json::to_value(summary).unwrap_or_default(),
+        },
+        Err(failure) => Response::Refused {
+            message: failure.message.clone(),
+            details: serde_json::to_value(failure).unwrap_or_default(),
+        },
+    }
+}
+
+/// `generation 3 enforced for ins-web1 in 17 ms: 2 interfaces, 41 inbound and 3 outbound rules`.
+pub fn sentence(summary: &Summary) -> String {
+    let [inbound, outbound] = summary.rules;
+    format!(
+        "generation {} enforced for {} in {:.0} ms: {}, {inbound} inbound and {} ",
+        summary.generation,
+        summary.instance,
+        summary.switched_after_ms,
+        count(summary.interfaces.len(), "interface"),
+        count(outbound, "outbound rule"),
+    )
+    .trim_end()
+    .to_owned()
+}
+
+/// Tells the service manager; without one there is nobody to tell.
+fn notify(states: &[NotifyState]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!("cannot tell the service manager: {error}");
+    }
+}
+
+/// The definition's path, absolute: the daemon is asked for paths from other directories.
+pub fn absolute(path: &Path) -> std::io::Result<PathBuf> {
+    std::path::absolute(path)
+}

@@ -1,0 +1,103 @@
+//! What the state directory promises.
+
+use super::*;
+use std::os::unix::fs::PermissionsExt;
+
+fn state() -> (tempfile::TempDir, State) {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(&dir.path().join("state")).unwrap();
+    (dir, state)
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+#[test]
+fn the_directory_is_made_for_us_alone() {
+    let (dir, state) = state();
+    assert_eq!(mode(state.directory()), 0o700);
+    State::open(state.directory()).unwrap();
+    let deep = State::open(&dir.path().join("no/such")).unwrap_err();
+    assert!(matches!(deep, StateError::NoParent { .. }));
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    let file = State::open(&dir.path().join("file")).unwrap_err();
+    assert!(matches!(file, StateError::NotADirectory { .. }));
+    std::fs::set_permissions(state.directory(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let open = State::open(state.directory()).unwrap_err().to_string();
+    assert!(open.contains("(mode 0777): chmod o-w /"), "{open}");
+}
+
+#[test]
+fn one_at_a_time() {
+    let (_dir, state) = state();
+    let lock = state.lock().unwrap();
+    let refused = state.lock().unwrap_err();
+    assert!(
+        matches!(refused, StateError::Locked { pid: Some(pid), .. } if pid == std::process::id())
+    );
+    assert!(
+        refused
+            .to_string()
+            .contains(&format!("(pid {})", std::process::id()))
+    );
+    drop(lock);
+    state.lock().unwrap();
+    assert_eq!(mode(&state.directory().join("lock")), 0o600);
+}
+
+#[test]
+fn files_are_written_whole_and_for_us_alone() {
+    let (_dir, state) = state();
+    assert_eq!(state.read("policy.json").unwrap(), None);
+    for text in ["one", "two and more", ""] {
+        state
+            .write_atomically("policy.json", text.as_bytes())
+            .unwrap();
+        assert_eq!(state.read("policy.json").unwrap().unwrap(), text.as_bytes());
+    }
+    assert_eq!(mode(&state.directory().join("policy.json")), 0o600);
+    assert_eq!(std::fs::read_dir(state.directory()).unwrap().count(), 1);
+    state.remove("policy.json").unwrap();
+    state.remove("policy.json").unwrap();
+    assert_eq!(state.read("policy.json").unwrap(), None);
+}
+
+#[test]
+fn what_a_killed_writer_left_is_swept() {
+    let (_dir, state) = state();
+    let left = state.directory().join(".policy.json.1-0.new");
+    std::fs::write(&left, "half").unwrap();
+    let _lock = state.lock().unwrap();
+    assert!(!left.exists());
+}
+
+#[test]
+fn names_stay_inside() {
+    let (_dir, state) = state();
+    for name in ["", ".", "..", "../x", "a/b", ".hidden", "lock"] {
+        assert!(
+            matches!(state.read(name), Err(StateError::Name { .. })),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn what_root_writes_belongs_to_the_directorys_owner() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can give files away");
+        return;
+    }
+    let (_dir, state) = state();
+    if std::os::unix::fs::chown(state.directory(), Some(12345), Some(12346)).is_err() {
+        eprintln!("skipped: this user namespace has no other user");
+        return;
+    }
+    let _lock = state.lock().unwrap();
+    state.write_atomically("policy.json", b"x").unwrap();
+    for name in ["policy.json", "lock"] {
+        let file = std::fs::metadata(state.directory().join(name)).unwrap();
+        assert_eq!((file.uid(), file.gid()), (12345, 12346), "{name}");
+    }
+}
