@@ -10,6 +10,7 @@ mod support;
 use std::env;
 use std::fmt::Write;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use secgroupd::ruleset::{Generation, Ruleset, TABLE, text};
@@ -105,12 +106,16 @@ struct Outcome {
     shown: String,
 }
 
+/// One flood at a time: two would take the processors from one another.
+static FLOODED: Mutex<()> = Mutex::new(());
+
 /// Replaces `count` times under a flood of both directions and both families.
 fn under_flood(
     count: u32,
     versions: &[Ruleset; 2],
     mut replace: impl FnMut(&Host, &Ruleset),
 ) -> Outcome {
+    let _alone = FLOODED.lock().unwrap_or_else(PoisonError::into_inner);
     let (host, world) = (Host::new("host"), Host::new("world"));
     let cable = join(
         &host,
