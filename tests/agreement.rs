@@ -1,38 +1,17 @@
 //! The reference evaluator and the compiled ruleset agree on every packet, for the deciding rule and not only the verdict.
 
 mod generate;
+#[path = "support/policy.rs"]
+mod policy;
 
 use generate::{Edges, definition};
-use secgroupd::definition::parse;
-use secgroupd::policy::{Account, Policy, Reason, validate};
+use policy::policy;
+use secgroupd::policy::Reason;
 use secgroupd::ruleset::{compile, walk};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 const POLICIES: u64 = 1000;
 const PACKETS: usize = 150;
-
-fn policy(text: &str) -> Policy {
-    let parsed = parse([("random.yaml", text)]);
-    let sources = parsed.definition.sources.clone();
-    let validated = validate(&parsed.definition, parsed.diagnostics);
-    let account: Account = validated.account.unwrap_or_else(|| {
-        let shown: Vec<_> = validated
-            .diagnostics
-            .iter()
-            .map(|d| d.render(&sources, false))
-            .collect();
-        panic!("{text}\n{}", shown.join("\n"))
-    });
-    let first = &account.instances[0];
-    let unblocked: BTreeSet<_> = first
-        .smtp_request
-        .then(|| first.id.clone())
-        .into_iter()
-        .collect();
-    account
-        .policy(&first.id, &unblocked)
-        .expect("the first instance")
-}
 
 #[test]
 fn evaluator_and_ruleset_agree() {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
-mod namespace;
+mod support;
 
 use std::fs;
 use std::net::IpAddr;
@@ -12,34 +12,55 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use namespace::{nft, run};
+use libtest_mimic::Trial;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use secgroupd::netfilter::blind::{BlindSpot, blind_spots};
 use secgroupd::netfilter::hits::{RuleHits, rule_hits};
 use secgroupd::netfilter::links::{Link, default_route_links, links};
+use support::{Host, kernel_test, namespace::search_path};
 
 fn main() -> ExitCode {
-    namespace::main(
-        &[
-            ("interfaces", interfaces),
-            ("default routes", default_routes),
-            ("no default route", || {
-                assert_eq!(default_route_links().unwrap(), [])
+    support::run(|| {
+        let (nft, iptables) = (&["nft"], &["nft", "iptables-nft"]);
+        vec![
+            view("interfaces", &[], |_| interfaces()),
+            view("default routes", &[], |_| default_routes()),
+            view("no default route", &[], |_| {
+                assert!(default_route_links().unwrap().is_empty())
             }),
-            ("the counters of rules", counters),
-            ("a table that is not there has no rules", || {
-                assert_eq!(rule_hits("secgroupd").unwrap(), [])
+            view("the counters of rules", nft, counters),
+            view("a table that is not there has no rules", &[], |_| {
+                assert!(rule_hits("secgroupd").unwrap().is_empty())
             }),
-            ("the counters of ten thousand rules", ten_thousand_rules),
-            ("an interrupted reading begins anew", changing_ruleset),
-            ("a fresh namespace has no blind spots", || {
+            view(
+                "the counters of ten thousand rules",
+                nft,
+                ten_thousand_rules,
+            ),
+            view("an interrupted reading begins anew", nft, changing_ruleset),
+            view("a fresh namespace has no blind spots", &[], |_| {
                 assert_eq!(seen(), [])
             }),
-            ("blind spots of interfaces", blind_interfaces),
-            ("blind spots of rules", blind_rules),
-        ],
-        |_| {},
-    )
+            view("blind spots of interfaces", &[], |_| blind_interfaces()),
+            view("blind spots of rules", iptables, blind_rules),
+        ]
+    })
+}
+
+/// A test told on a fresh host.
+fn view(name: &str, tools: &'static [&'static str], look: fn(&Host)) -> Trial {
+    kernel_test(name, tools, move || {
+        let host = Host::new("host");
+        host.enter(|| look(&host));
+    })
+}
+
+/// Runs a command line without quoting, in the namespace of this thread, and insists that it succeeds.
+fn run(line: &str) {
+    let mut words = line.split_whitespace();
+    let mut command = Command::new(words.next().unwrap());
+    command.env("PATH", search_path()).args(words);
+    support::namespace::run(&mut command).unwrap();
 }
 
 fn named(name: &str) -> Link {
@@ -127,9 +148,10 @@ fn default_routes() {
     assert_eq!(default_route_links().unwrap(), [index("eth3")]);
 }
 
-fn counters() {
+fn counters(host: &Host) {
     run("ip link set lo up");
-    nft(r#"
+    host.nft(
+        r#"
         table inet secgroupd {
             chain out {
                 type filter hook output priority 0
@@ -145,7 +167,8 @@ fn counters() {
             chain out {
                 counter comment "of another family"
             }
-        }"#);
+        }"#,
+    );
     let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     for _ in 0..3 {
         let _ = sender.send_to(&[0; 72], "127.0.0.1:9");
@@ -168,19 +191,21 @@ fn counters() {
 }
 
 /// In pieces: nft 1.0.6 cannot send more than the default send buffer (208 KiB) at once from a user namespace.
-fn load_rules(count: usize) {
-    nft("add table inet secgroupd\nadd chain inet secgroupd c");
+fn load_rules(host: &Host, count: usize) {
+    host.nft("add table inet secgroupd\nadd chain inet secgroupd c");
     let rules: Vec<String> = (0..count)
         .map(|n| {
             let port = n % 65_535 + 1;
             format!("add rule inet secgroupd c tcp dport {port} counter accept comment \"sg-web/in/{n}\"\n")
         })
         .collect();
-    rules.chunks(400).for_each(|piece| nft(&piece.concat()));
+    rules
+        .chunks(400)
+        .for_each(|piece| host.nft(&piece.concat()));
 }
 
-fn ten_thousand_rules() {
-    load_rules(10_000);
+fn ten_thousand_rules(host: &Host) {
+    load_rules(host, 10_000);
     let begin = Instant::now();
     let hits = rule_hits("secgroupd").unwrap();
     let took = begin.elapsed();
@@ -194,8 +219,8 @@ fn ten_thousand_rules() {
 }
 
 /// Someone else's transactions go on meanwhile. Each makes the kernel give up a reading; none may lose or double a rule.
-fn changing_ruleset() {
-    load_rules(5_000);
+fn changing_ruleset(host: &Host) {
+    load_rules(host, 5_000);
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let other = thread::spawn(move || {
@@ -291,18 +316,20 @@ fn blind_interfaces() {
     );
 }
 
-fn blind_rules() {
+fn blind_rules(host: &Host) {
     run("ip link add eth0 type veth peer name far0");
-    nft("add table inet fast");
+    host.nft("add table inet fast");
     // Not every kernel can offload flows.
     let offload = "add flowtable inet fast ft { hook ingress priority 0; devices = { eth0 }; }";
     let offloads = Command::new("nft")
+        .env("PATH", search_path())
         .arg(offload)
         .stderr(Stdio::null())
         .status()
         .unwrap()
         .success();
-    nft("
+    host.nft(
+        "
         table ip mine {
             chain quiet {
                 udp dport 53 notrack
@@ -313,7 +340,8 @@ fn blind_rules() {
             chain c {
                 notrack comment \"ours is not looked at\"
             }
-        }");
+        }",
+    );
     run("iptables-nft -t raw -A PREROUTING -p udp -j NOTRACK");
     run("iptables-nft -t raw -A OUTPUT -p udp -j CT --notrack");
     run("iptables-nft -t raw -A OUTPUT -p tcp -j CT --zone 5");

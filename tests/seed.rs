@@ -2,19 +2,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
-mod namespace;
+mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use namespace::{Peer, SOON, nft, run, told};
+use libtest_mimic::Trial;
 use secgroupd::netfilter::seed::{TcpSocket, established_tcp, track};
+use support::{Host, join, kernel_test};
 
 /// Inbound TCP 22 is allowed, and nothing else: no outbound flow.
 const POLICY: &str = "
@@ -37,41 +39,68 @@ table inet secgroupd {
 /// Longer than two retransmissions: the first comes after 0.2 s, the second 0.4 s later.
 const CUT: Duration = Duration::from_millis(700);
 
+/// How long anything may take that has to happen.
+const SOON: Duration = Duration::from_secs(10);
+
 fn main() -> ExitCode {
-    namespace::main(
-        &[
-            ("a push feed goes on, over IPv4", || {
-                push_feed("0.0.0.0:22", "10.9.0.1:22", Seeded::Yes)
+    support::run(|| {
+        vec![
+            story("a push feed goes on, over IPv4", |world| {
+                push_feed(world, "0.0.0.0:22", "10.9.0.1:22", Seeded::Yes)
             }),
-            ("a push feed goes on, over IPv6", || {
-                push_feed("[::]:22", "[fd00:9::1]:22", Seeded::Yes)
+            story("a push feed goes on, over IPv6", |world| {
+                push_feed(world, "[::]:22", "[fd00:9::1]:22", Seeded::Yes)
             }),
-            ("a push feed goes on, IPv4 on a dual-stack socket", || {
-                push_feed("[::]:22", "10.9.0.1:22", Seeded::Yes)
+            story(
+                "a push feed goes on, IPv4 on a dual-stack socket",
+                |world| push_feed(world, "[::]:22", "10.9.0.1:22", Seeded::Yes),
+            ),
+            story("a push feed is cut without the seed", |world| {
+                push_feed(world, "0.0.0.0:22", "10.9.0.1:22", Seeded::No)
             }),
-            ("a push feed is cut without the seed", || {
-                push_feed("0.0.0.0:22", "10.9.0.1:22", Seeded::No)
+            story("a followed log goes on, over IPv4", |world| {
+                followed_log(world, "10.9.0.2:5514", Seeded::Yes)
             }),
-            ("a followed log goes on, over IPv4", || {
-                followed_log("10.9.0.2:5514", Seeded::Yes)
+            story("a followed log goes on, over IPv6", |world| {
+                followed_log(world, "[fd00:9::2]:5514", Seeded::Yes)
             }),
-            ("a followed log goes on, over IPv6", || {
-                followed_log("[fd00:9::2]:5514", Seeded::Yes)
+            story("a followed log is cut without the seed", |world| {
+                followed_log(world, "10.9.0.2:5514", Seeded::No)
             }),
-            ("a followed log is cut without the seed", || {
-                followed_log("10.9.0.2:5514", Seeded::No)
-            }),
-            ("a feed that never pauses goes on", busy_feed),
-            (
+            story("a feed that never pauses goes on", busy_feed),
+            story(
                 "what the client says is still heard after half a close",
                 half_closed,
             ),
-            ("who opened what", who_opened_what),
-            ("a flow is tracked once", tracked_once),
-            ("ten thousand flows", ten_thousand),
-        ],
-        peer,
-    )
+            story("who opened what", who_opened_what),
+            story("a flow is tracked once", |_| tracked_once()),
+            story("ten thousand flows", |_| ten_thousand()),
+        ]
+    })
+}
+
+/// The two machines of a story.
+struct World {
+    host: Host,
+    far: Host,
+}
+
+/// A test told on the host, whose `veth0` has 10.9.0.1 and fd00:9::1; beyond it 10.9.0.2 and fd00:9::2.
+fn story(name: &str, tell: fn(&World)) -> Trial {
+    kernel_test(name, &["nft", "ss", "conntrack"], move || {
+        let (host, far) = (Host::new("host"), Host::new("far"));
+        let near = ["10.9.0.1/24", "fd00:9::1/64"];
+        join(
+            &host,
+            "veth0",
+            &near,
+            &far,
+            "veth1",
+            &["10.9.0.2/24", "fd00:9::2/64"],
+        );
+        let world = World { host, far };
+        world.host.enter(|| tell(&world));
+    })
 }
 
 #[derive(PartialEq)]
@@ -80,10 +109,43 @@ enum Seeded {
     No,
 }
 
-/// The other host: `connect ADDRESS` says each line that it is sent, `serve ADDRESS` sends each line that it is told,
-/// `serve-and-connect` is another `serve` that also connects to the host's port 22.
-fn peer(role: &str) {
-    namespace::join();
+/// The far machine's program, in a thread there. It is told and tells one line at a time, and ends with this value.
+struct Peer {
+    input: Sender<String>,
+    lines: Receiver<String>,
+}
+
+impl Peer {
+    /// `connect ADDRESS` says each line that it is sent, `serve ADDRESS` sends each line that it is told,
+    /// `serve-and-connect` is another `serve` that also connects to the host's port 22.
+    fn start(world: &World, role: &str) -> Self {
+        let (input, told) = channel();
+        let (say, lines) = channel();
+        let (far, role) = (world.far.clone(), role.to_owned());
+        thread::spawn(move || far.enter(move || talk(&role, told, &say)));
+        Self { input, lines }
+    }
+
+    fn tell(&self, line: &str) {
+        self.input.send(line.to_owned()).expect("the peer listens");
+    }
+
+    /// The next line it says, or None after `wait`.
+    fn hear(&self, wait: Duration) -> Option<String> {
+        match self.lines.recv_timeout(wait) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => panic!("the peer has ended"),
+        }
+    }
+
+    #[track_caller]
+    fn expect(&self, line: &str) {
+        assert_eq!(self.hear(SOON).as_deref(), Some(line));
+    }
+}
+
+fn talk(role: &str, told: Receiver<String>, say: &Sender<String>) {
     let (verb, address) = role.split_once(' ').unwrap();
     let mut back = None;
     let stream = match verb {
@@ -95,7 +157,7 @@ fn peer(role: &str) {
         },
         _ => {
             let listener = TcpListener::bind(address).unwrap();
-            println!("listening");
+            say.send("listening".into()).unwrap();
             let accepted = listener.accept().unwrap().0;
             if verb == "serve-and-connect" {
                 back = Some(TcpStream::connect("10.9.0.1:22").unwrap());
@@ -104,16 +166,24 @@ fn peer(role: &str) {
         }
     };
     let received = BufReader::new(stream.try_clone().unwrap());
+    let say = say.clone();
     thread::spawn(move || {
         received
             .lines()
             .map_while(Result::ok)
-            .for_each(|line| println!("{line}"))
+            .try_for_each(|line| say.send(line))
     });
-    while let Some(line) = told() {
-        writeln!(&stream, "{line}").unwrap();
-    }
+    told.iter()
+        .for_each(|line| writeln!(&stream, "{line}").unwrap());
+    // The test is over; the reader's copy of the stream must not outlive it.
+    let _ = stream.shutdown(Shutdown::Both);
     drop(back);
+}
+
+/// Runs a command line without quoting, on the host, and insists that it succeeds; its output.
+fn run(world: &World, line: &str) -> String {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    world.host.output(words[0], &words[1..])
 }
 
 fn seed() -> usize {
@@ -127,9 +197,9 @@ fn seed() -> usize {
 }
 
 /// Waits until the other side has acknowledged everything: a belated ACK would be a packet of the peer's and change the story.
-fn until_acknowledged() {
+fn until_acknowledged(world: &World) {
     let begin = Instant::now();
-    while run("ss -Htn state established")
+    while run(world, "ss -Htn state established")
         .lines()
         .any(|line| line.split_whitespace().nth(1) != Some("0"))
     {
@@ -139,18 +209,18 @@ fn until_acknowledged() {
 }
 
 /// The host serves and only ever sends; the client only listens.
-fn push_feed(bind: &str, address: &str, seeded: Seeded) {
+fn push_feed(world: &World, bind: &str, address: &str, seeded: Seeded) {
     let listener = TcpListener::bind(bind).unwrap();
-    let peer = Peer::start(&format!("connect {address}"));
+    let peer = Peer::start(world, &format!("connect {address}"));
     let mut feed = listener.accept().unwrap().0;
     writeln!(feed, "before").unwrap();
     peer.expect("before");
-    until_acknowledged();
+    until_acknowledged(world);
 
     if seeded == Seeded::Yes {
         assert_eq!(seed(), 1);
     }
-    nft(POLICY);
+    world.host.nft(POLICY);
     for line in ["one", "two", "three"] {
         writeln!(feed, "{line}").unwrap();
         match seeded {
@@ -165,8 +235,8 @@ fn push_feed(bind: &str, address: &str, seeded: Seeded) {
 }
 
 /// The host is the client, and only the server ever sends.
-fn followed_log(address: &str, seeded: Seeded) {
-    let mut peer = Peer::start(&format!("serve {address}"));
+fn followed_log(world: &World, address: &str, seeded: Seeded) {
+    let peer = Peer::start(world, &format!("serve {address}"));
     peer.expect("listening");
     let stream = TcpStream::connect(address).unwrap();
     let mut log = BufReader::new(stream.try_clone().unwrap()).lines();
@@ -176,7 +246,7 @@ fn followed_log(address: &str, seeded: Seeded) {
     if seeded == Seeded::Yes {
         assert_eq!(seed(), 1);
     }
-    nft(POLICY);
+    world.host.nft(POLICY);
     peer.tell("after");
     stream
         .set_read_timeout(Some(if seeded == Seeded::Yes { SOON } else { CUT }))
@@ -191,9 +261,9 @@ fn followed_log(address: &str, seeded: Seeded) {
 }
 
 /// Lines flow before, while and after the sockets are read and the table is loaded.
-fn busy_feed() {
+fn busy_feed(world: &World) {
     let listener = TcpListener::bind("0.0.0.0:22").unwrap();
-    let peer = Peer::start("connect 10.9.0.1:22");
+    let peer = Peer::start(world, "connect 10.9.0.1:22");
     let mut feed = listener.accept().unwrap().0;
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
@@ -208,7 +278,7 @@ fn busy_feed() {
     });
     peer.expect("0");
     assert_eq!(seed(), 1);
-    nft(POLICY);
+    world.host.nft(POLICY);
     thread::sleep(Duration::from_millis(100));
     stop.store(true, Ordering::Relaxed);
     let (_feed, sent) = sender.join().unwrap();
@@ -219,26 +289,28 @@ fn busy_feed() {
 }
 
 /// The host has shut its own side down and still reads.
-fn half_closed() {
+fn half_closed(world: &World) {
     let listener = TcpListener::bind("0.0.0.0:22").unwrap();
-    let mut peer = Peer::start("connect 10.9.0.1:22");
+    let peer = Peer::start(world, "connect 10.9.0.1:22");
     let stream = listener.accept().unwrap().0;
-    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     let mut heard = BufReader::new(stream).lines();
     peer.tell("before");
     assert_eq!(heard.next().unwrap().unwrap(), "before");
     assert_eq!(seed(), 1);
     // Without the flow in memory this policy, with no port open, would refuse the client's packets.
-    nft(&POLICY.replace("tcp dport 22", "tcp dport 23"));
+    world
+        .host
+        .nft(&POLICY.replace("tcp dport 22", "tcp dport 23"));
     peer.tell("after");
     assert_eq!(heard.next().unwrap().unwrap(), "after");
 }
 
-fn who_opened_what() {
+fn who_opened_what(world: &World) {
     let inbound = TcpListener::bind("[::]:22").unwrap();
     let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
-    let peer = Peer::start("serve-and-connect 10.9.0.2:80");
+    let peer = Peer::start(world, "serve-and-connect 10.9.0.2:80");
     peer.expect("listening");
     let out = TcpStream::connect("10.9.0.2:80").unwrap();
     let accepted = inbound.accept().unwrap().0;
@@ -255,7 +327,7 @@ fn who_opened_what() {
     assert_eq!(sockets, expected);
 
     assert_eq!(track(&sockets).unwrap(), 2);
-    let flows = run("conntrack -L");
+    let flows = run(world, "conntrack -L");
     for socket in expected {
         let (from, to) = if socket.opened_by_remote {
             (socket.remote, socket.local)

@@ -33,23 +33,34 @@
 //! | `inject` | one packet at a time, from outside or from the host itself |
 //! | `flood` | tens of thousands a second |
 //! | `gauge` | counting them before and after the hook under test |
+//! | `policy` | from a definition's text to the policy of its first instance |
+//! | `enforce` | enforcing it on a host, and the counters of its rules |
+//! | `iptables` | both iptables, both families |
+//! | `scene` | a host between two silent machines, and what it decides about a packet |
 
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod enforce;
 pub mod flood;
 pub mod gauge;
 pub mod inject;
+pub mod iptables;
 pub mod link;
 pub mod namespace;
 pub mod nft;
 pub mod packet;
+pub mod policy;
 pub mod probe;
+pub mod scene;
 pub mod suite;
 
+pub use enforce::ruleset;
 pub use flood::{Flood, RunningFlood};
 pub use gauge::{FloodCount, FloodReport, Port, Side};
 pub use inject::{Injector, Outbound, Sent};
+pub use iptables::{IPTABLES, Iptables};
 pub use link::{End, Link, join};
 pub use namespace::Host;
 pub use probe::{Content, Extension, Probe, TcpFlags};
+pub use scene::Scene;
 pub use suite::{Skip, kernel_test, run};

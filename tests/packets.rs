@@ -1,0 +1,50 @@
+//! Every kind of packet that spec 2 names, sent through an enforced policy in the kernel.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
+
+#[path = "packets/errors.rs"]
+mod errors;
+#[path = "packets/essential.rs"]
+mod essential;
+#[path = "packets/shape.rs"]
+mod shape;
+mod support;
+
+use std::process::ExitCode;
+
+use support::kernel_test;
+
+fn main() -> ExitCode {
+    support::run(|| {
+        let nft = &["nft"];
+        vec![
+            kernel_test(
+                "errors_about_a_tracked_flow",
+                nft,
+                errors::about_a_tracked_flow,
+            ),
+            kernel_test("errors_about_nothing", nft, errors::about_nothing),
+            kernel_test("essential_inbound", nft, essential::inbound),
+            kernel_test("essential_outbound", nft, essential::outbound),
+            kernel_test(
+                "essential_is_never_forwarded",
+                nft,
+                essential::never_forwarded,
+            ),
+            kernel_test("fragments", nft, shape::fragments),
+            kernel_test("extension_headers", nft, shape::extension_headers),
+            kernel_test(
+                "untracked_by_iptables_nft",
+                &["nft", "iptables-nft", "ip6tables-nft"],
+                || shape::untracked("nft"),
+            ),
+            kernel_test(
+                "untracked_by_iptables_legacy",
+                &["nft", "iptables-legacy", "ip6tables-legacy"],
+                || shape::untracked("legacy"),
+            ),
+            kernel_test("own_multicast", nft, shape::own_multicast),
+            kernel_test("loopback", nft, shape::loopback),
+        ]
+    })
+}

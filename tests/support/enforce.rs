@@ -1,0 +1,62 @@
+//! Enforcing a definition on a host, and asking which rule decided.
+
+use std::collections::BTreeMap;
+
+use secgroupd::netfilter::enforce::{Enforced, Kernel};
+use secgroupd::netfilter::hits::rule_hits;
+use secgroupd::netfilter::nft::Nft;
+use secgroupd::ruleset::{Generation, Ruleset, TABLE, compile};
+
+use super::{Host, Side, policy::policy};
+
+/// Compiles a definition's text.
+pub fn ruleset(definition: &str) -> Ruleset {
+    compile(&policy(definition))
+}
+
+impl Host {
+    /// Enforces the first instance of a definition here, as the daemon does.
+    pub fn enforce(&self, definition: &str) -> Enforced {
+        self.enforce_ruleset(&ruleset(definition))
+    }
+
+    /// Enforces a compiled ruleset here, as the daemon does.
+    pub fn enforce_ruleset(&self, ruleset: &Ruleset) -> Enforced {
+        let enforced = self.enter(|| kernel().enforce(ruleset, Generation(1)));
+        enforced.unwrap_or_else(|error| panic!("on {}: {error}", self.name()))
+    }
+
+    /// Takes our table away again.
+    pub fn remove(&self) {
+        let removed = self.enter(|| kernel().remove());
+        assert!(removed.unwrap_or_else(|error| panic!("on {}: {error}", self.name())));
+    }
+
+    /// The packets that each reason has decided about in one direction: `sg-web/in/3`, `default`. Those without any are
+    /// left out.
+    pub fn hits(&self, side: Side) -> BTreeMap<String, u64> {
+        let mut hits = BTreeMap::new();
+        for each in self.enter(|| rule_hits(TABLE)).expect("the counters") {
+            if let (Some(reason), true) = (each.comment, stands_in(&each.chain, side)) {
+                *hits.entry(reason).or_insert(0) += each.packets;
+            }
+        }
+        hits.retain(|_, packets| *packets > 0);
+        hits
+    }
+}
+
+fn kernel() -> Kernel {
+    Kernel::new(Nft::find().expect("nft"))
+}
+
+/// Chains are named `g1_in_0`, `g1_exempt_in`, `g1_sg_web_in`.
+fn stands_in(chain: &str, side: Side) -> bool {
+    let word = match side {
+        Side::Inbound => "in",
+        Side::Outbound => "out",
+    };
+    Generation::of(chain).is_some_and(|(_, name)| {
+        name.split('_').next() == Some(word) || name.ends_with(&format!("_{word}"))
+    })
+}
