@@ -61,6 +61,15 @@ fn page(status: &Status) -> String {
             indented(&failure.text)
         );
     }
+    let remarks = status.enforced.iter().flat_map(|summary| &summary.remarks);
+    for (number, remark) in remarks.enumerate() {
+        let title = if number == 0 {
+            "\nRemarks on the definition:\n"
+        } else {
+            ""
+        };
+        let _ = writeln!(page, "{title}{}", indented(remark));
+    }
     for (title, lines) in [
         ("Warnings", &status.warnings),
         ("Not seen by secgroupd on this host", &status.blind_spots),

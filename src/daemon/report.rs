@@ -117,6 +117,18 @@ impl Failure {
         }
     }
 
+    /// One line that names the first error too.
+    pub fn headline(&self) -> String {
+        let mut errors = self
+            .diagnostics
+            .iter()
+            .filter(|diagnostic| diagnostic["severity"] == "error");
+        match errors.next() {
+            Some(first) => format!("{}: {}", self.message, in_one_line(first)),
+            None => self.message.clone(),
+        }
+    }
+
     /// Anything else.
     pub fn other(message: String) -> Self {
         Failure {
@@ -125,6 +137,16 @@ impl Failure {
             message,
             diagnostics: Vec::new(),
         }
+    }
+}
+
+/// `groups.yaml:5:19: action cannot be ...`: a diagnostic in one line.
+pub fn in_one_line(diagnostic: &Value) -> String {
+    let message = diagnostic["message"].as_str().unwrap_or_default();
+    let at = &diagnostic["at"];
+    match (at["file"].as_str(), &at["line"], &at["column"]) {
+        (Some(file), line, column) => format!("{file}:{line}:{column}: {message}"),
+        (None, ..) => message.to_owned(),
     }
 }
 

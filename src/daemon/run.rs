@@ -5,14 +5,18 @@ use super::host::{Host, count};
 use super::load::{Loaded, load};
 use super::read::Trust;
 use super::report::{Failure, Status, Summary};
-use super::watch::Watch;
+use super::watch::{Reason, Watch};
 use crate::netfilter::{blind, links};
 use sd_notify::NotifyState;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
+
+/// How long writers who never pause keep what others saved from being enforced.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a daemon is started with.
 #[derive(Debug)]
@@ -40,6 +44,7 @@ pub async fn run(host: Host, options: Options) -> anyhow::Result<()> {
         watch: Watch::new(&options.definition, options.poll),
         options,
         ready: false,
+        postponed: None,
         last_error: None,
         reloads: 0,
         failures: 0,
@@ -48,9 +53,7 @@ pub async fn run(host: Host, options: Options) -> anyhow::Result<()> {
     let _ = daemon.reload("start").await;
     loop {
         tokio::select! {
-            reason = daemon.watch.changed() => {
-                let _ = daemon.reload(&format!("{reason}")).await;
-            }
+            reason = daemon.watch.changed() => daemon.follow(reason).await,
             _ = hangup.recv() => {
                 let _ = daemon.reload("SIGHUP").await;
             }
@@ -77,6 +80,8 @@ struct Daemon {
     options: Options,
     /// Whether the service manager was told that a policy is enforced.
     ready: bool,
+    /// Since when readings have been given up for writers.
+    postponed: Option<Instant>,
     last_error: Option<Failure>,
     reloads: u64,
     failures: u64,
@@ -88,39 +93,62 @@ impl Daemon {
         self.host.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Reads and enforces what was saved. A writer who began while it was read may have left half a file to read: then
+    /// it is read again when that one has closed it.
+    async fn follow(&mut self, reason: Reason) {
+        let loaded = read(self.options.definition.clone()).await;
+        let since = *self.postponed.get_or_insert_with(Instant::now);
+        if self.watch.is_being_written() && since.elapsed() < PATIENCE {
+            self.watch.again(reason);
+            return;
+        }
+        self.postponed = None;
+        let _ = self.enforce_watched(loaded, &reason.to_string()).await;
+    }
+
     /// Reads and enforces the watched definition.
     async fn reload(&mut self, reason: &str) -> Result<Summary, Failure> {
+        let loaded = read(self.options.definition.clone()).await;
+        self.enforce_watched(loaded, reason).await
+    }
+
+    async fn enforce_watched(
+        &mut self,
+        loaded: Result<Loaded, Failure>,
+        reason: &str,
+    ) -> Result<Summary, Failure> {
         let path = self.options.definition.clone();
-        let (loaded, result) = self.enforce(path, reason).await;
+        let (loaded, result) = self.enforce(loaded, path, reason).await;
         if let Some(loaded) = loaded {
             self.watch.set_files(&loaded.template_files);
         }
         result
     }
 
-    /// Reads and enforces a definition, off the loop's thread, since files and nft take their time.
+    /// Enforces a definition that was read, off the loop's thread, since nft takes its time.
     async fn enforce(
         &mut self,
+        loaded: Result<Loaded, Failure>,
         path: PathBuf,
         reason: &str,
     ) -> (Option<Loaded>, Result<Summary, Failure>) {
         let host = self.host.clone();
-        let work = tokio::task::spawn_blocking(move || {
-            let loaded = load(&path, Trust::Checked);
-            let result = host
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .reconcile(&loaded, &path);
-            (loaded, result)
+        let work = loaded.map(|loaded| {
+            off_the_loop(move || {
+                let result = host
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .reconcile(&loaded, &path);
+                (loaded, result)
+            })
         });
-        let (loaded, result) = match work.await {
+        let done = match work {
+            Ok(work) => work.await,
+            Err(failure) => Err(failure),
+        };
+        let (loaded, result) = match done {
             Ok((loaded, result)) => (Some(loaded), result),
-            Err(panic) => (
-                None,
-                Err(Failure::other(format!(
-                    "this is a fault of secgroupd: {panic}"
-                ))),
-            ),
+            Err(failure) => (None, Err(failure)),
         };
         match &result {
             Ok(summary) => {
@@ -129,7 +157,7 @@ impl Daemon {
                 loaded
                     .iter()
                     .flat_map(Loaded::warnings)
-                    .for_each(|warning| warn!("{}", warning.message));
+                    .for_each(|warning| warn!("{warning}"));
                 info!("{} ({reason})", sentence(summary));
                 if !std::mem::replace(&mut self.ready, true) {
                     notify(&[NotifyState::Ready]);
@@ -170,9 +198,12 @@ impl Daemon {
             }
             (Some(summary), Some(failure)) => format!(
                 "DEGRADED: {}; generation {} stays enforced",
-                failure.message, summary.generation
+                failure.headline(),
+                summary.generation
             ),
-            (None, Some(failure)) => format!("waiting for a valid definition: {}", failure.message),
+            (None, Some(failure)) => {
+                format!("waiting for a valid definition: {}", failure.headline())
+            }
             (None, None) => {
                 "no policy: it was removed; `secgroupd reload` enforces the definition again"
                     .to_owned()
@@ -189,7 +220,8 @@ impl Daemon {
             Request::Reload => respond(self.reload("asked to").await),
             Request::Apply { path } => {
                 let watched = path == self.options.definition;
-                let (loaded, result) = self.enforce(path, "asked to").await;
+                let loaded = read(path.clone()).await;
+                let (loaded, result) = self.enforce(loaded, path, "asked to").await;
                 if let (Some(loaded), true) = (loaded, watched) {
                     self.watch.set_files(&loaded.template_files);
                 }
@@ -238,6 +270,18 @@ impl Daemon {
         };
         serde_json::to_value(status).unwrap_or_default()
     }
+}
+
+/// Reads a definition, off the loop's thread, since 100,000 lines take their time.
+async fn read(path: PathBuf) -> Result<Loaded, Failure> {
+    off_the_loop(move || load(&path, Trust::Checked)).await
+}
+
+async fn off_the_loop<R: Send + 'static>(
+    work: impl FnOnce() -> R + Send + 'static,
+) -> Result<R, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|panic| Failure::other(format!("this is a fault of secgroupd: {panic}")))
 }
 
 fn respond(result: Result<Summary, Failure>) -> Response {

@@ -199,8 +199,9 @@ fn check() {
         usize::try_from(data["errors"].as_u64().unwrap()).unwrap()
     );
     let first = &data["diagnostics"][0];
+    let at = &first["at"];
     assert_eq!(
-        (&first["severity"], &first["line"], &first["column"]),
+        (&first["severity"], &at["line"], &at["column"]),
         (&json!("error"), &json!(5), &json!(19)),
         "{first}"
     );
@@ -267,7 +268,7 @@ fn hits() {
         .map(|reason| of(reason).0)
     };
     assert_eq!(counts(), [1, 3, 2, 1, 0], "{}", site.run("status").out);
-    assert_eq!(of("sg-web/in/1").1, 3 * 40, "bytes with the IP header");
+    assert_eq!(of("sg-web/in/1").1, 3 * 64, "bytes with the IP header");
     let place = |index: usize| site.status()["hits"][index]["place"].clone();
     assert!(
         Path::new(place(1).as_str().unwrap()).ends_with("groups.yaml:6"),
@@ -289,5 +290,5 @@ fn hits() {
         .find(|line| line.contains("sg-web/in/1"))
         .unwrap();
     let words: Vec<&str> = line.split_whitespace().take(4).collect();
-    assert_eq!(words, ["sg-web/in/1", "allow", "4", "160"], "{page}");
+    assert_eq!(words, ["sg-web/in/1", "allow", "4", "256"], "{page}");
 }

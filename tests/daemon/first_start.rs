@@ -11,7 +11,14 @@ use crate::support::kernel_test;
 
 pub fn tests() -> Vec<Trial> {
     vec![
-        kernel_test("allowed_feeds_survive_the_first_start", &["nft"], allowed),
+        kernel_test("allowed_feeds_survive_the_first_start", &["nft"], || {
+            allowed(true)
+        }),
+        kernel_test(
+            "allowed_feeds_survive_whose_listener_has_gone",
+            &["nft"],
+            || allowed(false),
+        ),
         kernel_test("refused_feeds_end_at_the_first_start", &["nft"], refused),
     ]
 }
@@ -34,11 +41,18 @@ struct Feed {
     speaker: TcpStream,
     listener: Lines<BufReader<TcpStream>>,
     ear: TcpStream,
+    /// Whether the server still listens; who opened a flow is told by that.
+    _server: Option<TcpListener>,
 }
 
 impl Feed {
     /// The speaker is the side that accepts on this machine, whoever that is.
-    fn new(server: &crate::support::Host, client: &crate::support::Host, address: &str) -> Self {
+    fn new(
+        server: &crate::support::Host,
+        client: &crate::support::Host,
+        address: &str,
+        keep: bool,
+    ) -> Self {
         let listener = server.enter(|| TcpListener::bind(address).unwrap());
         let ear = client.enter(|| TcpStream::connect(address).unwrap());
         let speaker = listener.accept().unwrap().0;
@@ -47,6 +61,7 @@ impl Feed {
             speaker,
             listener: lines,
             ear,
+            _server: keep.then_some(listener),
         };
         assert!(feed.carries("before", SOON));
         feed
@@ -60,13 +75,13 @@ impl Feed {
 }
 
 /// A push feed (the host accepts and only sends) and a followed log (the host connects and only listens), both families.
-fn feeds(site: &Site) -> Vec<Feed> {
+fn feeds(site: &Site, keep: bool) -> Vec<Feed> {
     [("10.0.0.5", "10.0.0.9"), ("[2001:db8::5]", "[2001:db8::9]")]
         .into_iter()
         .flat_map(|(host, peer)| {
             [
-                Feed::new(&site.host, &site.peer, &format!("{host}:22")),
-                Feed::new(&site.peer, &site.host, &format!("{peer}:5514")),
+                Feed::new(&site.host, &site.peer, &format!("{host}:22"), keep),
+                Feed::new(&site.peer, &site.host, &format!("{peer}:5514"), keep),
             ]
         })
         .collect()
@@ -79,17 +94,17 @@ fn tracked(site: &Site) -> u32 {
         .unwrap()
 }
 
-fn start(definition: &str) -> (Site, Vec<Feed>, Daemon) {
+fn start(definition: &str, keep: bool) -> (Site, Vec<Feed>, Daemon) {
     let site = Site::quiet();
-    let feeds = feeds(&site);
+    let feeds = feeds(&site, keep);
     assert_eq!(tracked(&site), 0, "nothing asks for states yet");
     site.write("groups.yaml", definition);
     let daemon = site.start();
     (site, feeds, daemon)
 }
 
-fn allowed() {
-    let (site, mut feeds, daemon) = start(BOTH);
+fn allowed(keep: bool) {
+    let (site, mut feeds, daemon) = start(BOTH, keep);
     for line in ["one", "two", "three"] {
         for (number, feed) in feeds.iter_mut().enumerate() {
             assert!(
@@ -110,7 +125,7 @@ fn allowed() {
 /// The seed lets through nothing that the policy refuses.
 fn refused() {
     let neither = BOTH.replace("22", "23").replace("5514", "5515");
-    let (site, mut feeds, daemon) = start(&neither);
+    let (site, mut feeds, daemon) = start(&neither, true);
     for (number, feed) in feeds.iter_mut().enumerate() {
         assert!(
             !feed.carries("one", CUT),

@@ -165,6 +165,10 @@ impl Inbox {
         self.inner().writers.contains(path)
     }
 
+    pub fn has_writers(&self) -> bool {
+        !self.inner().writers.is_empty()
+    }
+
     pub fn forget_writers(&self) {
         self.inner().writers.clear();
     }
