@@ -12,15 +12,19 @@ mod daemon {
     pub mod asking;
     pub mod first_start;
     pub mod instance;
+    pub mod latency;
     pub mod nft_fails;
     pub mod refused;
     pub mod rights;
+    pub mod save_to_enforced;
     pub mod saved;
     pub mod service;
     pub mod site;
     pub mod stopped;
     pub mod trouble;
     pub mod unblocks;
+
+    use super::support;
 }
 
 fn main() -> std::process::ExitCode {
@@ -38,6 +42,7 @@ fn main() -> std::process::ExitCode {
             daemon::asking::tests(),
             daemon::first_start::tests(),
             daemon::trouble::tests(),
+            daemon::latency::tests(),
         ]
         .into_iter()
         .flatten()

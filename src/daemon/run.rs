@@ -18,6 +18,9 @@ use tracing::{error, info, warn};
 /// How long writers who never pause keep what others saved from being enforced.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The time in which the kernel's word of a change arrives, also on a busy machine.
+const ARRIVAL: Duration = Duration::from_millis(20);
+
 /// What a daemon is started with.
 #[derive(Debug)]
 pub struct Options {
@@ -97,8 +100,14 @@ impl Daemon {
     /// it is read again when that one has closed it.
     async fn follow(&mut self, reason: Reason) {
         let loaded = read(self.options.definition.clone()).await;
+        let refused = !matches!(&loaded, Ok(loaded) if loaded.account.is_some());
+        if refused {
+            // The kernel's word of a writer may be on its way.
+            tokio::time::sleep(ARRIVAL).await;
+        }
         let since = *self.postponed.get_or_insert_with(Instant::now);
-        if self.watch.is_being_written() && since.elapsed() < PATIENCE {
+        let overtaken = self.watch.is_being_written() || (refused && self.watch.has_news());
+        if overtaken && since.elapsed() < PATIENCE {
             self.watch.again(reason);
             return;
         }

@@ -127,6 +127,11 @@ impl Watch {
         self.inbox.has_writers()
     }
 
+    /// Whether something was saved since the last reason was told.
+    pub fn has_news(&self) -> bool {
+        self.inbox.has_news()
+    }
+
     /// Tells this reason once more, when nobody writes any more.
     pub fn again(&mut self, reason: Reason) {
         self.wake(Instant::now(), reason, false);

@@ -1,4 +1,6 @@
-//! A host to filter, a peer that knocks, and the real program between them.
+//! A host to filter, a peer that knocks, and the real program between them. One file of the tests and a bench.
+
+#![allow(dead_code, reason = "the bench uses a part of it")]
 
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -18,7 +20,7 @@ use secgroupd::netfilter::objects::objects;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Host, Injector, Link, Outbound, Probe, Sent, join};
+use super::support::{Host, Injector, Link, Outbound, Probe, Sent, join};
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_secgroupd");
