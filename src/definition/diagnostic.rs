@@ -1,6 +1,6 @@
 //! What is wrong or doubtful in a definition: data, not an error type.
 
-use super::source::{Sources, Span, printable};
+use super::source::{Sources, Span, acts, printable};
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde::Serialize;
 
@@ -148,12 +148,24 @@ fn snippet(
         range.start.max(start.saturating_sub(LONGEST_LINE / 2)),
     );
     let to = floor_char(&source.text, range.end.min(from + LONGEST_LINE));
-    let text = source.text[from..to].to_owned();
+    let text = harmless(&source.text[from..to]);
     let (first, last) = (start.clamp(from, to) - from, end.clamp(from, to) - from);
     Snippet::source(text)
         .line_start(line as usize)
         .path(printable(&source.path))
         .annotation(kind.span(first..last).label(label))
+}
+
+/// The text with what could act on a terminal replaced by characters of the same length, so that places stay.
+/// The renderer itself makes ASCII's control characters visible.
+fn harmless(text: &str) -> String {
+    text.chars()
+        .map(|c| match (acts(c), c.len_utf8()) {
+            (true, 2) => '\u{bf}',
+            (true, 3) => char::REPLACEMENT_CHARACTER,
+            _ => c,
+        })
+        .collect()
 }
 
 /// The start of the character that this byte belongs to.

@@ -10,17 +10,9 @@ pub fn merge(files: Vec<Node>, diagnostics: &mut Vec<Diagnostic>) -> Option<Node
     let mut files = files.into_iter();
     let mut whole = files.next()?;
     for file in files {
-        match (&mut whole.value, file.value) {
-            (Value::Mapping(into), Value::Mapping(from)) => {
-                merge_entries(into, from, &mut vec![], diagnostics);
-            }
-            // The reader says what is wrong with a file that is no mapping.
-            (_, value) => {
-                return Some(Node {
-                    span: file.span,
-                    value,
-                });
-            }
+        // Every file is a mapping: parsing refuses the others.
+        if let (Value::Mapping(into), Value::Mapping(from)) = (&mut whole.value, file.value) {
+            merge_entries(into, from, &mut vec![], diagnostics);
         }
     }
     Some(whole)

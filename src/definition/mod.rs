@@ -5,15 +5,18 @@
 //! ```
 
 pub mod diagnostic;
+mod hint;
 pub mod keys;
 mod merge;
 pub mod model;
 mod parse;
 pub mod reader;
 pub mod source;
+mod syntax;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};
+pub use hint::closest;
 pub use model::Definition;
-pub use parse::{Parsed, parse};
+pub use parse::{LARGEST_FILE, Parsed, parse};
 pub use source::{Place, Sources, Span, printable};

@@ -1,5 +1,6 @@
 //! The definition as it was written: shapes are right, values are not yet judged.
 
+use super::parse::LARGEST_FILE;
 use super::reader::{Text, Texts};
 use super::source::{Sources, Span};
 use std::collections::HashMap;
@@ -20,6 +21,8 @@ pub struct Definition {
     pub instances: Vec<InstanceEntry>,
     /// What the cloud does by itself.
     pub platform: PlatformEntry,
+    /// Whether a file could not be read at all: what it defines is not known then.
+    pub incomplete: bool,
 }
 
 impl Definition {
@@ -33,7 +36,7 @@ impl Definition {
                 AddressTemplateContent::File { written, .. } => {
                     Some(resolve(&self.sources, written))
                 }
-                AddressTemplateContent::Items(_) => None,
+                AddressTemplateContent::Items(_) | AddressTemplateContent::Unreadable => None,
             })
             .collect();
         paths.sort();
@@ -41,7 +44,7 @@ impl Definition {
         paths
     }
 
-    /// Takes in the texts of [`Self::template_files`], or why they could not be read.
+    /// Takes in the texts of [`Self::template_files`], or why they could not be read, in words that name the file.
     pub fn attach(&mut self, files: &HashMap<PathBuf, Result<String, String>>) {
         let mut added: HashMap<PathBuf, Result<u32, String>> = HashMap::new();
         for template in &mut self.address_templates {
@@ -52,6 +55,9 @@ impl Definition {
             let result = added
                 .entry(path)
                 .or_insert_with_key(|path| match files.get(path) {
+                    Some(Ok(text)) if text.len() > LARGEST_FILE => {
+                        Err(format!("it is larger than {} MB", LARGEST_FILE / 1_000_000))
+                    }
                     Some(Ok(text)) => Ok(self.sources.add(
                         &path.to_string_lossy(),
                         text.strip_prefix('\u{feff}').unwrap_or(text),
@@ -83,23 +89,37 @@ pub struct GroupEntry {
     pub region: Option<Text>,
     /// Its project, for people.
     pub project: Option<Text>,
-    /// Its inbound rules; `None` stands for a rule that could not be read.
+    /// Its inbound rules; `None` stands for a rule of which nothing could be read.
     pub inbound: Vec<Option<RuleEntry>>,
     /// Its outbound rules.
     pub outbound: Vec<Option<RuleEntry>>,
 }
 
-/// A rule.
+impl GroupEntry {
+    /// A group of which nothing but the id could be read.
+    pub fn empty(id: Text) -> Self {
+        GroupEntry {
+            id,
+            name: None,
+            region: None,
+            project: None,
+            inbound: Vec::new(),
+            outbound: Vec::new(),
+        }
+    }
+}
+
+/// A rule; `None` where what is wrong was reported, so that the rest is still judged.
 #[derive(Debug)]
 pub struct RuleEntry {
     /// Where it stands.
     pub span: Span,
     /// `true` for allow.
-    pub allow: bool,
+    pub allow: Option<bool>,
     /// What it matches beside the remote.
-    pub service: RuleService,
+    pub service: Option<RuleService>,
     /// Its source or destination.
-    pub remote: Texts,
+    pub remote: Option<Texts>,
     /// Free text.
     pub description: Option<Text>,
 }
@@ -134,6 +154,8 @@ pub enum AddressTemplateContent {
         /// Its text among the [`Sources`], or why it could not be read; `None` until it was asked for.
         loaded: Option<Result<u32, String>>,
     },
+    /// What is wrong with it was reported.
+    Unreadable,
 }
 
 /// A service template, or a group of them.
@@ -141,8 +163,8 @@ pub enum AddressTemplateContent {
 pub struct ServiceTemplateEntry {
     /// Its id.
     pub id: Text,
-    /// Its entries; of a `ppmg-`, ids of templates.
-    pub items: Texts,
+    /// Its entries; of a `ppmg-`, ids of templates. `None`: what is wrong with them was reported.
+    pub items: Option<Texts>,
 }
 
 /// An instance.
@@ -225,17 +247,17 @@ pub enum BlockedProfile {
     None,
 }
 
-/// A service that passes before any group is asked.
+/// A service that passes before any group is asked; `None` where what is wrong was reported.
 #[derive(Debug)]
 pub struct ApprovedServiceEntry {
     /// Its name.
     pub name: Text,
     /// `true` for inbound.
-    pub inbound: bool,
+    pub inbound: Option<bool>,
     /// Its protocols.
-    pub protocols: Texts,
+    pub protocols: Option<Texts>,
     /// Its ports.
     pub port: Option<Texts>,
     /// Its source or destination.
-    pub remote: Texts,
+    pub remote: Option<Texts>,
 }

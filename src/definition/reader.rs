@@ -3,6 +3,7 @@
 //! Every function pushes what is wrong and gives `None`, so that the rest is still read.
 
 use super::diagnostic::Diagnostic;
+use super::hint::{closest, example, swallowed_address, swallowed_comma};
 use super::keys::names_at;
 use super::source::Span;
 use super::yaml::{Key, Node, Value};
@@ -38,6 +39,8 @@ pub struct Fields<'n> {
     /// Where the mapping stands.
     pub span: Span,
     entries: &'n [(Key, Node)],
+    /// Keys that unknown ones probably mean: they are reported already, and not missing.
+    meant: Vec<&'static str>,
 }
 
 impl<'n> Fields<'n> {
@@ -47,6 +50,11 @@ impl<'n> Fields<'n> {
             .iter()
             .find(|(key, _)| key.text == name)
             .map(|(_, node)| node)
+    }
+
+    /// Whether a key was written, or another one in its place.
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name).is_some() || self.meant.contains(&name)
     }
 }
 
@@ -59,14 +67,22 @@ impl Reader {
     /// A mapping whose keys are those of the table at `path`.
     pub fn fields<'n>(&mut self, node: &'n Node, path: &'static str) -> Option<Fields<'n>> {
         let entries = self.entries(node, path)?;
-        for (key, _) in entries {
+        let mut meant = Vec::new();
+        for (key, value) in entries {
             if names_at(path).any(|name| name == key.text) {
                 continue;
             }
             let known: Vec<_> = names_at(path).collect();
-            let help = match closest(&key.text, &known) {
-                Some(name) => format!("did you mean `{name}`?"),
-                None => format!("the keys here are {}", known.join(", ")),
+            let named = closest(&key.text, &known);
+            meant.extend(named);
+            let help = match (swallowed_comma(key, &value.value), named) {
+                (Some(help), _) => help,
+                (None, _) if key.text == "<<" => {
+                    "merge keys are not read: use an alias for a whole value, or write the keys out"
+                        .to_owned()
+                }
+                (None, Some(name)) => format!("did you mean `{name}`?"),
+                (None, None) => format!("the keys here are {}", known.join(", ")),
             };
             let message = match path {
                 "" => format!("unknown key `{}`", key.text),
@@ -77,6 +93,7 @@ impl Reader {
         Some(Fields {
             span: node.span,
             entries,
+            meant,
         })
     }
 
@@ -84,16 +101,18 @@ impl Reader {
     pub fn entries<'n>(&mut self, node: &'n Node, path: &'static str) -> Option<&'n [(Key, Node)]> {
         match &node.value {
             Value::Mapping(entries) => Some(entries),
+            Value::Unreadable => None,
             other => {
                 let what = match path {
                     "" => "a definition".to_owned(),
                     _ => place_name(path),
                 };
                 let message = format!("{what} must be a mapping, not {}", other.kind());
-                self.push(
-                    Diagnostic::error("wrong-type", node.span, message)
-                        .help("write it as `key: value` lines, or `{}` for none"),
-                );
+                let help = match other {
+                    Value::Null => "write `{}` if nothing is meant, or indent what belongs to it",
+                    _ => "write it as `key: value` lines",
+                };
+                self.push(Diagnostic::error("wrong-type", node.span, message).help(help));
                 None
             }
         }
@@ -103,11 +122,13 @@ impl Reader {
     pub fn sequence<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n [Node]> {
         match &node.value {
             Value::Sequence(items) => Some(items),
+            Value::Unreadable => None,
             other => {
                 let message = format!("{what} must be a list, not {}", other.kind());
                 let help = match other {
-                    Value::Null => "write `[]` if nothing is meant",
-                    _ => "write it as `- item` lines or `[item, item]`",
+                    Value::Null => "write `[]` if nothing is meant".to_owned(),
+                    Value::Scalar(text) => format!("write it in brackets: `[{text}]`"),
+                    _ => "write it as `- item` lines or `[item, item]`".to_owned(),
                 };
                 self.push(Diagnostic::error("wrong-type", node.span, message).help(help));
                 None
@@ -117,31 +138,42 @@ impl Reader {
 
     /// One text.
     pub fn text(&mut self, node: &Node, what: &str) -> Option<Text> {
-        match &node.value {
-            Value::Scalar(text) => Some(Text {
+        if let Value::Scalar(text) = &node.value {
+            return Some(Text {
                 span: node.span,
                 text: text.clone(),
-            }),
-            other => {
-                let mut diagnostic = Diagnostic::error(
-                    "wrong-type",
-                    node.span,
-                    format!("{what} must be a single value, not {}", other.kind()),
-                );
-                if let Some(meant) = swallowed_address(other) {
-                    diagnostic = diagnostic.help(format!(
-                        "YAML reads an unquoted `{meant}` as a mapping; quote it: \"{meant}\""
-                    ));
-                }
-                self.push(diagnostic);
-                None
-            }
+            });
         }
+        if node.value == Value::Unreadable {
+            return None;
+        }
+        let kind = node.value.kind();
+        let message = format!("{what} must be a single value, not {kind}");
+        let help = match (&node.value, swallowed_address(&node.value)) {
+            (_, Some(meant)) => {
+                format!("YAML reads an unquoted `{meant}` as a mapping; quote it: \"{meant}\"")
+            }
+            (Value::Null, _) => "write a value, or remove the key".to_owned(),
+            (Value::Sequence(_), _) => "write the value itself, without brackets or `-`".to_owned(),
+            _ => "write the value itself".to_owned(),
+        };
+        self.push(Diagnostic::error("wrong-type", node.span, message).help(help));
+        None
+    }
+
+    /// The texts of a list, which may be empty; what is no text is left out.
+    pub fn list(&mut self, node: &Node, what: &str) -> Vec<Text> {
+        let nodes = self.sequence(node, what).unwrap_or_default();
+        nodes
+            .iter()
+            .filter_map(|node| self.item(node, what))
+            .collect()
     }
 
     /// One text or a list of them, at least one.
     pub fn texts(&mut self, node: &Node, what: &str) -> Option<Texts> {
-        let items = match &node.value {
+        let before = self.diagnostics.len();
+        let items: Vec<Text> = match &node.value {
             Value::Sequence(items) if items.is_empty() => {
                 self.push(
                     Diagnostic::error("empty-list", node.span, format!("{what} is an empty list"))
@@ -149,18 +181,28 @@ impl Reader {
                 );
                 return None;
             }
-            Value::Sequence(items) => items.as_slice(),
-            _ => std::slice::from_ref(node),
+            Value::Sequence(items) => items
+                .iter()
+                .filter_map(|item| self.item(item, what))
+                .collect(),
+            _ => self.text(node, what).into_iter().collect(),
         };
-        let before = self.diagnostics.len();
-        let items: Vec<Text> = items
-            .iter()
-            .filter_map(|item| self.text(item, what))
-            .collect();
-        (self.diagnostics.len() == before).then_some(Texts {
+        (self.diagnostics.len() == before && !items.is_empty()).then_some(Texts {
             span: node.span,
             items,
         })
+    }
+
+    fn item(&mut self, node: &Node, what: &str) -> Option<Text> {
+        if let Value::Sequence(_) = node.value {
+            let message = format!("{what} has a list within the list");
+            self.push(
+                Diagnostic::error("wrong-type", node.span, message)
+                    .help("lists do not nest: write the items themselves"),
+            );
+            return None;
+        }
+        self.text(node, &format!("an item of {what}"))
     }
 
     /// One of a few words.
@@ -170,66 +212,36 @@ impl Reader {
         what: &str,
         choices: &[(&'static str, T)],
     ) -> Option<T> {
-        let text = self.text(node, what)?;
+        let text = self.text(node, &format!("`{what}`"))?;
         if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text.text) {
             return Some(*value);
         }
         let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
         let help = match closest(&text.text, &names) {
-            Some(name) => format!("did you mean `{name}`?"),
-            None => format!("write one of {}", names.join(", ")),
+            Some(name) => format!("did you mean `{name}`? It is one of {}", names.join(", ")),
+            None => format!("it is one of {}", names.join(", ")),
         };
-        let message = format!(
-            "{what} cannot be `{}`: it is one of {}",
-            text.text,
-            names.join(", ")
-        );
+        let message = format!("`{what}` cannot be `{}`", text.text);
         self.push(Diagnostic::error("bad-value", text.span, message).help(help));
         None
     }
 
-    /// The node of a required key.
+    /// The node of a required key; `at` is where to say that it is missing.
     pub fn required<'n>(
         &mut self,
         fields: &Fields<'n>,
         name: &str,
         what: &str,
+        at: Span,
     ) -> Option<&'n Node> {
-        let node = fields.get(name);
-        if node.is_none() {
-            let message = format!("{what} needs `{name}`");
-            self.push(Diagnostic::error("missing-key", fields.span, message));
+        if !fields.has(name) {
+            let mut diagnostic =
+                Diagnostic::error("missing-key", at, format!("{what} needs `{name}`"));
+            diagnostic.help = example(name).map(str::to_owned);
+            self.push(diagnostic);
         }
-        node
+        fields.get(name)
     }
-}
-
-/// The name that was probably meant.
-pub fn closest<'a>(written: &str, names: &[&'a str]) -> Option<&'a str> {
-    let lower = written.to_lowercase();
-    names
-        .iter()
-        .map(|name| (strsim::damerau_levenshtein(&lower, name), *name))
-        .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
-        .min()
-        .map(|(_, name)| name)
-}
-
-/// The address that YAML read as a mapping: `[2001:db8::]` gives `{ "2001:db8:": null }`.
-fn swallowed_address(value: &Value) -> Option<String> {
-    let Value::Mapping(entries) = value else {
-        return None;
-    };
-    let [(key, node)] = entries.as_slice() else {
-        return None;
-    };
-    let rest = match &node.value {
-        Value::Null => "",
-        Value::Scalar(text) => text,
-        _ => return None,
-    };
-    let address = key.text.contains(':') || key.text.chars().all(|c| c.is_ascii_hexdigit());
-    address.then(|| format!("{}:{rest}", key.text))
 }
 
 /// How a path of the key table is called in a message.
@@ -239,6 +251,7 @@ fn place_name(path: &str) -> String {
         "security_groups.<sg-id>.inbound[]" => "an inbound rule",
         "security_groups.<sg-id>.outbound[]" => "an outbound rule",
         "instances.<ins-id>" => "an instance",
+        "instances.<ins-id>.interfaces" => "`interfaces`",
         "instances.<ins-id>.interfaces.<name>" => "an interface",
         "address_templates.<ipm-id>" => "an address template",
         "platform.approved_services.<name>" => "an approved service",

@@ -55,6 +55,11 @@ impl Sources {
         self.files.len() as u32 - 1
     }
 
+    /// Whether there are no files.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     /// The file with this index, as [`Sources::add`] gave it.
     pub fn get(&self, source: u32) -> &Source {
         &self.files[source as usize]
@@ -107,13 +112,17 @@ impl Serialize for Place {
     }
 }
 
+/// Whether a character could act on a terminal or forge a line of a log.
+pub(super) fn acts(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+}
+
 /// The text with every character escaped that could act on a terminal or forge a log line.
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        let acts = c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}');
-        if acts {
+        if acts(c) {
             out.extend(c.escape_unicode());
         } else {
             out.push(c);

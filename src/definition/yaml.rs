@@ -6,6 +6,7 @@
 
 use super::diagnostic::Diagnostic;
 use super::source::Span;
+use super::syntax::explain;
 use granit_parser::{Event, Parser, ScalarStyle};
 use std::collections::HashMap;
 
@@ -34,6 +35,8 @@ pub enum Value {
     Sequence(Vec<Node>),
     /// A mapping, in the order of the file, without duplicate keys.
     Mapping(Vec<(Key, Node)>),
+    /// What is wrong with it was reported.
+    Unreadable,
 }
 
 /// The key of a mapping's entry.
@@ -53,15 +56,17 @@ impl Value {
             Value::Scalar(_) => "a single value",
             Value::Sequence(_) => "a list",
             Value::Mapping(_) => "a mapping",
+            Value::Unreadable => "unreadable",
         }
     }
 }
 
-/// Parses one file. Errors of the YAML itself end it, since what follows cannot be trusted;
-/// duplicate keys and keys that are no scalars are all collected.
-pub fn parse(source: u32, text: &str) -> Result<Node, Vec<Diagnostic>> {
+/// Parses one file. Errors of the YAML itself end it, since what follows cannot be trusted: there is no
+/// tree then. Duplicate keys and keys that are no scalars are left out of the tree and all collected.
+pub fn parse(source: u32, text: &str) -> (Option<Node>, Vec<Diagnostic>) {
     let mut builder = Builder {
         source,
+        text,
         events: Parser::new_from_str(text),
         text_end: text.len() as u32,
         anchors: HashMap::new(),
@@ -70,11 +75,10 @@ pub fn parse(source: u32, text: &str) -> Result<Node, Vec<Diagnostic>> {
     };
     let result = builder.document();
     match result {
-        Ok(node) if builder.diagnostics.is_empty() => Ok(node),
-        Ok(_) => Err(builder.diagnostics),
+        Ok(node) => (Some(node), builder.diagnostics),
         Err(diagnostic) => {
             builder.diagnostics.push(*diagnostic);
-            Err(builder.diagnostics)
+            (None, builder.diagnostics)
         }
     }
 }
@@ -83,6 +87,7 @@ type Fatal = Box<Diagnostic>;
 
 struct Builder<'a> {
     source: u32,
+    text: &'a str,
     events: Parser<'a, granit_parser::StrInput<'a>>,
     text_end: u32,
     /// A finished node and its size for every anchor.
@@ -100,15 +105,18 @@ impl<'a> Builder<'a> {
                 Ok((event, self.span(start, end)))
             }
             Some(Err(error)) => {
-                let at = error.marker().byte_offset().unwrap_or(0) as u32;
-                let span = self.span(at, at + 1);
+                let mut at = error.marker().byte_offset().unwrap_or(0);
+                // The place is behind a tab that is wrong.
+                let tab = format!("{:?}", error.kind()).starts_with("Tab");
+                if tab && self.text.as_bytes().get(at.wrapping_sub(1)) == Some(&b'\t') {
+                    at -= 1;
+                }
+                let (before, after) = self.text.split_at_checked(at).unwrap_or((self.text, ""));
+                let (message, help) = explain(error.kind(), before);
+                let width = after.chars().next().map_or(0, char::len_utf8);
+                let span = self.span(at as u32, (at + width) as u32);
                 Err(Box::new(
-                    Diagnostic::error(
-                        "yaml-syntax",
-                        span,
-                        format!("this is not YAML: {}", error.info()),
-                    )
-                    .help("check the indentation, and quote values with special characters"),
+                    Diagnostic::error("yaml-syntax", span, message).help(help),
                 ))
             }
             None => Ok((Event::StreamEnd, self.span(self.text_end, self.text_end))),
@@ -153,7 +161,8 @@ impl<'a> Builder<'a> {
         self.count(1, span)?;
         if depth > DEEPEST {
             let message = format!("lists and mappings nest more than {DEEPEST} levels deep");
-            return Err(Box::new(Diagnostic::error("too-deep", span, message)));
+            let diagnostic = Diagnostic::error("too-deep", span, message);
+            return Err(Box::new(diagnostic.help("a definition needs eight levels")));
         }
         let before = self.nodes;
         let (anchor, node) = match event {
@@ -184,21 +193,21 @@ impl<'a> Builder<'a> {
                 )
             }
             Event::MappingStart(_, anchor, _) => {
+                let before = self.diagnostics.len();
                 let (entries, end) = self.entries(depth)?;
                 let last = entries.last().map(|(_, node)| node.span);
                 let span = self.collection_span(span, end, last);
-                (
-                    anchor,
-                    Node {
-                        span,
-                        value: Value::Mapping(entries),
-                    },
-                )
+                let value = match entries.is_empty() && self.diagnostics.len() > before {
+                    true => Value::Unreadable,
+                    false => Value::Mapping(entries),
+                };
+                (anchor, Node { span, value })
             }
             Event::Alias(id) => {
                 let Some((node, size)) = self.anchors.get(&id).cloned() else {
                     let message = "this alias stands inside what it names";
-                    return Err(Box::new(Diagnostic::error("alias", span, message)));
+                    let diagnostic = Diagnostic::error("alias", span, message);
+                    return Err(Box::new(diagnostic.help("write the value itself")));
                 };
                 self.count(size, span)?;
                 return Ok(Node {
@@ -234,8 +243,11 @@ impl<'a> Builder<'a> {
                 Value::Null => String::new(),
                 other => {
                     let message = format!("a key must be a single value, not {}", other.kind());
-                    self.diagnostics
-                        .push(Diagnostic::error("wrong-type", key.span, message));
+                    self.diagnostics.push(
+                        Diagnostic::error("wrong-type", key.span, message).help(
+                            "quote it if it is text; a `{{ … }}` of a template language was not filled in",
+                        ),
+                    );
                     continue;
                 }
             };
@@ -244,7 +256,7 @@ impl<'a> Builder<'a> {
                 self.diagnostics.push(
                     Diagnostic::error("duplicate-key", key.span, message)
                         .related(*first, "first here")
-                        .help("remove one of them"),
+                        .help("remove one of the two, or put both values under one key"),
                 );
                 continue;
             }
@@ -275,7 +287,10 @@ impl<'a> Builder<'a> {
             let message = format!(
                 "the file holds more than {MOST_NODES} values, aliases counted as often as they are used"
             );
-            return Err(Box::new(Diagnostic::error("too-large", span, message)));
+            let diagnostic = Diagnostic::error("too-large", span, message);
+            return Err(Box::new(diagnostic.help(
+                "use fewer aliases, and put long lists of addresses into a `file:` template",
+            )));
         }
         Ok(())
     }
@@ -286,7 +301,7 @@ mod tests {
     use super::*;
 
     fn parse_ok(text: &str) -> Node {
-        parse(0, text).expect("parses")
+        parse(0, text).0.expect("parses")
     }
 
     #[test]
@@ -323,7 +338,8 @@ mod tests {
 
     #[test]
     fn all_duplicates_are_reported() {
-        let diagnostics = parse(0, "a: 1\na: 2\nb: { c: 1, c: 2 }\n").expect_err("duplicates");
+        let (root, diagnostics) = parse(0, "a: 1\na: 2\nb: { c: 1, c: 2 }\n");
+        assert!(root.is_some(), "the rest is still read");
         assert_eq!(diagnostics.len(), 2);
         assert!(diagnostics.iter().all(|d| d.code == "duplicate-key"));
     }
@@ -335,8 +351,8 @@ mod tests {
             let previous = format!("*a{}", level - 1);
             bomb += &format!("a{level}: &a{level} [{}]\n", vec![previous; 10].join(","));
         }
-        assert_eq!(parse(0, &bomb).expect_err("bomb")[0].code, "too-large");
+        assert_eq!(parse(0, &bomb).1[0].code, "too-large");
         let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
-        assert!(parse(0, &deep).is_err());
+        assert!(parse(0, &deep).0.is_none());
     }
 }

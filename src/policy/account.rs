@@ -13,6 +13,10 @@ use std::sync::Arc;
 use thiserror::Error;
 
 /// All groups and instances of a valid definition. Only [`super::validate`] makes one.
+#[allow(
+    clippy::manual_non_exhaustive,
+    reason = "nothing in this crate may make one either"
+)]
 #[derive(Debug, Clone)]
 pub struct Account {
     /// The groups, by id.
@@ -164,9 +168,9 @@ impl Account {
     }
 }
 
-/// Whether two names mean one host: equal without regard to case, or equal in their first label where
+/// Whether two names can mean one host: equal without regard to case, or equal in their first label where
 /// one of them is a short name.
-fn same_host(a: &str, b: &str) -> bool {
+pub(super) fn same_host(a: &str, b: &str) -> bool {
     let short = |name: &str| name.split('.').next().unwrap_or(name).to_lowercase();
     let one_is_short = !a.contains('.') || !b.contains('.');
     a.eq_ignore_ascii_case(b) || (one_is_short && short(a) == short(b))

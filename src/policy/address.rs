@@ -26,7 +26,7 @@ pub enum AddressError {
     #[error("`/{0}` is not a prefix length: IPv4 has /0 to /32, IPv6 /0 to /128")]
     Prefix(String),
     /// A network whose host bits are not zero.
-    #[error("`{written}` has host bits set")]
+    #[error("`{written}` has host bits set: the network is `{meant}`")]
     HostBits {
         /// As written.
         written: String,
@@ -48,26 +48,50 @@ pub enum AddressError {
 }
 
 impl AddressError {
+    /// The same about the whole text that an address is a part of.
+    fn of(self, text: &str) -> Self {
+        match self {
+            AddressError::NotAnAddress(_) => AddressError::NotAnAddress(text.into()),
+            AddressError::Mapped(_) => AddressError::Mapped(text.into()),
+            AddressError::Zone(_) => AddressError::Zone(text.into()),
+            other => other,
+        }
+    }
+
     /// The way out.
     pub fn help(&self) -> String {
         match self {
             AddressError::NotAnAddress(_) => {
-                "write 192.0.2.7, 192.0.2.0/24, 192.0.2.10-192.0.2.40, 2001:db8::/32 or any".into()
+                "write 192.0.2.7, 192.0.2.0/24, 192.0.2.10-192.0.2.40 or 2001:db8::/32".into()
             }
-            AddressError::Prefix(_) => "correct the number after the slash".into(),
+            AddressError::Prefix(prefix) => match prefix.parse().ok().and_then(mask_length) {
+                Some(length) => format!("write the mask as its length: /{length}"),
+                None => "correct the number after the slash".into(),
+            },
             AddressError::HostBits { written, meant } => format!(
-                "the network is `{meant}`; a single address is written `{}`",
+                "write `{meant}`, or `{}` for the single address",
                 written.split('/').next().unwrap_or(written)
             ),
             AddressError::Reversed(_) => "write the lower address first".into(),
             AddressError::MixedFamily(_) => "write a range for each family".into(),
-            AddressError::Mapped(_) => "write the IPv4 address itself".into(),
+            AddressError::Mapped(text) => {
+                match text.parse::<Ipv6Addr>().map(|a| a.to_ipv4_mapped()) {
+                    Ok(Some(address)) => format!("write the IPv4 address itself: `{address}`"),
+                    _ => "write the IPv4 address itself".into(),
+                }
+            }
             AddressError::Zone(_) => {
                 "leave out the part from `%` on: the interface is the one the group is bound to"
                     .into()
             }
         }
     }
+}
+
+/// The prefix length of a netmask such as 255.255.255.0.
+fn mask_length(mask: Ipv4Addr) -> Option<u32> {
+    let bits = u32::from(mask);
+    (bits.leading_ones() == bits.count_ones()).then(|| bits.count_ones())
 }
 
 const MAPPED: Interval<u128> = Interval {
@@ -107,8 +131,8 @@ impl AddressRange {
     /// An address, a CIDR or an `a-b` range.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         if let Some((first, last)) = text.split_once('-') {
-            let first = Self::parse_address(first.trim())?;
-            let last = Self::parse_address(last.trim())?;
+            let first = Self::parse_address(first.trim()).map_err(|e| e.of(text))?;
+            let last = Self::parse_address(last.trim()).map_err(|e| e.of(text))?;
             return match (first, last) {
                 (IpAddr::V4(a), IpAddr::V4(b)) => {
                     Interval::new(a.into(), b.into()).map(AddressRange::V4)
@@ -123,7 +147,7 @@ impl AddressRange {
         let Some((address, prefix)) = text.split_once('/') else {
             return Self::parse_address(text).map(Self::single);
         };
-        let address = Self::parse_address(address)?;
+        let address = Self::parse_address(address).map_err(|e| e.of(text))?;
         let not_a_prefix = || AddressError::Prefix(prefix.into());
         // `u8::from_str` takes `+8`, which nobody means.
         let digits = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
@@ -305,7 +329,7 @@ mod tests {
             ("10.0.0.9-10.0.0.1", Reversed("10.0.0.9-10.0.0.1".into())),
             ("10.0.0.9-::1", MixedFamily("10.0.0.9-::1".into())),
             ("::ffff:10.0.0.1", Mapped("::ffff:10.0.0.1".into())),
-            ("::ffff:0:0/96", Mapped("::ffff:0:0".into())),
+            ("::ffff:0:0/96", Mapped("::ffff:0:0/96".into())),
             ("fe80::1%eth0", Zone("fe80::1%eth0".into())),
             ("10.0.0.0/33", Prefix("33".into())),
             ("10.0.0.0/+8", Prefix("+8".into())),

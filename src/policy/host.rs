@@ -16,6 +16,10 @@ pub struct Binding {
 }
 
 /// All that one host enforces. It comes only out of [`super::Account::policy`], so it cannot be wrong.
+#[allow(
+    clippy::manual_non_exhaustive,
+    reason = "nothing in this crate may make one either"
+)]
 #[derive(Debug, Clone)]
 pub struct Policy {
     /// The instance that this host is.

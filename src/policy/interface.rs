@@ -20,10 +20,10 @@ pub struct InterfaceName {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum InterfaceError {
     /// The loopback interface is never filtered.
-    #[error("`lo` is never filtered")]
+    #[error("`lo` is the loopback interface, which is never filtered")]
     Loopback,
     /// Too long for the kernel.
-    #[error("`{0}` is longer than {LONGEST} bytes, the kernel's longest interface name")]
+    #[error("`{0}` is longer than {LONGEST} bytes, the longest name of an interface")]
     TooLong(String),
     /// Nothing before the `*`.
     #[error("`{0}` needs at least one character before `*`")]
@@ -31,6 +31,22 @@ pub enum InterfaceError {
     /// A character that no interface name has, or that nothing could quote.
     #[error("`{0}` is not an interface name")]
     Characters(String),
+}
+
+impl InterfaceError {
+    /// The way out.
+    pub fn help(&self) -> &'static str {
+        match self {
+            InterfaceError::Loopback => "remove it: no rule ever stands between a host and itself",
+            InterfaceError::TooLong(_) => "write the name that `ip link` shows",
+            InterfaceError::BareGlob(_) => {
+                "name the interfaces, or what their names begin with: `e*` is eth0, ens5 and eno1"
+            }
+            InterfaceError::Characters(_) => {
+                "write the name that `ip link` shows, at most with a `*` at its end"
+            }
+        }
+    }
 }
 
 impl InterfaceName {
@@ -46,7 +62,8 @@ impl InterfaceName {
         if glob && name.is_empty() {
             return Err(InterfaceError::BareGlob(text.into()));
         }
-        if name.len() > LONGEST {
+        // nft takes no longer name than the kernel, the `*` included.
+        if text.len() > LONGEST {
             return Err(InterfaceError::TooLong(text.into()));
         }
         // The kernel refuses `/`, `:` and white space (dev_valid_name); the rest could not be quoted for nft.
@@ -124,7 +141,11 @@ mod tests {
         assert_eq!(InterfaceName::parse("*"), Err(BareGlob("*".into())));
         assert!(InterfaceName::parse("lo*").is_ok());
         assert!(InterfaceName::parse("abcdefghijklmno").is_ok());
-        assert!(InterfaceName::parse("abcdefghijklmno*").is_ok());
+        assert!(InterfaceName::parse("abcdefghijklmn*").is_ok());
+        assert!(matches!(
+            InterfaceName::parse("abcdefghijklmno*"),
+            Err(TooLong(_))
+        ));
         assert!(matches!(
             InterfaceName::parse("abcdefghijklmnop"),
             Err(TooLong(_))

@@ -23,6 +23,17 @@ pub enum PortError {
     Reversed(String),
 }
 
+impl PortError {
+    /// The way out.
+    pub fn help(&self) -> &'static str {
+        match self {
+            PortError::NotAPort(_) => "write 22, 8000-8100, \"80,443\" or all",
+            PortError::Zero => "ports begin with 1; write `all` if every port is meant",
+            PortError::Reversed(_) => "write the lower port first",
+        }
+    }
+}
+
 impl PortSet {
     /// The union of intervals; `None` if there are none.
     pub fn new(intervals: Vec<Interval<u16>>) -> Option<Self> {
@@ -66,7 +77,10 @@ impl PortSet {
             return Ok(PortSet::all().0.to_vec());
         }
         text.split(',')
-            .map(|part| parse_interval(part.trim()))
+            .map(|part| match part.trim() {
+                "" => Err(PortError::NotAPort(text.into())),
+                part => parse_interval(part),
+            })
             .collect()
     }
 }

@@ -219,7 +219,7 @@ fn compile() {
     };
     nft(&["-c", "-f", "-"], &text.out);
     nft(&["-j", "-c", "-f", "-"], &data.out);
-    assert_eq!(site.listing(), before, "nothing is changed");
+    site.unchanged_by(&before, "nothing is changed");
     // What it prints is what `apply` enforces, by either way.
     let table = || {
         site.host

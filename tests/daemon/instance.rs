@@ -65,7 +65,7 @@ fn asked_for() {
         let code = if line == "apply" { 1 } else { 2 };
         ran.failed(code, &["ins-c", "ins-a", "ins-b"]);
     }
-    assert_eq!(site.listing(), before);
+    site.unchanged(&before);
     let explained = site.run("explain inbound tcp 192.0.2.1 443 --instance ins-b");
     assert_eq!(explained.code, 0, "{explained:?}");
 }
@@ -115,7 +115,7 @@ fn none_fits() {
     let daemon = Daemon::start(named(&site, "mail", "run"));
     daemon.until_logged("ins-b (hostname db1.example.com)");
     assert!(site.run("status").out.contains("hostname web1"));
-    assert_eq!(site.listing(), before);
+    site.unchanged(&before);
     site.save("groups.yaml", &TWO.replace("web1", "mail"));
     daemon.until_logged("enforced for ins-a");
     // Two of one name.

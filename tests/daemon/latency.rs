@@ -17,7 +17,7 @@ fn in_time() {
     for ports in Ports::ALL {
         let times = measure(ports, 7);
         println!("{times}");
-        // The target is a release build's on a quiet machine; here others run, and nothing is optimised.
-        assert!(times.median() < 4 * ports.target(), "{times}");
+        // The target is a release build's on a quiet machine; here other tests run, so the least says most.
+        assert!(times.least() < 4 * ports.target(), "{times}");
     }
 }

@@ -250,9 +250,41 @@ impl Site {
     }
 
     /// The kernel's ruleset as nft prints it, with handles and without counters: equal only when nothing was touched.
+    /// An old generation has gone by then: it is deleted a little after the new one holds.
+    #[track_caller]
     pub fn listing(&self) -> String {
+        until("the old generations are gone", || {
+            self.generations().len() <= 1
+        });
         self.host.output("nft", &["-s", "-a", "list", "ruleset"])
     }
+
+    /// Nothing was touched since this listing.
+    #[track_caller]
+    pub fn unchanged(&self, before: &str) {
+        self.unchanged_by(before, "the ruleset has changed");
+    }
+
+    /// The same, with a word about what may not have touched it.
+    #[track_caller]
+    pub fn unchanged_by(&self, before: &str, why: &str) {
+        same(before, &self.listing(), why);
+    }
+}
+
+/// Fails with the lines that differ, for listings are long.
+#[track_caller]
+pub fn same(before: &str, after: &str, why: &str) {
+    let only = |one: &str, other: &str| -> Vec<String> {
+        let lines = one.lines().filter(|line| !other.contains(line));
+        lines.map(str::to_owned).collect()
+    };
+    assert!(
+        before == after,
+        "{why}: gone are {:#?}, new are {:#?}",
+        only(before, after),
+        only(after, before)
+    );
 }
 
 /// A program that has ended.

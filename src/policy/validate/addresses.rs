@@ -1,22 +1,26 @@
 //! Remotes and address templates into sets of addresses.
 
+use super::templates::{Names, Nesting};
 use super::uses::GroupUses;
 use crate::definition::model::AddressTemplateContent;
-use crate::definition::reader::{Text, Texts, closest};
-use crate::definition::{Definition, Diagnostic, Span};
+use crate::definition::reader::{Text, Texts};
+use crate::definition::{Definition, Diagnostic, Severity, Span, closest};
 use crate::policy::account::Instance;
-use crate::policy::address::{AddressRange, AddressSet};
+use crate::policy::address::{AddressError, AddressRange, AddressSet};
 use crate::policy::id::{AddressTemplateGroupId, AddressTemplateId, GroupId};
 use std::collections::{BTreeMap, HashMap};
 
 /// A file with more wrong lines than this is not worth listing whole.
-const MOST_WRONG_LINES: usize = 50;
+const MOST_WRONG_LINES: usize = 20;
 
 /// What remotes can name: templates and the members of groups. `None` where an error was reported.
 #[derive(Debug)]
-pub struct Addresses {
-    templates: BTreeMap<String, Option<AddressSet>>,
+pub struct Addresses<'d> {
+    templates: BTreeMap<&'d str, Option<AddressSet>>,
+    names: Names<'d>,
     members: HashMap<GroupId, AddressSet>,
+    /// Everything that a remote can name.
+    known: Vec<&'d str>,
 }
 
 /// A family that a rule is limited to by its protocol.
@@ -28,10 +32,10 @@ pub enum Family {
     V6,
 }
 
-impl Addresses {
+impl<'d> Addresses<'d> {
     /// Reads all templates, and collects the members of all groups.
     pub fn new(
-        definition: &Definition,
+        definition: &'d Definition,
         instances: &[Instance],
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Self {
@@ -50,9 +54,18 @@ impl Addresses {
         let members = members
             .into_iter()
             .filter_map(|(id, ranges)| Some((id, AddressSet::new(ranges)?)));
+        let ids = || definition.address_templates.iter().map(|each| &each.id);
+        let groups = definition.security_groups.iter().map(|group| &group.id);
+        let names = Names::new("address", ["ipm-", "ipmg-"], ids(), definition.incomplete);
         Addresses {
-            templates: templates(definition, diagnostics),
+            templates: templates(definition, &names, diagnostics),
+            names,
             members: members.collect(),
+            known: ids()
+                .chain(groups)
+                .map(|id| id.text.as_str())
+                .chain(["any"])
+                .collect(),
         }
     }
 
@@ -67,14 +80,27 @@ impl Addresses {
     ) -> Result<Option<AddressSet>, ()> {
         let before = diagnostics.len();
         let mut sets = Vec::new();
+        let mut left_out = Vec::new();
         for item in &remote.items {
-            if let Some(set) = self.item(item, family, user, uses, diagnostics) {
-                sets.push(set);
+            let Some(set) = self.item(item, family, user, uses, diagnostics) else {
+                continue;
+            };
+            match has_family(&set, family) {
+                true => sets.push(set),
+                false => left_out.push(item),
             }
         }
         let errors = diagnostics[before..]
             .iter()
-            .any(|d| d.severity == crate::definition::Severity::Error);
+            .any(|d| d.severity == Severity::Error);
+        // What a group matches depends on its members, and may be nothing; what a template holds is written.
+        let of_group = |item: &&Text| item.text.starts_with("sg-");
+        if let (false, true, Some(item)) = (errors, sets.is_empty(), left_out.first())
+            && !remote.items.iter().any(|item| of_group(&item))
+        {
+            diagnostics.push(nothing_left(item, family));
+            return Err(());
+        }
         match sets.as_slice() {
             _ if errors => Err(()),
             // One template is stored once, however many rules use it.
@@ -99,62 +125,80 @@ impl Addresses {
             let id = uses.used(item, user, diagnostics);
             return self.members.get(&id?).cloned();
         }
-        if text.starts_with("ipm-") || text.starts_with("ipmg-") {
-            let Some(known) = self.templates.get(text) else {
-                diagnostics.push(undefined_template(
-                    item,
-                    "address template",
-                    self.templates.keys(),
-                ));
-                return None;
-            };
-            let set = known.clone()?;
-            let left = match family {
-                Some(Family::V4) => !set.v4().is_empty(),
-                Some(Family::V6) => !set.v6().is_empty(),
-                None => true,
-            };
-            if !left {
-                let message = format!(
-                    "nothing of `{text}` is left for this protocol: it holds only addresses of the other family"
-                );
-                diagnostics.push(
-                    Diagnostic::error("wrong-family", item.span, message)
-                        .help("icmp is IPv4 only, icmpv6 IPv6 only"),
-                );
-                return None;
+        if self.names.is_one(text) {
+            let known = self.templates.get(text);
+            if known.is_none() {
+                diagnostics.extend(self.names.undefined(item));
             }
-            return Some(set);
+            return known?.clone();
         }
-        let range = range(item, diagnostics)?;
-        let fits = match family {
-            Some(Family::V4) => range.is_v4(),
-            Some(Family::V6) => !range.is_v4(),
-            None => true,
-        };
-        if !fits {
-            let (protocol, help) = match family {
-                Some(Family::V4) => (
-                    "icmp is IPv4 only",
-                    "use `protocol: icmpv6` for this remote",
-                ),
-                _ => (
-                    "icmpv6 is IPv6 only",
-                    "use `protocol: icmp` for this remote",
-                ),
+        let before = diagnostics.len();
+        let range = range(item, diagnostics);
+        // A word that looks like no address is rather the name of something.
+        if let (None, Some(last)) = (&range, diagnostics[before..].last_mut())
+            && !text.contains(['.', ':', '/'])
+        {
+            let (some, few) = (closest(text, &self.known), self.known.len() <= 10);
+            last.message = match text.is_empty() {
+                true => "an empty text is not a remote".to_owned(),
+                false => format!("`{text}` is not a remote"),
             };
-            diagnostics.push(
-                Diagnostic::error(
-                    "wrong-family",
-                    item.span,
-                    format!("`{text}` is of the other family: {protocol}"),
-                )
-                .help(help),
-            );
+            last.help = Some(match some {
+                Some(name) => format!("did you mean `{name}`?"),
+                None if few => format!("write an address, or one of {}", self.known.join(", ")),
+                None => "write an address, any, or the id of a group or template".to_owned(),
+            });
+        }
+        let set = AddressSet::new([range?])?;
+        if !has_family(&set, family) {
+            diagnostics.push(other_family(item, family));
             return None;
         }
-        AddressSet::new([range])
+        Some(set)
     }
+}
+
+fn has_family(set: &AddressSet, family: Option<Family>) -> bool {
+    match family {
+        Some(Family::V4) => !set.v4().is_empty(),
+        Some(Family::V6) => !set.v6().is_empty(),
+        None => true,
+    }
+}
+
+fn other_family(item: &Text, family: Option<Family>) -> Diagnostic {
+    let (message, help) = match family {
+        Some(Family::V4) => (
+            format!("icmp is IPv4 only, and `{}` is IPv6", item.text),
+            "use `protocol: icmpv6` for this remote",
+        ),
+        _ => (
+            format!("icmpv6 is IPv6 only, and `{}` is IPv4", item.text),
+            "use `protocol: icmp` for this remote",
+        ),
+    };
+    Diagnostic::error("wrong-family", item.span, message).help(help)
+}
+
+/// A template's addresses of the other family are left out; when none are left, the rule would be empty.
+fn nothing_left(item: &Text, family: Option<Family>) -> Diagnostic {
+    let (message, help) = match family {
+        Some(Family::V4) => (
+            format!(
+                "icmp is IPv4 only, and `{}` holds no IPv4 address",
+                item.text
+            ),
+            "use `protocol: icmpv6`, or another template",
+        ),
+        _ => (
+            format!(
+                "icmpv6 is IPv6 only, and `{}` holds no IPv6 address",
+                item.text
+            ),
+            "use `protocol: icmp`, or another template",
+        ),
+    };
+    Diagnostic::error("wrong-family", item.span, message).help(help)
 }
 
 /// An address, CIDR or range, with a word of warning where the cloud reads it otherwise.
@@ -174,142 +218,90 @@ pub fn range(item: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<AddressRa
             Some(range)
         }
         Err(error) => {
-            diagnostics.push(
-                Diagnostic::error("bad-address", item.span, error.to_string()).help(error.help()),
-            );
+            let help = match (&error, item.text.as_str()) {
+                (AddressError::NotAnAddress(_), "any") => {
+                    "`any` stands in rules; write \"0.0.0.0/0\" and \"::/0\" here".to_owned()
+                }
+                (AddressError::NotAnAddress(_), text) if text.starts_with("ipm") => {
+                    "templates are put together in an `ipmg-` group".to_owned()
+                }
+                (AddressError::NotAnAddress(_), text) if text.starts_with("sg-") => {
+                    "groups are named in rules only".to_owned()
+                }
+                _ => error.help(),
+            };
+            diagnostics
+                .push(Diagnostic::error("bad-address", item.span, error.to_string()).help(help));
             None
         }
     }
 }
 
-/// A template that nobody defined.
-pub fn undefined_template<'a>(
-    item: &Text,
-    what: &str,
-    known: impl Iterator<Item = &'a String>,
-) -> Diagnostic {
-    let known: Vec<&str> = known.map(String::as_str).collect();
-    let diagnostic = Diagnostic::error(
-        "undefined-template",
-        item.span,
-        format!("the {what} `{}` is not defined", item.text),
-    );
-    match closest(&item.text, &known) {
-        Some(name) => diagnostic.help(format!("did you mean `{name}`?")),
-        None => diagnostic.help("define it, or write the values themselves"),
-    }
-}
-
-fn templates(
-    definition: &Definition,
+fn templates<'d>(
+    definition: &'d Definition,
+    names: &Names<'d>,
     diagnostics: &mut Vec<Diagnostic>,
-) -> BTreeMap<String, Option<AddressSet>> {
-    let mut done: BTreeMap<String, Option<AddressSet>> = BTreeMap::new();
-    let mut groups: Vec<(&Text, &Texts)> = Vec::new();
+) -> BTreeMap<&'d str, Option<AddressSet>> {
+    let mut done: BTreeMap<&str, Option<AddressSet>> = BTreeMap::new();
+    let mut groups: BTreeMap<&str, &Texts> = BTreeMap::new();
+    let mut files: HashMap<u32, Option<AddressSet>> = HashMap::new();
     for template in &definition.address_templates {
-        let is_group = template.id.text.starts_with("ipmg-");
-        let id = match is_group {
-            true => AddressTemplateGroupId::parse(&template.id.text).err(),
-            false => AddressTemplateId::parse(&template.id.text).err(),
+        let id = template.id.text.as_str();
+        let is_group = names.is_group(id);
+        let wrong = match is_group {
+            true => AddressTemplateGroupId::parse(id).err(),
+            false => AddressTemplateId::parse(id).err(),
         };
-        if let Some(error) = id {
-            diagnostics.push(
-                Diagnostic::error("bad-id", template.id.span, error.to_string()).help(
-                    "ids of templates begin with `ipm-`, of groups of templates with `ipmg-`",
-                ),
-            );
-        }
-        match &template.content {
-            AddressTemplateContent::Items(items) if is_group => groups.push((&template.id, items)),
+        names.report(wrong, &template.id, diagnostics);
+        let set = match &template.content {
+            AddressTemplateContent::Items(items) if is_group => {
+                groups.insert(id, items);
+                continue;
+            }
             AddressTemplateContent::File { written, .. } if is_group => {
                 let message = "a group of templates lists ids of templates and has no file";
                 diagnostics.push(
                     Diagnostic::error("group-with-file", written.span, message)
                         .help("give the file to an `ipm-` template and name that here"),
                 );
-                done.insert(template.id.text.clone(), None);
+                None
             }
             AddressTemplateContent::Items(items) => {
-                let ranges: Option<Vec<_>> =
-                    collect(items.items.iter().map(|item| range(item, diagnostics)));
-                done.insert(template.id.text.clone(), ranges.and_then(AddressSet::new));
+                let ranges = items.items.iter().map(|item| range(item, diagnostics));
+                collect(ranges).and_then(AddressSet::new)
             }
-            AddressTemplateContent::File { written, loaded } => {
-                let set = match loaded {
-                    Some(Ok(source)) => file(definition, *source, written, diagnostics),
-                    Some(Err(error)) => {
-                        diagnostics.push(Diagnostic::error(
-                            "template-file",
-                            written.span,
-                            error.clone(),
-                        ));
-                        None
-                    }
-                    None => None,
-                };
-                done.insert(template.id.text.clone(), set);
-            }
-        }
+            AddressTemplateContent::File { written, loaded } => match loaded {
+                Some(Ok(source)) => files
+                    .entry(*source)
+                    .or_insert_with(|| file(definition, *source, written, diagnostics))
+                    .clone(),
+                not_loaded => {
+                    let error = not_loaded.as_ref().and_then(|loaded| loaded.as_ref().err());
+                    diagnostics.push(unreadable(written, error));
+                    None
+                }
+            },
+            AddressTemplateContent::Unreadable => None,
+        };
+        done.insert(id, set);
     }
-    let groups: BTreeMap<&str, (&Text, &Texts)> = groups
-        .into_iter()
-        .map(|group| (group.0.text.as_str(), group))
-        .collect();
+    let mut nesting = Nesting::new(names, &groups, done, |sets: Vec<AddressSet>| {
+        AddressSet::new(sets.iter().flat_map(AddressSet::ranges))
+    });
     for id in groups.keys() {
-        expand_group(id, &groups, &mut done, &mut Vec::new(), diagnostics);
+        nesting.expand(id, diagnostics);
     }
-    done
+    nesting.into_templates()
 }
 
-/// Adds a group of templates to `done`, depth first. `path` holds the groups being expanded.
-fn expand_group<'d>(
-    id: &'d str,
-    groups: &BTreeMap<&'d str, (&'d Text, &'d Texts)>,
-    done: &mut BTreeMap<String, Option<AddressSet>>,
-    path: &mut Vec<&'d str>,
-    diagnostics: &mut Vec<Diagnostic>,
-) {
-    let Some((own, items)) = groups.get(id) else {
-        return;
+fn unreadable(written: &Text, error: Option<&String>) -> Diagnostic {
+    let error = error.map_or("it was not read", String::as_str);
+    let message = format!("the file of this template cannot be read: {error}");
+    let help = match written.text.starts_with('/') {
+        true => "correct the path, or create the file",
+        false => "a relative path is relative to the file that names it",
     };
-    if done.contains_key(id) {
-        return;
-    }
-    path.push(id);
-    let mut sets = Vec::new();
-    for item in &items.items {
-        let inner = item.text.as_str();
-        if path.contains(&inner) {
-            let message = format!(
-                "`{}` contains itself: {} -> {inner}",
-                own.text,
-                path.join(" -> ")
-            );
-            diagnostics.push(
-                Diagnostic::error("template-cycle", item.span, message)
-                    .help("remove one step of the circle"),
-            );
-            sets.push(None);
-            continue;
-        }
-        expand_group(inner, groups, done, path, diagnostics);
-        match done.get(inner) {
-            Some(set) => sets.push(set.clone()),
-            None => {
-                let diagnostic = match inner.starts_with("ipm-") || inner.starts_with("ipmg-") {
-                    true => undefined_template(item, "address template", done.keys()),
-                    false => Diagnostic::error("bad-id", item.span, format!("`{inner}` is not the id of an address template"))
-                        .help("a group of templates lists templates; put addresses into an `ipm-` template"),
-                };
-                diagnostics.push(diagnostic);
-                sets.push(None);
-            }
-        }
-    }
-    path.pop();
-    let sets: Option<Vec<AddressSet>> = collect(sets.into_iter());
-    let union = sets.and_then(|sets| AddressSet::new(sets.iter().flat_map(AddressSet::ranges)));
-    done.insert(id.to_owned(), union);
+    Diagnostic::error("template-file", written.span, message).help(help)
 }
 
 /// All or nothing, but every item is looked at, so that every error is reported.
@@ -328,40 +320,45 @@ fn file(
     let text = definition.sources.get(source).text.clone();
     let mut ranges = Vec::new();
     let mut wrong = 0;
+    let mut first_unlisted = None;
     let mut start = 0;
     for line in text.split_inclusive('\n') {
         let content = line.split('#').next().unwrap_or("").trim();
-        if !content.is_empty() {
-            match AddressRange::parse(content) {
-                Ok(range) => ranges.push(range),
-                Err(error) => {
-                    wrong += 1;
-                    if wrong <= MOST_WRONG_LINES {
-                        // `content` is a part of `line`, so the distance of their starts is its offset.
-                        let at = start + (content.as_ptr() as usize - line.as_ptr() as usize);
-                        let span = Span {
-                            source,
-                            start: at as u32,
-                            end: (at + content.len()) as u32,
-                        };
-                        diagnostics.push(
-                            Diagnostic::error("bad-address", span, error.to_string())
-                                .help(error.help()),
-                        );
-                    }
+        // `content` is a part of `line`, so the distance of their starts is its offset.
+        let at = start + (content.as_ptr() as usize - line.as_ptr() as usize);
+        start += line.len();
+        if content.is_empty() {
+            continue;
+        }
+        let item = Text {
+            span: Span {
+                source,
+                start: at as u32,
+                end: (at + content.len()) as u32,
+            },
+            text: content.to_owned(),
+        };
+        let before = diagnostics.len();
+        match range(&item, diagnostics) {
+            Some(range) => ranges.push(range),
+            None => {
+                wrong += 1;
+                if wrong > MOST_WRONG_LINES {
+                    diagnostics.truncate(before);
+                    first_unlisted.get_or_insert(item.span);
+                } else if let Some(diagnostic) = diagnostics.last_mut() {
+                    diagnostic
+                        .related
+                        .push((written.span, "this template's file".to_owned()));
                 }
             }
         }
-        start += line.len();
     }
-    if wrong > MOST_WRONG_LINES {
-        let message = format!(
-            "{} more lines of `{}` are wrong",
-            wrong - MOST_WRONG_LINES,
-            written.text
-        );
+    if let Some(span) = first_unlisted {
+        let more = wrong - MOST_WRONG_LINES;
+        let message = format!("from here on {more} more lines of this file are wrong");
         diagnostics.push(
-            Diagnostic::error("bad-address", written.span, message)
+            Diagnostic::error("bad-address", span, message)
                 .help("one address, CIDR or range a line; `#` begins a comment"),
         );
     }

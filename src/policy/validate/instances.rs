@@ -4,8 +4,8 @@ use super::uses::GroupUses;
 use crate::definition::model::{InstanceEntry, InterfaceEntry, Kind};
 use crate::definition::reader::Text;
 use crate::definition::{Definition, Diagnostic, Span};
-use crate::policy::account::{Instance, Interface};
-use crate::policy::address::AddressRange;
+use crate::policy::account::{Instance, Interface, same_host};
+use crate::policy::address::{AddressError, AddressRange};
 use crate::policy::id::InstanceId;
 use crate::policy::interface::InterfaceName;
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ pub fn instances(
     uses: &mut GroupUses,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<Instance> {
-    let mut hostnames: HashMap<String, Span> = HashMap::new();
+    let mut hostnames: HashMap<String, Vec<&Text>> = HashMap::new();
     let mut addresses: HashMap<IpAddr, Span> = HashMap::new();
     let mut instances = Vec::new();
     for entry in &definition.instances {
@@ -60,9 +60,9 @@ pub fn instances(
     instances
 }
 
-fn check_hostname(
-    entry: &InstanceEntry,
-    seen: &mut HashMap<String, Span>,
+fn check_hostname<'d>(
+    entry: &'d InstanceEntry,
+    seen: &mut HashMap<String, Vec<&'d Text>>,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
     let name = entry.hostname.as_ref().unwrap_or(&entry.id);
@@ -78,19 +78,24 @@ fn check_hostname(
         );
         return;
     }
-    match seen.get(&name.text.to_lowercase()) {
+    let label = name.text.split('.').next().unwrap_or(&name.text);
+    let of_label = seen.entry(label.to_lowercase()).or_default();
+    match of_label
+        .iter()
+        .find(|first| same_host(&first.text, &name.text))
+    {
         Some(first) => diagnostics.push(
             Diagnostic::error(
                 "hostname-twice",
                 name.span,
-                format!("two instances have the hostname `{}`", name.text),
+                format!("two instances can be the host `{}`", name.text),
             )
-            .related(*first, "first here")
-            .help("a host is one instance: give each its own hostname"),
+            .related(first.span, "the first of them")
+            .help(
+                "a host is one instance: give each a hostname of its own, both short or both full",
+            ),
         ),
-        None => {
-            seen.insert(name.text.to_lowercase(), name.span);
-        }
+        None => of_label.push(name),
     }
 }
 
@@ -132,7 +137,7 @@ fn interface(
         Err(error) => {
             diagnostics.push(
                 Diagnostic::error("bad-interface", entry.name.span, error.to_string())
-                    .help("write the name that `ip link` shows, at most with a `*` at its end"),
+                    .help(error.help()),
             );
             None
         }
@@ -183,21 +188,28 @@ fn address(
     let address = match AddressRange::parse_address(&text.text) {
         Ok(address) => address,
         Err(error) => {
-            let help = match text.text.split_once('/') {
-                Some((address, _)) => {
-                    format!("an interface has single addresses: write `{address}`")
-                }
-                None => error.help(),
+            let single = |text: &str| AddressRange::parse_address(text).is_ok();
+            let (message, help) = match (&error, text.text.split_once('/')) {
+                (AddressError::NotAnAddress(text), Some((address, _))) if single(address) => (
+                    format!("`{text}` is a network, and an interface has single addresses"),
+                    format!("write `{address}`"),
+                ),
+                (AddressError::NotAnAddress(text), _) => (
+                    format!("`{text}` is not an address"),
+                    "an interface has single addresses: write 10.0.0.5 or \"2001:db8::5\"".into(),
+                ),
+                _ => (error.to_string(), error.help()),
             };
-            diagnostics
-                .push(Diagnostic::error("bad-address", text.span, error.to_string()).help(help));
+            diagnostics.push(Diagnostic::error("bad-address", text.span, message).help(help));
             return None;
         }
     };
     if let Some(first) = seen.insert(address, text.span) {
         let message = format!("the address {address} is listed twice");
         diagnostics.push(
-            Diagnostic::warning("address-twice", text.span, message).related(first, "first here"),
+            Diagnostic::warning("address-twice", text.span, message)
+                .related(first, "first here")
+                .help("an address belongs to one interface: remove one of the two"),
         );
     }
     Some(address)

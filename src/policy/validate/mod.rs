@@ -5,6 +5,7 @@ mod instances;
 mod platform;
 mod rules;
 mod services;
+mod templates;
 mod uses;
 
 use super::account::Account;
@@ -27,6 +28,10 @@ pub struct Validated {
 /// an error no account is made, but the rest is judged all the same.
 pub fn validate(definition: &Definition, earlier: Vec<Diagnostic>) -> Validated {
     let mut diagnostics = earlier;
+    if definition.sources.is_empty() && diagnostics.is_empty() {
+        let nothing = Diagnostic::new(Severity::Error, "no-file", None, "there is no definition");
+        diagnostics.push(nothing.help("a directory needs at least one `*.yaml` or `*.yml` file"));
+    }
     let mut uses = GroupUses::new(definition);
     let services = Services::new(definition, &mut diagnostics);
     let instances = instances::instances(definition, &mut uses, &mut diagnostics);
@@ -41,6 +46,10 @@ pub fn validate(definition: &Definition, earlier: Vec<Diagnostic>) -> Validated 
     let groups = rules::groups(definition, &mut context);
     let platform = platform::platform(definition, &instances, &mut context);
     diagnostics.extend(uses.missing());
+    // In the order in which a person meets them.
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span);
+    // What an alias repeats is wrong once.
+    diagnostics.dedup();
     let refused = diagnostics.iter().any(|d| d.severity == Severity::Error);
     let account = (!refused).then(|| Account {
         groups,

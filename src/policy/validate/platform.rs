@@ -1,8 +1,8 @@
 //! What the cloud does by itself.
 
 use super::addresses::range;
-use super::rules::Context;
-use super::services::{port_set, service};
+use super::rules::{Context, only_family};
+use super::services::{port_set, services};
 use crate::definition::model::{ApprovedServiceEntry, BlockedProfile, PlatformEntry};
 use crate::definition::reader::Texts;
 use crate::definition::{Definition, Diagnostic};
@@ -62,11 +62,14 @@ fn unblocks(entry: &PlatformEntry, diagnostics: &mut Vec<Diagnostic>) -> u32 {
     let Some(text) = &entry.unblocks_per_account else {
         return UNBLOCKS_PER_ACCOUNT;
     };
+    // `u32::from_str` takes `+5`, which nobody means.
+    let digits = text.text.bytes().all(|byte| byte.is_ascii_digit());
     match text.text.parse() {
-        Ok(number) if number <= MOST_UNBLOCKS => number,
+        Ok(number) if digits && number <= MOST_UNBLOCKS => number,
         _ => {
-            let message = format!("`{}` is not a number from 0 to {MOST_UNBLOCKS}", text.text);
-            diagnostics.push(Diagnostic::error("bad-value", text.span, message));
+            let message = format!("`unblocks_per_account` cannot be `{}`", text.text);
+            let help = format!("write a number from 0 to {MOST_UNBLOCKS}");
+            diagnostics.push(Diagnostic::error("bad-value", text.span, message).help(help));
             UNBLOCKS_PER_ACCOUNT
         }
     }
@@ -173,37 +176,32 @@ fn approved_service(
     let name = &entry.name.text;
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if name.is_empty() || name.len() > 64 || !name.bytes().all(allowed) {
-        let message = format!(
-            "`{name}` is not a name for a service: it has letters, digits, `-`, `_` and `.`, 64 bytes at most"
+        let message = format!("`{name}` is not a name for an approved service");
+        context.diagnostics.push(
+            Diagnostic::error("bad-id", entry.name.span, message)
+                .help("a name has letters, digits, `-`, `_` and `.`, and 64 bytes at most"),
         );
-        context
-            .diagnostics
-            .push(Diagnostic::error("bad-id", entry.name.span, message));
     }
-    let services: Vec<Option<Service>> = entry
-        .protocols
-        .items
-        .iter()
-        .map(|protocol| service(protocol, entry.port.as_ref(), context.diagnostics))
-        .collect();
+    let port = entry.port.as_ref();
+    let services = match &entry.protocols {
+        Some(protocols) => services(protocols, port, context.diagnostics),
+        None => None,
+    };
+    let family = services.as_deref().and_then(only_family);
     let user = format!("approved service {name}");
-    let remote = context.addresses.remote(
-        &entry.remote,
-        None,
-        &user,
-        context.uses,
-        context.diagnostics,
-    );
+    let remote = entry.remote.as_ref().map(|remote| {
+        let uses = &mut *context.uses;
+        (context.addresses).remote(remote, family, &user, uses, context.diagnostics)
+    });
     Some(ApprovedService {
         name: name.as_str().into(),
-        direction: if entry.inbound {
-            Direction::Inbound
-        } else {
-            Direction::Outbound
+        direction: match entry.inbound? {
+            true => Direction::Inbound,
+            false => Direction::Outbound,
         },
-        services: services.into_iter().collect::<Option<Vec<_>>>()?,
+        services: services?,
         // A group without members approves nobody.
-        remote: remote.ok()??,
+        remote: remote?.ok()??,
         place: Some(context.sources.place(entry.name.span)),
     })
 }

@@ -15,9 +15,9 @@ pub struct Context<'c, 'd> {
     /// The files, for places.
     pub sources: &'c Sources,
     /// Address templates and members of groups.
-    pub addresses: &'c Addresses,
+    pub addresses: &'c Addresses<'d>,
     /// Service templates.
-    pub services: &'c Services,
+    pub services: &'c Services<'d>,
     /// Who uses which group.
     pub uses: &'c mut GroupUses<'d>,
     /// What is wrong.
@@ -72,34 +72,35 @@ fn group(id: GroupId, entry: &GroupEntry, context: &mut Context) -> SecurityGrou
 
 fn rule(id: RuleId, entry: &RuleEntry, context: &mut Context) -> Option<Rule> {
     let services = match &entry.service {
-        RuleService::Protocol(protocol, port) => {
+        Some(RuleService::Protocol(protocol, port)) => {
             service(protocol, port.as_ref(), context.diagnostics).map(|service| vec![service])
         }
-        RuleService::Template(template) => context.services.template(template, context.diagnostics),
+        Some(RuleService::Template(template)) => {
+            context.services.template(template, context.diagnostics)
+        }
+        None => None,
     };
     let family = services.as_deref().and_then(only_family);
-    let remote = context.addresses.remote(
-        &entry.remote,
-        family,
-        &id.to_string(),
-        context.uses,
-        context.diagnostics,
-    );
+    let user = id.to_string();
+    let remote = entry.remote.as_ref().map(|remote| {
+        let uses = &mut *context.uses;
+        (context.addresses).remote(remote, family, &user, uses, context.diagnostics)
+    });
+    let action = match entry.allow? {
+        true => Action::Allow,
+        false => Action::Refuse,
+    };
     Some(Rule {
-        action: if entry.allow {
-            Action::Allow
-        } else {
-            Action::Refuse
-        },
+        action,
         services: services?,
-        remote: remote.ok()?,
+        remote: remote?.ok()?,
         place: context.sources.place(entry.span),
         id,
     })
 }
 
 /// The family that all of these services are limited to.
-fn only_family(services: &[Service]) -> Option<Family> {
+pub fn only_family(services: &[Service]) -> Option<Family> {
     if services.iter().all(|service| *service == Service::Icmp) {
         return Some(Family::V4);
     }

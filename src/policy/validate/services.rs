@@ -1,8 +1,8 @@
 //! Protocols, ports and service templates.
 
-use super::addresses::undefined_template;
-use crate::definition::reader::{Text, Texts, closest};
-use crate::definition::{Definition, Diagnostic};
+use super::templates::{Names, Nesting};
+use crate::definition::reader::{Text, Texts};
+use crate::definition::{Definition, Diagnostic, closest};
 use crate::policy::id::{ServiceTemplateGroupId, ServiceTemplateId};
 use crate::policy::port::PortSet;
 use crate::policy::rule::Service;
@@ -13,100 +13,83 @@ const PROTOCOLS: &[&str] = &["tcp", "udp", "icmp", "icmpv6", "gre", "all"];
 
 /// The service templates; `None` where an error was reported.
 #[derive(Debug)]
-pub struct Services {
-    templates: BTreeMap<String, Option<Vec<Service>>>,
+pub struct Services<'d> {
+    templates: BTreeMap<&'d str, Option<Vec<Service>>>,
+    names: Names<'d>,
 }
 
-impl Services {
+impl<'d> Services<'d> {
     /// Reads all service templates.
-    pub fn new(definition: &Definition, diagnostics: &mut Vec<Diagnostic>) -> Self {
+    pub fn new(definition: &'d Definition, diagnostics: &mut Vec<Diagnostic>) -> Self {
+        let ids = definition.service_templates.iter().map(|each| &each.id);
+        let names = Names::new("service", ["ppm-", "ppmg-"], ids, definition.incomplete);
         let mut templates = BTreeMap::new();
         let mut groups: BTreeMap<&str, &Texts> = BTreeMap::new();
         for template in &definition.service_templates {
-            let is_group = template.id.text.starts_with("ppmg-");
+            let id = template.id.text.as_str();
+            let is_group = names.is_group(id);
             let wrong = match is_group {
-                true => ServiceTemplateGroupId::parse(&template.id.text).err(),
-                false => ServiceTemplateId::parse(&template.id.text).err(),
+                true => ServiceTemplateGroupId::parse(id).err(),
+                false => ServiceTemplateId::parse(id).err(),
             };
-            if let Some(error) = wrong {
-                diagnostics.push(
-                    Diagnostic::error("bad-id", template.id.span, error.to_string()).help(
-                        "ids of templates begin with `ppm-`, of groups of templates with `ppmg-`",
-                    ),
-                );
+            names.report(wrong, &template.id, diagnostics);
+            match &template.items {
+                Some(items) if is_group => {
+                    groups.insert(id, items);
+                }
+                items => {
+                    let items = items.iter().flat_map(|items| &items.items);
+                    let entries: Vec<_> = items.map(|item| entry(item, diagnostics)).collect();
+                    let services = entries.into_iter().collect::<Option<Vec<_>>>();
+                    templates.insert(id, services.and_then(merged));
+                }
             }
-            if is_group {
-                groups.insert(&template.id.text, &template.items);
-                continue;
-            }
-            let entries: Vec<_> = template
-                .items
-                .items
-                .iter()
-                .map(|item| entry(item, diagnostics))
-                .collect();
-            let services = entries.into_iter().collect::<Option<Vec<_>>>();
-            templates.insert(template.id.text.clone(), services);
         }
-        let mut services = Services { templates };
+        let mut nesting = Nesting::new(&names, &groups, templates, |services| {
+            merged(services.into_iter().flatten().collect())
+        });
         for id in groups.keys() {
-            services.expand_group(id, &groups, &mut Vec::new(), diagnostics);
+            nesting.expand(id, diagnostics);
         }
-        services
+        let templates = nesting.into_templates();
+        Services { templates, names }
     }
 
     /// The services of a template or group of templates.
     pub fn template(&self, item: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<Vec<Service>> {
-        match self.templates.get(&item.text) {
+        match self.templates.get(item.text.as_str()) {
             Some(services) => services.clone(),
+            None if self.names.is_one(&item.text) => {
+                diagnostics.extend(self.names.undefined(item));
+                None
+            }
             None => {
-                let diagnostic = match item.text.starts_with("ppm-") || item.text.starts_with("ppmg-") {
-                    true => undefined_template(item, "service template", self.templates.keys()),
-                    false => Diagnostic::error("bad-id", item.span, format!("`{}` is not the id of a service template", item.text))
-                        .help("`service` names a `ppm-` or `ppmg-` template; write `protocol` and `port` otherwise"),
-                };
-                diagnostics.push(diagnostic);
+                let message = format!("`{}` is not the id of a service template", item.text);
+                diagnostics.push(Diagnostic::error("bad-id", item.span, message).help(
+                    "`service` names a `ppm-` or `ppmg-` template; write `protocol` and `port` otherwise",
+                ));
                 None
             }
         }
     }
+}
 
-    fn expand_group<'d>(
-        &mut self,
-        id: &'d str,
-        groups: &BTreeMap<&'d str, &'d Texts>,
-        path: &mut Vec<&'d str>,
-        diagnostics: &mut Vec<Diagnostic>,
-    ) {
-        let Some(items) = groups.get(id) else { return };
-        if self.templates.contains_key(id) {
-            return;
+/// Services that say together what all of these say: ports of one protocol in one set. `None` if there are none.
+pub fn merged(services: Vec<Service>) -> Option<Vec<Service>> {
+    let mut whole: Vec<Service> = Vec::new();
+    let (mut tcp, mut udp) = (Vec::new(), Vec::new());
+    for service in services {
+        match service {
+            Service::Tcp(ports) => tcp.extend_from_slice(ports.intervals()),
+            Service::Udp(ports) => udp.extend_from_slice(ports.intervals()),
+            other if whole.contains(&other) => {}
+            other => whole.push(other),
         }
-        path.push(id);
-        let mut all = Some(Vec::new());
-        for item in &items.items {
-            if path.contains(&item.text.as_str()) {
-                let message = format!(
-                    "`{id}` contains itself: {} -> {}",
-                    path.join(" -> "),
-                    item.text
-                );
-                diagnostics.push(
-                    Diagnostic::error("template-cycle", item.span, message)
-                        .help("remove one step of the circle"),
-                );
-                all = None;
-                continue;
-            }
-            self.expand_group(&item.text, groups, path, diagnostics);
-            match (self.template(item, diagnostics), &mut all) {
-                (Some(services), Some(all)) => all.extend(services),
-                _ => all = None,
-            }
-        }
-        path.pop();
-        self.templates.insert(id.to_owned(), all);
     }
+    let tcp = PortSet::new(tcp).map(Service::Tcp);
+    let udp = PortSet::new(udp).map(Service::Udp);
+    let all: Vec<Service> = tcp.into_iter().chain(udp).chain(whole).collect();
+    (!all.is_empty()).then_some(all)
 }
 
 /// `tcp:80,443`, `udp:53`, `icmp`, `icmpv6` or `gre`.
@@ -143,37 +126,68 @@ fn entry(item: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<Service> {
     Some(service)
 }
 
-/// `protocol` and `port` of a rule or an approved service.
+/// `protocol` and `port` of a rule.
 pub fn service(
     protocol: &Text,
     port: Option<&Texts>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Service> {
+    let ports = match port {
+        Some(port) => port_set(&port.items, diagnostics),
+        None => Some(PortSet::all()),
+    };
+    with_ports(protocol, port, ports, diagnostics)
+}
+
+/// `protocol` and `port` of an approved service, which may have several protocols.
+pub fn services(
+    protocols: &Texts,
+    port: Option<&Texts>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Vec<Service>> {
+    let ports = match port {
+        Some(port) => port_set(&port.items, diagnostics),
+        None => Some(PortSet::all()),
+    };
+    let services: Vec<Option<Service>> = protocols
+        .items
+        .iter()
+        .map(|protocol| with_ports(protocol, port, ports.clone(), diagnostics))
+        .collect();
+    merged(services.into_iter().collect::<Option<Vec<_>>>()?)
+}
+
+fn with_ports(
+    protocol: &Text,
+    port: Option<&Texts>,
+    ports: Option<PortSet>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Service> {
     let name = protocol.text.as_str();
     if !PROTOCOLS.contains(&name) {
-        let message = format!(
-            "`{name}` is not a protocol: it is one of {}",
-            PROTOCOLS.join(", ")
-        );
-        let lower = name.to_lowercase();
-        let help = match closest(&lower, PROTOCOLS) {
-            Some(name) => format!("did you mean `{name}`?"),
-            None => "`all` means every protocol".to_owned(),
+        let message = format!("`{name}` is not a protocol");
+        let all = PROTOCOLS.join(", ");
+        let help = match closest(name, PROTOCOLS) {
+            Some(name) => format!("did you mean `{name}`? It is one of {all}"),
+            None => format!("it is one of {all}"),
         };
         diagnostics.push(Diagnostic::error("bad-protocol", protocol.span, message).help(help));
         return None;
     }
-    let ports = match port {
-        Some(port) => port_set(&port.items, diagnostics)?,
-        None => PortSet::all(),
-    };
+    let ports = ports?;
     if !matches!(name, "tcp" | "udp") && !ports.is_all() {
         let span = port.map_or(protocol.span, |port| port.span);
-        let message = format!("`{name}` has no ports");
-        diagnostics.push(
-            Diagnostic::error("port-without-ports", span, message)
-                .help("remove `port`, or write `protocol: tcp` or `udp`"),
-        );
+        let (message, help) = match name {
+            "all" => (
+                "`port` needs `protocol: tcp` or `udp`, not `all`".to_owned(),
+                "write a rule for tcp and one for udp, or remove `port`",
+            ),
+            _ => (
+                format!("`{name}` has no ports"),
+                "remove `port`, or write `protocol: tcp` or `udp`",
+            ),
+        };
+        diagnostics.push(Diagnostic::error("port-without-ports", span, message).help(help));
         return None;
     }
     Some(match name {
@@ -195,9 +209,9 @@ pub fn port_set(items: &[Text], diagnostics: &mut Vec<Diagnostic>) -> Option<Por
             Ok(parsed) => intervals.extend(parsed),
             Err(error) => {
                 wrong = true;
-                let help = "write 22, 8000-8100, \"80,443\" or all";
-                diagnostics
-                    .push(Diagnostic::error("bad-port", item.span, error.to_string()).help(help));
+                diagnostics.push(
+                    Diagnostic::error("bad-port", item.span, error.to_string()).help(error.help()),
+                );
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Who binds or names which group: a group that is used but not defined is refused with all its users.
 
-use crate::definition::reader::{Text, closest};
-use crate::definition::{Definition, Diagnostic, Span};
+use crate::definition::reader::Text;
+use crate::definition::{Definition, Diagnostic, Span, closest};
 use crate::policy::id::GroupId;
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, HashSet};
 pub struct GroupUses<'d> {
     defined: HashSet<&'d str>,
     missing: BTreeMap<String, Vec<(Span, String)>>,
+    /// A file could not be read: it may define what is missing.
+    incomplete: bool,
 }
 
 impl<'d> GroupUses<'d> {
@@ -22,6 +24,7 @@ impl<'d> GroupUses<'d> {
         GroupUses {
             defined: defined.collect(),
             missing: BTreeMap::new(),
+            incomplete: definition.incomplete,
         }
     }
 
@@ -42,8 +45,16 @@ impl<'d> GroupUses<'d> {
                     .push((text.span, user.to_owned()));
                 None
             }
+            // The definition of this id was reported already.
+            Err(_) if self.defined.contains(text.text.as_str()) => None,
             Err(error) => {
-                diagnostics.push(Diagnostic::error("bad-id", text.span, error.to_string()));
+                let prefixed = format!("sg-{}", text.text);
+                let help = match self.defined.contains(prefixed.as_str()) {
+                    true => format!("did you mean `{prefixed}`?"),
+                    false => "ids look like `sg-web` or `sg-6ebxp9qd`".to_owned(),
+                };
+                diagnostics
+                    .push(Diagnostic::error("bad-id", text.span, error.to_string()).help(help));
                 None
             }
         }
@@ -51,11 +62,15 @@ impl<'d> GroupUses<'d> {
 
     /// One error for each group that is used but not defined, with everything that uses it.
     pub fn missing(self) -> Vec<Diagnostic> {
+        if self.incomplete {
+            return Vec::new();
+        }
         let defined: Vec<&str> = self.defined.into_iter().collect();
         self.missing
             .into_iter()
             .map(|(id, uses)| {
-                let users: Vec<&str> = uses.iter().map(|(_, user)| user.as_str()).collect();
+                let mut users: Vec<&str> = uses.iter().map(|(_, user)| user.as_str()).collect();
+                users.dedup();
                 let message = format!(
                     "the security group `{id}` is not defined, but used by {}",
                     users.join(", ")

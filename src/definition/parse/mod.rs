@@ -1,11 +1,16 @@
 //! Files into a [`Definition`]: every error of every file in one run.
 
+mod platform;
+
 use super::diagnostic::{Diagnostic, Severity};
 use super::merge::merge;
 use super::model::*;
-use super::reader::{Fields, Reader, Text, Texts};
+use super::reader::{Fields, Reader, Text};
 use super::source::{Sources, Span};
 use super::yaml::{Key, Node, Value, parse as parse_yaml};
+
+/// The largest file, in bytes: 16 MB.
+pub const LARGEST_FILE: usize = 16_000_000;
 
 /// What came out of parsing: as much of the definition as could be read, and what is wrong with it.
 #[derive(Debug)]
@@ -21,22 +26,19 @@ pub fn parse<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Parsed 
     let mut sources = Sources::default();
     let mut reader = Reader::default();
     let mut roots = Vec::new();
+    let (mut given, mut read) = (0, 0);
     for (path, text) in files {
-        // A byte order mark is no part of the text that places are counted in.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let source = sources.add(path, text);
-        match parse_yaml(source, text) {
-            Ok(root) => {
-                check_version(&mut reader, &root);
-                roots.push(root);
-            }
-            Err(diagnostics) => reader.diagnostics.extend(diagnostics),
+        given += 1;
+        if let Some(root) = file(&mut reader, &mut sources, path, text) {
+            read += 1;
+            roots.push(root);
         }
     }
     let mut definition = match merge(roots, &mut reader.diagnostics) {
         Some(root) => definition(&mut reader, &root),
         None => Definition::default(),
     };
+    definition.incomplete = read < given;
     definition.sources = sources;
     Parsed {
         definition,
@@ -53,6 +55,33 @@ impl Parsed {
     }
 }
 
+/// The mapping that a file is, with its version checked.
+fn file(reader: &mut Reader, sources: &mut Sources, path: &str, text: &str) -> Option<Node> {
+    if text.len() > LARGEST_FILE {
+        let source = sources.add(path, "");
+        let start = Span {
+            source,
+            start: 0,
+            end: 0,
+        };
+        let message = format!("the file is larger than {} MB", LARGEST_FILE / 1_000_000);
+        reader.push(
+            Diagnostic::error("too-large", start, message)
+                .help("split it: the files of a directory are merged"),
+        );
+        return None;
+    }
+    // A byte order mark is no part of the text that places are counted in.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let source = sources.add(path, text);
+    let (root, diagnostics) = parse_yaml(source, text);
+    reader.diagnostics.extend(diagnostics);
+    let root = root?;
+    reader.entries(&root, "")?;
+    check_version(reader, &root);
+    Some(root)
+}
+
 fn check_version(reader: &mut Reader, root: &Node) {
     let Value::Mapping(entries) = &root.value else {
         return;
@@ -65,7 +94,7 @@ fn check_version(reader: &mut Reader, root: &Node) {
         let diagnostic = Diagnostic::error("missing-version", start, "this file has no `version`");
         return reader.push(diagnostic.help("begin it with `version: 1`"));
     };
-    if let Some(text) = reader.text(node, "version")
+    if let Some(text) = reader.text(node, "`version`")
         && text.text != "1"
     {
         let message = format!(
@@ -86,12 +115,12 @@ fn definition(reader: &mut Reader, root: &Node) -> Definition {
     definition.address_templates = each(reader, &fields, "address_templates", address_template);
     definition.service_templates =
         each(reader, &fields, "service_templates", |reader, id, node| {
-            let items = reader.texts(node, "a service template")?;
+            let items = reader.texts(node, &format!("`{}`", id.text));
             Some(ServiceTemplateEntry { id, items })
         });
     definition.instances = each(reader, &fields, "instances", instance);
     if let Some(node) = fields.get("platform") {
-        definition.platform = platform(reader, node).unwrap_or_default();
+        definition.platform = platform::platform(reader, node).unwrap_or_default();
     }
     definition
 }
@@ -118,11 +147,16 @@ fn each<T>(
 }
 
 fn optional_text(reader: &mut Reader, fields: &Fields, name: &str) -> Option<Text> {
-    fields.get(name).and_then(|node| reader.text(node, name))
+    fields
+        .get(name)
+        .and_then(|node| reader.text(node, &format!("`{name}`")))
 }
 
 fn group(reader: &mut Reader, id: Text, node: &Node) -> Option<GroupEntry> {
-    let fields = reader.fields(node, "security_groups.<sg-id>")?;
+    let Some(fields) = reader.fields(node, "security_groups.<sg-id>") else {
+        // It is wrong, but it is defined: what names it is right.
+        return Some(GroupEntry::empty(id));
+    };
     Some(GroupEntry {
         id,
         name: optional_text(reader, &fields, "name"),
@@ -136,7 +170,7 @@ fn group(reader: &mut Reader, id: Text, node: &Node) -> Option<GroupEntry> {
 fn rules(reader: &mut Reader, fields: &Fields, direction: &'static str) -> Vec<Option<RuleEntry>> {
     let nodes = fields
         .get(direction)
-        .and_then(|node| reader.sequence(node, direction));
+        .and_then(|node| reader.sequence(node, &format!("`{direction}`")));
     let nodes = nodes.unwrap_or_default();
     nodes
         .iter()
@@ -151,18 +185,18 @@ fn rule(reader: &mut Reader, node: &Node, direction: &'static str) -> Option<Rul
     };
     let fields = reader.fields(node, path)?;
     let allow = reader
-        .required(&fields, "action", "a rule")
+        .required(&fields, "action", "a rule", node.span)
         .and_then(|node| reader.choice(node, "action", &[("allow", true), ("refuse", false)]));
     let remote = reader
-        .required(&fields, remote_key, "a rule")
-        .and_then(|node| reader.texts(node, remote_key));
+        .required(&fields, remote_key, "a rule", node.span)
+        .and_then(|node| reader.texts(node, &format!("`{remote_key}`")));
     let service = rule_service(reader, &fields);
     let description = optional_text(reader, &fields, "description");
     Some(RuleEntry {
         span: node.span,
-        allow: allow?,
-        service: service?,
-        remote: remote?,
+        allow,
+        service,
+        remote,
         description,
     })
 }
@@ -173,24 +207,34 @@ fn rule_service(reader: &mut Reader, fields: &Fields) -> Option<RuleService> {
     let port = fields.get("port");
     match (service, protocol) {
         (Some(node), None) if port.is_none() => {
-            reader.text(node, "service").map(RuleService::Template)
+            reader.text(node, "`service`").map(RuleService::Template)
         }
         (Some(node), _) => {
             let message = "a rule has either `service` or `protocol` and `port`, not both";
             reader.push(
-                Diagnostic::error("service-and-protocol", node.span, message)
-                    .help("remove one of them"),
+                Diagnostic::error("service-and-protocol", node.span, message).help(
+                    "remove one of the two; the entries of a service template have their ports",
+                ),
             );
             None
         }
         (None, Some(node)) => {
-            let protocol = reader.text(node, "protocol")?;
+            if let Value::Sequence(_) = node.value {
+                let message = "a rule has one protocol";
+                reader.push(
+                    Diagnostic::error("wrong-type", node.span, message)
+                        .help("write a rule for each protocol, or a service template"),
+                );
+                return None;
+            }
+            let protocol = reader.text(node, "`protocol`")?;
             let port = match port {
-                Some(node) => Some(reader.texts(node, "port")?),
+                Some(node) => Some(reader.texts(node, "`port`")?),
                 None => None,
             };
             Some(RuleService::Protocol(protocol, port))
         }
+        (None, None) if fields.has("protocol") || fields.has("service") => None,
         (None, None) => {
             let diagnostic = Diagnostic::error(
                 "missing-key",
@@ -205,18 +249,23 @@ fn rule_service(reader: &mut Reader, fields: &Fields) -> Option<RuleService> {
 
 fn address_template(reader: &mut Reader, id: Text, node: &Node) -> Option<AddressTemplateEntry> {
     let content = match node.value {
-        Value::Mapping(_) => {
-            let fields = reader.fields(node, "address_templates.<ipm-id>")?;
-            let file =
-                reader.required(&fields, "file", "an address template written as a mapping")?;
-            AddressTemplateContent::File {
-                written: reader.text(file, "file")?,
-                loaded: None,
-            }
-        }
-        _ => AddressTemplateContent::Items(reader.texts(node, "an address template")?),
+        Value::Mapping(_) => template_file(reader, node),
+        _ => reader
+            .texts(node, &format!("`{}`", id.text))
+            .map(AddressTemplateContent::Items),
     };
+    let content = content.unwrap_or(AddressTemplateContent::Unreadable);
     Some(AddressTemplateEntry { id, content })
+}
+
+fn template_file(reader: &mut Reader, node: &Node) -> Option<AddressTemplateContent> {
+    let fields = reader.fields(node, "address_templates.<ipm-id>")?;
+    let what = "an address template written as a mapping";
+    let file = reader.required(&fields, "file", what, node.span)?;
+    Some(AddressTemplateContent::File {
+        written: reader.text(file, "`file`")?,
+        loaded: None,
+    })
 }
 
 fn instance(reader: &mut Reader, id: Text, node: &Node) -> Option<InstanceEntry> {
@@ -238,9 +287,11 @@ fn instance(reader: &mut Reader, id: Text, node: &Node) -> Option<InstanceEntry>
     let unblocked = smtp_node
         .and_then(|node| reader.choice(node, "smtp", &[("blocked", false), ("unblocked", true)]));
     let hostname = optional_text(reader, &fields, "hostname");
-    let interfaces = reader.required(&fields, "interfaces", "an instance")?;
-    let interfaces = reader.entries(interfaces, "instances.<ins-id>.interfaces")?;
-    if interfaces.is_empty() {
+    let what = format!("the instance `{}`", id.text);
+    let interfaces = reader
+        .required(&fields, "interfaces", &what, id.span)
+        .and_then(|node| reader.entries(node, "instances.<ins-id>.interfaces"));
+    if interfaces.is_some_and(|interfaces| interfaces.is_empty()) {
         let message = format!("instance `{}` has no interface", id.text);
         reader.push(
             Diagnostic::error("no-interface", id.span, message)
@@ -248,6 +299,7 @@ fn instance(reader: &mut Reader, id: Text, node: &Node) -> Option<InstanceEntry>
         );
     }
     let interfaces = interfaces
+        .unwrap_or_default()
         .iter()
         .filter_map(|(key, node)| interface(reader, key, node))
         .collect();
@@ -265,142 +317,24 @@ fn instance(reader: &mut Reader, id: Text, node: &Node) -> Option<InstanceEntry>
 
 fn interface(reader: &mut Reader, key: &Key, node: &Node) -> Option<InterfaceEntry> {
     let fields = reader.fields(node, "instances.<ins-id>.interfaces.<name>")?;
-    let list = |reader: &mut Reader, node: &Node, what: &str| -> Vec<Text> {
-        let nodes = reader.sequence(node, what).unwrap_or_default();
-        nodes
-            .iter()
-            .filter_map(|node| reader.text(node, what))
-            .collect()
-    };
     let addresses_node = fields.get("addresses");
-    let groups = reader.required(&fields, "security_groups", "an interface");
+    let groups = reader.required(
+        &fields,
+        "security_groups",
+        &format!("the interface `{}`", key.text),
+        key.span,
+    );
     Some(InterfaceEntry {
         name: Text {
             span: key.span,
             text: key.text.clone(),
         },
         addresses: addresses_node
-            .map(|node| list(reader, node, "addresses"))
+            .map(|node| reader.list(node, "`addresses`"))
             .unwrap_or_default(),
         addresses_span: addresses_node.map(|node| node.span),
         security_groups: groups
-            .map(|node| list(reader, node, "security_groups"))
+            .map(|node| reader.list(node, "`security_groups`"))
             .unwrap_or_default(),
-    })
-}
-
-fn platform(reader: &mut Reader, node: &Node) -> Option<PlatformEntry> {
-    let fields = reader.fields(node, "platform")?;
-    let mut platform = PlatformEntry::default();
-    if let Some(node) = fields.get("internal_networks") {
-        platform.internal_networks = reader.texts(node, "internal_networks");
-    }
-    if let Some(fields) = fields
-        .get("blocked_ports")
-        .and_then(|node| reader.fields(node, "platform.blocked_ports"))
-    {
-        blocked_ports(reader, &fields, &mut platform);
-    }
-    if let Some(fields) = fields
-        .get("smtp")
-        .and_then(|node| reader.fields(node, "platform.smtp"))
-    {
-        let block = fields.get("block");
-        platform.smtp_block = block
-            .and_then(|node| reader.choice(node, "block", &[("true", true), ("false", false)]));
-        platform.unblocks_per_account = optional_text(reader, &fields, "unblocks_per_account");
-    }
-    platform.approved_services = each(reader, &fields, "approved_services", approved_service);
-    let unbound = fields.get("unbound_interfaces");
-    platform.unbound_refuse = unbound.and_then(|node| {
-        reader.choice(
-            node,
-            "unbound_interfaces",
-            &[("ignore", false), ("refuse", true)],
-        )
-    });
-    let established = fields.get("established");
-    platform.recheck = established
-        .and_then(|node| reader.choice(node, "established", &[("recheck", true), ("keep", false)]));
-    Some(platform)
-}
-
-fn blocked_ports(reader: &mut Reader, fields: &Fields, platform: &mut PlatformEntry) {
-    let profiles = [
-        ("tencent", BlockedProfile::Tencent),
-        ("none", BlockedProfile::None),
-    ];
-    platform.blocked_profile = fields
-        .get("profile")
-        .and_then(|node| reader.choice(node, "profile", &profiles));
-    let directions = [
-        ("inbound", (true, false)),
-        ("outbound", (false, true)),
-        ("both", (true, true)),
-    ];
-    platform.blocked_direction = fields
-        .get("direction")
-        .and_then(|node| reader.choice(node, "direction", &directions));
-    platform.blocked_external_only = fields
-        .get("peers")
-        .and_then(|node| reader.choice(node, "peers", &[("any", false), ("external", true)]));
-    for (name, path, into) in [
-        (
-            "add",
-            "platform.blocked_ports.add",
-            &mut platform.blocked_add,
-        ),
-        (
-            "remove",
-            "platform.blocked_ports.remove",
-            &mut platform.blocked_remove,
-        ),
-    ] {
-        let Some(fields) = fields.get(name).and_then(|node| reader.fields(node, path)) else {
-            continue;
-        };
-        for (protocol, into) in ["tcp", "udp"].into_iter().zip(into) {
-            *into = fields
-                .get(protocol)
-                .and_then(|node| reader.texts(node, "a list of ports"));
-        }
-    }
-}
-
-fn approved_service(reader: &mut Reader, name: Text, node: &Node) -> Option<ApprovedServiceEntry> {
-    let fields = reader.fields(node, "platform.approved_services.<name>")?;
-    let direction = reader.required(&fields, "direction", "an approved service");
-    let inbound = direction.and_then(|node| {
-        reader.choice(node, "direction", &[("inbound", true), ("outbound", false)])
-    });
-    let protocols = reader
-        .required(&fields, "protocol", "an approved service")
-        .and_then(|node| reader.texts(node, "protocol"));
-    let port: Option<Option<Texts>> = match fields.get("port") {
-        Some(node) => reader.texts(node, "port").map(Some),
-        None => Some(None),
-    };
-    let (wanted, other) = match inbound? {
-        true => ("source", "destination"),
-        false => ("destination", "source"),
-    };
-    if let Some(node) = fields.get(other) {
-        let message =
-            format!("an approved service in this direction has a `{wanted}`, not a `{other}`");
-        reader.push(
-            Diagnostic::error("wrong-remote", node.span, message)
-                .help(format!("rename it to `{wanted}`, or change `direction`")),
-        );
-        return None;
-    }
-    let remote = reader
-        .required(&fields, wanted, "an approved service in this direction")
-        .and_then(|node| reader.texts(node, wanted));
-    Some(ApprovedServiceEntry {
-        name,
-        inbound: inbound?,
-        protocols: protocols?,
-        port: port?,
-        remote: remote?,
     })
 }

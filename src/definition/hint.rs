@@ -1,0 +1,137 @@
+//! What a person probably meant: words that are nearly right, words of other clouds and tools, and what
+//! YAML makes of an address without quotes.
+
+use super::yaml::{Key, Value};
+
+/// Words that other clouds and tools use for ours. A pair is used only where ours can stand.
+const WORDS: &[(&str, &str)] = &[
+    ("ingress", "inbound"),
+    ("egress", "outbound"),
+    ("destination", "source"),
+    ("source", "destination"),
+    ("src", "source"),
+    ("dst", "destination"),
+    ("from", "source"),
+    ("to", "destination"),
+    ("remote", "source"),
+    ("remote", "destination"),
+    ("proto", "protocol"),
+    ("dport", "port"),
+    ("policy", "action"),
+    ("accept", "allow"),
+    ("permit", "allow"),
+    ("drop", "refuse"),
+    ("deny", "refuse"),
+    ("reject", "refuse"),
+    ("block", "refuse"),
+    ("all", "any"),
+    ("any", "all"),
+    ("*", "any"),
+    ("*", "all"),
+    ("ipv6-icmp", "icmpv6"),
+    ("icmp6", "icmpv6"),
+    ("1", "icmp"),
+    ("6", "tcp"),
+    ("17", "udp"),
+    ("47", "gre"),
+    ("58", "icmpv6"),
+    ("host", "hostname"),
+    ("groups", "security_groups"),
+    ("postpaid", "pay-as-you-go"),
+    ("yes", "true"),
+    ("on", "true"),
+    ("no", "false"),
+    ("off", "false"),
+];
+
+/// The name that was probably meant.
+pub fn closest<'a>(written: &str, names: &[&'a str]) -> Option<&'a str> {
+    let lower = written.to_lowercase();
+    let word = WORDS.iter().filter(|(theirs, _)| *theirs == lower);
+    let known = word.filter_map(|(_, ours)| names.iter().find(|name| *name == ours).copied());
+    known.into_iter().next().or_else(|| {
+        names
+            .iter()
+            .map(|name| (strsim::damerau_levenshtein(&lower, name), *name))
+            .filter(|(distance, name)| near(&lower, name, *distance))
+            .min()
+            .map(|(_, name)| name)
+    })
+}
+
+/// Few letters differ, and not those that make the word. The prefix of an id makes nothing nearer.
+fn near(written: &str, name: &str, distance: usize) -> bool {
+    let own = name.split_once('-').map_or(name, |(_, own)| own).len();
+    let same_start = written.chars().next() == name.chars().next();
+    distance < own && distance <= if same_start { 1 + own / 4 } else { 1 }
+}
+
+/// What to write for a required key.
+pub fn example(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "action" => "write `action: allow` or `action: refuse`",
+        "source" => "write `source: any` if every address is meant",
+        "destination" => "write `destination: any` if every address is meant",
+        "interfaces" => "name at least one: `interfaces: { eth0: { security_groups: [sg-web] } }`",
+        "security_groups" => {
+            "name the bound groups; `security_groups: []` binds none and refuses everything"
+        }
+        "file" => "write `{ file: blocklist.txt }`, or a list of addresses",
+        "direction" => "write `direction: inbound` or `direction: outbound`",
+        "protocol" => "write `protocol: all` if every protocol is meant",
+        _ => return None,
+    })
+}
+
+/// Why a key that looks like a value stands here: `{ port: 80,443 }` gives a key `443`.
+pub fn swallowed_comma(key: &Key, value: &Value) -> Option<String> {
+    let value_like = key.text.starts_with(|c: char| c.is_ascii_digit());
+    (value_like && *value == Value::Null).then(|| {
+        format!(
+            "in `{{ }}` a comma ends the value: quote the whole list, such as \"80,{}\"",
+            key.text
+        )
+    })
+}
+
+/// The address that YAML read as a mapping: `[2001:db8::]` gives `{ "2001:db8:": null }`.
+pub fn swallowed_address(value: &Value) -> Option<String> {
+    let Value::Mapping(entries) = value else {
+        return None;
+    };
+    let [(key, node)] = entries.as_slice() else {
+        return None;
+    };
+    let rest = match &node.value {
+        Value::Null => "",
+        Value::Scalar(text) => text,
+        _ => return None,
+    };
+    let hex = |text: &str| {
+        text.bytes()
+            .all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'/'))
+    };
+    let address = hex(&key.text) && hex(rest) && (key.text.contains(':') || rest.contains(':'));
+    address.then(|| format!("{}:{rest}", key.text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_words_and_foreign_ones() {
+        assert_eq!(closest("sorce", &["source", "port"]), Some("source"));
+        assert_eq!(
+            closest("ingress", &["inbound", "outbound"]),
+            Some("inbound")
+        );
+        assert_eq!(closest("DROP", &["allow", "refuse"]), Some("refuse"));
+        assert_eq!(closest("icmp6", &["icmp", "icmpv6"]), Some("icmpv6"));
+        assert_eq!(closest("any", &["tcp", "all"]), Some("all"));
+        assert_eq!(closest("x", &["a", "bb"]), None);
+        assert_eq!(closest("internal", &["any", "external"]), None);
+        assert_eq!(closest("sg-lb", &["sg-web"]), None);
+        assert_eq!(closest("sg-wbe", &["sg-web"]), Some("sg-web"));
+    }
+}

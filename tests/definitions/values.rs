@@ -1,0 +1,267 @@
+//! What each key takes and what it does not.
+
+/// For each key with values of its own: lines that are accepted and lines that are refused.
+pub const VALUES: &[(&str, &[&str], &[&str])] = &[
+    (
+        "version",
+        &["version: 1", "version: \"1\""],
+        &["version: 2", "version: 1.0", "version: [1]"],
+    ),
+    (
+        "security_groups.<sg-id>.name",
+        &["name: any text", "name: 7"],
+        &["name: [a]", "name:"],
+    ),
+    (
+        "security_groups.<sg-id>.region",
+        &["region: ap-guangzhou"],
+        &["region: { a: b }"],
+    ),
+    (
+        "security_groups.<sg-id>.project",
+        &["project: default"],
+        &["project: []"],
+    ),
+    (
+        "security_groups.<sg-id>.inbound[].action",
+        &[
+            "action: allow, protocol: all, source: any",
+            "action: refuse, protocol: all, source: any",
+        ],
+        &[
+            "action: accept, protocol: all, source: any",
+            "protocol: all, source: any",
+        ],
+    ),
+    (
+        "security_groups.<sg-id>.inbound[].protocol",
+        &[
+            "action: allow, source: any, protocol: tcp",
+            "action: allow, source: any, protocol: udp",
+            "action: allow, source: any, protocol: icmp",
+            "action: allow, source: any, protocol: icmpv6",
+            "action: allow, source: any, protocol: gre",
+            "action: allow, source: any, protocol: all",
+        ],
+        &[
+            "action: allow, source: any, protocol: esp",
+            "action: allow, source: any",
+        ],
+    ),
+    (
+        "security_groups.<sg-id>.inbound[].port",
+        &[
+            "action: allow, source: any, protocol: tcp, port: 1",
+            "action: allow, source: any, protocol: tcp, port: 65535",
+            "action: allow, source: any, protocol: udp, port: 1-65535",
+            "action: allow, source: any, protocol: tcp, port: \"22,80-90\"",
+            "action: allow, source: any, protocol: tcp, port: [22, 80-90, \"1,2\", all]",
+            "action: allow, source: any, protocol: gre, port: all",
+            "action: allow, source: any, protocol: icmp, port: [all]",
+            "action: allow, source: any, protocol: all, port: all",
+        ],
+        &[
+            "action: allow, source: any, protocol: tcp, port: 0",
+            "action: allow, source: any, protocol: tcp, port: 65536",
+            "action: allow, source: any, protocol: tcp, port: 5-4",
+            "action: allow, source: any, protocol: tcp, port: []",
+            "action: allow, source: any, protocol: icmp, port: 22",
+            "action: allow, source: any, service: ppm-a, port: all",
+        ],
+    ),
+    (
+        "security_groups.<sg-id>.inbound[].service",
+        &[
+            "action: allow, source: any, service: ppm-a",
+            "action: allow, source: any, service: ppmg-a",
+        ],
+        &[
+            "action: allow, source: any, service: ipm-a",
+            "action: allow, source: any, service: [ppm-a]",
+        ],
+    ),
+    (
+        "security_groups.<sg-id>.inbound[].source",
+        &[
+            "action: allow, protocol: all, source: 10.0.0.1",
+            "action: allow, protocol: all, source: 10.0.0.0/8",
+            "action: allow, protocol: all, source: 10.0.0.1 - 10.0.0.9",
+            "action: allow, protocol: all, source: \"::/0\"",
+            "action: allow, protocol: all, source: [any, sg-a, ipm-a, ipmg-a, \"::1\"]",
+        ],
+        &[
+            "action: allow, protocol: all, source: 10.0.0.1/8",
+            "action: allow, protocol: all, source: ppm-a",
+            "action: allow, protocol: all, source: ins-a",
+            "action: allow, protocol: all, destination: any",
+            "action: allow, protocol: all, source: []",
+        ],
+    ),
+    (
+        "security_groups.<sg-id>.inbound[].description",
+        &["action: allow, protocol: all, source: any, description: text"],
+        &["action: allow, protocol: all, source: any, description: [text]"],
+    ),
+    (
+        "instances.<ins-id>.hostname",
+        &["hostname: web1", "hostname: Web1.example.com"],
+        &["hostname: web 1", "hostname: \"\""],
+    ),
+    (
+        "instances.<ins-id>.kind",
+        &["kind: cvm", "kind: clb", "kind: eni", "kind: database"],
+        &["kind: vm", "kind: [cvm]"],
+    ),
+    (
+        "instances.<ins-id>.billing",
+        &["billing: prepaid", "billing: pay-as-you-go"],
+        &["billing: postpaid"],
+    ),
+    (
+        "instances.<ins-id>.smtp",
+        &["smtp: blocked", "{ smtp: unblocked, billing: prepaid }"],
+        &["smtp: true", "smtp: unblocked"],
+    ),
+    (
+        "instances.<ins-id>.interfaces.<name>.addresses",
+        &["security_groups: [], addresses: [10.0.0.5, \"2001:db8::5\"]"],
+        &[
+            "security_groups: [], addresses: [10.0.0.5/24]",
+            "security_groups: [], addresses: 10.0.0.5",
+        ],
+    ),
+    (
+        "instances.<ins-id>.interfaces.<name>.security_groups",
+        &["security_groups: []", "security_groups: [sg-a]"],
+        &[
+            "security_groups: [sg-b]",
+            "security_groups: sg-a",
+            "addresses: []",
+        ],
+    ),
+    (
+        "platform.internal_networks",
+        &["internal_networks: [10.0.0.0/8, 10.0.0.1-10.0.0.2]"],
+        &[
+            "internal_networks: any",
+            "internal_networks: []",
+            "internal_networks: [sg-a]",
+        ],
+    ),
+    (
+        "platform.blocked_ports.profile",
+        &[
+            "blocked_ports: { profile: tencent }",
+            "blocked_ports: { profile: none }",
+        ],
+        &["blocked_ports: { profile: aws }"],
+    ),
+    (
+        "platform.blocked_ports.direction",
+        &[
+            "blocked_ports: { direction: inbound }",
+            "blocked_ports: { direction: outbound }",
+            "blocked_ports: { direction: both }",
+        ],
+        &["blocked_ports: { direction: any }"],
+    ),
+    (
+        "platform.blocked_ports.peers",
+        &[
+            "blocked_ports: { peers: any }",
+            "blocked_ports: { peers: external }",
+        ],
+        &["blocked_ports: { peers: internal }"],
+    ),
+    (
+        "platform.blocked_ports.add.tcp",
+        &["blocked_ports: { add: { tcp: [1, 2-3, \"4,5\"] } }"],
+        &["blocked_ports: { add: { tcp: [] } }"],
+    ),
+    (
+        "platform.blocked_ports.add.udp",
+        &["blocked_ports: { add: { udp: 19 } }"],
+        &["blocked_ports: { add: { udp: x } }"],
+    ),
+    (
+        "platform.blocked_ports.remove.tcp",
+        &["blocked_ports: { remove: { tcp: 445 } }"],
+        &["blocked_ports: { remove: { tcp: 0 } }"],
+    ),
+    (
+        "platform.blocked_ports.remove.udp",
+        &["blocked_ports: { remove: { udp: 135-139 } }"],
+        &["blocked_ports: { remove: 135 }"],
+    ),
+    (
+        "platform.smtp.block",
+        &["smtp: { block: true }", "smtp: { block: false }"],
+        &["smtp: { block: yes }", "smtp: false"],
+    ),
+    (
+        "platform.smtp.unblocks_per_account",
+        &[
+            "smtp: { unblocks_per_account: 0 }",
+            "smtp: { unblocks_per_account: 1000 }",
+        ],
+        &[
+            "smtp: { unblocks_per_account: 1001 }",
+            "smtp: { unblocks_per_account: -1 }",
+            "smtp: { unblocks_per_account: +5 }",
+        ],
+    ),
+    (
+        "platform.approved_services.<name>.direction",
+        &[
+            "approved_services: { a: { direction: inbound, protocol: tcp, source: any } }",
+            "approved_services: { a: { direction: outbound, protocol: tcp, destination: any } }",
+        ],
+        &[
+            "approved_services: { a: { direction: both, protocol: tcp, source: any } }",
+            "approved_services: { a: { protocol: tcp, source: any } }",
+        ],
+    ),
+    (
+        "platform.approved_services.<name>.protocol",
+        &[
+            "approved_services: { a: { direction: inbound, protocol: [tcp, udp, icmp, icmpv6, gre, all], source: any } }",
+        ],
+        &[
+            "approved_services: { a: { direction: inbound, source: any } }",
+            "approved_services: { a: { direction: inbound, protocol: [], source: any } }",
+        ],
+    ),
+    (
+        "platform.approved_services.<name>.port",
+        &[
+            "approved_services: { a: { direction: inbound, protocol: [tcp, udp], port: [1, 2-3], source: any } }",
+        ],
+        &[
+            "approved_services: { a: { direction: inbound, protocol: [tcp, icmp], port: 1, source: any } }",
+        ],
+    ),
+    (
+        "platform.approved_services.<name>.source",
+        &[
+            "approved_services: { a: { direction: inbound, protocol: tcp, source: [10.0.0.0/8, sg-a, ipm-a, ipmg-a] } }",
+        ],
+        &["approved_services: { a: { direction: outbound, protocol: tcp, source: any } }"],
+    ),
+    (
+        "platform.approved_services.<name>.destination",
+        &[
+            "approved_services: { a: { direction: outbound, protocol: tcp, destination: [any, 10.0.0.1-10.0.0.2] } }",
+        ],
+        &["approved_services: { a: { direction: inbound, protocol: tcp, destination: any } }"],
+    ),
+    (
+        "platform.unbound_interfaces",
+        &["unbound_interfaces: ignore", "unbound_interfaces: refuse"],
+        &["unbound_interfaces: allow"],
+    ),
+    (
+        "platform.established",
+        &["established: recheck", "established: keep"],
+        &["established: drop"],
+    ),
+];
