@@ -10,6 +10,7 @@ use crate::definition::Severity;
 use crate::netfilter::enforce::{EnforceError, Kernel};
 use crate::netfilter::hits::{RuleHits, rule_hits};
 use crate::netfilter::nft::NftError;
+use crate::netfilter::objects::objects;
 use crate::netfilter::{interfaces, links};
 use crate::policy::{Action, Direction, Policy};
 use crate::ruleset::{Generation, TABLE, compile};
@@ -61,6 +62,15 @@ impl Host {
     /// What is enforced by this process.
     pub fn enforced(&self) -> Option<&Summary> {
         self.enforced.as_ref().map(|(_, summary)| summary)
+    }
+
+    /// The generation that the kernel has from before this process, while this one has enforced nothing.
+    pub fn inherited(&self) -> Option<u64> {
+        let newest = || objects().ok()?.generations().last().map(|newest| newest.0);
+        match self.enforced {
+            Some(_) => None,
+            None => newest(),
+        }
     }
 
     /// Enforces a definition that was read from `path`.

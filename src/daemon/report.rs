@@ -16,6 +16,9 @@ pub struct Status {
     pub definition: PathBuf,
     /// What is enforced; `None` if nothing is.
     pub enforced: Option<Summary>,
+    /// The generation that an earlier daemon left enforced, while this one has enforced nothing.
+    #[serde(default)]
+    pub inherited: Option<u64>,
     /// Hits of every rule and layer that was met, and of every rule of the groups.
     pub hits: Vec<Hits>,
     /// Why the newest definition is not enforced.

@@ -66,12 +66,15 @@ pub async fn run(host: Host, options: Options) -> anyhow::Result<()> {
         }
     }
     notify(&[NotifyState::Stopping]);
-    let enforced = daemon.host().enforced().is_some();
+    let enforced = {
+        let host = daemon.host();
+        host.enforced().is_some() || host.inherited().is_some()
+    };
     match enforced {
         true => {
             info!("stopped; the policy stays enforced. `secgroupd remove` takes it off this host")
         }
-        false => info!("stopped; nothing was enforced"),
+        false => info!("stopped; nothing is enforced"),
     }
     drop(socket);
     Ok(())
@@ -174,7 +177,7 @@ impl Daemon {
             }
             Err(failure) => {
                 self.failures += 1;
-                error!("{} ({reason}); {}", failure.message, self.still());
+                error!("{} ({reason}); {}", failure.message, still(&self.host()));
                 failure
                     .text
                     .lines()
@@ -185,14 +188,6 @@ impl Daemon {
         }
         self.tell_state();
         (loaded, result)
-    }
-
-    /// What holds after a definition was refused.
-    fn still(&self) -> String {
-        match self.host().enforced() {
-            Some(summary) => format!("generation {} stays enforced", summary.generation),
-            None => "nothing is enforced by this daemon yet".to_owned(),
-        }
     }
 
     /// One line for `systemctl status`.
@@ -210,9 +205,11 @@ impl Daemon {
                 failure.headline(),
                 summary.generation
             ),
-            (None, Some(failure)) => {
-                format!("waiting for a valid definition: {}", failure.headline())
-            }
+            (None, Some(failure)) => format!(
+                "waiting for a valid definition: {}; {}",
+                failure.headline(),
+                still(&host)
+            ),
             (None, None) => {
                 "no policy: it was removed; `secgroupd reload` enforces the definition again"
                     .to_owned()
@@ -270,6 +267,7 @@ impl Daemon {
             pid: std::process::id(),
             definition: self.options.definition.clone(),
             enforced: host.enforced().cloned(),
+            inherited: host.inherited(),
             hits: host.hits(),
             last_error: self.last_error.clone(),
             warnings: host.interface_warnings(),
@@ -278,6 +276,17 @@ impl Daemon {
             failures: self.failures,
         };
         serde_json::to_value(status).unwrap_or_default()
+    }
+}
+
+/// What holds after a definition was refused.
+fn still(host: &Host) -> String {
+    match (host.enforced(), host.inherited()) {
+        (Some(summary), _) => format!("generation {} stays enforced", summary.generation),
+        (None, Some(generation)) => {
+            format!("generation {generation} of an earlier daemon stays enforced")
+        }
+        (None, None) => "nothing is enforced".to_owned(),
     }
 }
 

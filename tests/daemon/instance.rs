@@ -124,5 +124,5 @@ fn none_fits() {
         &TWO.replace("web1", "mail")
             .replace("db1.example.com", "mail.example.com"),
     );
-    daemon.until_logged("ins-b (hostname mail.example.com)");
+    daemon.until_logged("two instances can be the host `mail.example.com`");
 }

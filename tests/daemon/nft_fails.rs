@@ -149,7 +149,7 @@ fn first_start() {
     }
     fake.refuses(1);
     let daemon = Daemon::start(fake.command("run"));
-    daemon.until_logged("nothing is enforced by this daemon yet");
+    daemon.until_logged("nothing is enforced");
     assert!(site.lets_in(443));
     assert_eq!(site.run("reload").code, 0);
     assert!(site.lets_in(22) && !site.lets_in(443));

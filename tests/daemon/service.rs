@@ -63,7 +63,7 @@ fn mended() {
     let (manager, daemon) = start(&site);
     let heard = manager.hears_until("STATUS=waiting for a valid definition");
     assert_eq!(heard.len(), 1, "{heard:?}");
-    daemon.until_logged("nothing is enforced by this daemon yet");
+    daemon.until_logged("nothing is enforced");
     site.run("reload").failed(1, &["groups.yaml:5:19"]);
     // It can be asked meanwhile.
     assert!(site.run("status").out.starts_with("Nothing is enforced"));

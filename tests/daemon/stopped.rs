@@ -102,7 +102,12 @@ fn restarted_wrong() {
     let before = site.listing();
     fs::write(site.definition(), WRONG).unwrap();
     let daemon = site.launch("run");
-    daemon.until_logged("the definition is refused");
+    daemon.until_logged("generation 1 of an earlier daemon stays enforced");
+    let page = site.run("status").out;
+    assert!(
+        page.starts_with("Generation 1 of an earlier daemon is enforced"),
+        "{page}"
+    );
     site.unchanged(&before);
     assert!(site.lets_in(22) && !site.lets_in(443));
     site.save("groups.yaml", &opening(&[443]));
