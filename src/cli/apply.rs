@@ -12,7 +12,7 @@ use crate::netfilter::enforce::Kernel;
 use crate::netfilter::nft::Nft;
 use anyhow::bail;
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -69,12 +69,12 @@ pub fn run(arguments: Arguments) -> Result {
 pub fn answered(response: Response, as_json: bool) -> Result {
     match response {
         Response::Ok { payload } => finish(Ok(serde_json::from_value(payload)?), as_json),
-        Response::Refused {
-            details: Value::Null,
-            message,
-        }
-        | Response::Error { message } => bail!(message),
-        Response::Refused { details, .. } => finish(Err(serde_json::from_value(details)?), as_json),
+        Response::Error { message } => bail!(message),
+        // Refused was the definition, or whoever asked.
+        Response::Refused { message, details } => match serde_json::from_value(details) {
+            Ok(failure) => finish(Err(failure), as_json),
+            Err(_) => bail!(message),
+        },
     }
 }
 

@@ -1,6 +1,6 @@
 //! `secgroupd check`: is the definition right?
 
-use super::options::{DefinitionOptions, StateOptions, ledger, policy_of_this_host};
+use super::options::{DefinitionOptions, StateOptions, plan, policy_of_this_host};
 use super::{NO, Result, print};
 use crate::daemon::host::{count, interface_warnings};
 use crate::daemon::load::load;
@@ -36,7 +36,7 @@ pub fn run(arguments: Arguments) -> Result {
     let mut loaded = load(path, Trust::Any);
     let mut summary = String::new();
     if let Some(account) = &loaded.account {
-        let mut more = ledger(&arguments.state.state).plan(account).refused;
+        let mut more = plan(account, &arguments.state.state)?.refused;
         if let Some(policy) =
             policy_of_this_host(account, arguments.definition.instance.as_deref())?
         {

@@ -1,6 +1,7 @@
 //! Options that several subcommands share.
 
 use crate::cloud::Ledger;
+use crate::cloud::ledger::Plan;
 use crate::daemon::control::DEFAULT_SOCKET;
 use crate::daemon::host::LEDGER;
 use crate::daemon::load::{Loaded, load};
@@ -9,6 +10,7 @@ use crate::daemon::state::DEFAULT_DIRECTORY;
 use crate::policy::{Account, Policy};
 use anyhow::{Context, anyhow};
 use clap::Args;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Where the definition is when nobody says otherwise.
@@ -56,7 +58,7 @@ impl DefinitionOptions {
             return Ok(None);
         };
         let instance = account.choose(self.instance.as_deref(), &hostname())?;
-        let unblocked = ledger(state).plan(account).ledger.unblocked;
+        let unblocked = plan(account, state)?.ledger.unblocked;
         let policy = account
             .policy(&instance.id, &unblocked)
             .context("the instance has gone")?;
@@ -71,10 +73,28 @@ pub fn hostname() -> String {
         .unwrap_or_default()
 }
 
-/// The ledger of this host; an empty one where there is none or it may not be read.
-pub fn ledger(state: &Path) -> Ledger {
-    let bytes = std::fs::read(state.join(LEDGER)).unwrap_or_default();
-    serde_json::from_slice(&bytes).unwrap_or_default()
+/// What enforcing this account would do to the ledger of this host. Nothing is spent. Where the ledger may not be read,
+/// as by an ordinary user, none counts as spent, and that is said if it matters.
+pub fn plan(account: &Account, state: &Path) -> anyhow::Result<Plan> {
+    let path = state.join(LEDGER);
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => Some(bytes),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => {
+            if account
+                .instances
+                .iter()
+                .any(|instance| instance.smtp_request)
+            {
+                super::print::note(&format!(
+                    "note: the unblock ledger {} cannot be read ({error}): as if none was spent",
+                    path.display()
+                ));
+            }
+            None
+        }
+    };
+    Ok(Ledger::kept(bytes, &path)?.plan(account))
 }
 
 /// The policy of the instance that is this host, if one is.

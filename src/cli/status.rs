@@ -46,20 +46,39 @@ fn page(status: &Status) -> String {
     match &status.enforced {
         Some(summary) => page += &enforced(status, summary),
         None => {
+            let what = match status.inherited {
+                Some(generation) => {
+                    format!("Generation {generation} of an earlier daemon is enforced, and nothing")
+                }
+                None => "Nothing is enforced".to_owned(),
+            };
             let _ = writeln!(
                 page,
-                "Nothing is enforced by this daemon (secgroupd {}, pid {}).",
+                "{what} by this daemon (secgroupd {}, pid {}).",
                 status.version, status.pid
             );
         }
     }
     if let Some(failure) = &status.last_error {
+        let what = match failure.diagnostics.is_empty() {
+            true => "The last attempt to enforce failed",
+            false => "The definition was refused",
+        };
         let _ = writeln!(
             page,
-            "\nThe definition was refused {} ago, and what was enforced stays:\n{}",
+            "\n{what} {} ago, and nothing was changed:\n{}",
             ago(failure.at),
             indented(&failure.text)
         );
+    }
+    let remarks = status.enforced.iter().flat_map(|summary| &summary.remarks);
+    for (number, remark) in remarks.enumerate() {
+        let title = if number == 0 {
+            "\nRemarks on the definition:\n"
+        } else {
+            ""
+        };
+        let _ = writeln!(page, "{title}{}", indented(remark));
     }
     for (title, lines) in [
         ("Warnings", &status.warnings),

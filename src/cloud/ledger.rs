@@ -7,6 +7,7 @@ use crate::definition::{Diagnostic, Severity};
 use crate::policy::{Account, InstanceId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 /// What was spent, and who is unblocked now. Kept in the state directory as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +16,14 @@ pub struct Ledger {
     pub spent: u32,
     /// The instances whose TCP 25 is unblocked.
     pub unblocked: BTreeSet<InstanceId>,
+}
+
+/// A file that holds no ledger. Nobody guesses how many unblocks are left.
+#[derive(Debug, thiserror::Error)]
+#[error("the unblock ledger {} is damaged ({error}): mend it, or remove it to begin at 0 spent", .path.display())]
+pub struct Damaged {
+    path: PathBuf,
+    error: serde_json::Error,
 }
 
 /// What enforcing a definition would do to the ledger.
@@ -27,6 +36,21 @@ pub struct Plan {
 }
 
 impl Ledger {
+    /// What the file at `path` holds, if there is one: an empty ledger is that of a new host.
+    ///
+    /// # Errors
+    ///
+    /// See [`Damaged`].
+    pub fn kept(bytes: Option<Vec<u8>>, path: &Path) -> Result<Self, Damaged> {
+        let Some(bytes) = bytes else {
+            return Ok(Ledger::default());
+        };
+        serde_json::from_slice(&bytes).map_err(|error| Damaged {
+            path: path.to_owned(),
+            error,
+        })
+    }
+
     /// What enforcing this account's definition would do. Requests are met in the order of the definition;
     /// an instance that is unblocked already stays so and spends nothing.
     pub fn plan(&self, account: &Account) -> Plan {

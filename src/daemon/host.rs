@@ -1,20 +1,22 @@
 //! The reconcile step: from a definition to what the kernel enforces on this host. The daemon and a single
 //! `apply` run the same.
 
+use super::first;
 use super::load::Loaded;
-use super::report::{Failure, GroupSummary, Hits, InterfaceSummary, Summary, now};
+use super::report::{Failure, GroupSummary, Hits, InterfaceSummary, Summary, in_one_line, now};
 use super::state::{Lock, State, StateError};
 use crate::cloud::Ledger;
 use crate::definition::Severity;
 use crate::netfilter::enforce::{EnforceError, Kernel};
 use crate::netfilter::hits::{RuleHits, rule_hits};
 use crate::netfilter::nft::NftError;
-use crate::netfilter::{interfaces, links, objects, seed};
-use crate::policy::{Action, Direction, Packet, Policy, Protocol, Verdict};
+use crate::netfilter::objects::objects;
+use crate::netfilter::{interfaces, links};
+use crate::policy::{Action, Direction, Policy};
 use crate::ruleset::{Generation, TABLE, compile};
 use std::collections::BTreeMap;
 use std::path::Path;
-use tracing::{info, warn};
+use tracing::warn;
 
 /// The file of the unblock ledger in the state directory.
 pub const LEDGER: &str = "unblocks.json";
@@ -62,6 +64,15 @@ impl Host {
         self.enforced.as_ref().map(|(_, summary)| summary)
     }
 
+    /// The generation that the kernel has from before this process, while this one has enforced nothing.
+    pub fn inherited(&self) -> Option<u64> {
+        let newest = || objects().ok()?.generations().last().map(|newest| newest.0);
+        match self.enforced {
+            Some(_) => None,
+            None => newest(),
+        }
+    }
+
     /// Enforces a definition that was read from `path`.
     ///
     /// # Errors
@@ -92,7 +103,7 @@ impl Host {
             return Err(Failure::other("the instance has gone".into()));
         };
         let ruleset = compile(&policy);
-        self.seed(&policy);
+        first::seed(&policy);
         let next = self.enforced().map_or(Generation(1), |summary| {
             Generation(summary.generation).next()
         });
@@ -206,43 +217,10 @@ impl Host {
         hits
     }
 
-    /// The first time, the host's established TCP sockets that the policy allows are put into connection
-    /// tracking: it did not track before, and would not know them.
-    fn seed(&self, policy: &Policy) {
-        match objects::objects() {
-            Ok(objects) if objects.is_empty() => {}
-            _ => return,
-        }
-        let result = seed::established_tcp().and_then(|sockets| {
-            let names = interface_names();
-            let allowed: Vec<_> = sockets
-                .into_iter()
-                .filter(|socket| is_allowed(policy, socket, &names))
-                .collect();
-            seed::track(&allowed)
-        });
-        match result {
-            Ok(0) => {}
-            Ok(count) => info!(
-                "{} put into connection tracking",
-                crate::daemon::host::count(count, "established TCP flow")
-            ),
-            Err(error) => {
-                warn!("established TCP flows are not all known to connection tracking: {error}")
-            }
-        }
-    }
-
     /// The ledger as it was kept; none was kept on a new host.
     fn ledger(&self) -> Result<Ledger, String> {
-        match self.state.read(LEDGER) {
-            Ok(None) => Ok(Ledger::default()),
-            Ok(Some(bytes)) => serde_json::from_slice(&bytes).map_err(|error| {
-                let path = self.state.directory().join(LEDGER);
-                format!("the unblock ledger {} is damaged ({error}): mend it, or remove it to begin at 0 spent", path.display())
-            }),
-            Err(error) => Err(error.to_string()),
-        }
+        let bytes = self.state.read(LEDGER).map_err(|error| error.to_string())?;
+        Ledger::kept(bytes, &self.state.directory().join(LEDGER)).map_err(|error| error.to_string())
     }
 
     fn write_ledger(&self, ledger: &Ledger) -> Result<(), String> {
@@ -302,46 +280,6 @@ pub fn interface_warnings(policy: &Policy) -> Vec<String> {
     }
 }
 
-/// The names of the interfaces, by address.
-fn interface_names() -> BTreeMap<std::net::IpAddr, String> {
-    let links = links::links().unwrap_or_default();
-    links
-        .into_iter()
-        .flat_map(|link| {
-            link.addresses
-                .into_iter()
-                .map(move |address| (address, link.name.clone()))
-        })
-        .collect()
-}
-
-/// Whether the policy allows a flow that is established already, at the interface of its local address; at
-/// any bound one if no interface has that address.
-fn is_allowed(
-    policy: &Policy,
-    socket: &seed::TcpSocket,
-    names: &BTreeMap<std::net::IpAddr, String>,
-) -> bool {
-    let (direction, port) = match socket.opened_by_remote {
-        true => (Direction::Inbound, socket.local.port()),
-        false => (Direction::Outbound, socket.remote.port()),
-    };
-    let at = |interface: &str| {
-        let packet = Packet::opening(
-            direction,
-            interface,
-            Protocol::TCP,
-            socket.remote.ip(),
-            port,
-        );
-        policy.decide(&packet).verdict == Verdict::Allow
-    };
-    match names.get(&socket.local.ip()) {
-        Some(interface) => at(interface),
-        None => names.values().any(|interface| at(interface)),
-    }
-}
-
 fn interface_summaries(policy: &Policy) -> Vec<InterfaceSummary> {
     let groups = |binding: &crate::policy::Binding| -> Vec<GroupSummary> {
         binding
@@ -369,10 +307,11 @@ pub fn count(number: usize, what: &str) -> String {
 }
 
 impl Loaded {
-    /// The warnings alone, for the log.
-    pub fn warnings(&self) -> impl Iterator<Item = &crate::definition::Diagnostic> {
+    /// The warnings alone, each in one line with its place, for the log.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
         self.diagnostics
             .iter()
             .filter(|d| d.severity == Severity::Warning)
+            .map(|d| in_one_line(&d.to_json(&self.sources)))
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`run`] | the loop: a saved file, a signal, a request |
 //! | [`host`] | the reconcile step, which a single `apply` runs too |
+//! | [`first`] | which flows the first enforcement must know |
 //! | [`load`] | from a path to an account, through [`read`] |
 //! | [`read`] | the only place that reads a definition from disk, over [`route`] |
 //! | [`watch`] | when to read again |
@@ -13,6 +14,7 @@
 //! | [`logging`] | the log |
 
 pub mod control;
+pub mod first;
 pub mod host;
 pub mod load;
 pub mod logging;

@@ -16,6 +16,9 @@ pub struct Status {
     pub definition: PathBuf,
     /// What is enforced; `None` if nothing is.
     pub enforced: Option<Summary>,
+    /// The generation that an earlier daemon left enforced, while this one has enforced nothing.
+    #[serde(default)]
+    pub inherited: Option<u64>,
     /// Hits of every rule and layer that was met, and of every rule of the groups.
     pub hits: Vec<Hits>,
     /// Why the newest definition is not enforced.
@@ -117,6 +120,18 @@ impl Failure {
         }
     }
 
+    /// One line that names the first error too.
+    pub fn headline(&self) -> String {
+        let mut errors = self
+            .diagnostics
+            .iter()
+            .filter(|diagnostic| diagnostic["severity"] == "error");
+        match errors.next() {
+            Some(first) => format!("{}: {}", self.message, in_one_line(first)),
+            None => self.message.clone(),
+        }
+    }
+
     /// Anything else.
     pub fn other(message: String) -> Self {
         Failure {
@@ -125,6 +140,16 @@ impl Failure {
             message,
             diagnostics: Vec::new(),
         }
+    }
+}
+
+/// `groups.yaml:5:19: action cannot be ...`: a diagnostic in one line.
+pub fn in_one_line(diagnostic: &Value) -> String {
+    let message = diagnostic["message"].as_str().unwrap_or_default();
+    let at = &diagnostic["at"];
+    match (at["file"].as_str(), &at["line"], &at["column"]) {
+        (Some(file), line, column) => format!("{file}:{line}:{column}: {message}"),
+        (None, ..) => message.to_owned(),
     }
 }
 

@@ -5,14 +5,21 @@ use super::host::{Host, count};
 use super::load::{Loaded, load};
 use super::read::Trust;
 use super::report::{Failure, Status, Summary};
-use super::watch::Watch;
+use super::watch::{Reason, Watch};
 use crate::netfilter::{blind, links};
 use sd_notify::NotifyState;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
+
+/// How long writers who never pause keep what others saved from being enforced.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The time in which the kernel's word of a change arrives, also on a busy machine.
+const ARRIVAL: Duration = Duration::from_millis(20);
 
 /// What a daemon is started with.
 #[derive(Debug)]
@@ -40,6 +47,7 @@ pub async fn run(host: Host, options: Options) -> anyhow::Result<()> {
         watch: Watch::new(&options.definition, options.poll),
         options,
         ready: false,
+        postponed: None,
         last_error: None,
         reloads: 0,
         failures: 0,
@@ -48,9 +56,7 @@ pub async fn run(host: Host, options: Options) -> anyhow::Result<()> {
     let _ = daemon.reload("start").await;
     loop {
         tokio::select! {
-            reason = daemon.watch.changed() => {
-                let _ = daemon.reload(&format!("{reason}")).await;
-            }
+            reason = daemon.watch.changed() => daemon.follow(reason).await,
             _ = hangup.recv() => {
                 let _ = daemon.reload("SIGHUP").await;
             }
@@ -60,12 +66,15 @@ pub async fn run(host: Host, options: Options) -> anyhow::Result<()> {
         }
     }
     notify(&[NotifyState::Stopping]);
-    let enforced = daemon.host().enforced().is_some();
+    let enforced = {
+        let host = daemon.host();
+        host.enforced().is_some() || host.inherited().is_some()
+    };
     match enforced {
         true => {
             info!("stopped; the policy stays enforced. `secgroupd remove` takes it off this host")
         }
-        false => info!("stopped; nothing was enforced"),
+        false => info!("stopped; nothing is enforced"),
     }
     drop(socket);
     Ok(())
@@ -77,6 +86,8 @@ struct Daemon {
     options: Options,
     /// Whether the service manager was told that a policy is enforced.
     ready: bool,
+    /// Since when readings have been given up for writers.
+    postponed: Option<Instant>,
     last_error: Option<Failure>,
     reloads: u64,
     failures: u64,
@@ -88,39 +99,68 @@ impl Daemon {
         self.host.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Reads and enforces what was saved. A writer who began while it was read may have left half a file to read: then
+    /// it is read again when that one has closed it.
+    async fn follow(&mut self, reason: Reason) {
+        let loaded = read(self.options.definition.clone()).await;
+        let refused = !matches!(&loaded, Ok(loaded) if loaded.account.is_some());
+        if refused {
+            // The kernel's word of a writer may be on its way.
+            tokio::time::sleep(ARRIVAL).await;
+        }
+        let since = *self.postponed.get_or_insert_with(Instant::now);
+        let overtaken = self.watch.is_being_written() || (refused && self.watch.has_news());
+        if overtaken && since.elapsed() < PATIENCE {
+            self.watch.again(reason);
+            return;
+        }
+        self.postponed = None;
+        let _ = self.enforce_watched(loaded, &reason.to_string()).await;
+    }
+
     /// Reads and enforces the watched definition.
     async fn reload(&mut self, reason: &str) -> Result<Summary, Failure> {
+        let loaded = read(self.options.definition.clone()).await;
+        self.enforce_watched(loaded, reason).await
+    }
+
+    async fn enforce_watched(
+        &mut self,
+        loaded: Result<Loaded, Failure>,
+        reason: &str,
+    ) -> Result<Summary, Failure> {
         let path = self.options.definition.clone();
-        let (loaded, result) = self.enforce(path, reason).await;
+        let (loaded, result) = self.enforce(loaded, path, reason).await;
         if let Some(loaded) = loaded {
             self.watch.set_files(&loaded.template_files);
         }
         result
     }
 
-    /// Reads and enforces a definition, off the loop's thread, since files and nft take their time.
+    /// Enforces a definition that was read, off the loop's thread, since nft takes its time.
     async fn enforce(
         &mut self,
+        loaded: Result<Loaded, Failure>,
         path: PathBuf,
         reason: &str,
     ) -> (Option<Loaded>, Result<Summary, Failure>) {
         let host = self.host.clone();
-        let work = tokio::task::spawn_blocking(move || {
-            let loaded = load(&path, Trust::Checked);
-            let result = host
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .reconcile(&loaded, &path);
-            (loaded, result)
+        let work = loaded.map(|loaded| {
+            off_the_loop(move || {
+                let result = host
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .reconcile(&loaded, &path);
+                (loaded, result)
+            })
         });
-        let (loaded, result) = match work.await {
+        let done = match work {
+            Ok(work) => work.await,
+            Err(failure) => Err(failure),
+        };
+        let (loaded, result) = match done {
             Ok((loaded, result)) => (Some(loaded), result),
-            Err(panic) => (
-                None,
-                Err(Failure::other(format!(
-                    "this is a fault of secgroupd: {panic}"
-                ))),
-            ),
+            Err(failure) => (None, Err(failure)),
         };
         match &result {
             Ok(summary) => {
@@ -129,7 +169,7 @@ impl Daemon {
                 loaded
                     .iter()
                     .flat_map(Loaded::warnings)
-                    .for_each(|warning| warn!("{}", warning.message));
+                    .for_each(|warning| warn!("{warning}"));
                 info!("{} ({reason})", sentence(summary));
                 if !std::mem::replace(&mut self.ready, true) {
                     notify(&[NotifyState::Ready]);
@@ -137,7 +177,7 @@ impl Daemon {
             }
             Err(failure) => {
                 self.failures += 1;
-                error!("{} ({reason}); {}", failure.message, self.still());
+                error!("{} ({reason}); {}", failure.message, still(&self.host()));
                 failure
                     .text
                     .lines()
@@ -148,14 +188,6 @@ impl Daemon {
         }
         self.tell_state();
         (loaded, result)
-    }
-
-    /// What holds after a definition was refused.
-    fn still(&self) -> String {
-        match self.host().enforced() {
-            Some(summary) => format!("generation {} stays enforced", summary.generation),
-            None => "nothing is enforced by this daemon yet".to_owned(),
-        }
     }
 
     /// One line for `systemctl status`.
@@ -170,9 +202,14 @@ impl Daemon {
             }
             (Some(summary), Some(failure)) => format!(
                 "DEGRADED: {}; generation {} stays enforced",
-                failure.message, summary.generation
+                failure.headline(),
+                summary.generation
             ),
-            (None, Some(failure)) => format!("waiting for a valid definition: {}", failure.message),
+            (None, Some(failure)) => format!(
+                "waiting for a valid definition: {}; {}",
+                failure.headline(),
+                still(&host)
+            ),
             (None, None) => {
                 "no policy: it was removed; `secgroupd reload` enforces the definition again"
                     .to_owned()
@@ -189,7 +226,8 @@ impl Daemon {
             Request::Reload => respond(self.reload("asked to").await),
             Request::Apply { path } => {
                 let watched = path == self.options.definition;
-                let (loaded, result) = self.enforce(path, "asked to").await;
+                let loaded = read(path.clone()).await;
+                let (loaded, result) = self.enforce(loaded, path, "asked to").await;
                 if let (Some(loaded), true) = (loaded, watched) {
                     self.watch.set_files(&loaded.template_files);
                 }
@@ -229,6 +267,7 @@ impl Daemon {
             pid: std::process::id(),
             definition: self.options.definition.clone(),
             enforced: host.enforced().cloned(),
+            inherited: host.inherited(),
             hits: host.hits(),
             last_error: self.last_error.clone(),
             warnings: host.interface_warnings(),
@@ -238,6 +277,29 @@ impl Daemon {
         };
         serde_json::to_value(status).unwrap_or_default()
     }
+}
+
+/// What holds after a definition was refused.
+fn still(host: &Host) -> String {
+    match (host.enforced(), host.inherited()) {
+        (Some(summary), _) => format!("generation {} stays enforced", summary.generation),
+        (None, Some(generation)) => {
+            format!("generation {generation} of an earlier daemon stays enforced")
+        }
+        (None, None) => "nothing is enforced".to_owned(),
+    }
+}
+
+/// Reads a definition, off the loop's thread, since 100,000 lines take their time.
+async fn read(path: PathBuf) -> Result<Loaded, Failure> {
+    off_the_loop(move || load(&path, Trust::Checked)).await
+}
+
+async fn off_the_loop<R: Send + 'static>(
+    work: impl FnOnce() -> R + Send + 'static,
+) -> Result<R, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|panic| Failure::other(format!("this is a fault of secgroupd: {panic}")))
 }
 
 fn respond(result: Result<Summary, Failure>) -> Response {

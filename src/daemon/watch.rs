@@ -122,6 +122,21 @@ impl Watch {
         self.polling
     }
 
+    /// Whether somebody is writing one of the files now.
+    pub fn is_being_written(&self) -> bool {
+        self.inbox.has_writers()
+    }
+
+    /// Whether something was saved since the last reason was told.
+    pub fn has_news(&self) -> bool {
+        self.inbox.has_news()
+    }
+
+    /// Tells this reason once more, when nobody writes any more.
+    pub fn again(&mut self, reason: Reason) {
+        self.wake(Instant::now(), reason, false);
+    }
+
     /// Waits until it is time to read again. Nothing is lost when the future is dropped before it is ready.
     pub async fn changed(&mut self) -> Reason {
         loop {

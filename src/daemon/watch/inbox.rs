@@ -165,6 +165,16 @@ impl Inbox {
         self.inner().writers.contains(path)
     }
 
+    pub fn has_writers(&self) -> bool {
+        !self.inner().writers.is_empty()
+    }
+
+    pub fn has_news(&self) -> bool {
+        let news = &self.inner().news;
+        let is_saved = |happening: &Happening| happening.closed || happening.moved_in;
+        news.overflow || news.happenings.values().any(is_saved)
+    }
+
     pub fn forget_writers(&self) {
         self.inner().writers.clear();
     }

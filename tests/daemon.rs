@@ -1,0 +1,51 @@
+//! The daemon and the command, as processes: a saved file goes in, and what the kernel then does comes out.
+//!
+//! Each test has a host of its own with one interface, `eth0`, cabled to a peer, and a folder of its own for the definition,
+//! the state directory and the control socket; see `daemon/site.rs`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
+
+mod support;
+
+mod daemon {
+    pub mod alone;
+    pub mod asking;
+    pub mod first_start;
+    pub mod instance;
+    pub mod latency;
+    pub mod nft_fails;
+    pub mod refused;
+    pub mod rights;
+    pub mod save_to_enforced;
+    pub mod saved;
+    pub mod service;
+    pub mod site;
+    pub mod stopped;
+    pub mod trouble;
+    pub mod unblocks;
+
+    use super::support;
+}
+
+fn main() -> std::process::ExitCode {
+    support::run(|| {
+        [
+            daemon::saved::tests(),
+            daemon::refused::tests(),
+            daemon::service::tests(),
+            daemon::stopped::tests(),
+            daemon::alone::tests(),
+            daemon::instance::tests(),
+            daemon::rights::tests(),
+            daemon::unblocks::tests(),
+            daemon::nft_fails::tests(),
+            daemon::asking::tests(),
+            daemon::first_start::tests(),
+            daemon::trouble::tests(),
+            daemon::latency::tests(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    })
+}

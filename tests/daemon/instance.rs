@@ -1,0 +1,128 @@
+//! Which instance this host is: asked for, by its name, or the only one.
+
+use libtest_mimic::Trial;
+
+use super::site::{Daemon, Ran, Site, opening};
+use crate::support::kernel_test;
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        kernel_test("the_instance_asked_for", &["nft"], asked_for),
+        kernel_test(
+            "the_instance_of_the_host_s_name",
+            &["nft", "unshare"],
+            by_name,
+        ),
+        kernel_test("no_instance_fits", &["nft", "unshare"], none_fits),
+    ]
+}
+
+/// ins-a lets in 22 and is web1, ins-b lets in 443 and is db1.example.com.
+const TWO: &str = "version: 1
+security_groups:
+  sg-a: { inbound: [{ action: allow, protocol: tcp, port: 22, source: any }] }
+  sg-b: { inbound: [{ action: allow, protocol: tcp, port: 443, source: any }] }
+instances:
+  ins-a: { hostname: web1, interfaces: { eth0: { security_groups: [sg-a] } } }
+  ins-b: { hostname: db1.example.com, interfaces: { eth0: { security_groups: [sg-b] } } }
+";
+
+/// `secgroupd` on a host with this name.
+fn named(site: &Site, name: &str, line: &str) -> std::process::Command {
+    let mut command = site.host.command("unshare");
+    command.args([
+        "--uts",
+        "sh",
+        "-c",
+        "echo \"$0\" >/proc/sys/kernel/hostname && exec \"$@\"",
+        name,
+    ]);
+    command.arg(super::site::PROGRAM);
+    site.arguments(&mut command, line);
+    command
+}
+
+fn asked_for() {
+    let site = Site::new();
+    site.write("groups.yaml", TWO);
+    let daemon = site.launch("run --instance ins-b");
+    daemon.until_logged("enforced for ins-b");
+    assert!(site.lets_in(443) && !site.lets_in(22));
+    // It stays asked for.
+    assert!(site.run("reload").out.contains("enforced for ins-b"));
+    drop(daemon);
+    let ran = site.run("apply --instance ins-a");
+    assert!(ran.out.contains("enforced for ins-a"), "{ran:?}");
+    assert!(site.lets_in(22) && !site.lets_in(443));
+    let before = site.listing();
+    for line in [
+        "apply",
+        "compile",
+        "explain outbound icmp 192.0.2.1",
+        "check",
+    ] {
+        let ran = site.run(&format!("{line} --instance ins-c"));
+        let code = if line == "apply" { 1 } else { 2 };
+        ran.failed(code, &["ins-c", "ins-a", "ins-b"]);
+    }
+    site.unchanged(&before);
+    let explained = site.run("explain inbound tcp 192.0.2.1 443 --instance ins-b");
+    assert_eq!(explained.code, 0, "{explained:?}");
+}
+
+fn by_name() {
+    let site = Site::new();
+    site.write("groups.yaml", TWO);
+    for (name, instance) in [
+        ("web1", "ins-a"),
+        ("WEB1.example.org", "ins-a"),
+        ("db1", "ins-b"),
+        ("db1.example.com", "ins-b"),
+    ] {
+        let ran = Ran::of(&mut named(&site, name, "apply"));
+        assert!(
+            ran.out.contains(&format!("enforced for {instance} ")),
+            "{name}: {ran:?}"
+        );
+    }
+    let daemon = Daemon::start(named(&site, "web1", "run"));
+    daemon.until_logged("enforced for ins-a");
+    assert!(site.lets_in(22) && !site.lets_in(443));
+}
+
+fn none_fits() {
+    let site = Site::new();
+    site.write("groups.yaml", &opening(&[22]));
+    assert_eq!(
+        Ran::of(&mut named(&site, "mail", "apply")).code,
+        0,
+        "the only one, without a hostname"
+    );
+    let before = site.listing();
+    site.write("groups.yaml", TWO);
+    let lists = [
+        "mail",
+        "ins-a (hostname web1)",
+        "ins-b (hostname db1.example.com)",
+    ];
+    Ran::of(&mut named(&site, "mail", "apply")).failed(1, &lists);
+    Ran::of(&mut named(&site, "mail", "compile")).failed(2, &lists);
+    let check = Ran::of(&mut named(&site, "mail", "check"));
+    assert_eq!(
+        check.code, 0,
+        "another host's definition can be checked here: {check:?}"
+    );
+    let daemon = Daemon::start(named(&site, "mail", "run"));
+    daemon.until_logged("ins-b (hostname db1.example.com)");
+    assert!(site.run("status").out.contains("hostname web1"));
+    site.unchanged(&before);
+    site.save("groups.yaml", &TWO.replace("web1", "mail"));
+    daemon.until_logged("enforced for ins-a");
+    // Two of one name.
+    site.save(
+        "groups.yaml",
+        &TWO.replace("web1", "mail")
+            .replace("db1.example.com", "mail.example.com"),
+    );
+    daemon.until_logged("two instances can be the host `mail.example.com`");
+}

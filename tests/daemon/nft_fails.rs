@@ -1,0 +1,171 @@
+//! An nft that fails: what it says reaches the operator whole, and what was enforced stays.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use libtest_mimic::Trial;
+
+use super::site::{Daemon, Ran, Site, opening, until};
+use crate::support::{kernel_test, namespace::search_path};
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        kernel_test("nft_refuses_the_load", &["nft"], || refused_call(1)),
+        kernel_test("nft_refuses_the_switch", &["nft"], || refused_call(2)),
+        kernel_test("nft_refuses_the_delete", &["nft"], refused_delete),
+        kernel_test("nft_refuses_at_the_first_start", &["nft"], first_start),
+        kernel_test("nft_is_gone", &["nft"], gone),
+    ]
+}
+
+/// Before the real one on the path. Refuses the call whose number is in the file `refuse`, counted from the last
+/// time the file `count` was removed.
+const NFT: &str = r#"#!/bin/sh
+n=$(( $(cat "$0.count" 2>/dev/null || echo 0) + 1 ))
+echo $n >"$0.count"
+if [ "$n" = "$(cat "$0.refuse" 2>/dev/null)" ]; then
+    cat >/dev/null
+    echo "Error: Could not process rule: Numerical result out of range" >&2
+    echo "add rule inet made up" >&2
+    echo "         ^^^^ second line" >&2
+    exit 1
+fi
+exec REAL "$@"
+"#;
+
+struct Fake<'a>(&'a Site);
+
+impl<'a> Fake<'a> {
+    fn new(site: &'a Site) -> Self {
+        let folders = search_path();
+        let real = std::env::split_paths(&folders)
+            .map(|folder| folder.join("nft"))
+            .find(|path| path.is_file());
+        site.write(
+            "bin/nft",
+            &NFT.replace("REAL", real.unwrap().to_str().unwrap()),
+        );
+        fs::set_permissions(site.path("bin/nft"), fs::Permissions::from_mode(0o755)).unwrap();
+        Self(site)
+    }
+
+    /// Refuses the call with this number from now.
+    fn refuses(&self, call: usize) {
+        let _ = fs::remove_file(self.0.path("bin/nft.count"));
+        fs::write(self.0.path("bin/nft.refuse"), call.to_string()).unwrap();
+    }
+
+    fn command(&self, line: &str) -> std::process::Command {
+        let mut command = self.0.command(line);
+        let mut path = self.0.path("bin").into_os_string();
+        path.push(":");
+        path.push(search_path());
+        command.env("PATH", path);
+        command
+    }
+
+    fn start(&self) -> Daemon {
+        self.0.write("groups.yaml", &opening(&[22]));
+        let daemon = Daemon::start(self.command("run"));
+        daemon.until_logged(" enforced for ");
+        daemon
+    }
+}
+
+const SAID: [&str; 3] = [
+    "Numerical result out of range",
+    "add rule inet made up",
+    "^^^^ second line",
+];
+
+fn refused_call(call: usize) {
+    let site = Site::new();
+    let fake = Fake::new(&site);
+    let daemon = fake.start();
+    let before = site.listing();
+    fake.refuses(call);
+    site.save("groups.yaml", &opening(&[443]));
+    until("it is told", || !site.status()["last_error"].is_null());
+    site.unchanged_by(&before, "nothing is left of what was loaded in vain");
+    assert!(site.lets_in(22) && !site.lets_in(443));
+    let page = site.run("status").out;
+    for words in SAID {
+        assert!(
+            daemon.log().contains(words),
+            "{words} is not in {}",
+            daemon.log()
+        );
+        assert!(page.contains(words), "{words} is not in {page}");
+    }
+    let kept = site.path("state/refused-batch.nft");
+    assert!(page.contains(kept.to_str().unwrap()), "{page}");
+    let batch = fs::read_to_string(&kept).unwrap();
+    assert!(
+        batch.contains(if call == 1 { "443" } else { "jump g2_inbound" }),
+        "{batch}"
+    );
+
+    fake.refuses(call);
+    let reload = site.run("reload");
+    reload.failed(1, &SAID);
+    assert_eq!(
+        reload.err.matches("Numerical result").count(),
+        1,
+        "once: {reload:?}"
+    );
+    site.unchanged(&before);
+
+    // The next good save recovers.
+    site.save("groups.yaml", &opening(&[80]));
+    site.until_open(&[80], &[22, 443]);
+    until("it is forgotten", || site.status()["last_error"].is_null());
+    assert_eq!(site.generations().len(), 1);
+}
+
+/// The new policy holds; the old generation matters to no packet and goes the next time.
+fn refused_delete() {
+    let site = Site::new();
+    let fake = Fake::new(&site);
+    let daemon = fake.start();
+    fake.refuses(3);
+    let reload = site.run("reload");
+    assert_eq!(reload.code, 0, "{reload:?}");
+    daemon.until_logged("the old generation was not cleaned up");
+    assert_eq!(site.generations(), [1, 2]);
+    assert!(site.lets_in(22) && !site.lets_in(443));
+    assert_eq!(site.run("reload").code, 0);
+    assert_eq!(site.generations(), [3]);
+}
+
+fn first_start() {
+    let site = Site::new();
+    let fake = Fake::new(&site);
+    site.write("groups.yaml", &opening(&[22]));
+    for call in [1, 2] {
+        fake.refuses(call);
+        Ran::of(&mut fake.command("apply")).failed(1, &SAID);
+        assert!(site.generations().is_empty(), "{}", site.listing());
+        assert!(site.lets_in(443), "half a policy is none");
+    }
+    fake.refuses(1);
+    let daemon = Daemon::start(fake.command("run"));
+    daemon.until_logged("nothing is enforced");
+    assert!(site.lets_in(443));
+    assert_eq!(site.run("reload").code, 0);
+    assert!(site.lets_in(22) && !site.lets_in(443));
+}
+
+fn gone() {
+    let site = Site::new();
+    let fake = Fake::new(&site);
+    let _daemon = fake.start();
+    let before = site.listing();
+    fs::rename(site.path("bin/nft"), site.path("bin/nft.away")).unwrap();
+    site.run("reload").failed(
+        1,
+        &["the program nft was not found; install the package nftables"],
+    );
+    site.unchanged(&before);
+    fs::rename(site.path("bin/nft.away"), site.path("bin/nft")).unwrap();
+    assert_eq!(site.run("reload").code, 0);
+}

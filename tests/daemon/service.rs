@@ -1,0 +1,140 @@
+//! What the service manager is told: READY once a policy is enforced and not before, and a line that says how it is.
+
+use std::fs;
+
+use libtest_mimic::Trial;
+use nix::sys::signal::Signal;
+
+use super::site::{Daemon, Manager, SOON, Site, WHILE, WRONG, opening};
+use crate::support::kernel_test;
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        kernel_test("ready_when_enforced", &["nft"], ready),
+        kernel_test("not_ready_before_a_definition_is_valid", &["nft"], mended),
+        kernel_test(
+            "degraded_by_a_missing_interface",
+            &["nft"],
+            missing_interface,
+        ),
+        kernel_test("degraded_by_a_refused_definition", &["nft"], refused),
+    ]
+}
+
+fn start(site: &Site) -> (Manager, Daemon) {
+    let manager = Manager::new(site.path("").as_path());
+    let mut command = site.command("run");
+    command.env("NOTIFY_SOCKET", &manager.path);
+    (manager, Daemon::start(command))
+}
+
+fn ready() {
+    let site = Site::new();
+    site.write("groups.yaml", &opening(&[22]));
+    let (manager, daemon) = start(&site);
+    let mut heard = Vec::new();
+    loop {
+        let message = manager.hears(SOON).expect("it says something");
+        if message.contains("READY=1") {
+            // The kernel has it by now.
+            assert_eq!(site.generations(), [1]);
+            assert!(site.lets_in(22) && !site.lets_in(443));
+            break;
+        }
+        heard.push(message);
+    }
+    heard.extend(manager.hears_until("STATUS=generation 1 enforced for ins-web1"));
+    site.save("groups.yaml", &opening(&[443]));
+    heard.extend(manager.hears_until("STATUS=generation 2 enforced for ins-web1"));
+    assert!(
+        !heard.iter().any(|each| each.contains("READY=1")),
+        "once is enough: {heard:?}"
+    );
+    assert_eq!(site.run("remove").code, 0);
+    manager.hears_until("STATUS=no policy");
+    let (status, _) = daemon.end(Signal::SIGTERM);
+    assert!(status.success());
+    manager.hears_until("STOPPING=1");
+}
+
+fn mended() {
+    let site = Site::new();
+    site.write("groups.yaml", WRONG);
+    let (manager, daemon) = start(&site);
+    let heard = manager.hears_until("STATUS=waiting for a valid definition");
+    assert_eq!(heard.len(), 1, "{heard:?}");
+    daemon.until_logged("nothing is enforced");
+    site.run("reload").failed(1, &["groups.yaml:5:19"]);
+    // It can be asked meanwhile.
+    assert!(site.run("status").out.starts_with("Nothing is enforced"));
+    manager.hears_until("STATUS=waiting");
+    assert_eq!(manager.hears(WHILE), None);
+    assert!(site.generations().is_empty());
+    assert!(
+        site.lets_in(443),
+        "a host that has never had a policy stays open"
+    );
+
+    site.save("groups.yaml", &opening(&[22]));
+    manager.hears_until("READY=1");
+    assert_eq!(site.generations(), [1]);
+    assert!(site.lets_in(22) && !site.lets_in(443));
+
+    // The same for one that was not there at all.
+    let site = Site::new();
+    let (manager, _daemon) = start(&site);
+    let heard = manager.hears_until("does not exist");
+    assert!(!heard.iter().any(|each| each.contains("READY=1")));
+    site.write("groups.yaml", &opening(&[22]));
+    manager.hears_until("READY=1");
+}
+
+fn missing_interface() {
+    let site = Site::new();
+    site.write(
+        "groups.yaml",
+        &opening(&[22]).replace("eth0:", "eth0: { security_groups: [] }, eth7:"),
+    );
+    let (manager, daemon) = start(&site);
+    let heard = manager.hears_until("STATUS=");
+    let last = heard.last().unwrap();
+    assert!(
+        last.contains("STATUS=DEGRADED: this host has no interface eth7; generation 1 enforced"),
+        "{last}"
+    );
+    assert_eq!(last.matches('\n').count(), 1, "one line: {last:?}");
+    // It is enforced all the same, and ready.
+    assert!(
+        heard.iter().any(|each| each.contains("READY=1")),
+        "{heard:?}"
+    );
+    daemon.until_logged("this host has no interface eth7");
+    let page = site.run("status");
+    assert_eq!(page.code, 0);
+    assert!(
+        page.out.contains("enforced, but DEGRADED") && page.out.contains("eth7"),
+        "{}",
+        page.out
+    );
+    let check = site.run("check");
+    assert_eq!(check.code, 0, "a warning alone is success: {check:?}");
+    assert!(
+        check.out.contains("this host has no interface eth7"),
+        "{check:?}"
+    );
+
+    site.save("groups.yaml", &opening(&[22]));
+    manager.hears_until("STATUS=generation 2 enforced");
+    assert!(!site.run("status").out.contains("DEGRADED"));
+}
+
+fn refused() {
+    let site = Site::new();
+    site.write("groups.yaml", &opening(&[22]));
+    let (manager, _daemon) = start(&site);
+    manager.hears_until("STATUS=generation 1");
+    fs::write(site.definition(), WRONG).unwrap();
+    manager.hears_until("STATUS=DEGRADED: the definition is refused: ");
+    site.save("groups.yaml", &opening(&[22]));
+    manager.hears_until("STATUS=generation 2 enforced");
+}

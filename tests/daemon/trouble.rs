@@ -1,0 +1,110 @@
+//! What a new user meets: wrong paths, empty files, no daemon. Each says what is wrong and what to do, and exits as spec 4 says.
+
+use std::fs;
+
+use libtest_mimic::Trial;
+
+use super::site::{Site, opening};
+use crate::support::kernel_test;
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        kernel_test("wrong_paths_are_named", &["nft"], paths),
+        kernel_test("empty_definitions_are_explained", &["nft"], empty),
+        kernel_test("without_a_daemon", &["nft"], no_daemon),
+        kernel_test("usage_errors_exit_with_2", &[], usage),
+        kernel_test("help_has_examples", &[], help),
+    ]
+}
+
+const SUBCOMMANDS: [&str; 8] = [
+    "run", "check", "compile", "apply", "explain", "status", "reload", "remove",
+];
+
+fn paths() {
+    let site = Site::new();
+    for line in ["check", "compile", "apply"] {
+        let ran = site.run(line);
+        let said = format!("{}{}", ran.out, ran.err);
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert!(
+            said.contains("groups.yaml does not exist: create it"),
+            "{ran:?}"
+        );
+    }
+    site.run("explain outbound icmp 192.0.2.1")
+        .failed(2, &["groups.yaml does not exist: create it"]);
+    site.write("groups.yaml", &opening(&[22]));
+    let nowhere = site.path("no/where");
+    for line in ["apply", "run", "remove"] {
+        site.run(&format!("{line} --state {}", nowhere.display()))
+            .failed(
+                2,
+                &["no/where does not exist, nor does its parent", "--state"],
+            );
+    }
+    fs::write(site.path("file"), "").unwrap();
+    let file = site.path("file");
+    for line in ["apply", "run", "remove"] {
+        site.run(&format!("{line} --state {}", file.display()))
+            .failed(2, &["is not a directory"]);
+    }
+    site.run(&format!("run --socket {}", file.display()))
+        .failed(2, &["is not a socket"]);
+    assert!(site.generations().is_empty());
+}
+
+fn empty() {
+    let site = Site::new();
+    for (text, words) in [
+        ("", "version"),
+        ("# nothing yet\n", "version"),
+        ("version: 1\n", "instance"),
+    ] {
+        site.write("groups.yaml", text);
+        let check = site.run("check");
+        if text != "version: 1\n" {
+            assert_eq!(check.code, 1, "{text:?}: {check:?}");
+            assert!(check.out.contains(words), "{text:?}: {check:?}");
+        }
+        site.run("apply").failed(1, &[words]);
+        assert!(site.generations().is_empty());
+    }
+}
+
+fn no_daemon() {
+    let site = Site::new();
+    let socket = site.path("control.sock");
+    for line in ["status", "reload", "status --json", "reload --json"] {
+        let ran = site.run(line);
+        ran.failed(2, &["no secgroupd runs here", socket.to_str().unwrap()]);
+        assert_eq!(ran.err.lines().count(), 1, "{ran:?}");
+        assert!(ran.out.is_empty());
+    }
+}
+
+fn usage() {
+    let site = Site::new();
+    for line in SUBCOMMANDS {
+        site.run(&format!("{line} --no-such-option"))
+            .failed(2, &["--no-such-option", "Usage:"]);
+    }
+    site.run("frobnicate").failed(2, &["frobnicate"]);
+    site.run("stauts").failed(2, &["status"]);
+    site.run("run --log-level loud")
+        .failed(2, &["loud", "debug"]);
+}
+
+fn help() {
+    let site = Site::new();
+    for line in SUBCOMMANDS {
+        let ran = site.run(&format!("{line} --help"));
+        assert_eq!(ran.code, 0);
+        assert!(
+            ran.out.contains("Example") && ran.out.contains(&format!("secgroupd {line}")),
+            "{}",
+            ran.out
+        );
+    }
+    assert!(site.run("--version").out.starts_with("secgroupd 0."));
+}
