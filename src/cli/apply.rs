@@ -1,7 +1,7 @@
 //! `secgroupd apply`: enforce once.
 
 use super::options::{DefinitionOptions, SocketOptions, StateOptions};
-use super::{NO, Result, print};
+use super::{ERROR, NO, Result, print};
 use crate::daemon::control::{ControlError, Request, Response, ask};
 use crate::daemon::host::Host;
 use crate::daemon::load::load;
@@ -27,7 +27,7 @@ pub const TIME_LIMIT: Duration = Duration::from_secs(120);
   sudo secgroupd apply                                  enforce /etc/secgroupd now
   sudo secgroupd apply candidate.yaml --instance ins-web1
 
-Exit status: 0 if it is enforced, 1 if the definition was refused and nothing changed.")]
+Exit status: 0 if it is enforced, 1 if the definition was refused, 2 on another error; then nothing has changed.")]
 pub struct Arguments {
     /// The definition; by default that of --definition
     path: Option<PathBuf>,
@@ -80,10 +80,10 @@ pub fn answered(response: Response, as_json: bool) -> Result {
 
 /// Prints what became of it.
 fn finish(result: std::result::Result<Summary, Failure>, as_json: bool) -> Result {
-    let code = if result.is_ok() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(NO)
+    let code = match &result {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(failure) if failure.diagnostics.is_empty() => ExitCode::from(ERROR),
+        Err(_) => ExitCode::from(NO),
     };
     match (&result, as_json) {
         (Ok(summary), true) => print::json(&json!({ "enforced": summary }))?,

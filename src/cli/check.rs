@@ -2,7 +2,7 @@
 
 use super::options::{DefinitionOptions, StateOptions, plan, policy_of_this_host};
 use super::{NO, Result, print};
-use crate::daemon::host::{count, interface_warnings};
+use crate::daemon::host::{choose, count, hostname, interface_warnings};
 use crate::daemon::load::load;
 use crate::daemon::read::Trust;
 use crate::definition::{Diagnostic, Severity};
@@ -51,8 +51,12 @@ pub fn run(arguments: Arguments) -> Result {
             .values()
             .map(|group| group.inbound.len() + group.outbound.len())
             .sum();
+        let here = match choose(account, arguments.definition.instance.as_deref()) {
+            Ok(instance) => format!("this host is {}", instance.id),
+            Err(_) => format!("none is this host ({})", hostname()),
+        };
         summary = format!(
-            "{}, {}, {}",
+            "{}, {}, {} ({here})",
             count(account.groups.len(), "group"),
             count(rules, "rule"),
             count(account.instances.len(), "instance")

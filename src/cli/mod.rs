@@ -82,13 +82,32 @@ pub fn main() -> ExitCode {
         Command::Remove(arguments) => remove::run(arguments),
     };
     result.unwrap_or_else(|error| {
-        print::error(&format!("{error:#}"));
+        print::error(&with_causes(&error));
         ExitCode::from(ERROR)
     })
 }
 
+/// An error and what it came from, each thing said once: many of ours quote their cause.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text += &format!(": {cause}");
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_cause_that_was_quoted_is_not_said_again() {
+        let quoted = anyhow::anyhow!("denied").context("cannot open x: denied");
+        assert_eq!(super::with_causes(&quoted), "cannot open x: denied");
+        let bare = anyhow::anyhow!("denied").context("cannot open x");
+        assert_eq!(super::with_causes(&bare), "cannot open x: denied");
+    }
+
     use clap::CommandFactory;
 
     #[test]

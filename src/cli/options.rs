@@ -3,12 +3,12 @@
 use crate::cloud::Ledger;
 use crate::cloud::ledger::Plan;
 use crate::daemon::control::DEFAULT_SOCKET;
-use crate::daemon::host::LEDGER;
+use crate::daemon::host::{LEDGER, choose};
 use crate::daemon::load::{Loaded, load};
 use crate::daemon::read::Trust;
 use crate::daemon::state::DEFAULT_DIRECTORY;
 use crate::policy::{Account, Policy};
-use anyhow::{Context, anyhow};
+use anyhow::{Context, Error};
 use clap::Args;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -57,20 +57,13 @@ impl DefinitionOptions {
             super::print::diagnostics(&loaded);
             return Ok(None);
         };
-        let instance = account.choose(self.instance.as_deref(), &hostname())?;
+        let instance = choose(account, self.instance.as_deref()).map_err(Error::msg)?;
         let unblocked = plan(account, state)?.ledger.unblocked;
         let policy = account
             .policy(&instance.id, &unblocked)
             .context("the instance has gone")?;
         Ok(Some((policy, loaded)))
     }
-}
-
-/// This host's name, as the kernel has it.
-pub fn hostname() -> String {
-    nix::unistd::gethostname()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default()
 }
 
 /// What enforcing this account would do to the ledger of this host. Nothing is spent. Where the ledger may not be read,
@@ -102,9 +95,9 @@ pub fn policy_of_this_host(
     account: &Account,
     asked: Option<&str>,
 ) -> anyhow::Result<Option<Policy>> {
-    match (account.choose(asked, &hostname()), asked) {
+    match (choose(account, asked), asked) {
         (Ok(instance), _) => Ok(account.policy(&instance.id, &Default::default())),
-        (Err(error), Some(_)) => Err(anyhow!(error)),
+        (Err(error), Some(_)) => Err(Error::msg(error)),
         // A definition of other hosts can be checked here as well.
         (Err(_), None) => Ok(None),
     }

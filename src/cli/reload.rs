@@ -13,7 +13,7 @@ use clap::Args;
   sudo secgroupd reload
   sudo systemctl reload secgroupd          the same
 
-Exit status: 0 if it is enforced, 1 if the definition was refused, 2 if no daemon runs.")]
+Exit status: 0 if it is enforced, 1 if the definition was refused, 2 on another error, as no daemon.")]
 pub struct Arguments {
     #[command(flatten)]
     socket: SocketOptions,

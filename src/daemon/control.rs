@@ -81,7 +81,7 @@ pub enum Response {
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// No socket, or nobody behind it.
-    #[error("no secgroupd runs here (nobody answers on {}): start it, or name its socket", shown(.socket))]
+    #[error("no secgroupd runs here (nobody answers on {}): start it with `secgroupd run`, or name its socket with --socket", shown(.socket))]
     NotRunning {
         /// The socket.
         socket: PathBuf,

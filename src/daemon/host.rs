@@ -12,7 +12,7 @@ use crate::netfilter::hits::{RuleHits, rule_hits};
 use crate::netfilter::nft::NftError;
 use crate::netfilter::objects::objects;
 use crate::netfilter::{interfaces, links};
-use crate::policy::{Action, Direction, Policy};
+use crate::policy::{Account, Action, Direction, Instance, Policy};
 use crate::ruleset::{Generation, TABLE, compile};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -90,12 +90,7 @@ impl Host {
                 &loaded.sources,
             ));
         };
-        let hostname = nix::unistd::gethostname()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
-        let instance = account
-            .choose(self.instance.as_deref(), &hostname)
-            .map_err(|error| Failure::other(error.to_string()))?;
+        let instance = choose(account, self.instance.as_deref()).map_err(Failure::other)?;
         let ledger = self.ledger().map_err(Failure::other)?;
         let plan = ledger.plan(account);
         let policy = account.policy(&instance.id, &plan.ledger.unblocked);
@@ -261,6 +256,27 @@ fn add(counts: &mut BTreeMap<String, (u64, u64)>, hits: &[RuleHits]) {
         *packets += hit.packets;
         *bytes += hit.bytes;
     }
+}
+
+/// This host's name, as the kernel has it.
+pub fn hostname() -> String {
+    nix::unistd::gethostname()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+/// The instance that this host is; else a sentence that says what there is.
+///
+/// # Errors
+///
+/// When none is asked for and none fits, several fit, or there is none of that id.
+pub fn choose<'a>(account: &'a Account, asked: Option<&str>) -> Result<&'a Instance, String> {
+    if account.instances.is_empty() {
+        return Err("the definition has no instances: write this host under `instances:`".into());
+    }
+    account
+        .choose(asked, &hostname())
+        .map_err(|error| error.to_string())
 }
 
 /// Doubts about the interfaces that a policy binds, on this host.

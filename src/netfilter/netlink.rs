@@ -31,7 +31,10 @@ pub enum NetlinkError {
     /// The socket could not be opened, written or read.
     #[error("cannot talk to the kernel over netlink: {0}")]
     Socket(Errno),
-    /// The kernel understood and refused; `EPERM` means that CAP_NET_ADMIN is missing.
+    /// CAP_NET_ADMIN is missing.
+    #[error("permission denied by the kernel: be root, or have CAP_NET_ADMIN")]
+    Denied,
+    /// The kernel understood and refused.
     #[error("the kernel refused to list it: {0}")]
     Refused(Errno),
     /// The answer is not netlink as we know it.
@@ -171,6 +174,7 @@ fn finish(payload: &[u8], interrupted: bool) -> Result<End, NetlinkError> {
     // A change may also end a dump with EINTR (nf_tables does, when its generation moves on).
     match Errno::from_raw(code.saturating_neg()) {
         Errno::EINTR | Errno::EAGAIN => Ok(End::Interrupted),
+        Errno::EPERM => Err(NetlinkError::Denied),
         refusal if code != 0 => Err(NetlinkError::Refused(refusal)),
         _ if interrupted => Ok(End::Interrupted),
         _ => Ok(End::Whole),

@@ -174,7 +174,7 @@ fn check() {
     site.write("groups.yaml", &opening(&[22, 443]));
     let ran = site.run("check");
     let said = format!(
-        "{}: 1 group, 4 rules, 1 instance; 0 errors, 0 warnings\n",
+        "{}: 1 group, 4 rules, 1 instance (this host is ins-web1); 0 errors, 0 warnings\n",
         site.definition().display()
     );
     assert_eq!((ran.code, &ran.out), (0, &said), "{ran:?}");

@@ -107,7 +107,7 @@ fn refused_call(call: usize) {
 
     fake.refuses(call);
     let reload = site.run("reload");
-    reload.failed(1, &SAID);
+    reload.failed(2, &SAID);
     assert_eq!(
         reload.err.matches("Numerical result").count(),
         1,
@@ -143,7 +143,7 @@ fn first_start() {
     site.write("groups.yaml", &opening(&[22]));
     for call in [1, 2] {
         fake.refuses(call);
-        Ran::of(&mut fake.command("apply")).failed(1, &SAID);
+        Ran::of(&mut fake.command("apply")).failed(2, &SAID);
         assert!(site.generations().is_empty(), "{}", site.listing());
         assert!(site.lets_in(443), "half a policy is none");
     }
@@ -162,7 +162,7 @@ fn gone() {
     let before = site.listing();
     fs::rename(site.path("bin/nft"), site.path("bin/nft.away")).unwrap();
     site.run("reload").failed(
-        1,
+        2,
         &["the program nft was not found; install the package nftables"],
     );
     site.unchanged(&before);

@@ -11,6 +11,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         kernel_test("wrong_paths_are_named", &["nft"], paths),
         kernel_test("empty_definitions_are_explained", &["nft"], empty),
+        kernel_test("without_privilege", &["nft", "setpriv"], no_privilege),
         kernel_test("without_a_daemon", &["nft"], no_daemon),
         kernel_test("usage_errors_exit_with_2", &[], usage),
         kernel_test("help_has_examples", &[], help),
@@ -67,9 +68,22 @@ fn empty() {
             assert_eq!(check.code, 1, "{text:?}: {check:?}");
             assert!(check.out.contains(words), "{text:?}: {check:?}");
         }
-        site.run("apply").failed(1, &[words]);
+        let code = if text == "version: 1\n" { 2 } else { 1 };
+        site.run("apply").failed(code, &[words]);
         assert!(site.generations().is_empty());
     }
+}
+
+/// Root without capabilities: what the kernel denies is told with the way out.
+fn no_privilege() {
+    let site = Site::new();
+    site.write("groups.yaml", &opening(&[22]));
+    let mut command = site.host.command("setpriv");
+    command.args(["--bounding-set=-net_admin", "--inh-caps=-net_admin"]);
+    command.arg(super::site::PROGRAM);
+    site.arguments(&mut command, "apply");
+    super::site::Ran::of(&mut command).failed(2, &["permission denied", "CAP_NET_ADMIN"]);
+    assert!(site.generations().is_empty());
 }
 
 fn no_daemon() {

@@ -151,7 +151,7 @@ fn damaged() {
             words,
             "mend it, or remove it",
         ];
-        site.run("reload").failed(1, &words);
+        site.run("reload").failed(2, &words);
         site.unchanged(&before);
         assert!(site.run("status").out.contains("unblocks.json"));
         // The same words from what only looks; nothing guesses how many are left.
