@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench")]
 
+#[path = "../tests/daemon/process.rs"]
+mod process;
 #[path = "../tests/daemon/save_to_enforced.rs"]
 mod save_to_enforced;
 #[path = "../tests/daemon/site.rs"]

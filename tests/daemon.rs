@@ -14,6 +14,7 @@ mod daemon {
     pub mod instance;
     pub mod latency;
     pub mod nft_fails;
+    pub mod process;
     pub mod refused;
     pub mod rights;
     pub mod save_to_enforced;

@@ -5,29 +5,20 @@
 use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use secgroupd::netfilter::hits::rule_hits;
 use secgroupd::netfilter::objects::objects;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::process::same;
+pub use super::process::{Daemon, Manager, Ran, SOON, WHILE, until};
 use super::support::{Host, Injector, Link, Outbound, Probe, Sent, join};
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_secgroupd");
-/// How long anything may take that has to happen.
-pub const SOON: Duration = Duration::from_secs(20);
-/// How long nothing must happen before it counts as not happening.
-pub const WHILE: Duration = Duration::from_millis(300);
 
 /// A definition whose only group lets these TCP ports in, one rule each, and everything out.
 pub fn opening(ports: &[u16]) -> String {
@@ -269,181 +260,5 @@ impl Site {
     #[track_caller]
     pub fn unchanged_by(&self, before: &str, why: &str) {
         same(before, &self.listing(), why);
-    }
-}
-
-/// Fails with the lines that differ, for listings are long.
-#[track_caller]
-pub fn same(before: &str, after: &str, why: &str) {
-    let only = |one: &str, other: &str| -> Vec<String> {
-        let lines = one.lines().filter(|line| !other.contains(line));
-        lines.map(str::to_owned).collect()
-    };
-    assert!(
-        before == after,
-        "{why}: gone are {:#?}, new are {:#?}",
-        only(before, after),
-        only(after, before)
-    );
-}
-
-/// A program that has ended.
-#[derive(Debug)]
-pub struct Ran {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
-}
-
-impl Ran {
-    pub fn of(command: &mut Command) -> Self {
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = command.stdin(Stdio::null()).output().expect("it starts");
-        Self {
-            code: status.code().unwrap_or(-1),
-            out: String::from_utf8(stdout).expect("text"),
-            err: String::from_utf8(stderr).expect("text"),
-        }
-    }
-
-    /// The exit status, and words that it must have said on standard error.
-    #[track_caller]
-    pub fn failed(&self, code: i32, words: &[&str]) {
-        assert_eq!(self.code, code, "{self:?}");
-        for word in words {
-            assert!(self.err.contains(word), "{word:?} is not in {self:?}");
-        }
-    }
-}
-
-/// Waits until something holds.
-#[track_caller]
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < SOON, "never: {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// A running daemon. It is killed when the test ends.
-pub struct Daemon {
-    child: Child,
-    log: Arc<Mutex<String>>,
-}
-
-impl Daemon {
-    /// Starts a command that is the daemon, or becomes it.
-    pub fn start(mut command: Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let log = Arc::new(Mutex::new(String::new()));
-        let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let kept = Arc::clone(&log);
-        thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                let mut log = kept.lock().unwrap();
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
-        Self { child, log }
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// What it has logged so far.
-    pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
-    }
-
-    #[track_caller]
-    pub fn until_logged(&self, words: &str) {
-        let start = Instant::now();
-        while !self.log().contains(words) {
-            assert!(
-                start.elapsed() < SOON,
-                "{words:?} was never logged:\n{}",
-                self.log()
-            );
-            thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.pid().try_into().unwrap()), signal).unwrap();
-    }
-
-    /// Sends a signal that ends it, and waits.
-    pub fn end(mut self, signal: Signal) -> (ExitStatus, String) {
-        self.signal(signal);
-        self.wait()
-    }
-
-    /// Waits until it ends by itself.
-    pub fn wait(&mut self) -> (ExitStatus, String) {
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                thread::sleep(Duration::from_millis(20));
-                return (status, self.log());
-            }
-            assert!(start.elapsed() < SOON, "it does not end:\n{}", self.log());
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The service manager's end of the notifications.
-pub struct Manager {
-    socket: UnixDatagram,
-    pub path: PathBuf,
-}
-
-impl Manager {
-    pub fn new(folder: &Path) -> Self {
-        let path = folder.join("notify.sock");
-        let socket = UnixDatagram::bind(&path).unwrap();
-        Self { socket, path }
-    }
-
-    /// What the daemon says next, or `None` if it is silent for so long.
-    pub fn hears(&self, wait: Duration) -> Option<String> {
-        self.socket.set_read_timeout(Some(wait)).unwrap();
-        let mut bytes = [0; 4096];
-        let length = self.socket.recv(&mut bytes).ok()?;
-        Some(String::from_utf8_lossy(&bytes[..length]).into_owned())
-    }
-
-    /// Everything up to the message with these words.
-    #[track_caller]
-    pub fn hears_until(&self, words: &str) -> Vec<String> {
-        let mut heard = Vec::new();
-        while !heard
-            .last()
-            .is_some_and(|last: &String| last.contains(words))
-        {
-            match self.hears(SOON) {
-                Some(message) => heard.push(message),
-                None => panic!("{words:?} was never told: {heard:?}"),
-            }
-        }
-        heard
     }
 }
