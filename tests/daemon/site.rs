@@ -1,6 +1,6 @@
 //! A host to filter, a peer that knocks, and the real program between them. One file of the tests and a bench.
 
-#![allow(dead_code, reason = "the bench uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "the bench uses a part of it")]
 
 use std::cell::Cell;
 use std::ffi::OsStr;
