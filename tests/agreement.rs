@@ -7,7 +7,7 @@ mod policy;
 use generate::{Edges, definition};
 use policy::policy;
 use secgroupd::policy::Reason;
-use secgroupd::ruleset::{compile, walk};
+use secgroupd::ruleset::{Walker, compile};
 use std::collections::BTreeMap;
 
 const POLICIES: u64 = 1000;
@@ -27,7 +27,7 @@ fn evaluator_and_ruleset_agree() {
         for _ in 0..PACKETS {
             let packet = edges.any(&mut rng);
             let decided = policy.decide(&packet);
-            let (verdict, reason) = walk(&ruleset, &packet);
+            let (verdict, reason) = Walker::new(&ruleset).walk(&packet);
             let reason = reason.cloned().unwrap_or(Reason::Unmanaged);
             assert_eq!(
                 (decided.verdict, &decided.reason),

@@ -11,7 +11,7 @@ use secgroupd::netfilter::enforce::Kernel;
 use secgroupd::netfilter::hits::rule_hits;
 use secgroupd::netfilter::nft::Nft;
 use secgroupd::policy::{Direction, Packet, Policy, Protocol, Reason, State, Verdict, validate};
-use secgroupd::ruleset::{Generation, TABLE, compile, walk};
+use secgroupd::ruleset::{Generation, TABLE, Walker, compile};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -133,7 +133,7 @@ fn two_ways(
     text: &str,
 ) -> String {
     let decided = policy.decide(packet);
-    let (verdict, reason) = walk(ruleset, packet);
+    let (verdict, reason) = Walker::new(ruleset).walk(packet);
     let reason = reason.cloned().unwrap_or(Reason::Unmanaged);
     assert_eq!(
         (decided.verdict, &decided.reason),

@@ -2,7 +2,8 @@
 
 use super::options::{DefinitionOptions, StateOptions};
 use super::{NO, Result, print};
-use crate::ruleset::{Generation, compile, json, text};
+use crate::ruleset::{Generation, check, compile, json, text};
+use anyhow::bail;
 use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,6 +33,9 @@ pub fn run(arguments: Arguments) -> Result {
     };
     print::diagnostics(&loaded);
     let ruleset = compile(&policy);
+    if let Err(difference) = check(&policy, &ruleset) {
+        bail!("this is a fault of secgroupd: {difference}");
+    }
     match arguments.json {
         true => print::json(&json::table(&ruleset, Generation(1)))?,
         false => print::out(&text::table(&ruleset, Generation(1))),

@@ -13,7 +13,7 @@ use crate::netfilter::nft::NftError;
 use crate::netfilter::objects::objects;
 use crate::netfilter::{interfaces, links};
 use crate::policy::{Account, Action, Direction, Instance, Policy};
-use crate::ruleset::{Generation, TABLE, compile};
+use crate::ruleset::{Generation, TABLE, check, compile};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tracing::warn;
@@ -98,6 +98,12 @@ impl Host {
             return Err(Failure::other("the instance has gone".into()));
         };
         let ruleset = compile(&policy);
+        // Checked before it counts: no fault of the compiler can open the host.
+        check(&policy, &ruleset).map_err(|difference| {
+            Failure::other(format!(
+                "this is a fault of secgroupd, and nothing was changed: {difference}"
+            ))
+        })?;
         first::seed(&policy);
         let next = self.enforced().map_or(Generation(1), |summary| {
             Generation(summary.generation).next()

@@ -108,11 +108,13 @@ impl Kernel {
     }
 
     fn delete(&self, which: impl Fn(Generation) -> bool) -> Result<(), EnforceError> {
-        let Objects { chains, sets } = objects()?.of(which);
-        if chains.is_empty() && sets.is_empty() {
+        let objects = objects()?.of(which);
+        if objects == Objects::default() {
             return Ok(());
         }
-        Ok(self.nft.apply(&text::delete(&chains, &sets))?)
+        Ok(self
+            .nft
+            .apply(&text::delete(&objects.chains, &objects.maps, &objects.sets))?)
     }
 }
 

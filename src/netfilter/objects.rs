@@ -7,13 +7,18 @@ use nix::libc;
 use std::collections::BTreeSet;
 use std::ffi::CString;
 
+/// The flag of a set that is a map, of `linux/netfilter/nf_tables.h`.
+const NFT_SET_MAP: u32 = 0x8;
+
 /// What stands in our table beside the base chains: all of it belongs to some generation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Objects {
     /// Names of chains.
     pub chains: Vec<String>,
-    /// Names of sets and maps; the kernel's own for anonymous ones are left out.
+    /// Names of sets; the kernel's own for anonymous ones belong to no generation.
     pub sets: Vec<String>,
+    /// Names of maps.
+    pub maps: Vec<String>,
 }
 
 /// Lists the objects of our table; none if there is no such table.
@@ -36,14 +41,21 @@ pub fn objects() -> Result<Objects, NetlinkError> {
     let mut request = Request::new().op_getset_dump(&header);
     request.encode().push_table(&table);
     let sets = dump(&request, |(_, set)| {
-        Some(set.get_name().ok()?.to_string_lossy().into_owned())
+        let name = set.get_name().ok()?.to_string_lossy().into_owned();
+        Some((name, set.get_flags().unwrap_or(0) & NFT_SET_MAP != 0))
     });
     let sets = match sets {
         // The kernel answers so for the sets of a table that does not exist.
         Err(NetlinkError::Refused(nix::errno::Errno::ENOENT)) => Vec::new(),
         sets => sets?,
     };
-    Ok(Objects { chains, sets })
+    let (maps, sets): (Vec<_>, Vec<_>) = sets.into_iter().partition(|(_, is_map)| *is_map);
+    let names = |list: Vec<(String, bool)>| list.into_iter().map(|(name, _)| name).collect();
+    Ok(Objects {
+        chains,
+        sets: names(sets),
+        maps: names(maps),
+    })
 }
 
 impl Objects {
@@ -54,7 +66,7 @@ impl Objects {
 
     /// The generations that have objects.
     pub fn generations(&self) -> BTreeSet<Generation> {
-        let names = self.chains.iter().chain(&self.sets);
+        let names = self.chains.iter().chain(&self.sets).chain(&self.maps);
         names
             .filter_map(|name| Some(Generation::of(name)?.0))
             .collect()
@@ -71,6 +83,7 @@ impl Objects {
         Objects {
             chains: select(&self.chains),
             sets: select(&self.sets),
+            maps: select(&self.maps),
         }
     }
 }

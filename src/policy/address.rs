@@ -238,6 +238,16 @@ impl AddressSet {
         &self.v6
     }
 
+    /// The IPv4 part, shared and not copied.
+    pub fn shared_v4(&self) -> Arc<[Interval<u32>]> {
+        self.v4.clone()
+    }
+
+    /// The IPv6 part, shared and not copied.
+    pub fn shared_v6(&self) -> Arc<[Interval<u128>]> {
+        self.v6.clone()
+    }
+
     /// All ranges, IPv4 first.
     pub fn ranges(&self) -> impl Iterator<Item = AddressRange> {
         let v4 = self.v4.iter().map(|interval| AddressRange::V4(*interval));

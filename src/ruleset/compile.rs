@@ -1,16 +1,15 @@
-//! A policy into chains: one for each interface role, one for each group and direction, a few nft rules
-//! for each rule.
+//! A policy into chains: for each list of groups that interfaces are bound to, a role in each direction.
 //!
 //! ```text
-//! inbound  -> in_0 (interfaces bound to one list of groups) -> exempt_in, platform_in, sg_base_in, sg_web_in, drop
-//! outbound -> out_0                                         -> exempt_out, platform_out, sg_base_out, sg_web_out, drop
+//! inbound -> in_0 -> tracked flows, exempt traffic, invalid packets, then the role's diagram; what it does not decide is refused
 //! ```
 
+use super::diagram::clause::clauses;
+use super::diagram::emit::emit;
 use super::ir::*;
 use super::remote::Remotes;
 use crate::policy::{
-    Action, AddressSet, Binding, Direction, GroupId, InterfaceName, Interval, Platform, Policy,
-    PortSet, Protocol, Reason, Rule, SecurityGroup, Service,
+    Binding, Direction, GroupId, InterfaceName, Interval, Policy, PortSet, Protocol, Reason,
 };
 
 /// ICMP errors about a tracked flow: unreachable, time exceeded, parameter problem. IPv4's "too big" is a
@@ -21,26 +20,38 @@ const ICMPV6_ERRORS: &[(u8, u8)] = &[(1, 4)];
 
 /// Compiles a policy. The result is a function of the policy alone.
 pub fn compile(policy: &Policy) -> Ruleset {
+    let mut ruleset = Ruleset::default();
     let mut remotes = Remotes::default();
-    let mut chains = Vec::new();
     for direction in [Direction::Inbound, Direction::Outbound] {
-        chains.push(exempt_chain(direction));
-        chains.push(platform_chain(policy, direction, &mut remotes));
-        for group in policy.groups() {
-            chains.push(group_chain(group, direction, &mut remotes));
-        }
+        ruleset.chains.push(exempt_chain(direction));
         let roles = Roles::new(&policy.bindings, direction);
-        chains.extend(roles.chains(direction));
+        for (index, binding) in roles.lists.iter().enumerate() {
+            let clauses = clauses(policy, &binding.groups, direction);
+            let name = roles.name(index);
+            let diagram = emit(
+                &name,
+                &clauses,
+                remote_side(direction),
+                &mut remotes,
+                &mut ruleset,
+            );
+            ruleset
+                .chains
+                .push(role_chain(name, diagram, direction, Reason::Default));
+        }
         let unbound = policy.platform.unbound_refuse && direction == Direction::Inbound;
         if unbound {
-            chains.push(unbound_chain());
+            ruleset.chains.push(role_chain(
+                "unbound_in".into(),
+                Vec::new(),
+                direction,
+                Reason::Unmanaged,
+            ));
         }
-        chains.push(entry_chain(&roles, direction, unbound));
+        ruleset.chains.push(entry_chain(&roles, direction, unbound));
     }
-    Ruleset {
-        sets: remotes.into_sets(),
-        chains,
-    }
+    ruleset.sets = remotes.into_sets();
+    ruleset
 }
 
 /// Interfaces bound to the same list of groups share one chain.
@@ -80,30 +91,22 @@ impl<'p> Roles<'p> {
     fn name(&self, list: usize) -> String {
         format!("{}_{list}", self.prefix)
     }
+}
 
-    fn chains(&self, direction: Direction) -> Vec<Chain> {
-        let chain = |(index, binding): (usize, &&Binding)| {
-            let mut rules = tracked_rules();
-            rules.push(jump(format!("exempt_{}", self.prefix)));
-            rules.push(rule(
-                vec![Match::State(CtState::Invalid)],
-                NftVerdict::Drop,
-                Reason::Invalid,
-            ));
-            rules.push(jump(format!("platform_{}", self.prefix)));
-            rules.extend(
-                binding
-                    .groups
-                    .iter()
-                    .map(|group| jump(group_chain_name(&group.id, direction))),
-            );
-            rules.push(rule(vec![], NftVerdict::Drop, Reason::Default));
-            Chain {
-                name: self.name(index),
-                rules,
-            }
-        };
-        self.lists.iter().enumerate().map(chain).collect()
+/// A role: what passes anyway, what is invalid, the diagram, and the refusal of the rest.
+fn role_chain(name: String, diagram: Vec<NftRule>, direction: Direction, rest: Reason) -> Chain {
+    let mut rules = tracked_rules();
+    rules.push(jump(format!("exempt_{}", suffix(direction))));
+    rules.push(rule(
+        vec![Match::State(CtState::Invalid)],
+        NftVerdict::Drop,
+        Reason::Invalid,
+    ));
+    rules.extend(diagram);
+    rules.push(rule(vec![], NftVerdict::Drop, rest));
+    Chain {
+        name: name.into(),
+        rules,
     }
 }
 
@@ -120,7 +123,7 @@ fn entry_chain(roles: &Roles, direction: Direction, unbound: bool) -> Chain {
     for (interface, list) in &roles.interfaces {
         rules.push(plain(
             vec![Match::Interface(side, (*interface).clone())],
-            NftVerdict::Goto(roles.name(*list)),
+            NftVerdict::Goto(roles.name(*list).into()),
         ));
     }
     if unbound {
@@ -150,22 +153,6 @@ fn tracked_rules() -> Vec<NftRule> {
         related(Match::IcmpType(ICMP_ERRORS)),
         related(Match::Icmpv6Type(ICMPV6_ERRORS)),
     ]
-}
-
-/// New inbound flows on interfaces that nobody named, when they are refused.
-fn unbound_chain() -> Chain {
-    let mut rules = tracked_rules();
-    rules.push(jump("exempt_in".into()));
-    rules.push(rule(
-        vec![Match::State(CtState::Invalid)],
-        NftVerdict::Drop,
-        Reason::Invalid,
-    ));
-    rules.push(rule(vec![], NftVerdict::Drop, Reason::Unmanaged));
-    Chain {
-        name: "unbound_in".into(),
-        rules,
-    }
 }
 
 /// What is never filtered, and the essential traffic, to and from the host itself only.
@@ -235,146 +222,9 @@ fn exempt_chain(direction: Direction) -> Chain {
         .into_iter()
         .map(|matches| rule(matches, NftVerdict::Accept, Reason::Essential));
     Chain {
-        name: format!("exempt_{}", suffix(direction)),
+        name: format!("exempt_{}", suffix(direction)).into(),
         rules: never.chain(essential).collect(),
     }
-}
-
-/// Blocked ports, TCP 25 to external addresses, approved services.
-fn platform_chain(policy: &Policy, direction: Direction, remotes: &mut Remotes) -> Chain {
-    let platform = &*policy.platform;
-    let mut rules = Vec::new();
-    let blocked = &platform.blocked_ports;
-    if blocked.blocks(direction) {
-        for (transport, ports) in [
-            (Transport::Tcp, &blocked.tcp),
-            (Transport::Udp, &blocked.udp),
-        ] {
-            let Some(ports) = ports else { continue };
-            let ports = Match::Port(transport, Side::Destination, ports.clone());
-            let peers = match blocked.external_only {
-                true => external(platform, direction, remotes),
-                false => vec![vec![]],
-            };
-            rules.extend(peers.into_iter().map(|matches| {
-                rule(
-                    [matches, vec![ports.clone()]].concat(),
-                    NftVerdict::Drop,
-                    Reason::BlockedPorts,
-                )
-            }));
-        }
-    }
-    if policy.smtp_blocked && direction == Direction::Outbound {
-        let smtp = Interval {
-            first: 25,
-            last: 25,
-        };
-        let smtp = PortSet::new(vec![smtp])
-            .map(|ports| Match::Port(Transport::Tcp, Side::Destination, ports));
-        for matches in external(platform, direction, remotes) {
-            rules.push(rule(
-                matches.into_iter().chain(smtp.clone()).collect(),
-                NftVerdict::Drop,
-                Reason::Smtp,
-            ));
-        }
-    }
-    for approved in platform
-        .approved_services
-        .iter()
-        .filter(|approved| approved.direction == direction)
-    {
-        for service in &approved.services {
-            for matches in service_matches(service, &approved.remote, direction, remotes) {
-                rules.push(rule(
-                    matches,
-                    NftVerdict::Accept,
-                    Reason::ApprovedService(approved.name.clone()),
-                ));
-            }
-        }
-    }
-    Chain {
-        name: format!("platform_{}", suffix(direction)),
-        rules,
-    }
-}
-
-/// What is not internal, in each family: `ip daddr != { 10.0.0.0/8, … }`.
-fn external(platform: &Platform, direction: Direction, remotes: &mut Remotes) -> Vec<Vec<Match>> {
-    match &platform.internal {
-        Some(internal) => remotes.outside(internal, remote_side(direction)),
-        None => vec![vec![]],
-    }
-}
-
-/// The rules of a group, in order: the first that matches decides, and what falls off the end goes to the next group.
-fn group_chain(group: &SecurityGroup, direction: Direction, remotes: &mut Remotes) -> Chain {
-    let mut rules = Vec::new();
-    for each in group.rules(direction) {
-        rules.extend(nft_rules(each, direction, remotes));
-    }
-    Chain {
-        name: group_chain_name(&group.id, direction),
-        rules,
-    }
-}
-
-/// `ip saddr 10.0.0.0/8 tcp dport { 80, 443 } counter accept comment "sg-web/in/3"`, for each service and family.
-fn nft_rules(each: &Rule, direction: Direction, remotes: &mut Remotes) -> Vec<NftRule> {
-    let Some(remote) = &each.remote else {
-        return Vec::new();
-    };
-    let verdict = match each.action {
-        Action::Allow => NftVerdict::Accept,
-        Action::Refuse => NftVerdict::Drop,
-    };
-    let matches = each
-        .services
-        .iter()
-        .flat_map(|service| service_matches(service, remote, direction, remotes));
-    matches
-        .map(|matches| rule(matches, verdict.clone(), Reason::Rule(each.id.clone())))
-        .collect()
-}
-
-/// The conditions of a service with a remote: one list for each family that is left.
-fn service_matches(
-    service: &Service,
-    remote: &AddressSet,
-    direction: Direction,
-    remotes: &mut Remotes,
-) -> Vec<Vec<Match>> {
-    let (limit, condition) = match service {
-        Service::All => (None, None),
-        Service::Tcp(ports) if ports.is_all() => (None, Some(Match::Protocol(Protocol::TCP.0))),
-        Service::Udp(ports) if ports.is_all() => (None, Some(Match::Protocol(Protocol::UDP.0))),
-        Service::Tcp(ports) => (
-            None,
-            Some(Match::Port(
-                Transport::Tcp,
-                Side::Destination,
-                ports.clone(),
-            )),
-        ),
-        Service::Udp(ports) => (
-            None,
-            Some(Match::Port(
-                Transport::Udp,
-                Side::Destination,
-                ports.clone(),
-            )),
-        ),
-        Service::Icmp => (Some(Family::V4), Some(Match::Protocol(Protocol::ICMP.0))),
-        Service::Icmpv6 => (Some(Family::V6), Some(Match::Protocol(Protocol::ICMPV6.0))),
-        Service::Gre => (None, Some(Match::Protocol(Protocol::GRE.0))),
-    };
-    let mut lists = remotes.inside(remote, limit, remote_side(direction));
-    for list in &mut lists {
-        list.extend(condition.clone());
-    }
-    lists
 }
 
 /// The remote is the source of an inbound and the destination of an outbound packet.
@@ -390,11 +240,6 @@ fn suffix(direction: Direction) -> &'static str {
         Direction::Inbound => "in",
         Direction::Outbound => "out",
     }
-}
-
-/// `sg_web_in`: nft's names have no `-`, and an id has no `_`, so that no two groups share a chain.
-fn group_chain_name(id: &GroupId, direction: Direction) -> String {
-    format!("{}_{}", id.as_str().replace('-', "_"), suffix(direction))
 }
 
 fn port(side: Side, port: u16) -> Match {
@@ -424,5 +269,5 @@ fn plain(matches: Vec<Match>, verdict: NftVerdict) -> NftRule {
 }
 
 fn jump(chain: String) -> NftRule {
-    plain(vec![], NftVerdict::Jump(chain))
+    plain(vec![], NftVerdict::Jump(chain.into()))
 }

@@ -3,7 +3,7 @@
 //! Names are nft's own words. A [`Ruleset`] is one generation's objects; where they hang in the table is
 //! said in [`super::table`].
 
-use crate::policy::{InterfaceName, Interval, PortSet, Reason};
+use crate::policy::{InterfaceName, Interval, PortSet, Protocol, Reason};
 use std::sync::Arc;
 
 /// The objects of one generation. Jumps and set references name objects of the same generation.
@@ -11,6 +11,8 @@ use std::sync::Arc;
 pub struct Ruleset {
     /// Address lists that are too long to stand in a rule.
     pub sets: Vec<Set>,
+    /// Verdict maps: what a packet's address or port leads to.
+    pub maps: Vec<Map>,
     /// All chains; [`INBOUND`] and [`OUTBOUND`] are where packets enter.
     pub chains: Vec<Chain>,
 }
@@ -29,6 +31,37 @@ pub struct Set {
     pub elements: Addresses,
 }
 
+/// A verdict map: intervals of one field, and where each leads.
+#[derive(Debug, Clone)]
+pub struct Map {
+    /// Its name within the generation.
+    pub name: Arc<str>,
+    /// What it is asked with.
+    pub key: MapKey,
+    /// Its elements, sorted and apart.
+    pub elements: MapElements,
+}
+
+/// The field of a packet that a verdict map is asked with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MapKey {
+    /// `tcp dport`, `udp dport`.
+    Port(Transport),
+    /// `ip saddr`, `ip6 daddr`, …
+    Address(Side, Family),
+}
+
+/// The elements of a verdict map.
+#[derive(Debug, Clone)]
+pub enum MapElements {
+    /// Ports.
+    Ports(Vec<(Interval<u16>, NftVerdict)>),
+    /// IPv4 addresses.
+    V4(Vec<(Interval<u32>, NftVerdict)>),
+    /// IPv6 addresses.
+    V6(Vec<(Interval<u128>, NftVerdict)>),
+}
+
 /// Addresses of one family, sorted and apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Addresses {
@@ -42,7 +75,7 @@ pub enum Addresses {
 #[derive(Debug, Clone)]
 pub struct Chain {
     /// Its name within the generation.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its rules, in order.
     pub rules: Vec<NftRule>,
 }
@@ -66,9 +99,13 @@ pub enum NftVerdict {
     /// The packet is gone.
     Drop,
     /// Go on in another chain, and come back if it does not decide.
-    Jump(String),
+    Jump(Arc<str>),
     /// Go on in another chain, and do not come back.
-    Goto(String),
+    Goto(Arc<str>),
+    /// Ask a verdict map, `ip saddr vmap @g7_…`; if it has nothing, the next rule.
+    Map(MapKey, Arc<str>),
+    /// Ask by protocol, `meta l4proto vmap { 6 : goto …, 17 : goto … }`; if it has nothing, the next rule.
+    Protocols(Vec<(u8, Arc<str>)>),
     /// Back to where the jump was.
     Return,
 }
@@ -191,10 +228,55 @@ impl Addresses {
     }
 }
 
+impl Transport {
+    /// Its protocol number.
+    pub fn protocol(self) -> Protocol {
+        match self {
+            Transport::Tcp => Protocol::TCP,
+            Transport::Udp => Protocol::UDP,
+        }
+    }
+}
+
+impl MapElements {
+    /// How many elements.
+    pub fn len(&self) -> usize {
+        match self {
+            MapElements::Ports(elements) => elements.len(),
+            MapElements::V4(elements) => elements.len(),
+            MapElements::V6(elements) => elements.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether each is a single point, so that a hash serves instead of a tree.
+    pub fn are_points(&self) -> bool {
+        match self {
+            MapElements::Ports(elements) => elements.iter().all(|(i, _)| i.first == i.last),
+            MapElements::V4(elements) => elements.iter().all(|(i, _)| i.first == i.last),
+            MapElements::V6(elements) => elements.iter().all(|(i, _)| i.first == i.last),
+        }
+    }
+}
+
 impl Ruleset {
     /// The chain with this name.
     pub fn chain(&self, name: &str) -> Option<&Chain> {
-        self.chains.iter().find(|chain| chain.name == name)
+        self.chains.iter().find(|chain| &*chain.name == name)
+    }
+
+    /// How many elements, over all sets and maps.
+    pub fn element_count(&self) -> usize {
+        let sets: usize = self.sets.iter().map(|set| set.elements.len()).sum();
+        sets + self
+            .maps
+            .iter()
+            .map(|map| map.elements.len())
+            .sum::<usize>()
     }
 
     /// How many nft rules, over all chains.

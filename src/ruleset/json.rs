@@ -7,13 +7,14 @@ use super::table::{BASE_CHAINS, Generation, TABLE};
 use crate::policy::{AddressRange, Interval};
 use nftables::expr::{
     CT, Expression, Fib, FibFlag, FibResult, Meta, MetaKey, NamedExpression, Payload, PayloadField,
-    Prefix, Range, SetItem,
+    Prefix, Range, SetItem, Verdict,
 };
 use nftables::schema::{
     Chain as NfChain, NfListObject, Set as NfSet, SetFlag, SetType, SetTypeValue, Table,
 };
 use nftables::stmt::{
     AnonymousCounter, Counter, JumpTarget, Match as NfMatch, Operator, Statement as NfStatement,
+    VerdictMap,
 };
 use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
 use serde::Serialize;
@@ -36,6 +37,7 @@ enum Command {
 enum Object {
     Known(Box<NfListObject<'static>>),
     Rule { rule: RuleObject },
+    Map { map: MapObject },
 }
 
 /// The crate's rule, but with [`Statement`]s.
@@ -47,6 +49,20 @@ struct RuleObject {
     expr: Vec<Statement>,
     #[serde(skip_serializing_if = "Option::is_none")]
     comment: Option<String>,
+}
+
+/// A verdict map, which the crate's types of sets lack.
+#[derive(Debug, Serialize)]
+struct MapObject {
+    family: NfFamily,
+    table: &'static str,
+    name: String,
+    #[serde(rename = "type")]
+    key: SetType,
+    map: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    flags: Vec<SetFlag>,
+    elem: Vec<(Expression<'static>, Expression<'static>)>,
 }
 
 #[derive(Debug, Serialize)]
@@ -83,6 +99,7 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> Batch {
             ..own_chain(base.name.to_owned())
         }))
     }));
+    commands.extend(ruleset.maps.iter().map(|each| map(each, generation)));
     for chain in chains {
         commands.extend(
             chain
@@ -94,7 +111,7 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> Batch {
     for base in BASE_CHAINS {
         let jump = NftRule {
             matches: vec![],
-            verdict: NftVerdict::Jump(base.name.to_owned()),
+            verdict: NftVerdict::Jump(base.name.into()),
             reason: None,
         };
         commands.push(rule(&jump, base.name.to_owned(), generation));
@@ -131,6 +148,58 @@ fn set(each: &Set, generation: Generation) -> Command {
     })))
 }
 
+fn map(each: &Map, generation: Generation) -> Command {
+    let verdict = |verdict: &NftVerdict| match verdict {
+        NftVerdict::Goto(chain) => Expression::Verdict(Verdict::Goto(JumpTarget {
+            target: generation.object(chain).into(),
+        })),
+        _ => Expression::Verdict(Verdict::Return),
+    };
+    let elem = match &each.elements {
+        MapElements::Ports(list) => list
+            .iter()
+            .map(|(i, to)| (number_interval(i), verdict(to)))
+            .collect(),
+        MapElements::V4(list) => list
+            .iter()
+            .map(|(i, to)| (address(AddressRange::V4(*i)), verdict(to)))
+            .collect(),
+        MapElements::V6(list) => list
+            .iter()
+            .map(|(i, to)| (address(AddressRange::V6(*i)), verdict(to)))
+            .collect(),
+    };
+    let key = match each.key {
+        MapKey::Port(_) => SetType::InetService,
+        MapKey::Address(_, Family::V4) => SetType::Ipv4Addr,
+        MapKey::Address(_, Family::V6) => SetType::Ipv6Addr,
+    };
+    let flags = if each.elements.are_points() {
+        vec![]
+    } else {
+        vec![SetFlag::Interval]
+    };
+    let name = generation.object(&each.name);
+    Command::Add(Object::Map {
+        map: MapObject {
+            family: NfFamily::INet,
+            table: TABLE,
+            name,
+            key,
+            map: "verdict",
+            flags,
+            elem,
+        },
+    })
+}
+
+fn key_expression(key: MapKey) -> Expression<'static> {
+    match key {
+        MapKey::Port(transport) => payload(transport.name(), "dport"),
+        MapKey::Address(side, family) => payload(family.header(), side.address()),
+    }
+}
+
 fn rule(each: &NftRule, chain: String, generation: Generation) -> Command {
     let mut expr: Vec<Statement> = each
         .matches
@@ -151,6 +220,26 @@ fn rule(each: &NftRule, chain: String, generation: Generation) -> Command {
         NftVerdict::Return => NfStatement::Return(None),
         NftVerdict::Jump(chain) => NfStatement::Jump(target(chain)),
         NftVerdict::Goto(chain) => NfStatement::Goto(target(chain)),
+        NftVerdict::Map(key, map) => NfStatement::VerdictMap(VerdictMap {
+            key: key_expression(*key),
+            data: text(format!("@{}", generation.object(map))),
+        }),
+        NftVerdict::Protocols(protocols) => NfStatement::VerdictMap(VerdictMap {
+            key: named(NamedExpression::Meta(Meta {
+                key: MetaKey::L4proto,
+            })),
+            data: named(NamedExpression::Set(
+                protocols
+                    .iter()
+                    .map(|(protocol, chain)| {
+                        SetItem::Mapping(
+                            Expression::Number(u32::from(*protocol)),
+                            Expression::Verdict(Verdict::Goto(target(chain))),
+                        )
+                    })
+                    .collect(),
+            )),
+        }),
     }));
     let comment = each.reason.as_ref().map(ToString::to_string);
     Command::Add(Object::Rule {

@@ -5,7 +5,9 @@
 //!                             \-> walk (one packet's way through it)
 //! ```
 
+pub mod check;
 pub mod compile;
+pub mod diagram;
 pub mod ir;
 pub mod json;
 mod remote;
@@ -13,7 +15,8 @@ pub mod table;
 pub mod text;
 pub mod walk;
 
+pub use check::check;
 pub use compile::compile;
 pub use ir::Ruleset;
 pub use table::{Generation, TABLE};
-pub use walk::walk;
+pub use walk::Walker;

@@ -36,6 +36,19 @@ pub fn load(ruleset: &Ruleset, generation: Generation) -> Vec<String> {
             .clone()
             .map(|chain| format!("add chain inet {TABLE} {}", generation.object(&chain.name))),
     );
+    for map in &ruleset.maps {
+        let name = generation.object(&map.name);
+        let (kind, flags) = map_type(map);
+        commands.push(format!(
+            "add map inet {TABLE} {name} {{ type {kind} : verdict;{flags} }}"
+        ));
+        for elements in element_list(&map.elements, generation).chunks(ELEMENTS_A_COMMAND) {
+            commands.push(format!(
+                "add element inet {TABLE} {name} {{ {} }}",
+                elements.join(", ")
+            ));
+        }
+    }
     for chain in chains {
         let name = generation.object(&chain.name);
         commands.extend(chain.rules.iter().map(|rule| {
@@ -62,16 +75,18 @@ pub fn switch(generation: Generation) -> String {
     out
 }
 
-/// The delete transaction for chains and sets: `flush chain …` first, since chains refer to one another.
-pub fn delete(chains: &[String], sets: &[String]) -> String {
+/// The delete transaction: `flush chain …` first, since rules hold chains and maps, and maps hold chains.
+pub fn delete(chains: &[String], maps: &[String], sets: &[String]) -> String {
     let mut out = String::new();
-    for (verb, kind, names) in [
+    let steps = [
         ("flush", "chain", chains),
-        ("delete", "chain", chains),
+        ("delete", "map", maps),
         ("delete", "set", sets),
-    ] {
+        ("delete", "chain", chains),
+    ];
+    for (verb, kind, names) in steps {
         for name in names {
-            out += &format!("{verb} {kind} inet {TABLE} {name}\n");
+            let _ = writeln!(out, "{verb} {kind} inet {TABLE} {name}");
         }
     }
     out
@@ -91,6 +106,23 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
             out,
             "\t\telements = {{ {} }}\n\t}}\n",
             address_list(&set.elements).join(", ")
+        );
+    }
+    for map in &ruleset.maps {
+        let (kind, flags) = map_type(map);
+        let flags = flags.trim().trim_end_matches(';');
+        let _ = writeln!(
+            out,
+            "\tmap {} {{\n\t\ttype {kind} : verdict",
+            generation.object(&map.name)
+        );
+        if !flags.is_empty() {
+            let _ = writeln!(out, "\t\t{flags}");
+        }
+        let _ = writeln!(
+            out,
+            "\t\telements = {{ {} }}\n\t}}\n",
+            element_list(&map.elements, generation).join(", ")
         );
     }
     for chain in &ruleset.chains {
@@ -130,17 +162,74 @@ pub fn rule_text(rule: &NftRule, generation: Generation) -> String {
     if rule.reason.is_some() {
         words.push("counter".into());
     }
-    words.push(match &rule.verdict {
+    words.push(verdict_text(&rule.verdict, generation));
+    if let Some(reason) = &rule.reason {
+        words.push(format!("comment \"{reason}\""));
+    }
+    words.join(" ")
+}
+
+fn verdict_text(verdict: &NftVerdict, generation: Generation) -> String {
+    match verdict {
         NftVerdict::Accept => "accept".into(),
         NftVerdict::Drop => "drop".into(),
         NftVerdict::Return => "return".into(),
         NftVerdict::Jump(chain) => format!("jump {}", generation.object(chain)),
         NftVerdict::Goto(chain) => format!("goto {}", generation.object(chain)),
-    });
-    if let Some(reason) = &rule.reason {
-        words.push(format!("comment \"{reason}\""));
+        NftVerdict::Map(key, map) => format!("{} vmap @{}", key_text(*key), generation.object(map)),
+        NftVerdict::Protocols(protocols) => {
+            let elements: Vec<String> = protocols
+                .iter()
+                .map(|(protocol, chain)| format!("{protocol} : goto {}", generation.object(chain)))
+                .collect();
+            format!("meta l4proto vmap {{ {} }}", elements.join(", "))
+        }
     }
-    words.join(" ")
+}
+
+fn key_text(key: MapKey) -> String {
+    match key {
+        MapKey::Port(transport) => format!("{} dport", transport.name()),
+        MapKey::Address(side, family) => format!("{} {}", family.header(), side.address()),
+    }
+}
+
+/// A map's type, and its flags: intervals need a tree, single points a hash.
+fn map_type(map: &Map) -> (&'static str, &'static str) {
+    let kind = match map.key {
+        MapKey::Port(_) => "inet_service",
+        MapKey::Address(_, Family::V4) => "ipv4_addr",
+        MapKey::Address(_, Family::V6) => "ipv6_addr",
+    };
+    (
+        kind,
+        if map.elements.are_points() {
+            ""
+        } else {
+            " flags interval;"
+        },
+    )
+}
+
+/// `10.0.0.0/8 : goto g7_in_0_3`
+fn element_list(elements: &MapElements, generation: Generation) -> Vec<String> {
+    let element = |key: String, verdict: &NftVerdict| {
+        format!("{key} : {}", verdict_text(verdict, generation))
+    };
+    match elements {
+        MapElements::Ports(list) => list
+            .iter()
+            .map(|(i, verdict)| element(interval(i), verdict))
+            .collect(),
+        MapElements::V4(list) => list
+            .iter()
+            .map(|(i, verdict)| element(AddressRange::V4(*i).to_string(), verdict))
+            .collect(),
+        MapElements::V6(list) => list
+            .iter()
+            .map(|(i, verdict)| element(AddressRange::V6(*i).to_string(), verdict))
+            .collect(),
+    }
 }
 
 fn match_text(each: &Match, generation: Generation) -> String {
@@ -173,10 +262,7 @@ fn match_text(each: &Match, generation: Generation) -> String {
                 }
                 AddressMatch::Set(set, family) => (*family, format!("@{}", generation.object(set))),
             };
-            let header = match family {
-                Family::V4 => "ip",
-                Family::V6 => "ip6",
-            };
+            let header = family.header();
             let not = if *negated { "!= " } else { "" };
             format!("{header} {} {not}{value}", name(side, "saddr", "daddr"))
         }
@@ -255,6 +341,26 @@ impl Family {
         match self {
             Family::V4 => "ipv4",
             Family::V6 => "ipv6",
+        }
+    }
+}
+
+impl Family {
+    /// nft's name of its header.
+    pub fn header(self) -> &'static str {
+        match self {
+            Family::V4 => "ip",
+            Family::V6 => "ip6",
+        }
+    }
+}
+
+impl Side {
+    /// nft's name of its address.
+    pub fn address(self) -> &'static str {
+        match self {
+            Side::Source => "saddr",
+            Side::Destination => "daddr",
         }
     }
 }

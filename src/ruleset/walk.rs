@@ -2,65 +2,142 @@
 //! [`Policy::decide`](crate::policy::Policy::decide) and the kernel. It shares nothing with the compiler.
 
 use super::ir::*;
-use crate::policy::{Direction, Packet, Protocol, Reason, State, Verdict};
+use crate::policy::{Direction, Interval, Packet, Protocol, Reason, State, Verdict};
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 /// The deepest nesting of chains that nftables follows.
 const DEEPEST: usize = 16;
 
-/// What became of a packet: the verdict, and the reason of the rule that gave it; no reason if it fell off
-/// the end, where the base chain accepts.
-pub fn walk<'r>(ruleset: &'r Ruleset, packet: &Packet) -> (Verdict, Option<&'r Reason>) {
-    let entry = match packet.direction {
-        Direction::Inbound => INBOUND,
-        Direction::Outbound => OUTBOUND,
-    };
-    match in_chain(ruleset, entry, packet, 0) {
-        Some((verdict, reason)) => (verdict, reason),
-        None => (Verdict::Allow, None),
-    }
+/// A ruleset that packets walk through.
+#[derive(Debug)]
+pub struct Walker<'r> {
+    chains: HashMap<&'r str, &'r Chain>,
+    sets: HashMap<&'r str, &'r Addresses>,
+    maps: HashMap<&'r str, &'r MapElements>,
 }
 
-fn in_chain<'r>(
-    ruleset: &'r Ruleset,
-    name: &str,
-    packet: &Packet,
-    depth: usize,
-) -> Option<(Verdict, Option<&'r Reason>)> {
-    if depth > DEEPEST {
-        return Some((Verdict::Refuse, None));
-    }
-    for rule in &ruleset.chain(name)?.rules {
-        if !rule.matches.iter().all(|each| holds(ruleset, each, packet)) {
-            continue;
+/// Where a chain ended without a verdict: at its end or a return, with the base chain's acceptance to follow.
+type Ended<'r> = Option<(Verdict, Option<&'r Reason>)>;
+
+impl<'r> Walker<'r> {
+    /// Reads the names once.
+    pub fn new(ruleset: &'r Ruleset) -> Self {
+        Walker {
+            chains: ruleset
+                .chains
+                .iter()
+                .map(|chain| (&*chain.name, chain))
+                .collect(),
+            sets: ruleset
+                .sets
+                .iter()
+                .map(|set| (set.name.as_str(), &set.elements))
+                .collect(),
+            maps: ruleset
+                .maps
+                .iter()
+                .map(|map| (&*map.name, &map.elements))
+                .collect(),
         }
-        match &rule.verdict {
-            NftVerdict::Accept => return Some((Verdict::Allow, rule.reason.as_ref())),
-            NftVerdict::Drop => return Some((Verdict::Refuse, rule.reason.as_ref())),
-            NftVerdict::Return => return None,
-            NftVerdict::Goto(chain) => return in_chain(ruleset, chain, packet, depth + 1),
-            NftVerdict::Jump(chain) => {
-                if let Some(end) = in_chain(ruleset, chain, packet, depth + 1) {
-                    return Some(end);
+    }
+
+    /// What became of a packet: the verdict, and the reason of the rule that gave it; no reason if it fell
+    /// off the end, where the base chain accepts.
+    pub fn walk(&self, packet: &Packet) -> (Verdict, Option<&'r Reason>) {
+        let entry = match packet.direction {
+            Direction::Inbound => INBOUND,
+            Direction::Outbound => OUTBOUND,
+        };
+        self.in_chain(entry, packet, 0)
+            .unwrap_or((Verdict::Allow, None))
+    }
+
+    fn in_chain(&self, name: &str, packet: &Packet, depth: usize) -> Ended<'r> {
+        // A chain that is missing refuses, so that no test takes a lost one for a pass.
+        let (Some(chain), true) = (self.chains.get(name), depth <= DEEPEST) else {
+            return Some((Verdict::Refuse, None));
+        };
+        for rule in &chain.rules {
+            if !rule
+                .matches
+                .iter()
+                .all(|each| holds(&self.sets, each, packet))
+            {
+                continue;
+            }
+            let verdict = match &rule.verdict {
+                NftVerdict::Map(key, map) => self.look_up(*key, map, packet),
+                NftVerdict::Protocols(list) => {
+                    let found = list
+                        .iter()
+                        .find(|(protocol, _)| packet.protocol.0 == *protocol);
+                    found.map(|(_, chain)| NftVerdict::Goto(chain.clone()))
+                }
+                verdict => Some(verdict.clone()),
+            };
+            match verdict {
+                // The map has nothing: the next rule.
+                None | Some(NftVerdict::Map(..) | NftVerdict::Protocols(_)) => {}
+                Some(NftVerdict::Accept) => return Some((Verdict::Allow, rule.reason.as_ref())),
+                Some(NftVerdict::Drop) => return Some((Verdict::Refuse, rule.reason.as_ref())),
+                Some(NftVerdict::Return) => return None,
+                Some(NftVerdict::Goto(chain)) => return self.in_chain(&chain, packet, depth),
+                Some(NftVerdict::Jump(chain)) => {
+                    if let Some(end) = self.in_chain(&chain, packet, depth + 1) {
+                        return Some(end);
+                    }
                 }
             }
         }
+        None
     }
-    None
+
+    fn look_up(&self, key: MapKey, map: &str, packet: &Packet) -> Option<NftVerdict> {
+        let elements = self.maps.get(map)?;
+        let find_port = |list: &[(Interval<u16>, NftVerdict)]| find(list, packet.destination_port);
+        match (key, elements, packet.remote) {
+            (MapKey::Port(transport), MapElements::Ports(list), _) => {
+                (packet.protocol == transport.protocol()).then(|| find_port(list))?
+            }
+            (MapKey::Address(side, Family::V4), MapElements::V4(list), IpAddr::V4(address))
+                if side == remote_side(packet) =>
+            {
+                find(list, address.into())
+            }
+            (MapKey::Address(side, Family::V6), MapElements::V6(list), IpAddr::V6(address))
+                if side == remote_side(packet) =>
+            {
+                find(list, address.into())
+            }
+            _ => None,
+        }
+    }
 }
 
-fn holds(ruleset: &Ruleset, each: &Match, packet: &Packet) -> bool {
+fn find<T: Copy + Ord>(list: &[(Interval<T>, NftVerdict)], point: T) -> Option<NftVerdict> {
+    let found = list
+        .iter()
+        .find(|(interval, _)| interval.first <= point && point <= interval.last);
+    found.map(|(_, verdict)| verdict.clone())
+}
+
+/// The walk knows the remote only; nothing compiled asks for the own address.
+fn remote_side(packet: &Packet) -> Side {
+    match packet.direction {
+        Direction::Inbound => Side::Source,
+        Direction::Outbound => Side::Destination,
+    }
+}
+
+fn holds(sets: &HashMap<&str, &Addresses>, each: &Match, packet: &Packet) -> bool {
     let v6 = packet.remote.is_ipv6();
     let is_type = |types: &[(u8, u8)]| {
         types
             .iter()
             .any(|(first, last)| (*first..=*last).contains(&packet.icmp_type))
     };
-    // The walk knows the remote only; nothing compiled asks for the own address.
-    let remote = match packet.direction {
-        Direction::Inbound => Side::Source,
-        Direction::Outbound => Side::Destination,
-    };
+    let remote = remote_side(packet);
     match each {
         Match::Interface(side, name) => *side == remote && name.matches(&packet.interface),
         Match::Loopback(side) => *side == remote && packet.interface == "lo",
@@ -73,15 +150,11 @@ fn holds(ruleset: &Ruleset, each: &Match, packet: &Packet) -> bool {
         Match::Family(family) => (*family == Family::V6) == v6,
         Match::Protocol(protocol) => packet.protocol.0 == *protocol,
         Match::Port(transport, side, ports) => {
-            let protocol = match transport {
-                Transport::Tcp => Protocol::TCP,
-                Transport::Udp => Protocol::UDP,
-            };
             let port = match side {
                 Side::Source => packet.source_port,
                 Side::Destination => packet.destination_port,
             };
-            packet.protocol == protocol
+            packet.protocol == transport.protocol()
                 && ports
                     .intervals()
                     .iter()
@@ -94,11 +167,7 @@ fn holds(ruleset: &Ruleset, each: &Match, packet: &Packet) -> bool {
         } => {
             let addresses = match with {
                 AddressMatch::Inline(addresses) => Some(addresses),
-                AddressMatch::Set(name, _) => ruleset
-                    .sets
-                    .iter()
-                    .find(|set| set.name == *name)
-                    .map(|set| &set.elements),
+                AddressMatch::Set(name, _) => sets.get(name.as_str()).copied(),
             };
             let inside = match (addresses, packet.remote) {
                 (Some(Addresses::V4(list)), IpAddr::V4(address)) => list

@@ -1,0 +1,176 @@
+//! Checked before it counts: a compiled ruleset is compared with the policy before it is switched in.
+//!
+//! The check shares nothing with the compiler. It follows the ruleset with whole boxes of packets instead of single
+//! ones ([`regions`]): every box of ports × addresses that some rule of the ruleset decides about is held against the
+//! policy's own list, read as it is written ([`list`]), and must be decided there by the same entry, all of it. That is
+//! exact for packets that open a flow, for any size. What boxes do not cover (states, essential traffic, other
+//! interfaces) is walked packet by packet.
+
+mod list;
+mod regions;
+mod samples;
+
+use crate::policy::{Direction, Policy, Protocol};
+use crate::ruleset::ir::{INBOUND, NftVerdict, OUTBOUND, Ruleset};
+use crate::ruleset::walk::Walker;
+use list::List;
+use regions::{Line, Regions};
+use std::collections::HashSet;
+use std::fmt;
+use std::net::IpAddr;
+
+/// A packet about which policy and ruleset disagree.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Difference {
+    /// The packet, in words.
+    pub packet: String,
+    /// What the policy says.
+    pub policy: String,
+    /// What the ruleset says.
+    pub ruleset: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the compiled ruleset is wrong about {}: the policy says {}, the ruleset {}",
+            self.packet, self.policy, self.ruleset
+        )
+    }
+}
+
+/// How much was compared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Boxes of packets.
+    pub boxes: usize,
+    /// Single packets.
+    pub packets: usize,
+}
+
+/// Compares a ruleset with the policy it was compiled from.
+///
+/// # Errors
+///
+/// The first difference that is found.
+pub fn check(policy: &Policy, ruleset: &Ruleset) -> Result<Checked, Difference> {
+    let mut checked = Checked::default();
+    let walker = Walker::new(ruleset);
+    let regions = Regions::new(ruleset);
+    for direction in [Direction::Inbound, Direction::Outbound] {
+        let mut seen = HashSet::new();
+        for binding in &policy.bindings {
+            let interface = sample_name(policy, &binding.interface.to_string());
+            checked.packets += samples::check(policy, &walker, direction, &interface)?;
+            // Interfaces of one list of groups lead to one chain, which is followed once.
+            let groups: Vec<&str> = binding
+                .groups
+                .iter()
+                .map(|group| group.id.as_str())
+                .collect();
+            let entry = entry_of(&regions, direction, &interface);
+            if !seen.insert((groups, entry)) {
+                continue;
+            }
+            checked.boxes += family::<u32>(policy, &regions, direction, &interface)?;
+            checked.boxes += family::<u128>(policy, &regions, direction, &interface)?;
+        }
+        for interface in ["lo", &sample_name(policy, "~")] {
+            checked.packets += samples::check(policy, &walker, direction, interface)?;
+        }
+    }
+    Ok(checked)
+}
+
+/// An interface that this name or glob binds, and no more specific one if that can be helped.
+fn sample_name(policy: &Policy, name: &str) -> String {
+    let Some(prefix) = name.strip_suffix('*') else {
+        return name.to_owned();
+    };
+    let candidates = [
+        format!("{prefix}~"),
+        prefix.to_owned(),
+        format!("{prefix}0"),
+    ];
+    let holds = |candidate: &&String| {
+        let holding = policy
+            .bindings
+            .iter()
+            .find(|binding| binding.interface.matches(candidate));
+        candidate.len() <= 15
+            && holding.is_some_and(|binding| binding.interface.to_string() == name)
+    };
+    candidates
+        .iter()
+        .find(holds)
+        .unwrap_or(&candidates[0])
+        .clone()
+}
+
+/// The chain that packets of an interface go on in.
+fn entry_of<'r>(regions: &Regions<'r>, direction: Direction, interface: &str) -> Option<&'r str> {
+    let entry = if direction == Direction::Inbound {
+        INBOUND
+    } else {
+        OUTBOUND
+    };
+    let rules = &regions.chain(entry)?.rules;
+    let rule = rules.iter().find(|rule| {
+        rule.matches
+            .iter()
+            .all(|each| regions::at_interface(each, direction, interface))
+    })?;
+    match &rule.verdict {
+        NftVerdict::Goto(chain) | NftVerdict::Jump(chain) => Some(chain),
+        _ => None,
+    }
+}
+
+fn family<T: Line>(
+    policy: &Policy,
+    regions: &Regions,
+    direction: Direction,
+    interface: &str,
+) -> Result<usize, Difference> {
+    let mut boxes = 0;
+    for protocol in [
+        Protocol::TCP,
+        Protocol::UDP,
+        Protocol::ICMP,
+        Protocol::ICMPV6,
+        Protocol::GRE,
+        Protocol(253),
+    ] {
+        let list = List::<T>::new(policy, direction, interface, protocol);
+        let run = regions::Run {
+            direction,
+            interface,
+            protocol,
+        };
+        regions.follow::<T>(&run, &mut |region, decided| {
+            boxes += 1;
+            list.holds(region, decided)
+                .map_err(|(at, wanted)| Difference {
+                    packet: words(&run, at.addresses.first.address(), at.ports.first),
+                    policy: wanted.to_string(),
+                    ruleset: decided.to_string(),
+                })
+        })?;
+    }
+    Ok(boxes)
+}
+
+fn words(run: &regions::Run, remote: IpAddr, port: u16) -> String {
+    let protocol = Protocol::NAMES
+        .iter()
+        .find(|(_, protocol)| *protocol == run.protocol);
+    let protocol = protocol.map_or_else(
+        || format!("protocol {}", run.protocol.0),
+        |(name, _)| (*name).to_owned(),
+    );
+    format!(
+        "{} {protocol} {remote} port {port} at {}",
+        run.direction, run.interface
+    )
+}

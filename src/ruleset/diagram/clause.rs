@@ -1,0 +1,133 @@
+//! The ordered list that a role is: the platform's rows and the rules of its groups, each as sets of ports and addresses.
+
+use crate::policy::interval::without;
+use crate::policy::{
+    Action, AddressSet, Direction, Interval, Policy, PortSet, Reason, SecurityGroup, Service,
+    Verdict,
+};
+use std::sync::Arc;
+
+/// One entry of the list: if a packet is of any of the services and its remote lies in the addresses, the verdict.
+#[derive(Debug, Clone)]
+pub struct Clause {
+    /// What it matches; never none.
+    pub services: Vec<Service>,
+    /// IPv4 remotes, sorted and apart; perhaps none.
+    pub v4: Arc<[Interval<u32>]>,
+    /// IPv6 remotes.
+    pub v6: Arc<[Interval<u128>]>,
+    /// What happens.
+    pub verdict: Verdict,
+    /// What it decides for.
+    pub reason: Reason,
+}
+
+/// The list of a direction: blocked ports, TCP 25, approved services, then the groups by priority. What no
+/// entry matches is refused.
+pub fn clauses(
+    policy: &Policy,
+    groups: &[Arc<SecurityGroup>],
+    direction: Direction,
+) -> Vec<Clause> {
+    let platform = &*policy.platform;
+    let mut clauses = Vec::new();
+    let outside = platform.internal.as_ref().map_or_else(whole, complement);
+    let blocked = &platform.blocked_ports;
+    if blocked.blocks(direction) {
+        let tcp = blocked.tcp.clone().map(Service::Tcp);
+        let services: Vec<Service> = tcp
+            .into_iter()
+            .chain(blocked.udp.clone().map(Service::Udp))
+            .collect();
+        let remote = if blocked.external_only {
+            outside.clone()
+        } else {
+            whole()
+        };
+        push(
+            &mut clauses,
+            services,
+            remote,
+            Verdict::Refuse,
+            Reason::BlockedPorts,
+        );
+    }
+    if policy.smtp_blocked && direction == Direction::Outbound {
+        let port = PortSet::new(vec![Interval {
+            first: 25,
+            last: 25,
+        }]);
+        push(
+            &mut clauses,
+            port.map(Service::Tcp).into_iter().collect(),
+            outside,
+            Verdict::Refuse,
+            Reason::Smtp,
+        );
+    }
+    for approved in platform
+        .approved_services
+        .iter()
+        .filter(|approved| approved.direction == direction)
+    {
+        let reason = Reason::ApprovedService(approved.name.clone());
+        push(
+            &mut clauses,
+            approved.services.clone(),
+            ranges(&approved.remote),
+            Verdict::Allow,
+            reason,
+        );
+    }
+    for rule in groups.iter().flat_map(|group| group.rules(direction)) {
+        let Some(remote) = &rule.remote else { continue };
+        let verdict = match rule.action {
+            Action::Allow => Verdict::Allow,
+            Action::Refuse => Verdict::Refuse,
+        };
+        push(
+            &mut clauses,
+            rule.services.clone(),
+            ranges(remote),
+            verdict,
+            Reason::Rule(rule.id.clone()),
+        );
+    }
+    clauses
+}
+
+/// Addresses of both families.
+type Ranges = (Arc<[Interval<u32>]>, Arc<[Interval<u128>]>);
+
+fn push(
+    clauses: &mut Vec<Clause>,
+    services: Vec<Service>,
+    (v4, v6): Ranges,
+    verdict: Verdict,
+    reason: Reason,
+) {
+    if !services.is_empty() {
+        clauses.push(Clause {
+            services,
+            v4,
+            v6,
+            verdict,
+            reason,
+        });
+    }
+}
+
+fn ranges(set: &AddressSet) -> Ranges {
+    (set.shared_v4(), set.shared_v6())
+}
+
+fn whole() -> Ranges {
+    ranges(&AddressSet::any())
+}
+
+fn complement(set: &AddressSet) -> Ranges {
+    let any = AddressSet::any();
+    let v4 = without(any.v4(), set.v4(), |point| point - 1);
+    let v6 = without(any.v6(), set.v6(), |point| point - 1);
+    (v4.into(), v6.into())
+}

@@ -1,0 +1,552 @@
+//! A plan as chains and verdict maps.
+//!
+//! ```text
+//! chain in_0_v4 { meta l4proto vmap { 6 : goto in_0_v4_1, 17 : goto in_0_v4_2 } }
+//! chain in_0_v4_1 { tcp dport vmap @in_0_v4_m1 }              many ports: a map
+//! chain in_0_v4_3 { ip saddr 10.0.0.0/8 counter accept comment "sg-web/in/0" }    few addresses: rules
+//! chain in_0_r7 { counter accept comment "sg-web/in/7" }      where maps lead: one for each clause
+//! ```
+
+use super::clause::Clause;
+use super::paint::Function;
+use super::plan::{AddressFirst, Family as PlanFamily, Part, ServiceFirst, ServiceNode, parts};
+use super::pool::{Dimension, Entry, Written};
+use crate::policy::{Interval, PortSet, Protocol, Service, Verdict};
+use crate::ruleset::ir::{Addresses as AddressList, *};
+use crate::ruleset::remote::Remotes;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Up to so many targets and so many pieces are written as rules: the kernel gives a map, however small, 16 KB.
+const FEW_TARGETS: usize = 3;
+const FEW_PIECES: usize = 8;
+
+/// Writes the list of a role. Its chains are `{prefix}_v4` and `{prefix}_v6`, to be jumped to; what they do not
+/// decide comes back.
+pub fn emit(
+    prefix: &str,
+    clauses: &[Clause],
+    side: Side,
+    remotes: &mut Remotes,
+    ruleset: &mut Ruleset,
+) -> Vec<NftRule> {
+    let mut emitter = Emitter {
+        prefix,
+        clauses,
+        side,
+        remotes,
+        ruleset,
+        leaves: HashMap::new(),
+        number: 0,
+    };
+    let v4 = emitter.family::<u32>(&format!("{prefix}_v4"));
+    let v6 = emitter.family::<u128>(&format!("{prefix}_v6"));
+    let jump = |(chain, family): (Option<Arc<str>>, Family)| {
+        chain.map(|chain| NftRule {
+            matches: vec![Match::Family(family)],
+            verdict: NftVerdict::Jump(chain),
+            reason: None,
+        })
+    };
+    [(v4, Family::V4), (v6, Family::V6)]
+        .into_iter()
+        .filter_map(jump)
+        .collect()
+}
+
+struct Emitter<'e> {
+    prefix: &'e str,
+    clauses: &'e [Clause],
+    side: Side,
+    remotes: &'e mut Remotes,
+    ruleset: &'e mut Ruleset,
+    /// The chains of clauses that a map leads to.
+    leaves: HashMap<u32, Arc<str>>,
+    /// Numbers names.
+    number: usize,
+}
+
+/// Where a piece leads.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Target {
+    /// A clause decides.
+    Clause(u32),
+    /// It is asked further.
+    Chain(Arc<str>),
+    /// Nothing of this part decides.
+    Nothing,
+}
+
+/// A dimension in nft's words.
+trait Worded: Dimension {
+    /// What there is to say beside the dimension: which protocol's port, whose address.
+    type Word: Copy;
+    /// `tcp dport { … }`, `ip saddr { … }`; `None` for no interval.
+    fn condition(word: Self::Word, intervals: Vec<Interval<Self>>) -> Option<Match>;
+    /// What must hold for the field to be there at all: a chain over ports may be reached by any protocol.
+    fn present(word: Self::Word) -> Vec<Match>;
+    /// The field of a map.
+    fn key(word: Self::Word) -> MapKey;
+    /// The elements of a map.
+    fn elements(elements: Vec<(Interval<Self>, NftVerdict)>) -> MapElements;
+}
+
+impl Worded for u16 {
+    type Word = Transport;
+
+    fn condition(transport: Transport, intervals: Vec<Interval<u16>>) -> Option<Match> {
+        Some(Match::Port(
+            transport,
+            Side::Destination,
+            PortSet::new(intervals)?,
+        ))
+    }
+
+    fn present(transport: Transport) -> Vec<Match> {
+        vec![Match::Protocol(transport.protocol().0)]
+    }
+
+    fn key(transport: Transport) -> MapKey {
+        MapKey::Port(transport)
+    }
+
+    fn elements(elements: Vec<(Interval<u16>, NftVerdict)>) -> MapElements {
+        MapElements::Ports(elements)
+    }
+}
+
+macro_rules! worded_addresses {
+    ($number:ty, $family:ident) => {
+        impl Worded for $number {
+            type Word = Side;
+
+            fn condition(side: Side, intervals: Vec<Interval<$number>>) -> Option<Match> {
+                let with = AddressMatch::Inline(AddressList::$family(intervals.into()));
+                Some(Match::Address {
+                    side,
+                    with,
+                    negated: false,
+                })
+            }
+
+            fn present(_: Side) -> Vec<Match> {
+                Vec::new()
+            }
+
+            fn key(side: Side) -> MapKey {
+                MapKey::Address(side, Family::$family)
+            }
+
+            fn elements(elements: Vec<(Interval<$number>, NftVerdict)>) -> MapElements {
+                MapElements::$family(elements)
+            }
+        }
+    };
+}
+worded_addresses!(u32, V4);
+worded_addresses!(u128, V6);
+
+/// A family of addresses with its words.
+trait Named: PlanFamily + Worded<Word = Side> {
+    const FAMILY: Family;
+    fn list(intervals: Arc<[Interval<Self>]>) -> AddressList;
+    const ICMP_NUMBER: u8;
+}
+
+impl Named for u32 {
+    const FAMILY: Family = Family::V4;
+    fn list(intervals: Arc<[Interval<u32>]>) -> AddressList {
+        AddressList::V4(intervals)
+    }
+    const ICMP_NUMBER: u8 = Protocol::ICMP.0;
+}
+
+impl Named for u128 {
+    const FAMILY: Family = Family::V6;
+    fn list(intervals: Arc<[Interval<u128>]>) -> AddressList {
+        AddressList::V6(intervals)
+    }
+    const ICMP_NUMBER: u8 = Protocol::ICMPV6.0;
+}
+
+impl Emitter<'_> {
+    /// The chain of a family, if it has anything to say.
+    fn family<T: Named>(&mut self, name: &str) -> Option<Arc<str>> {
+        let parts = parts::<T>(self.clauses);
+        let mut rules = Vec::new();
+        let single = parts.len() == 1;
+        for part in parts {
+            let part = match part {
+                Part::Linear(range) => range.flat_map(|at| self.plain_rules::<T>(at)).collect(),
+                Part::ServiceFirst(part) => self.service_first::<T>(name, part),
+                Part::AddressFirst(part) => self.address_first::<T>(name, part),
+            };
+            match single {
+                true => rules = part,
+                // A part that is left by `goto` must come back here.
+                false => {
+                    let chain = self.chain(name, part);
+                    rules.push(plain(vec![], NftVerdict::Jump(chain)));
+                }
+            }
+        }
+        if rules.is_empty() {
+            return None;
+        }
+        let chain: Arc<str> = name.into();
+        self.ruleset.chains.push(Chain {
+            name: chain.clone(),
+            rules,
+        });
+        Some(chain)
+    }
+
+    fn service_first<T: Named>(&mut self, name: &str, part: ServiceFirst<T>) -> Vec<NftRule> {
+        let nodes = self.written(name, part.addresses, self.side);
+        let mut protocols = Vec::new();
+        for (transport, protocol, function) in [
+            (Transport::Tcp, Protocol::TCP, part.tcp),
+            (Transport::Udp, Protocol::UDP, part.udp),
+        ] {
+            if is_whole(&function, part.other) || function.is_empty() {
+                continue;
+            }
+            let pieces = function
+                .into_iter()
+                .map(|(interval, node)| (interval, nodes[node as usize].clone()))
+                .collect();
+            let rules = self.pieces(name, pieces, transport);
+            protocols.push((protocol.0, self.chain(name, rules)));
+        }
+        for (protocol, node) in [(T::ICMP_NUMBER, part.icmp), (Protocol::GRE.0, part.gre)] {
+            if let Some(node) = node.filter(|_| node != part.other) {
+                protocols.push((protocol, self.chain_of(name, &nodes[node as usize])));
+            }
+        }
+        let other = part.other.map(|node| nodes[node as usize].clone());
+        self.by_protocol(protocols, other)
+    }
+
+    fn address_first<T: Named>(&mut self, name: &str, part: AddressFirst<T>) -> Vec<NftRule> {
+        let tcp = self.written(name, part.tcp, Transport::Tcp);
+        let udp = self.written(name, part.udp, Transport::Udp);
+        let nodes: Vec<Target> = part
+            .services
+            .iter()
+            .map(|node| self.service_node::<T>(name, node, &tcp, &udp))
+            .collect();
+        let pieces = part
+            .addresses
+            .into_iter()
+            .map(|(interval, node)| (interval, nodes[node as usize].clone()))
+            .collect();
+        self.pieces(name, pieces, self.side)
+    }
+
+    /// What is asked at an address: protocol, then port.
+    fn service_node<T: Named>(
+        &mut self,
+        name: &str,
+        node: &ServiceNode,
+        tcp: &[Target],
+        udp: &[Target],
+    ) -> Target {
+        let other = node.other.map_or(Target::Nothing, Target::Clause);
+        let mut protocols = Vec::new();
+        for (protocol, target) in [
+            (Protocol::TCP, &tcp[node.tcp as usize]),
+            (Protocol::UDP, &udp[node.udp as usize]),
+        ] {
+            if *target != other {
+                protocols.push((protocol.0, target.clone()));
+            }
+        }
+        for (protocol, clause) in [(T::ICMP_NUMBER, node.icmp), (Protocol::GRE.0, node.gre)] {
+            if let Some(clause) = clause.filter(|clause| Target::Clause(*clause) != other) {
+                protocols.push((protocol, Target::Clause(clause)));
+            }
+        }
+        if protocols.is_empty() {
+            return other;
+        }
+        // Where one protocol alone is asked by its ports, its rules ask for the protocol themselves.
+        if let ([(protocol, Target::Chain(chain))], Target::Nothing) =
+            (protocols.as_slice(), &other)
+            && matches!(Protocol(*protocol), Protocol::TCP | Protocol::UDP)
+        {
+            return Target::Chain(chain.clone());
+        }
+        let protocols = protocols
+            .into_iter()
+            .map(|(protocol, target)| (protocol, self.chain_of(name, &target)))
+            .collect();
+        let rules = self.by_protocol(protocols, Some(other));
+        Target::Chain(self.chain(name, rules))
+    }
+
+    fn by_protocol(
+        &mut self,
+        protocols: Vec<(u8, Arc<str>)>,
+        other: Option<Target>,
+    ) -> Vec<NftRule> {
+        let mut rules = Vec::new();
+        match protocols.as_slice() {
+            [] => {}
+            [(protocol, chain)] => rules.push(plain(
+                vec![Match::Protocol(*protocol)],
+                NftVerdict::Goto(chain.clone()),
+            )),
+            _ => rules.push(plain(vec![], NftVerdict::Protocols(protocols))),
+        }
+        rules.extend(other.and_then(|target| self.target_rule(vec![], &target)));
+        rules
+    }
+
+    /// Where each function of a pool is asked.
+    fn written<T: Worded>(
+        &mut self,
+        name: &str,
+        written: Written<T>,
+        word: T::Word,
+    ) -> Vec<Target> {
+        let mut entries: Vec<Option<Entry<T>>> = written.entries.into_iter().map(Some).collect();
+        let mut targets = vec![Target::Nothing; entries.len()];
+        // The base first: the differences lead to it.
+        let order = written
+            .base
+            .into_iter()
+            .map(|base| base as usize)
+            .chain(0..entries.len());
+        for at in order {
+            targets[at] = match entries[at].take() {
+                // The base has been written already.
+                None => continue,
+                Some(Entry::Whole(function)) => self.whole(name, function, word),
+                Some(Entry::Difference(pieces)) => {
+                    let base = written
+                        .base
+                        .map_or(Target::Nothing, |base| targets[base as usize].clone());
+                    let pieces = pieces.into_iter().map(|(interval, value)| {
+                        (interval, value.map_or(Target::Nothing, Target::Clause))
+                    });
+                    let mut rules = self.pieces(name, pieces.collect(), word);
+                    rules.extend(self.target_rule(T::present(word), &base));
+                    Target::Chain(self.chain(name, rules))
+                }
+            };
+        }
+        targets
+    }
+
+    fn whole<T: Worded>(
+        &mut self,
+        name: &str,
+        function: Function<T, u32>,
+        word: T::Word,
+    ) -> Target {
+        match function.as_slice() {
+            [] => Target::Nothing,
+            [(interval, clause)] if *interval == T::WHOLE => Target::Clause(*clause),
+            _ => {
+                let pieces = function
+                    .into_iter()
+                    .map(|(interval, clause)| (interval, Target::Clause(clause)))
+                    .collect();
+                let rules = self.pieces(name, pieces, word);
+                Target::Chain(self.chain(name, rules))
+            }
+        }
+    }
+
+    /// Pieces of a dimension as rules if they are few, as a map if they are many. Where they leave no gap, the
+    /// target with the most of them is no element but what comes after: half the elements, and often only
+    /// single points are left, for which a hash serves.
+    fn pieces<T: Worded>(
+        &mut self,
+        name: &str,
+        pieces: Vec<(Interval<T>, Target)>,
+        word: T::Word,
+    ) -> Vec<NftRule> {
+        let gapless = pieces
+            .first()
+            .is_some_and(|(first, _)| first.first == T::WHOLE.first)
+            && pieces
+                .last()
+                .is_some_and(|(last, _)| last.last == T::WHOLE.last)
+            && pieces
+                .windows(2)
+                .all(|pair| pair[0].0.last.successor() == Some(pair[1].0.first));
+        let rest = if gapless { most(&pieces) } else { None };
+        let pieces: Vec<_> = pieces
+            .into_iter()
+            .filter(|(_, target)| Some(target) != rest.as_ref())
+            .collect();
+        let mut by_target: BTreeMap<&Target, Vec<Interval<T>>> = BTreeMap::new();
+        for (interval, target) in pieces.iter().take(FEW_PIECES + 1) {
+            by_target.entry(target).or_default().push(*interval);
+        }
+        let mut rules: Vec<NftRule> =
+            match pieces.len() <= FEW_PIECES && by_target.len() <= FEW_TARGETS {
+                true => by_target
+                    .into_iter()
+                    .filter_map(|(target, list)| {
+                        self.target_rule(vec![T::condition(word, list)?], target)
+                    })
+                    .collect(),
+                false => vec![self.map(name, pieces, word)],
+            };
+        rules.extend(rest.and_then(|target| self.target_rule(T::present(word), &target)));
+        rules
+    }
+
+    /// `tcp dport vmap @in_0_v4_m1`
+    fn map<T: Worded>(
+        &mut self,
+        name: &str,
+        pieces: Vec<(Interval<T>, Target)>,
+        word: T::Word,
+    ) -> NftRule {
+        let elements = pieces
+            .into_iter()
+            .map(|(interval, target)| (interval, self.element(&target)))
+            .collect();
+        let map: Arc<str> = self.name(name, "m");
+        self.ruleset.maps.push(Map {
+            name: map.clone(),
+            key: T::key(word),
+            elements: T::elements(elements),
+        });
+        plain(vec![], NftVerdict::Map(T::key(word), map))
+    }
+
+    /// A target as the verdict of a rule. Nothing matches nothing further: back to the role.
+    fn target_rule(&self, matches: Vec<Match>, target: &Target) -> Option<NftRule> {
+        match target {
+            Target::Clause(clause) => Some(self.deciding(matches, *clause)),
+            Target::Chain(chain) => Some(plain(matches, NftVerdict::Goto(chain.clone()))),
+            Target::Nothing if matches.is_empty() => None,
+            Target::Nothing => Some(plain(matches, NftVerdict::Return)),
+        }
+    }
+
+    /// A target as the verdict of a map's element.
+    fn element(&mut self, target: &Target) -> NftVerdict {
+        match target {
+            Target::Clause(clause) => NftVerdict::Goto(self.leaf(*clause)),
+            Target::Chain(chain) => NftVerdict::Goto(chain.clone()),
+            Target::Nothing => NftVerdict::Return,
+        }
+    }
+
+    /// A target as a chain.
+    fn chain_of(&mut self, name: &str, target: &Target) -> Arc<str> {
+        match target {
+            Target::Clause(clause) => self.leaf(*clause),
+            Target::Chain(chain) => chain.clone(),
+            Target::Nothing => self.chain(name, vec![plain(vec![], NftVerdict::Return)]),
+        }
+    }
+
+    /// The chain that only decides for a clause.
+    fn leaf(&mut self, clause: u32) -> Arc<str> {
+        if let Some(chain) = self.leaves.get(&clause) {
+            return chain.clone();
+        }
+        let chain: Arc<str> = format!("{}_r{clause}", self.prefix).into();
+        let rules = vec![self.deciding(vec![], clause)];
+        self.ruleset.chains.push(Chain {
+            name: chain.clone(),
+            rules,
+        });
+        self.leaves.insert(clause, chain.clone());
+        chain
+    }
+
+    fn deciding(&self, matches: Vec<Match>, clause: u32) -> NftRule {
+        let clause = &self.clauses[clause as usize];
+        let verdict = match clause.verdict {
+            Verdict::Allow => NftVerdict::Accept,
+            Verdict::Refuse => NftVerdict::Drop,
+        };
+        NftRule {
+            matches,
+            verdict,
+            reason: Some(clause.reason.clone()),
+        }
+    }
+
+    /// An entry as rules of its own: one for each service.
+    fn plain_rules<T: Named>(&mut self, at: usize) -> Vec<NftRule> {
+        let clause = &self.clauses[at];
+        let addresses = <T as PlanFamily>::addresses(clause).clone();
+        let remote = match &*addresses {
+            [] => return Vec::new(),
+            [one] if *one == T::WHOLE => None,
+            _ => Some(self.remotes.address(T::list(addresses), self.side)),
+        };
+        let services = clause.services.iter().filter_map(|service| match service {
+            Service::All => Some(None),
+            Service::Tcp(ports) if !ports.is_all() => Some(Some(Match::Port(
+                Transport::Tcp,
+                Side::Destination,
+                ports.clone(),
+            ))),
+            Service::Udp(ports) if !ports.is_all() => Some(Some(Match::Port(
+                Transport::Udp,
+                Side::Destination,
+                ports.clone(),
+            ))),
+            Service::Icmp if T::FAMILY == Family::V6 => None,
+            Service::Icmpv6 if T::FAMILY == Family::V4 => None,
+            other => Some(other.protocol().map(|protocol| Match::Protocol(protocol.0))),
+        });
+        services
+            .map(|service| {
+                self.deciding(
+                    remote.clone().into_iter().chain(service).collect(),
+                    at as u32,
+                )
+            })
+            .collect()
+    }
+
+    fn chain(&mut self, name: &str, rules: Vec<NftRule>) -> Arc<str> {
+        let chain = self.name(name, "");
+        self.ruleset.chains.push(Chain {
+            name: chain.clone(),
+            rules,
+        });
+        chain
+    }
+
+    fn name(&mut self, name: &str, kind: &str) -> Arc<str> {
+        self.number += 1;
+        format!("{name}_{kind}{}", self.number).into()
+    }
+}
+
+/// The target of the most pieces.
+fn most<T>(pieces: &[(Interval<T>, Target)]) -> Option<Target> {
+    let mut counts: HashMap<&Target, usize> = HashMap::new();
+    for (_, target) in pieces {
+        *counts.entry(target).or_default() += 1;
+    }
+    // Of equals the one that sorts first, so that compiling twice gives one result.
+    counts
+        .into_iter()
+        .max_by(|a, b| a.1.cmp(&b.1).then_with(|| b.0.cmp(a.0)))
+        .map(|(target, _)| target.clone())
+}
+
+/// Whether a function over ports is the same for all of them, and the same as that of other protocols.
+fn is_whole(function: &Function<u16, u32>, other: Option<u32>) -> bool {
+    matches!(function.as_slice(), [(interval, node)] if *interval == u16::WHOLE && Some(*node) == other)
+}
+
+fn plain(matches: Vec<Match>, verdict: NftVerdict) -> NftRule {
+    NftRule {
+        matches,
+        verdict,
+        reason: None,
+    }
+}

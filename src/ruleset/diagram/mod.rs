@@ -1,0 +1,15 @@
+//! From ordered rules to nearly constant time: a role's list as a diagram of verdict maps with shared nodes.
+//!
+//! ```text
+//! Policy -> clauses (one ordered list of sets) -> plan (parts, each asked service first or address first)
+//!                                              -> emit (chains and verdict maps)
+//! ```
+//!
+//! What the diagram does not match falls off its end, back to the role's chain, which refuses it.
+
+pub mod classes;
+pub mod clause;
+pub mod emit;
+pub mod paint;
+pub mod plan;
+pub mod pool;

@@ -1,0 +1,182 @@
+//! First match along one dimension: layers are painted from the first to the last, each only where nothing is yet.
+
+use crate::policy::Interval;
+use crate::policy::interval::Point;
+use std::collections::BTreeMap;
+
+/// A function from points to values, with gaps: sorted, apart, neighbours of one value merged.
+pub type Function<T, V> = Vec<(Interval<T>, V)>;
+
+/// Paints layers over the whole line. Costs O(m log m) for m intervals over all layers.
+pub fn paint<'a, T: Point + 'a, V: Copy + PartialEq>(
+    whole: Interval<T>,
+    layers: impl IntoIterator<Item = (&'a [Interval<T>], V)>,
+    before: impl Fn(T) -> T,
+) -> Function<T, V> {
+    // What is not painted yet, by first point.
+    let mut bare = BTreeMap::from([(whole.first, whole.last)]);
+    let mut painted: Function<T, V> = Vec::new();
+    for (layer, value) in layers {
+        if bare.is_empty() {
+            break;
+        }
+        for interval in layer {
+            // The piece that begins at or before the interval, then those that begin inside.
+            let left = bare
+                .range(..=interval.first)
+                .next_back()
+                .filter(|(_, last)| **last >= interval.first);
+            let inside = bare.range(interval.first..=interval.last);
+            let mut pieces: Vec<(T, T)> = left
+                .into_iter()
+                .chain(inside)
+                .map(|(first, last)| (*first, *last))
+                .collect();
+            pieces.dedup();
+            for (first, last) in pieces {
+                bare.remove(&first);
+                if first < interval.first {
+                    // There is a point before: the piece has one.
+                    bare.insert(first, before(interval.first));
+                }
+                if let Some(after) = interval.last.successor().filter(|after| *after <= last) {
+                    bare.insert(after, last);
+                }
+                painted.push((
+                    Interval {
+                        first: first.max(interval.first),
+                        last: last.min(interval.last),
+                    },
+                    value,
+                ));
+            }
+        }
+    }
+    painted.sort_unstable_by_key(|(interval, _)| interval.first);
+    merge_equal(painted)
+}
+
+/// Joins neighbours that touch and have one value.
+pub fn merge_equal<T: Point, V: PartialEq>(
+    pieces: impl IntoIterator<Item = (Interval<T>, V)>,
+) -> Function<T, V> {
+    let mut out: Function<T, V> = Vec::new();
+    for (interval, value) in pieces {
+        match out.last_mut() {
+            Some((last, known))
+                if *known == value && last.last.successor() == Some(interval.first) =>
+            {
+                last.last = interval.last
+            }
+            _ => out.push((interval, value)),
+        }
+    }
+    out
+}
+
+/// Where `function` differs from `base`, and its value there: `None` where it has none and the base has one.
+/// A packet that meets none of these pieces may be handed to the base. `None` if there are more than `at_most`.
+pub fn difference<T: Point, V: Copy + PartialEq>(
+    function: &Function<T, V>,
+    base: &Function<T, V>,
+    at_most: usize,
+    before: impl Fn(T) -> T,
+) -> Option<Function<T, Option<V>>> {
+    let mut out: Function<T, Option<V>> = Vec::new();
+    let (mut f, mut b) = (function.iter().peekable(), base.iter().peekable());
+    // The next point that was not compared yet.
+    let mut at = f
+        .peek()
+        .map(|(i, _)| i.first)
+        .into_iter()
+        .chain(b.peek().map(|(i, _)| i.first))
+        .min();
+    while let Some(point) = at {
+        while f.next_if(|(i, _)| i.last < point).is_some() {}
+        while b.next_if(|(i, _)| i.last < point).is_some() {}
+        let value = f
+            .peek()
+            .filter(|(i, _)| i.first <= point)
+            .map(|(_, value)| *value);
+        let other = b
+            .peek()
+            .filter(|(i, _)| i.first <= point)
+            .map(|(_, value)| *value);
+        // Up to where neither changes: the end of what holds here, or just before what begins next.
+        let ends = [f.peek(), b.peek()].into_iter().flatten().map(|(i, _)| {
+            if i.first <= point {
+                i.last
+            } else {
+                before(i.first)
+            }
+        });
+        let Some(last) = ends.min() else { break };
+        if value != other {
+            out.push((Interval { first: point, last }, value));
+        }
+        at = last.successor();
+        if out.len() > at_most.saturating_mul(2) + 2 {
+            out = merge_equal(out);
+            if out.len() > at_most {
+                return None;
+            }
+        }
+    }
+    let out = merge_equal(out);
+    (out.len() <= at_most).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const WHOLE: Interval<u16> = Interval {
+        first: 0,
+        last: u16::MAX,
+    };
+
+    fn at(function: &Function<u16, u8>, point: u16) -> Option<u8> {
+        function
+            .iter()
+            .find(|(interval, _)| interval.contains(point))
+            .map(|(_, value)| *value)
+    }
+
+    fn layers(raw: &[(u16, u16, u8)], shift: u16) -> Vec<(Vec<Interval<u16>>, u8)> {
+        raw.iter()
+            .map(|(first, length, value)| {
+                (
+                    vec![Interval {
+                        first: first + shift,
+                        last: first + length + shift,
+                    }],
+                    *value,
+                )
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_brute_force(a in prop::collection::vec((0u16..50, 0u16..20, 0u8..3), 0..10), b in prop::collection::vec((0u16..50, 0u16..20, 0u8..3), 0..10), top in any::<bool>()) {
+            let shift = if top { u16::MAX - 69 } else { 0 };
+            let painted = |raw: &[(u16, u16, u8)]| {
+                let layers = layers(raw, shift);
+                paint(WHOLE, layers.iter().map(|(list, value)| (list.as_slice(), *value)), |point| point - 1)
+            };
+            let (fa, fb) = (painted(&a), painted(&b));
+            let delta = difference(&fa, &fb, usize::MAX / 4, |point| point - 1).expect("no limit");
+            for point in (0..=70).map(|p: u16| shift.saturating_add(p)) {
+                let first = layers(&a, shift).iter().find(|(list, _)| list[0].contains(point)).map(|(_, value)| *value);
+                prop_assert_eq!(at(&fa, point), first);
+                let through = match delta.iter().find(|(interval, _)| interval.contains(point)) {
+                    Some((_, value)) => *value,
+                    None => at(&fb, point),
+                };
+                prop_assert_eq!(through, first);
+            }
+            prop_assert!(fa.windows(2).all(|pair| pair[0].0.last < pair[1].0.first));
+        }
+    }
+}

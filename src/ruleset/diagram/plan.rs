@@ -1,0 +1,380 @@
+//! Chooses, for each family, between two orders of asking, by the number of pieces, and cuts the list where
+//! neither is small enough.
+//!
+//! - **Service first**: protocol, then destination port, then remote address. Good where ports tell rules apart.
+//! - **Address first**: remote address, then protocol, then port. Good where addresses do, and where a long list
+//!   of addresses is used by many rules: it is stored once.
+//!
+//! Either can need n²/4 pieces for n rules. If both need more than [`PIECES_FOR_INPUT`] times the size of the
+//! list, the list is cut in two, and what the first half does not match goes on to the second: at the price of
+//! up to four lookups for each part. Parts of [`LINEAR`] entries are written as plain rules. So n rules
+//! take at most `PIECES_FOR_INPUT` times their own size, and at worst n / `LINEAR` parts.
+//!
+//! Sources: interval decision diagrams for packet filters (Christiansen and Fleury, "An interval decision diagram
+//! based firewall", 2004; Gouda and Liu, "Structured firewall design", 2007) for first match as a diagram with
+//! shared nodes; cutting into blocks and writing likes as differences are this project's.
+
+use super::classes::classes;
+use super::clause::Clause;
+use super::paint::{Function, paint};
+use super::pool::{Dimension, Pool, Written};
+use crate::policy::interval::merged;
+use crate::policy::{Interval, Service};
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Pieces that a part may need for each element of its input.
+pub const PIECES_FOR_INPUT: usize = 8;
+/// Parts of so few entries are written as plain rules.
+pub const LINEAR: usize = 8;
+
+/// A part of the list and how it is asked.
+#[derive(Debug)]
+pub enum Part<T> {
+    /// Entry by entry.
+    Linear(Range<usize>),
+    /// Protocol, port, address.
+    ServiceFirst(ServiceFirst<T>),
+    /// Address, protocol, port.
+    AddressFirst(AddressFirst<T>),
+}
+
+/// Protocol, then port, then address. Numbers are those of functions over addresses.
+#[derive(Debug)]
+pub struct ServiceFirst<T> {
+    /// Ports of TCP.
+    pub tcp: Function<u16, u32>,
+    /// Ports of UDP.
+    pub udp: Function<u16, u32>,
+    /// The ICMP of the family.
+    pub icmp: Option<u32>,
+    /// GRE.
+    pub gre: Option<u32>,
+    /// Every other protocol.
+    pub other: Option<u32>,
+    /// The functions over addresses.
+    pub addresses: Written<T>,
+}
+
+/// Address, then protocol, then port.
+#[derive(Debug)]
+pub struct AddressFirst<T> {
+    /// Addresses; numbers are those of `services`.
+    pub addresses: Function<T, u32>,
+    /// What is asked at an address.
+    pub services: Vec<ServiceNode>,
+    /// The functions over TCP ports.
+    pub tcp: Written<u16>,
+    /// The functions over UDP ports.
+    pub udp: Written<u16>,
+}
+
+/// Protocol, then port, at one address. `tcp` and `udp` are numbers of functions, the others of clauses.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServiceNode {
+    /// Ports of TCP.
+    pub tcp: u32,
+    /// Ports of UDP.
+    pub udp: u32,
+    /// The ICMP of the family.
+    pub icmp: Option<u32>,
+    /// GRE.
+    pub gre: Option<u32>,
+    /// Every other protocol.
+    pub other: Option<u32>,
+}
+
+/// A family: which addresses of a clause are meant, and which ICMP.
+pub trait Family: Dimension {
+    /// The clause's addresses of this family.
+    fn addresses(clause: &Clause) -> &Arc<[Interval<Self>]>;
+    /// Its ICMP.
+    const ICMP: Service;
+}
+
+impl Family for u32 {
+    fn addresses(clause: &Clause) -> &Arc<[Interval<u32>]> {
+        &clause.v4
+    }
+    const ICMP: Service = Service::Icmp;
+}
+
+impl Family for u128 {
+    fn addresses(clause: &Clause) -> &Arc<[Interval<u128>]> {
+        &clause.v6
+    }
+    const ICMP: Service = Service::Icmpv6;
+}
+
+/// The parts of a list, in order.
+pub fn parts<T: Family>(clauses: &[Clause]) -> Vec<Part<T>> {
+    let mut parts = Vec::new();
+    cut(clauses, 0..clauses.len(), &mut parts);
+    parts
+}
+
+fn cut<T: Family>(clauses: &[Clause], range: Range<usize>, parts: &mut Vec<Part<T>>) {
+    let used = |at: &usize| is_used::<T>(&clauses[*at]);
+    // Entries of the other family alone are no entries here.
+    let Some(start) = range.clone().find(used) else {
+        return;
+    };
+    if range.len() <= LINEAR / 2 {
+        return parts.push(Part::Linear(start..range.end));
+    }
+    let list = List {
+        clauses,
+        range: start..range.end,
+    };
+    let limit = PIECES_FOR_INPUT * list.size::<T>() + 64;
+    let by_address = list.address_first::<T>(limit);
+    let by_service = list.service_first::<T>(limit);
+    match (by_service, by_address) {
+        (Some((a, part)), Some((b, _))) if a <= b => parts.push(part),
+        (_, Some((_, part))) | (Some((_, part)), None) => parts.push(part),
+        (None, None) if list.range.len() <= LINEAR => parts.push(Part::Linear(list.range)),
+        (None, None) => {
+            let middle = list.range.start + list.range.len() / 2;
+            cut(clauses, list.range.start..middle, parts);
+            cut(clauses, middle..list.range.end, parts);
+        }
+    }
+}
+
+fn is_used<T: Family>(clause: &Clause) -> bool {
+    !T::addresses(clause).is_empty()
+}
+
+struct List<'c> {
+    clauses: &'c [Clause],
+    range: Range<usize>,
+}
+
+/// TCP or UDP.
+#[derive(Clone, Copy, PartialEq)]
+enum Transport {
+    Tcp,
+    Udp,
+}
+
+impl List<'_> {
+    fn numbers<T: Family>(&self) -> impl Iterator<Item = u32> + Clone {
+        self.range
+            .clone()
+            .filter(|at| is_used::<T>(&self.clauses[*at]))
+            .map(|at| at as u32)
+    }
+
+    fn clause(&self, number: u32) -> &Clause {
+        &self.clauses[number as usize]
+    }
+
+    /// Elements of the input: each list of addresses once, ports, and entries.
+    fn size<T: Family>(&self) -> usize {
+        let mut seen = HashSet::new();
+        let addresses = |number| {
+            let set = T::addresses(self.clause(number));
+            if seen.insert(set.as_ptr()) {
+                set.len()
+            } else {
+                0
+            }
+        };
+        let addresses: usize = self.numbers::<T>().map(addresses).sum();
+        let ports = |service: &Service| match service {
+            Service::Tcp(ports) | Service::Udp(ports) => ports.intervals().len(),
+            _ => 1,
+        };
+        let services: usize = self
+            .numbers::<T>()
+            .flat_map(|number| &self.clause(number).services)
+            .map(ports)
+            .sum();
+        addresses + services
+    }
+
+    /// The destination ports of an entry; none if it does not match the protocol.
+    fn ports(&self, number: u32, transport: Transport) -> Vec<Interval<u16>> {
+        let mut all = Vec::new();
+        for service in &self.clause(number).services {
+            match (service, transport) {
+                (Service::All, _) => all.push(u16::WHOLE),
+                (Service::Tcp(ports), Transport::Tcp) | (Service::Udp(ports), Transport::Udp) => {
+                    all.extend(ports.intervals())
+                }
+                _ => {}
+            }
+        }
+        merged(all)
+    }
+
+    fn has(&self, number: u32, wanted: &Service) -> bool {
+        self.clause(number)
+            .services
+            .iter()
+            .any(|service| matches!(service, Service::All) || service == wanted)
+    }
+
+    fn service_first<T: Family>(&self, limit: usize) -> Option<(usize, Part<T>)> {
+        let mut pool = Pool::<T>::default();
+        let mut work = 4 * limit;
+        let tcp = self.by_port(Transport::Tcp, &mut pool, &mut work)?;
+        let udp = self.by_port(Transport::Udp, &mut pool, &mut work)?;
+        let mut single = |wanted: &Service| -> Option<Option<u32>> {
+            let list: Vec<u32> = self
+                .numbers::<T>()
+                .filter(|number| self.has(*number, wanted))
+                .collect();
+            if list.is_empty() {
+                return Some(None);
+            }
+            Some(Some(pool.add(self.over_addresses(&list, &mut work)?)))
+        };
+        let (icmp, gre, other) = (
+            single(&T::ICMP)?,
+            single(&Service::Gre)?,
+            single(&Service::All)?,
+        );
+        let addresses = pool.write();
+        let cost = tcp.len() + udp.len() + addresses.cost;
+        (cost <= limit).then_some((
+            cost,
+            Part::ServiceFirst(ServiceFirst {
+                tcp,
+                udp,
+                icmp,
+                gre,
+                other,
+                addresses,
+            }),
+        ))
+    }
+
+    /// Ports in intervals inside which the same entries match, each with its function over addresses.
+    fn by_port<T: Family>(
+        &self,
+        transport: Transport,
+        pool: &mut Pool<T>,
+        work: &mut usize,
+    ) -> Option<Function<u16, u32>> {
+        let sets = self
+            .numbers::<T>()
+            .map(|number| (self.ports(number, transport).into(), number));
+        let classes = classes(sets, *work, u16::before)?;
+        let nodes: Option<Vec<u32>> = classes
+            .clauses
+            .iter()
+            .map(|list| Some(pool.add(self.over_addresses(list, work)?)))
+            .collect();
+        let nodes = nodes?;
+        Some(super::paint::merge_equal(
+            classes
+                .intervals
+                .into_iter()
+                .map(|(interval, class)| (interval, nodes[class as usize])),
+        ))
+    }
+
+    /// Which of these entries decides at each address.
+    fn over_addresses<T: Family>(
+        &self,
+        list: &[u32],
+        work: &mut usize,
+    ) -> Option<Function<T, u32>> {
+        let needed: usize = list
+            .iter()
+            .map(|number| T::addresses(self.clause(*number)).len())
+            .sum();
+        *work = work.checked_sub(needed)?;
+        Some(paint(
+            T::WHOLE,
+            list.iter()
+                .map(|number| (&**T::addresses(self.clause(*number)), *number)),
+            T::before,
+        ))
+    }
+
+    fn address_first<T: Family>(&self, limit: usize) -> Option<(usize, Part<T>)> {
+        let sets = self
+            .numbers::<T>()
+            .map(|number| (T::addresses(self.clause(number)).clone(), number));
+        // A staircase lists n²/2 entries and is small in the end; what is listed costs time, not pieces.
+        let classes = classes(sets, limit.saturating_mul(64), T::before)?;
+        let (mut tcp, mut udp) = (Pool::<u16>::default(), Pool::<u16>::default());
+        let mut services: Vec<ServiceNode> = Vec::new();
+        let mut known: HashMap<ServiceNode, u32> = HashMap::new();
+        let ports = PortLists::new(self);
+        let nodes: Vec<u32> = classes
+            .clauses
+            .iter()
+            .map(|list| {
+                let first = |wanted: &Service| {
+                    list.iter()
+                        .copied()
+                        .find(|number| self.has(*number, wanted))
+                };
+                let node = ServiceNode {
+                    tcp: tcp.add(ports.over_ports(list, Transport::Tcp)),
+                    udp: udp.add(ports.over_ports(list, Transport::Udp)),
+                    icmp: first(&T::ICMP),
+                    gre: first(&Service::Gre),
+                    other: first(&Service::All),
+                };
+                *known.entry(node).or_insert_with_key(|node| {
+                    services.push(node.clone());
+                    services.len() as u32 - 1
+                })
+            })
+            .collect();
+        let addresses = super::paint::merge_equal(
+            classes
+                .intervals
+                .into_iter()
+                .map(|(interval, class)| (interval, nodes[class as usize])),
+        );
+        let (tcp, udp) = (tcp.write(), udp.write());
+        let cost = addresses.len() + 2 * services.len() + tcp.cost + udp.cost;
+        (cost <= limit).then_some((
+            cost,
+            Part::AddressFirst(AddressFirst {
+                addresses,
+                services,
+                tcp,
+                udp,
+            }),
+        ))
+    }
+}
+
+/// The ports of every entry, read once.
+struct PortLists {
+    start: usize,
+    lists: [Vec<Vec<Interval<u16>>>; 2],
+}
+
+impl PortLists {
+    fn new(list: &List) -> Self {
+        let of = |transport| {
+            list.range
+                .clone()
+                .map(|at| list.ports(at as u32, transport))
+                .collect()
+        };
+        PortLists {
+            start: list.range.start,
+            lists: [of(Transport::Tcp), of(Transport::Udp)],
+        }
+    }
+
+    /// Which of these entries decides at each port.
+    fn over_ports(&self, list: &[u32], transport: Transport) -> Function<u16, u32> {
+        let lists = &self.lists[usize::from(transport == Transport::Udp)];
+        paint(
+            u16::WHOLE,
+            list.iter()
+                .map(|number| (lists[*number as usize - self.start].as_slice(), *number)),
+            u16::before,
+        )
+    }
+}

@@ -1,0 +1,131 @@
+//! Functions of a dimension, each stored once; the like of one another as differences from a common base.
+
+use super::paint::{Function, difference};
+use crate::policy::Interval;
+use crate::policy::interval::Point;
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// A dimension of the diagram: ports, IPv4 or IPv6 addresses.
+pub trait Dimension: Point + Hash {
+    /// The whole line.
+    const WHOLE: Interval<Self>;
+    /// The point before; asked only where there is one.
+    fn before(self) -> Self;
+}
+
+macro_rules! dimension {
+    ($($number:ty),*) => { $(
+        impl Dimension for $number {
+            const WHOLE: Interval<Self> = Interval { first: 0, last: <$number>::MAX };
+            fn before(self) -> Self {
+                self - 1
+            }
+        }
+    )* };
+}
+dimension!(u16, u32, u128);
+
+/// How a function of a pool is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry<T> {
+    /// All of it.
+    Whole(Function<T, u32>),
+    /// What differs from the base, which decides about the rest; `None` where the base would decide and nothing should.
+    Difference(Function<T, Option<u32>>),
+}
+
+/// Functions, each once. Values are numbers of clauses.
+#[derive(Debug)]
+pub struct Pool<T> {
+    functions: Vec<Function<T, u32>>,
+    known: HashMap<Function<T, u32>, u32>,
+}
+
+impl<T: Dimension> Default for Pool<T> {
+    fn default() -> Self {
+        Pool {
+            functions: Vec::new(),
+            known: HashMap::new(),
+        }
+    }
+}
+
+/// A pool that is finished: how each function is written, and which is the base of the differences.
+#[derive(Debug)]
+pub struct Written<T> {
+    /// The functions, by number.
+    pub entries: Vec<Entry<T>>,
+    /// The base, if there are differences.
+    pub base: Option<u32>,
+    /// Pieces in all.
+    pub cost: usize,
+}
+
+/// Fewer functions than this are written whole: a difference costs a packet one more lookup.
+const FEW_FUNCTIONS: usize = 8;
+
+impl<T: Dimension> Pool<T> {
+    /// The number of a function.
+    pub fn add(&mut self, function: Function<T, u32>) -> u32 {
+        let (functions, known) = (&mut self.functions, &mut self.known);
+        *known.entry(function).or_insert_with_key(|function| {
+            functions.push(function.clone());
+            functions.len() as u32 - 1
+        })
+    }
+
+    /// Decides how to write each function: whole, or as its difference from one base where that saves half.
+    ///
+    /// A staircase of nested ranges makes n functions of up to n pieces, which differ from the longest in one
+    /// piece each: n²/4 pieces whole, 2n as differences.
+    pub fn write(self) -> Written<T> {
+        let whole: usize = self
+            .functions
+            .iter()
+            .map(|function| function.len() + 1)
+            .sum();
+        let longest = (0..self.functions.len()).max_by_key(|at| self.functions[*at].len());
+        let plain = |functions: Vec<Function<T, u32>>| Written {
+            entries: functions.into_iter().map(Entry::Whole).collect(),
+            base: None,
+            cost: whole,
+        };
+        let Some(base) = longest.filter(|_| self.functions.len() >= FEW_FUNCTIONS) else {
+            return plain(self.functions);
+        };
+        let differences: Vec<Option<Function<T, Option<u32>>>> = self
+            .functions
+            .iter()
+            .enumerate()
+            .map(|(at, function)| {
+                // A difference must save more than the jump to the base costs.
+                let at_most = (function.len() / 2).checked_sub(1).filter(|_| at != base)?;
+                difference(function, &self.functions[base], at_most, T::before)
+            })
+            .collect();
+        let pieces = differences.iter().zip(&self.functions);
+        let cost: usize = pieces
+            .map(|(difference, function)| {
+                1 + difference
+                    .as_ref()
+                    .map_or(function.len(), |pieces| pieces.len() + 1)
+            })
+            .sum();
+        if cost * 2 > whole {
+            return plain(self.functions);
+        }
+        let entries = differences
+            .into_iter()
+            .zip(self.functions)
+            .map(|(difference, function)| match difference {
+                Some(difference) => Entry::Difference(difference),
+                None => Entry::Whole(function),
+            });
+        Written {
+            entries: entries.collect(),
+            base: Some(base as u32),
+            cost,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The check finds every fault that is planted in a compiled ruleset, and none where there is none.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod generate;
+#[path = "support/policy.rs"]
+mod policy;
+
+use generate::definition;
+use policy::policy;
+use secgroupd::policy::Policy;
+use secgroupd::ruleset::ir::{AddressMatch, Addresses, MapElements, Match, NftVerdict, Ruleset};
+use secgroupd::ruleset::{Walker, check, compile};
+use std::collections::BTreeMap;
+
+const POLICIES: u64 = 400;
+
+#[test]
+fn right_rulesets_pass() {
+    let (mut boxes, mut packets) = (0, 0);
+    for seed in 0..POLICIES {
+        let policy = random_policy(seed);
+        let checked = check(&policy, &compile(&policy))
+            .unwrap_or_else(|difference| panic!("seed {seed}: {difference}"));
+        boxes += checked.boxes;
+        packets += checked.packets;
+    }
+    println!("{POLICIES} policies: {boxes} boxes and {packets} packets compared");
+    assert!(boxes > 100 * POLICIES as usize);
+}
+
+/// One fault of each kind at every place where it can be planted, in many policies. A fault that changes no
+/// decision is no fault: it is told apart by brute force over the boxes' corners, which the walk judges.
+#[test]
+fn planted_faults_are_found() {
+    let mut found: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut harmless: BTreeMap<&str, usize> = BTreeMap::new();
+    for seed in 0..15 {
+        let policy = random_policy(seed);
+        let right = compile(&policy);
+        for (kind, wrong) in faults(&right) {
+            match check(&policy, &wrong) {
+                Err(_) => *found.entry(kind).or_default() += 1,
+                Ok(_) => {
+                    assert!(
+                        same_decisions(&policy, &wrong, seed),
+                        "seed {seed}: a planted fault was not found: {kind}"
+                    );
+                    *harmless.entry(kind).or_default() += 1;
+                }
+            }
+        }
+    }
+    println!("found: {found:?}; planted without effect: {harmless:?}");
+    for kind in [
+        "dropped element",
+        "swapped verdict",
+        "range off by one",
+        "lost node",
+        "dropped rule",
+    ] {
+        assert!(
+            found.get(kind).is_some_and(|count| *count > 20),
+            "{kind}: {found:?}"
+        );
+    }
+}
+
+fn random_policy(seed: u64) -> Policy {
+    policy(&definition(&mut fastrand::Rng::with_seed(seed + 77_000)))
+}
+
+fn same_decisions(policy: &Policy, wrong: &Ruleset, seed: u64) -> bool {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let edges = generate::Edges::of(policy);
+    let walker = Walker::new(wrong);
+    (0..3000).all(|_| {
+        let packet = edges.any(&mut rng);
+        let decided = policy.decide(&packet);
+        let (verdict, reason) = walker.walk(&packet);
+        let reason = reason
+            .cloned()
+            .unwrap_or(secgroupd::policy::Reason::Unmanaged);
+        (decided.verdict, decided.reason) == (verdict, reason)
+    })
+}
+
+/// Rulesets with one fault each.
+fn faults(right: &Ruleset) -> Vec<(&'static str, Ruleset)> {
+    let mut faults = Vec::new();
+    for (at, map) in right.maps.iter().enumerate() {
+        for element in [0, map.elements.len() / 2] {
+            let mut wrong = right.clone();
+            remove(&mut wrong.maps[at].elements, element);
+            faults.push(("dropped element", wrong));
+            let mut wrong = right.clone();
+            shift(&mut wrong.maps[at].elements, element);
+            faults.push(("range off by one", wrong));
+        }
+    }
+    for (chain, each) in right.chains.iter().enumerate() {
+        for (rule, nft) in each.rules.iter().enumerate() {
+            if nft.reason.is_some() {
+                let mut wrong = right.clone();
+                let verdict = &mut wrong.chains[chain].rules[rule].verdict;
+                *verdict = if *verdict == NftVerdict::Accept {
+                    NftVerdict::Drop
+                } else {
+                    NftVerdict::Accept
+                };
+                faults.push(("swapped verdict", wrong));
+                let mut wrong = right.clone();
+                wrong.chains[chain].rules.remove(rule);
+                faults.push(("dropped rule", wrong));
+            }
+            if let Some(Match::Address {
+                with: AddressMatch::Inline(Addresses::V4(list)),
+                ..
+            }) = nft.matches.first()
+                && list[0].first > 0
+            {
+                let mut wrong = right.clone();
+                let mut list = list.to_vec();
+                list[0].first -= 1;
+                if let Match::Address { with, .. } = &mut wrong.chains[chain].rules[rule].matches[0]
+                {
+                    *with = AddressMatch::Inline(Addresses::V4(list.into()));
+                }
+                faults.push(("range off by one", wrong));
+            }
+        }
+        let mut wrong = right.clone();
+        wrong.chains[chain].rules.clear();
+        faults.push(("lost node", wrong));
+        let mut wrong = right.clone();
+        wrong.chains.remove(chain);
+        faults.push(("lost node", wrong));
+    }
+    faults
+}
+
+fn remove(elements: &mut MapElements, at: usize) {
+    match elements {
+        MapElements::Ports(list) => drop(list.remove(at)),
+        MapElements::V4(list) => drop(list.remove(at)),
+        MapElements::V6(list) => drop(list.remove(at)),
+    }
+}
+
+fn shift(elements: &mut MapElements, at: usize) {
+    match elements {
+        MapElements::Ports(list) => {
+            list[at].0.last = list[at].0.last.wrapping_add(1).max(list[at].0.first)
+        }
+        MapElements::V4(list) => {
+            list[at].0.last = list[at].0.last.wrapping_add(1).max(list[at].0.first)
+        }
+        MapElements::V6(list) => {
+            list[at].0.last = list[at].0.last.wrapping_add(1).max(list[at].0.first)
+        }
+    }
+}
