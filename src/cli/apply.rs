@@ -44,7 +44,10 @@ pub struct Arguments {
 
 pub fn run(arguments: Arguments) -> Result {
     let path = absolute(arguments.definition.path(&arguments.path))?;
-    let request = Request::Apply { path: path.clone() };
+    let request = Request::Apply {
+        path: path.clone(),
+        instance: arguments.definition.instance.clone(),
+    };
     match ask(&arguments.socket.socket, &request, TIME_LIMIT) {
         Ok(response) => return answered(response, arguments.json),
         Err(ControlError::NotRunning { .. }) => {}
@@ -56,7 +59,7 @@ pub fn run(arguments: Arguments) -> Result {
         arguments.definition.instance,
     )?;
     let loaded = load(&path, Trust::Checked);
-    let result = host.reconcile(&loaded, &path);
+    let result = host.reconcile(&loaded, &path, None);
     if result.is_err() && loaded.account.is_none() && !arguments.json {
         // With colours, where the answer of a daemon has none.
         print::diagnostics(&loaded);

@@ -36,6 +36,9 @@ pub enum Request {
     Apply {
         /// The definition; absolute, since the daemon has a working directory of its own.
         path: PathBuf,
+        /// As this instance, instead of the daemon's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<String>,
     },
     /// Take the policy off this host.
     Remove,

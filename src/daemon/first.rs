@@ -2,8 +2,8 @@
 //! that it cuts none of them.
 
 use super::host::count;
+use crate::netfilter::links;
 use crate::netfilter::seed::{TcpSocket, established_tcp, track};
-use crate::netfilter::{links, objects};
 use crate::policy::{Direction, Packet, Policy, Protocol, Verdict};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,13 +13,9 @@ use tracing::{info, warn};
 /// The ports that the kernel gives to a socket that asks for none.
 const OWN_PORTS: RangeInclusive<u16> = 32_768..=60_999;
 
-/// Puts the host's established TCP sockets that the policy allows into connection tracking, unless a policy is
-/// enforced already: then it tracks, and knows them.
+/// Puts the host's established TCP sockets that the policy allows into connection tracking. What it knows
+/// already stays as it is.
 pub fn seed(policy: &Policy) {
-    match objects::objects() {
-        Ok(objects) if objects.is_empty() => {}
-        _ => return,
-    }
     let result = established_tcp().and_then(|sockets| {
         let host = Host::look();
         let allowed: Vec<_> = sockets

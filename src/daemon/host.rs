@@ -6,11 +6,11 @@ use super::load::Loaded;
 use super::report::{Failure, GroupSummary, Hits, InterfaceSummary, Summary, in_one_line, now};
 use super::state::{Lock, State, StateError};
 use crate::cloud::Ledger;
-use crate::definition::Severity;
+use crate::definition::{Diagnostic, Severity};
 use crate::netfilter::enforce::{EnforceError, Kernel};
 use crate::netfilter::hits::{RuleHits, rule_hits};
 use crate::netfilter::nft::NftError;
-use crate::netfilter::objects::objects;
+use crate::netfilter::objects::in_force;
 use crate::netfilter::{interfaces, links};
 use crate::policy::{Account, Action, Direction, Instance, Policy};
 use crate::ruleset::{Generation, TABLE, check, compile};
@@ -66,19 +66,23 @@ impl Host {
 
     /// The generation that the kernel has from before this process, while this one has enforced nothing.
     pub fn inherited(&self) -> Option<u64> {
-        let newest = || objects().ok()?.generations().last().map(|newest| newest.0);
         match self.enforced {
             Some(_) => None,
-            None => newest(),
+            None => in_force().ok().flatten().map(|generation| generation.0),
         }
     }
 
-    /// Enforces a definition that was read from `path`.
+    /// Enforces a definition that was read from `path`, as this instance if one is named.
     ///
     /// # Errors
     ///
     /// When the definition is refused, or the kernel or the state directory fails; what was enforced still is.
-    pub fn reconcile(&mut self, loaded: &Loaded, path: &Path) -> Result<Summary, Failure> {
+    pub fn reconcile(
+        &mut self,
+        loaded: &Loaded,
+        path: &Path,
+        instance: Option<&str>,
+    ) -> Result<Summary, Failure> {
         let Some(account) = &loaded.account else {
             let message = format!(
                 "the definition is refused: {}",
@@ -90,9 +94,17 @@ impl Host {
                 &loaded.sources,
             ));
         };
-        let instance = choose(account, self.instance.as_deref()).map_err(Failure::other)?;
-        let ledger = self.ledger().map_err(Failure::other)?;
-        let plan = ledger.plan(account);
+        let instance =
+            choose(account, instance.or(self.instance.as_deref())).map_err(Failure::other)?;
+        let first = in_force().is_ok_and(|generation| generation.is_none());
+        let (ledger, damaged) = match self.ledger() {
+            Ok(ledger) => (ledger, None),
+            // What is enforced stays; but a host is not left open for the sake of TCP 25.
+            Err(error) if !first => return Err(Failure::other(error)),
+            Err(error) => all_spent(account, &error),
+        };
+        let mut plan = ledger.plan(account);
+        plan.refused.extend(damaged.clone());
         let policy = account.policy(&instance.id, &plan.ledger.unblocked);
         let Some(policy) = policy else {
             return Err(Failure::other("the instance has gone".into()));
@@ -104,20 +116,28 @@ impl Host {
                 "this is a fault of secgroupd, and nothing was changed: {difference}"
             ))
         })?;
-        first::seed(&policy);
+        // Nothing is tracked before our first table: flows of now are made known before it is loaded, and those that
+        // opened meanwhile before it is switched in.
+        let seed = || {
+            if first {
+                first::seed(&policy);
+            }
+        };
+        seed();
         let next = self.enforced().map_or(Generation(1), |summary| {
             Generation(summary.generation).next()
         });
         let enforced = self
             .kernel
-            .enforce(&ruleset, next)
+            .enforce_with(&ruleset, next, seed)
             .map_err(|error| self.refused(error))?;
         self.add_hits(&enforced.replaced_hits);
         if let Some(left) = &enforced.left_behind {
             warn!("the old generation was not cleaned up: {left}");
         }
         // Spent only now that it is enforced. Should this fail, the next reconcile spends it.
-        if plan.ledger != ledger
+        if damaged.is_none()
+            && plan.ledger != ledger
             && let Err(error) = self.write_ledger(&plan.ledger)
         {
             warn!("cannot keep the unblock ledger: {error}");
@@ -283,6 +303,17 @@ pub fn choose<'a>(account: &'a Account, asked: Option<&str>) -> Result<&'a Insta
     account
         .choose(asked, &hostname())
         .map_err(|error| error.to_string())
+}
+
+/// In place of a ledger that cannot be read: nothing is left to spend, and nobody is unblocked. The file is left as it is.
+fn all_spent(account: &Account, error: &str) -> (Ledger, Option<Diagnostic>) {
+    let ledger = Ledger {
+        spent: account.platform.unblocks_per_account,
+        ..Ledger::default()
+    };
+    let message = format!("{error}; until then TCP 25 is unblocked for no instance");
+    let refused = Diagnostic::new(Severity::Refused, "unblock-ledger", None, message);
+    (ledger, Some(refused))
 }
 
 /// Doubts about the interfaces that a policy binds, on this host.

@@ -130,7 +130,7 @@ impl Daemon {
         reason: &str,
     ) -> Result<Summary, Failure> {
         let path = self.options.definition.clone();
-        let (loaded, result) = self.enforce(loaded, path, reason).await;
+        let (loaded, result) = self.enforce(loaded, path, None, reason).await;
         if let Some(loaded) = loaded {
             self.watch.set_files(&loaded.template_files);
         }
@@ -142,6 +142,7 @@ impl Daemon {
         &mut self,
         loaded: Result<Loaded, Failure>,
         path: PathBuf,
+        instance: Option<String>,
         reason: &str,
     ) -> (Option<Loaded>, Result<Summary, Failure>) {
         let host = self.host.clone();
@@ -150,7 +151,7 @@ impl Daemon {
                 let result = host
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
-                    .reconcile(&loaded, &path);
+                    .reconcile(&loaded, &path, instance.as_deref());
                 (loaded, result)
             })
         });
@@ -224,10 +225,10 @@ impl Daemon {
                 payload: self.status(),
             },
             Request::Reload => respond(self.reload("asked to").await),
-            Request::Apply { path } => {
+            Request::Apply { path, instance } => {
                 let watched = path == self.options.definition;
                 let loaded = read(path.clone()).await;
-                let (loaded, result) = self.enforce(loaded, path, "asked to").await;
+                let (loaded, result) = self.enforce(loaded, path, instance, "asked to").await;
                 if let (Some(loaded), true) = (loaded, watched) {
                     self.watch.set_files(&loaded.template_files);
                 }

@@ -3,7 +3,7 @@
 use super::hits::{HitsError, RuleHits, rule_hits};
 use super::netlink::NetlinkError;
 use super::nft::{Nft, NftError};
-use super::objects::{Objects, objects};
+use super::objects::{Objects, in_force, objects};
 use crate::ruleset::{Generation, Ruleset, TABLE, text};
 use std::time::{Duration, Instant};
 
@@ -51,22 +51,40 @@ impl Kernel {
     ///
     /// # Errors
     ///
-    /// See [`EnforceError`]. Until the switch nothing takes effect, and what was loaded in vain is deleted.
+    /// See [`Self::enforce_with`].
     pub fn enforce(
         &self,
         ruleset: &Ruleset,
         at_least: Generation,
     ) -> Result<Enforced, EnforceError> {
+        self.enforce_with(ruleset, at_least, || {})
+    }
+
+    /// The same; `before_switch` runs when all is loaded and connection tracking is on, and nothing is enforced yet.
+    ///
+    /// # Errors
+    ///
+    /// See [`EnforceError`]. Until the switch nothing takes effect, and what was loaded in vain is deleted.
+    pub fn enforce_with(
+        &self,
+        ruleset: &Ruleset,
+        at_least: Generation,
+        before_switch: impl FnOnce(),
+    ) -> Result<Enforced, EnforceError> {
         let start = Instant::now();
         let before = objects()?;
         let newest = before.generations().last().copied();
         let generation = newest.map_or(at_least, |newest| newest.next().max(at_least));
-        let switched = self
-            .load(ruleset, generation)
-            .and_then(|()| self.nft.apply(&text::switch(generation)));
+        let switched = self.load(ruleset, generation).and_then(|()| {
+            before_switch();
+            self.nft.apply(&text::switch(generation))
+        });
         if let Err(error) = switched {
-            let _ = self.delete(|each| each == generation);
-            return Err(error.into());
+            // An nft that was stopped may have committed all the same: the kernel knows.
+            if in_force()? != Some(generation) {
+                self.clean_up(generation);
+                return Err(error.into());
+            }
         }
         let switched_after = start.elapsed();
         let hits = rule_hits(TABLE);
@@ -82,17 +100,26 @@ impl Kernel {
         })
     }
 
-    /// Takes our table away, if there is one.
+    /// Takes our table away. Gives whether a policy was in force.
     ///
     /// # Errors
     ///
     /// See [`EnforceError`].
     pub fn remove(&self) -> Result<bool, EnforceError> {
-        let enforced = !objects()?.is_empty();
-        if enforced {
+        let enforced = in_force()?.is_some();
+        if !objects()?.chains.is_empty() {
             self.nft.apply(&format!("delete table inet {TABLE}\n"))?;
         }
         Ok(enforced)
+    }
+
+    /// Deletes what was loaded in vain; the whole table, if there was none before. What cannot be deleted is
+    /// deleted by the next reload.
+    fn clean_up(&self, generation: Generation) {
+        let _ = match in_force() {
+            Ok(None) => self.remove().map(|_| ()),
+            _ => self.delete(|each| each == generation),
+        };
     }
 
     fn load(&self, ruleset: &Ruleset, generation: Generation) -> Result<(), NftError> {

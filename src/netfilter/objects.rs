@@ -1,8 +1,11 @@
 //! The chains and sets of our table, read without the nft program.
 
 use super::netlink::{NetlinkError, dump};
+use crate::ruleset::table::BASE_CHAINS;
 use crate::ruleset::{Generation, TABLE};
-use netlink_bindings::nftables::{Nfgenmsg, Request};
+use netlink_bindings::nftables::{
+    ExprAttrs, ExprListAttrs, ExprOps, IterableExprListAttrs, Nfgenmsg, Request,
+};
 use nix::libc;
 use std::collections::BTreeSet;
 use std::ffi::CString;
@@ -31,8 +34,7 @@ pub fn objects() -> Result<Objects, NetlinkError> {
         nfgen_family: libc::NFPROTO_INET as u8,
         ..Default::default()
     };
-    let table = CString::from(c"secgroupd");
-    debug_assert_eq!(table.to_str(), Ok(TABLE));
+    let table = table();
     let chains = dump(&Request::new().op_getchain_dump(&header), |(_, chain)| {
         // Chains cannot be asked for by table.
         (chain.get_table().ok()? == table.as_c_str()).then_some(())?;
@@ -58,12 +60,66 @@ pub fn objects() -> Result<Objects, NetlinkError> {
     })
 }
 
-impl Objects {
-    /// Whether the table exists with a policy in it.
-    pub fn is_empty(&self) -> bool {
-        self.chains.is_empty()
+/// The generation that the base chains jump to: what is really enforced, whatever else is loaded.
+///
+/// # Errors
+///
+/// See [`NetlinkError`].
+pub fn in_force() -> Result<Option<Generation>, NetlinkError> {
+    let header = Nfgenmsg {
+        nfgen_family: libc::NFPROTO_INET as u8,
+        ..Default::default()
+    };
+    let mut generations = BTreeSet::new();
+    for base in BASE_CHAINS {
+        let mut request = Request::new().op_getrule_dump(&header);
+        request
+            .encode()
+            .push_table(&table())
+            .push_chain(&name(base.name));
+        let targets = dump(&request, |(_, rule)| {
+            // Of a chain that does not exist the kernel lists nothing, and so it does of other tables' rules.
+            (rule.get_chain().ok()?.to_str() == Ok(base.name)).then_some(())?;
+            target(rule.get_expressions().ok()?)
+        });
+        match targets {
+            Err(NetlinkError::Refused(nix::errno::Errno::ENOENT)) => {}
+            targets => generations.extend(
+                targets?
+                    .iter()
+                    .filter_map(|target| Some(Generation::of(target)?.0)),
+            ),
+        }
     }
+    Ok(generations.last().copied())
+}
 
+/// The chain that a rule jumps to: an `immediate` expression that holds a verdict with a chain.
+fn target(expressions: IterableExprListAttrs<'_>) -> Option<String> {
+    expressions
+        .flatten()
+        .find_map(|ExprListAttrs::Elem(expression)| {
+            expression.flatten().find_map(|attribute| match attribute {
+                ExprAttrs::Data(ExprOps::Immediate(immediate)) => {
+                    let verdict = immediate.get_data().ok()?.get_verdict().ok()?;
+                    Some(verdict.get_chain().ok()?.to_string_lossy().into_owned())
+                }
+                _ => None,
+            })
+        })
+}
+
+/// Our table's name as netlink wants it.
+fn table() -> CString {
+    name(TABLE)
+}
+
+fn name(text: &str) -> CString {
+    // No name of ours holds a NUL.
+    CString::new(text).unwrap_or_default()
+}
+
+impl Objects {
     /// The generations that have objects.
     pub fn generations(&self) -> BTreeSet<Generation> {
         let names = self.chains.iter().chain(&self.sets).chain(&self.maps);

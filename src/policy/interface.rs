@@ -70,7 +70,7 @@ impl InterfaceName {
         let wrong = |byte: u8| {
             !byte.is_ascii_graphic() || matches!(byte, b'/' | b':' | b'"' | b'\\' | b'*')
         };
-        if matches!(name, "" | "." | "..") || name.bytes().any(wrong) {
+        if matches!(name, "" | "." | "..") || name.starts_with('@') || name.bytes().any(wrong) {
             return Err(InterfaceError::Characters(text.into()));
         }
         Ok(InterfaceName {

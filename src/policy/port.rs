@@ -40,6 +40,15 @@ impl PortSet {
         (!intervals.is_empty()).then(|| PortSet(merged(intervals).into()))
     }
 
+    /// One port.
+    pub fn single(port: u16) -> Self {
+        let interval = Interval {
+            first: port,
+            last: port,
+        };
+        PortSet([interval].into())
+    }
+
     /// Every port: 0 too, which packets can carry though nobody can write it.
     pub fn all() -> Self {
         PortSet(

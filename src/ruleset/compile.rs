@@ -9,7 +9,7 @@ use super::diagram::emit::emit;
 use super::ir::*;
 use super::remote::Remotes;
 use crate::policy::{
-    Binding, Direction, GroupId, InterfaceName, Interval, Policy, PortSet, Protocol, Reason,
+    Binding, Direction, GroupId, InterfaceName, Interval, Policy, PortSet, Reason,
 };
 
 /// ICMP errors about a tracked flow: unreachable, time exceeded, parameter problem. IPv4's "too big" is a
@@ -59,7 +59,7 @@ struct Roles<'p> {
     lists: Vec<&'p Binding>,
     /// Each interface and the index of its list.
     interfaces: Vec<(&'p InterfaceName, usize)>,
-    prefix: &'static str,
+    suffix: &'static str,
 }
 
 impl<'p> Roles<'p> {
@@ -84,12 +84,12 @@ impl<'p> Roles<'p> {
         Roles {
             lists,
             interfaces,
-            prefix: suffix(direction),
+            suffix: suffix(direction),
         }
     }
 
     fn name(&self, list: usize) -> String {
-        format!("{}_{list}", self.prefix)
+        format!("{}_{list}", self.suffix)
     }
 }
 
@@ -243,13 +243,7 @@ fn suffix(direction: Direction) -> &'static str {
 }
 
 fn port(side: Side, port: u16) -> Match {
-    match PortSet::new(vec![Interval {
-        first: port,
-        last: port,
-    }]) {
-        Some(ports) => Match::Port(Transport::Udp, side, ports),
-        None => Match::Protocol(Protocol::UDP.0),
-    }
+    Match::Port(Transport::Udp, side, PortSet::single(port))
 }
 
 fn rule(matches: Vec<Match>, verdict: NftVerdict, reason: Reason) -> NftRule {

@@ -15,6 +15,11 @@ pub fn tests() -> Vec<Trial> {
         kernel_test("nft_refuses_the_delete", &["nft"], refused_delete),
         kernel_test("nft_refuses_at_the_first_start", &["nft"], first_start),
         kernel_test("nft_is_gone", &["nft"], gone),
+        kernel_test(
+            "nft_fails_after_it_has_switched",
+            &["nft"],
+            after_the_switch,
+        ),
     ]
 }
 
@@ -23,6 +28,11 @@ pub fn tests() -> Vec<Trial> {
 const NFT: &str = r#"#!/bin/sh
 n=$(( $(cat "$0.count" 2>/dev/null || echo 0) + 1 ))
 echo $n >"$0.count"
+if [ "$n" = "$(cat "$0.late" 2>/dev/null)" ]; then
+    REAL "$@"
+    echo "Terminated" >&2
+    exit 1
+fi
 if [ "$n" = "$(cat "$0.refuse" 2>/dev/null)" ]; then
     cat >/dev/null
     echo "Error: Could not process rule: Numerical result out of range" >&2
@@ -168,4 +178,20 @@ fn gone() {
     site.unchanged(&before);
     fs::rename(site.path("bin/nft.away"), site.path("bin/nft")).unwrap();
     assert_eq!(site.run("reload").code, 0);
+}
+
+/// An nft that is killed when the kernel has taken its batch: what is reported is what the kernel enforces.
+fn after_the_switch() {
+    let site = Site::new();
+    let fake = Fake::new(&site);
+    let _daemon = fake.start();
+    let _ = fs::remove_file(site.path("bin/nft.count"));
+    fs::write(site.path("bin/nft.late"), "2").unwrap();
+    site.save("groups.yaml", &opening(&[2222]));
+    until("the new definition is enforced", || site.lets_in(2222));
+    until("and reported", || {
+        site.status()["enforced"]["generation"] == 2
+    });
+    assert!(site.status()["last_error"].is_null());
+    until("the old generation is gone", || site.generations() == [2]);
 }

@@ -169,6 +169,13 @@ fn damaged() {
         "once each: {}",
         daemon.log()
     );
+    // A host that enforces nothing yet is not left open for the sake of TCP 25.
+    assert_eq!(site.run("remove").code, 0);
+    fs::write(site.path("state/unblocks.json"), "{").unwrap();
+    assert_eq!(site.run("reload").code, 0);
+    assert!(site.lets_in(22) && !site.lets_in(23) && !site.lets_out(MAIL));
+    assert!(site.run("status").out.contains("unblocks.json"));
+    assert_eq!(fs::read(site.path("state/unblocks.json")).unwrap(), b"{");
     fs::write(site.path("state/unblocks.json"), good).unwrap();
     assert_eq!(site.run("reload").code, 0);
     assert_eq!(spent_on(&site), Some(1));

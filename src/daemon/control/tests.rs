@@ -50,6 +50,7 @@ fn the_words_on_the_wire() {
     assert_eq!(text(&Request::Status), r#"{"command":"status"}"#);
     let apply = Request::Apply {
         path: "/x.yaml".into(),
+        instance: None,
     };
     assert_eq!(text(&apply), r#"{"command":"apply","path":"/x.yaml"}"#);
     let refused: Response =
@@ -148,7 +149,10 @@ async fn others_may_only_ask() {
         status.contains("asked: Ok(Ok") && status.contains("12345"),
         "{status}"
     );
-    let apply = Request::Apply { path: "/x".into() };
+    let apply = Request::Apply {
+        path: "/x".into(),
+        instance: None,
+    };
     for request in [Request::Reload, apply, Request::Remove] {
         let refused = as_another(request).await.unwrap().unwrap();
         let expected = "only root may change what is enforced; user 12345";

@@ -150,10 +150,7 @@ fn approved_services(entry: &PlatformEntry, context: &mut Context) -> Vec<Approv
         .iter()
         .filter(|(name, ..)| !named(name))
         .filter_map(|(name, protocols, port, destinations)| {
-            let ports = PortSet::new(vec![Interval {
-                first: *port,
-                last: *port,
-            }])?;
+            let ports = PortSet::single(*port);
             let services = protocols.iter().map(|protocol| match *protocol {
                 "udp" => Service::Udp(ports.clone()),
                 _ => Service::Tcp(ports.clone()),

@@ -3,8 +3,8 @@
 use super::regions::{Line, Region};
 use crate::policy::interval::Point;
 use crate::policy::{
-    Action, AddressSet, Binding, Decision, Direction, Interval, Policy, Protocol, Reason, Service,
-    Verdict,
+    Action, AddressSet, Binding, Decision, Direction, Interval, Policy, PortSet, Protocol, Reason,
+    Service, Verdict,
 };
 use std::sync::Arc;
 
@@ -202,12 +202,8 @@ fn entries<T: Line>(
         push(&services, remote, Verdict::Refuse, Reason::BlockedPorts);
     }
     if policy.smtp_blocked && direction == Direction::Outbound && protocol == Protocol::TCP {
-        let smtp = crate::policy::PortSet::new(vec![Interval {
-            first: 25,
-            last: 25,
-        }])
-        .map(Service::Tcp);
-        push(smtp.as_slice(), external(), Verdict::Refuse, Reason::Smtp);
+        let smtp = [Service::Tcp(PortSet::single(25))];
+        push(&smtp, external(), Verdict::Refuse, Reason::Smtp);
     }
     for approved in platform
         .approved_services

@@ -53,17 +53,8 @@ pub fn clauses(
         );
     }
     if policy.smtp_blocked && direction == Direction::Outbound {
-        let port = PortSet::new(vec![Interval {
-            first: 25,
-            last: 25,
-        }]);
-        push(
-            &mut clauses,
-            port.map(Service::Tcp).into_iter().collect(),
-            outside,
-            Verdict::Refuse,
-            Reason::Smtp,
-        );
+        let port = vec![Service::Tcp(PortSet::single(25))];
+        push(&mut clauses, port, outside, Verdict::Refuse, Reason::Smtp);
     }
     for approved in platform
         .approved_services
