@@ -21,5 +21,5 @@ export PATH="$PATH:/usr/sbin:/sbin"
 cargo test
 # Once more in a user namespace, as an ordinary user runs them.
 if [ "$(id -u)" = 0 ]; then
-    SECGROUPD_TEST_USERNS=1 cargo test --test bench --test differential
+    SECGROUPD_TEST_USERNS=1 cargo test --test bench --test differential --test packets --test seed --test host_view --test golden_kernel
 fi

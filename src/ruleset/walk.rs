@@ -116,9 +116,8 @@ impl<'r> Walker<'r> {
 }
 
 fn find<T: Copy + Ord>(list: &[(Interval<T>, NftVerdict)], point: T) -> Option<NftVerdict> {
-    let found = list
-        .iter()
-        .find(|(interval, _)| interval.first <= point && point <= interval.last);
+    let at = list.partition_point(|(interval, _)| interval.last < point);
+    let found = list.get(at).filter(|(interval, _)| interval.first <= point);
     found.map(|(_, verdict)| verdict.clone())
 }
 

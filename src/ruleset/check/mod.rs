@@ -3,7 +3,8 @@
 //! The check shares nothing with the compiler. It follows the ruleset with whole boxes of packets instead of single
 //! ones ([`regions`]): every box of ports × addresses that some rule of the ruleset decides about is held against the
 //! policy's own list, read as it is written ([`list`]), and must be decided there by the same entry, all of it. That is
-//! exact for packets that open a flow, for any size. What boxes do not cover (states, essential traffic, other
+//! exact for packets that open a flow, as far as the time allows ([`regions`] says how much); a ruleset that falls into
+//! more boxes is compared on boundary packets, rule by rule, instead. What boxes do not cover (states, essential traffic, other
 //! interfaces) is walked packet by packet.
 
 mod list;
@@ -73,8 +74,12 @@ pub fn check(policy: &Policy, ruleset: &Ruleset) -> Result<Checked, Difference> 
             if !seen.insert((groups, entry)) {
                 continue;
             }
-            checked.boxes += family::<u32>(policy, &regions, direction, &interface)?;
-            checked.boxes += family::<u128>(policy, &regions, direction, &interface)?;
+            let (boxes, whole) = family::<u32>(policy, &regions, direction, &interface)?;
+            let (more, whole_too) = family::<u128>(policy, &regions, direction, &interface)?;
+            checked.boxes += boxes + more;
+            if !(whole && whole_too) {
+                checked.packets += samples::boundaries(policy, &walker, direction, &interface)?;
+            }
         }
         for interface in ["lo", &sample_name(policy, "~")] {
             checked.packets += samples::check(policy, &walker, direction, interface)?;
@@ -132,8 +137,8 @@ fn family<T: Line>(
     regions: &Regions,
     direction: Direction,
     interface: &str,
-) -> Result<usize, Difference> {
-    let mut boxes = 0;
+) -> Result<(usize, bool), Difference> {
+    let (mut boxes, mut whole) = (0, true);
     for protocol in [
         Protocol::TCP,
         Protocol::UDP,
@@ -148,7 +153,7 @@ fn family<T: Line>(
             interface,
             protocol,
         };
-        regions.follow::<T>(&run, &mut |region, decided| {
+        whole &= regions.follow::<T>(&run, &mut |region, decided| {
             boxes += 1;
             list.holds(region, decided)
                 .map_err(|(at, wanted)| Difference {
@@ -158,7 +163,7 @@ fn family<T: Line>(
                 })
         })?;
     }
-    Ok(boxes)
+    Ok((boxes, whole))
 }
 
 fn words(run: &regions::Run, remote: IpAddr, port: u16) -> String {

@@ -4,6 +4,7 @@ use super::Difference;
 use crate::policy::interval::Point;
 use crate::policy::{AddressSet, Decision, Direction, Interval, Protocol, Reason, Verdict};
 use crate::ruleset::ir::*;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -84,9 +85,14 @@ line!(u128, V6, Ipv6Addr, shared_v6);
 /// What the caller does with each box that is decided.
 pub type Decide<'d, T> = &'d mut dyn FnMut(Region<T>, &Decision) -> Result<(), Difference>;
 
+/// Steps that one run may take, about half a second. What needs more is compared on boundary packets instead.
+const STEPS: usize = 3_000_000;
+
 /// A ruleset, by names.
 #[derive(Debug)]
 pub struct Regions<'r> {
+    /// Steps left of the present run.
+    steps: Cell<usize>,
     chains: HashMap<&'r str, &'r Chain>,
     sets: HashMap<&'r str, &'r Addresses>,
     maps: HashMap<&'r str, &'r MapElements>,
@@ -106,6 +112,7 @@ impl<'r> Regions<'r> {
     /// Reads the names once.
     pub fn new(ruleset: &'r Ruleset) -> Self {
         Regions {
+            steps: Cell::new(0),
             chains: ruleset
                 .chains
                 .iter()
@@ -129,8 +136,10 @@ impl<'r> Regions<'r> {
         self.chains.get(name).copied()
     }
 
-    /// Gives every box of the run's packets to `decide`, with what becomes of it.
-    pub fn follow<T: Line>(&self, run: &Run, decide: Decide<T>) -> Result<(), Difference> {
+    /// Gives every box of the run's packets to `decide`, with what becomes of it. Gives whether that was all of them:
+    /// a run that takes more than [`STEPS`] ends early.
+    pub fn follow<T: Line>(&self, run: &Run, decide: Decide<T>) -> Result<bool, Difference> {
+        self.steps.set(STEPS);
         let entry = if run.direction == Direction::Inbound {
             INBOUND
         } else {
@@ -157,8 +166,10 @@ impl<'r> Regions<'r> {
             verdict: Verdict::Allow,
             reason: Reason::Unmanaged,
         };
-        fell.into_iter()
-            .try_for_each(|region| decide(region, &accepted))
+        for region in fell {
+            decide(region, &accepted)?;
+        }
+        Ok(self.steps.get() > 0)
     }
 
     /// Follows one box through a chain; what comes back undecided goes into `fell`.
@@ -177,6 +188,10 @@ impl<'r> Regions<'r> {
         for rule in &chain.rules {
             let mut rest = Vec::new();
             for region in waiting {
+                self.steps.set(self.steps.get().saturating_sub(1));
+                if self.steps.get() == 0 {
+                    return Ok(());
+                }
                 let mut matching = Vec::new();
                 self.split(&rule.matches, region, run, &mut matching, &mut rest);
                 for region in matching {

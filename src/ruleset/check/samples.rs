@@ -1,7 +1,9 @@
 //! Single packets for what boxes do not cover: states, forwarding, and the essential traffic.
 
 use super::Difference;
-use crate::policy::{Direction, Packet, Policy, Protocol, Reason, State};
+use crate::policy::{
+    AddressRange, Direction, Packet, Policy, PortSet, Protocol, Reason, Rule, Service, State,
+};
 use crate::ruleset::walk::Walker;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -23,18 +25,136 @@ pub fn check(
 ) -> Result<usize, Difference> {
     let samples = samples(direction, interface);
     for packet in &samples {
-        let decided = policy.decide(packet);
-        let (verdict, reason) = walker.walk(packet);
-        let reason = reason.cloned().unwrap_or(Reason::Unmanaged);
-        if (decided.verdict, &decided.reason) != (verdict, &reason) {
-            return Err(Difference {
-                packet: format!("{packet:?}"),
-                policy: decided.to_string(),
-                ruleset: format!("{verdict} by {reason}"),
-            });
-        }
+        compare(policy, walker, packet)?;
     }
     Ok(samples.len())
+}
+
+/// Comparisons of a packet with a rule, for the boundary packets of one interface: about a second.
+const COMPARISONS: usize = 200_000_000;
+
+/// Compares the decisions about packets on the edges of rules: each rule's own ports and addresses and those next to
+/// them, crossed with those of the rules after it. Gives how many packets there were.
+pub fn boundaries(
+    policy: &Policy,
+    walker: &Walker,
+    direction: Direction,
+    interface: &str,
+) -> Result<usize, Difference> {
+    let binding = policy
+        .bindings
+        .iter()
+        .find(|binding| binding.interface.matches(interface));
+    let groups = binding
+        .map(|binding| binding.groups.as_slice())
+        .unwrap_or_default();
+    let rules: Vec<&Rule> = groups
+        .iter()
+        .flat_map(|group| group.rules(direction))
+        .collect();
+    let edges: Vec<Edges> = rules.iter().map(|rule| Edges::of(rule)).collect();
+    let budget = COMPARISONS / rules.len().max(1);
+    let mut packets = 0;
+    // Distances between the two rules that are crossed: near ones first, then ever farther.
+    for distance in (0..)
+        .map_while(|power| (1_usize << power).checked_sub(1))
+        .take_while(|distance| *distance < rules.len())
+    {
+        for (at, own) in edges.iter().enumerate() {
+            let other = &edges[(at + distance) % edges.len()];
+            for (protocol, port) in &own.services {
+                for remote in &other.addresses {
+                    if packets >= budget {
+                        return Ok(packets);
+                    }
+                    let packet = Packet::opening(direction, interface, *protocol, *remote, *port);
+                    compare(policy, walker, &packet)?;
+                    packets += 1;
+                }
+            }
+        }
+    }
+    Ok(packets)
+}
+
+/// What a rule's packets look like at its edges.
+struct Edges {
+    services: Vec<(Protocol, u16)>,
+    addresses: Vec<IpAddr>,
+}
+
+impl Edges {
+    fn of(rule: &Rule) -> Self {
+        let ports = |ports: &PortSet| -> Vec<u16> {
+            let list = ports.intervals();
+            let ends = [list.first(), list.last()].into_iter().flatten();
+            ends.flat_map(|i| {
+                [
+                    i.first.saturating_sub(1),
+                    i.first,
+                    i.last,
+                    i.last.saturating_add(1),
+                ]
+            })
+            .collect()
+        };
+        let services = rule.services.iter().flat_map(|service| match service {
+            Service::Tcp(set) => ports(set)
+                .into_iter()
+                .map(|port| (Protocol::TCP, port))
+                .collect(),
+            Service::Udp(set) => ports(set)
+                .into_iter()
+                .map(|port| (Protocol::UDP, port))
+                .collect(),
+            Service::All => vec![(Protocol::TCP, 9), (Protocol::UDP, 9), (Protocol(253), 0)],
+            other => other
+                .protocol()
+                .map(|protocol| (protocol, 0))
+                .into_iter()
+                .collect::<Vec<_>>(),
+        });
+        let ranges: Vec<AddressRange> = rule
+            .remote
+            .iter()
+            .flat_map(|remote| remote.ranges())
+            .collect();
+        let ends = [ranges.first(), ranges.last()].into_iter().flatten();
+        let addresses = ends.flat_map(|range| match range {
+            AddressRange::V4(i) => [
+                i.first.saturating_sub(1),
+                i.first,
+                i.last,
+                i.last.saturating_add(1),
+            ]
+            .map(|number| IpAddr::V4(Ipv4Addr::from(number))),
+            AddressRange::V6(i) => [
+                i.first.saturating_sub(1),
+                i.first,
+                i.last,
+                i.last.saturating_add(1),
+            ]
+            .map(|number| IpAddr::V6(Ipv6Addr::from(number))),
+        });
+        Edges {
+            services: services.collect(),
+            addresses: addresses.collect(),
+        }
+    }
+}
+
+fn compare(policy: &Policy, walker: &Walker, packet: &Packet) -> Result<(), Difference> {
+    let decided = policy.decide(packet);
+    let (verdict, reason) = walker.walk(packet);
+    let reason = reason.cloned().unwrap_or(Reason::Unmanaged);
+    match (decided.verdict, &decided.reason) == (verdict, &reason) {
+        true => Ok(()),
+        false => Err(Difference {
+            packet: format!("{packet:?}"),
+            policy: decided.to_string(),
+            ruleset: format!("{verdict} by {reason}"),
+        }),
+    }
 }
 
 fn samples(direction: Direction, interface: &str) -> Vec<Packet> {
