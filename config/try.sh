@@ -17,6 +17,10 @@ if [ -n "$missing" ]; then
 fi
 cargo build --release --quiet
 
+if ! unshare --user --map-root-user --net --mount true 2>/dev/null; then
+    echo "this user may not make a namespace here: run it as root, or allow it (sysctl kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu)" >&2
+    exit 1
+fi
 room="$PWD/target/try"
 mkdir -p -m 0755 "$room"
 export room
@@ -39,7 +43,8 @@ secgroupd enforces config/example.yaml in a network namespace of its own. In ano
   target/release/secgroupd explain inbound tcp 203.0.113.9 443 --interface eth0 --definition config/example.yaml --instance ins-web1
   sudo nsenter --net --target $$ nft list table inet secgroupd
 
-Edit config/example.yaml and save it: the change is enforced at once, and a mistake changes nothing. Ctrl-C ends it.
+Edit config/example.yaml and save it: the change is enforced at once, and a mistake changes nothing. Ctrl-C ends it,
+and the namespace with it.
 
 END
     exec target/release/secgroupd run --definition config/example.yaml --instance ins-web1 --state "$room/state" --socket "$room/control.sock"
