@@ -81,7 +81,10 @@ pub fn classes<T: Point + Hash>(
     })
 }
 
-type Group<T> = (Arc<[Interval<T>]>, Vec<u32>);
+/// The intervals of a clause in one dimension.
+type Set<T> = Arc<[Interval<T>]>;
+
+type Group<T> = (Set<T>, Vec<u32>);
 
 /// Sets of equal content once, with all clauses that have them.
 fn group<T: Point + Hash>(
@@ -90,7 +93,7 @@ fn group<T: Point + Hash>(
     let mut groups: Vec<Group<T>> = Vec::new();
     // Most equal sets are one allocation: asked first, since content may be a hundred thousand addresses. The
     // set is kept with its address, which could otherwise be another's next.
-    let mut by_address: HashMap<*const Interval<T>, (usize, Arc<[Interval<T>]>)> = HashMap::new();
+    let mut by_address: HashMap<*const Interval<T>, (usize, Set<T>)> = HashMap::new();
     let mut by_content: HashMap<Arc<[Interval<T>]>, usize> = HashMap::new();
     for (set, clause) in sets {
         if set.is_empty() {
