@@ -19,7 +19,6 @@ pub enum Trust {
 /// Users and groups that may write.
 struct Trusted {
     uid: u32,
-    gid: u32,
     /// The uid and gid that stand for all those a user namespace does not know, when we live in such a one.
     unknown: Option<(u32, u32)>,
 }
@@ -28,7 +27,6 @@ impl Trusted {
     fn ourselves() -> Trusted {
         Trusted {
             uid: nix::unistd::geteuid().as_raw(),
-            gid: nix::unistd::getegid().as_raw(),
             unknown: unknown_ids(),
         }
     }
@@ -37,8 +35,9 @@ impl Trusted {
         uid == 0 || uid == self.uid || self.unknown.is_some_and(|(unknown, _)| uid == unknown)
     }
 
+    /// Not the daemon's own group: its members may ask, and only root may change.
     fn group(&self, gid: u32) -> bool {
-        gid == 0 || gid == self.gid || self.unknown.is_some_and(|(_, unknown)| gid == unknown)
+        gid == 0 || self.unknown.is_some_and(|(_, unknown)| gid == unknown)
     }
 }
 
@@ -211,15 +210,11 @@ mod tests {
 
     #[test]
     fn unknown_owners_count_only_in_a_user_namespace() {
-        let trusted = |unknown| Trusted {
-            uid: 7,
-            gid: 8,
-            unknown,
-        };
+        let trusted = |unknown| Trusted { uid: 7, unknown };
         assert!(!trusted(None).user(65534) && !trusted(None).group(65534));
         let inside = trusted(Some((65534, 65533)));
         assert!(inside.user(65534) && inside.group(65533) && !inside.user(65533));
-        assert!(inside.user(0) && inside.user(7) && inside.group(8) && !inside.group(7));
+        assert!(inside.user(0) && inside.user(7) && inside.group(0) && !inside.group(8));
     }
 
     #[test]
