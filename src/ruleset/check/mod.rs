@@ -7,6 +7,7 @@
 //! more boxes is compared on boundary packets, rule by rule, instead. What boxes do not cover (states, essential traffic, other
 //! interfaces) is walked packet by packet.
 
+mod buckets;
 mod list;
 mod regions;
 mod samples;
