@@ -1,8 +1,8 @@
 //! From the ruleset that the kernel has to a new one, at a cost that follows the difference.
 //!
-//! - What is equal, with all it leads to, stays in the kernel under its old name and keeps its counters ([`same`]).
+//! - What is equal, with all it leads to, stays in the kernel under its old name and keeps its counters.
 //! - Where the new ruleset differs in elements of verdict maps alone, they are changed in the living maps, all in one
-//!   transaction, and nothing is switched ([`edit`]).
+//!   transaction, and nothing is switched.
 //! - Else what differs is loaded, the base chains are switched, and what nothing leads to any more is deleted.
 //!
 //! ```text
