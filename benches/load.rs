@@ -8,8 +8,6 @@
 mod support;
 mod workloads;
 
-use secgroupd::netfilter::enforce::Kernel;
-use secgroupd::netfilter::nft::Nft;
 use secgroupd::policy::{Action, AddressRange, Direction, Policy, Service};
 use secgroupd::ruleset::{Generation, check, compile};
 use std::fmt::Write;
@@ -32,7 +30,7 @@ fn main() -> std::process::ExitCode {
 
 fn measure() {
     let host = Host::new("host");
-    let kernel = Kernel::new(Nft::find().expect("nft"));
+    let kernel = host.enter(support::kernel);
     println!(
         "times in ms, medians of {RUNS}; `plain nft`: one rule a line, one transaction; `interval map`: one nft map of as many elements"
     );

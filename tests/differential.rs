@@ -7,15 +7,13 @@ mod support;
 
 use generate::{Edges, definition};
 use secgroupd::definition::parse;
-use secgroupd::netfilter::enforce::Kernel;
 use secgroupd::netfilter::hits::rule_hits;
-use secgroupd::netfilter::nft::Nft;
 use secgroupd::policy::{Direction, Packet, Policy, Protocol, Reason, State, Verdict, validate};
 use secgroupd::ruleset::{Generation, TABLE, Walker, compile};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU16, Ordering};
-use support::{End, Host, Injector, Outbound, Probe, join, kernel_test};
+use support::{End, Host, Injector, Outbound, Probe, join, kernel, kernel_test};
 
 /// Policies and packets of each; SECGROUPD_FULL=1 makes ten times as many policies.
 const POLICIES: u64 = 500;
@@ -51,7 +49,7 @@ fn agree() {
     host.nft(SINK);
     let injector = Injector::new(&link.b, &link.a);
     let outbound = Outbound::new(&link.a);
-    let kernel = Kernel::new(Nft::find().expect("nft"));
+    let kernel = host.enter(kernel);
     let factor = if std::env::var_os("SECGROUPD_FULL").is_some() {
         10
     } else {
