@@ -3,7 +3,7 @@
 //! Sender and judge are one thread: a frame that is put on a veth is judged in the softirq of the system call that
 //! sends it, on the same processor. So time per frame = what the frame costs, from the call to the drop.
 
-use crate::support::{End, Injector};
+use crate::support::End;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, bind, socket};
@@ -16,12 +16,11 @@ const AT_ONCE: usize = 1024;
 /// One end of a cable, to send from.
 pub struct Wire {
     socket: OwnedFd,
-    marker: Injector,
 }
 
 impl Wire {
-    /// Frames from one end go to the other.
-    pub fn new(from: &End, to: &End) -> Self {
+    /// Frames go from this end to the other.
+    pub fn new(from: &End) -> Self {
         // Protocol 0: it receives nothing.
         let socket = from
             .host
@@ -48,15 +47,7 @@ impl Wire {
             )
         };
         Errno::result(set).expect("no queue between the socket and the cable");
-        Wire {
-            socket,
-            marker: Injector::new(from, to),
-        }
-    }
-
-    /// Whether everything sent so far has been judged, in this thread.
-    pub fn is_quiet(&self) -> bool {
-        self.marker.is_judged_at_once()
+        Wire { socket }
     }
 }
 

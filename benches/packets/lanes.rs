@@ -57,7 +57,7 @@ impl Lane {
             &[],
         );
         let lane = Lane {
-            wire: Wire::new(&link.b, &link.a),
+            wire: Wire::new(&link.b),
             injector: Injector::new(&link.b, &link.a),
             host,
         };
@@ -116,6 +116,11 @@ impl Lane {
                 if passes { "allows" } else { "refuses" }
             );
         }
+    }
+
+    /// Whether everything sent so far has been judged, in this thread.
+    pub fn is_quiet(&self) -> bool {
+        self.injector.is_judged_at_once()
     }
 
     fn passed(&self) -> u64 {

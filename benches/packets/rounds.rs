@@ -78,7 +78,7 @@ impl<'l> Cell<'l> {
             let before = overflows();
             let time = self.burst.send(wire, start..end);
             // What another thread judged later, or nobody, was not measured.
-            if wire.is_quiet() && overflows() == before {
+            if self.lane.is_quiet() && overflows() == before {
                 *least = time.min(*least);
             }
         }
