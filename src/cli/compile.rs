@@ -33,6 +33,9 @@ pub fn run(arguments: Arguments) -> Result {
     };
     print::diagnostics(&loaded);
     let ruleset = compile(&policy);
+    for cut in &ruleset.cuts {
+        anstream::eprintln!("note: {cut}");
+    }
     if let Err(difference) = check(&policy, &ruleset) {
         bail!("this is a fault of secgroupd: {difference}");
     }

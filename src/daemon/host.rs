@@ -110,6 +110,9 @@ impl Host {
             return Err(Failure::other("the instance has gone".into()));
         };
         let ruleset = compile(&policy);
+        for cut in &ruleset.cuts {
+            tracing::info!("{cut}");
+        }
         // Checked before it counts: no fault of the compiler can open the host.
         check(&policy, &ruleset).map_err(|difference| {
             Failure::other(format!(

@@ -4,6 +4,7 @@ use super::hits::{HitsError, RuleHits, rule_hits};
 use super::netlink::NetlinkError;
 use super::nft::{Nft, NftError};
 use super::objects::{Objects, in_force, objects};
+use crate::ruleset::batch::{self, Command, Names};
 use crate::ruleset::{Generation, Ruleset, TABLE, text};
 use std::time::{Duration, Instant};
 
@@ -75,10 +76,13 @@ impl Kernel {
         let before = objects()?;
         let newest = before.generations().last().copied();
         let generation = newest.map_or(at_least, |newest| newest.next().max(at_least));
-        let switched = self.load(ruleset, generation).and_then(|()| {
-            before_switch();
-            self.nft.apply(&text::switch(generation))
-        });
+        let names = Names::new(generation);
+        let switched = self
+            .load(&batch::load(ruleset, &names), &names)
+            .and_then(|()| {
+                before_switch();
+                self.apply(&batch::switch(), &names)
+            });
         if let Err(error) = switched {
             // An nft that was stopped may have committed all the same: the kernel knows.
             if in_force()? != Some(generation) {
@@ -108,7 +112,7 @@ impl Kernel {
     pub fn remove(&self) -> Result<bool, EnforceError> {
         let enforced = in_force()?.is_some();
         if !objects()?.chains.is_empty() {
-            self.nft.apply(&format!("delete table inet {TABLE}\n"))?;
+            self.apply(&[Command::DeleteTable], &Names::none())?;
         }
         Ok(enforced)
     }
@@ -122,13 +126,12 @@ impl Kernel {
         };
     }
 
-    fn load(&self, ruleset: &Ruleset, generation: Generation) -> Result<(), NftError> {
-        let commands = text::load(ruleset, generation);
-        match self.nft.apply(&batch(&commands)) {
+    fn load(&self, commands: &[Command], names: &Names) -> Result<(), NftError> {
+        match self.apply(commands, names) {
             Err(NftError::Refused { message, .. }) if message.contains("Message too long") => {
                 commands
                     .chunks(COMMANDS_AT_ONCE)
-                    .try_for_each(|commands| self.nft.apply(&batch(commands)))
+                    .try_for_each(|commands| self.apply(commands, names))
             }
             result => result,
         }
@@ -139,16 +142,14 @@ impl Kernel {
         if objects == Objects::default() {
             return Ok(());
         }
-        Ok(self
-            .nft
-            .apply(&text::delete(&objects.chains, &objects.maps, &objects.sets))?)
+        let commands = batch::delete(&objects.chains, &objects.maps, &objects.sets);
+        Ok(self.apply(&commands, &Names::none())?)
     }
-}
 
-fn batch(commands: &[String]) -> String {
-    let mut batch = commands.join("\n");
-    batch.push('\n');
-    batch
+    /// One transaction.
+    fn apply(&self, commands: &[Command], names: &Names) -> Result<(), NftError> {
+        self.nft.apply(&text::transaction(commands, names))
+    }
 }
 
 /// The counters of every generation but the new one.

@@ -1,7 +1,7 @@
 //! The reference: what happens to one packet, in plain words. It shares nothing with the compiler, and
 //! tests hold the compiled ruleset and the kernel against it.
 
-use super::host::Policy;
+use super::host::{Binding, Policy};
 use super::packet::{Packet, Protocol, State};
 use super::platform::Platform;
 use super::rule::{Action, Direction, Rule, RuleId, Service};
@@ -54,6 +54,16 @@ impl Policy {
     /// What happens to a packet: the rows of the specification's table 2, from top to bottom. Rows 1 and 2
     /// both pass; as in the kernel, the cheaper question (is the flow known?) comes first.
     pub fn decide(&self, packet: &Packet) -> Decision {
+        self.decide_before_list(packet)
+            .unwrap_or_else(|binding| self.decide_by_list(binding, packet))
+    }
+
+    /// What is decided whatever the ports and addresses, or where the packet is looked up.
+    ///
+    /// # Errors
+    ///
+    /// The binding whose list decides.
+    pub fn decide_before_list(&self, packet: &Packet) -> Result<Decision, &Binding> {
         use Verdict::{Allow, Refuse};
         let platform = &*self.platform;
         let binding = self
@@ -63,20 +73,24 @@ impl Policy {
         let managed = binding.is_some()
             || (platform.unbound_refuse && packet.direction == Direction::Inbound);
         if !managed || packet.interface == "lo" {
-            return decision(Allow, Reason::Unmanaged);
+            return Ok(decision(Allow, Reason::Unmanaged));
         }
         if matches!(packet.state, State::Established | State::IcmpError) {
-            return decision(Allow, Reason::Established);
+            return Ok(decision(Allow, Reason::Established));
         }
         if !packet.forwarded && is_essential(packet) {
-            return decision(Allow, Reason::Essential);
+            return Ok(decision(Allow, Reason::Essential));
         }
         if packet.state == State::Invalid {
-            return decision(Refuse, Reason::Invalid);
+            return Ok(decision(Refuse, Reason::Invalid));
         }
-        let Some(binding) = binding else {
-            return decision(Refuse, Reason::Unmanaged);
-        };
+        binding.map_or(Ok(decision(Refuse, Reason::Unmanaged)), Err)
+    }
+
+    /// What the platform and the groups of a binding say about a packet that opens a flow.
+    pub fn decide_by_list(&self, binding: &Binding, packet: &Packet) -> Decision {
+        use Verdict::{Allow, Refuse};
+        let platform = &*self.platform;
         if is_blocked(platform, packet) {
             return decision(Refuse, Reason::BlockedPorts);
         }

@@ -15,6 +15,29 @@ pub struct Ruleset {
     pub maps: Vec<Map>,
     /// All chains; [`INBOUND`] and [`OUTBOUND`] are where packets enter.
     pub chains: Vec<Chain>,
+    /// The lists that are no single diagram.
+    pub cuts: Vec<Cut>,
+}
+
+/// A list that was cut into parts because one diagram would have passed its bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// The chain of the role and family.
+    pub chain: String,
+    /// How many entries the list has.
+    pub entries: usize,
+    /// How many parts a packet may have to be asked by, one after the other.
+    pub parts: usize,
+}
+
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "the {} entries of the chain {} do not fit one diagram and are asked in {} parts, which costs a new flow more",
+            self.entries, self.chain, self.parts
+        )
+    }
 }
 
 /// The chain in which every inbound packet enters a generation.
@@ -43,7 +66,7 @@ pub struct Map {
 }
 
 /// The field of a packet that a verdict map is asked with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MapKey {
     /// `tcp dport`, `udp dport`.
     Port(Transport),
@@ -92,7 +115,7 @@ pub struct NftRule {
 }
 
 /// nft's verdicts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum NftVerdict {
     /// The packet has passed our hook.
     Accept,

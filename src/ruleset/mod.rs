@@ -1,10 +1,12 @@
 //! The policy as nftables objects: pure, and the only room that knows nft's words.
 //!
 //! ```text
-//! Policy -> compile -> Ruleset -> text (what nft loads) or json (the same for machines)
+//! Policy -> compile -> Ruleset -> batch (the transactions that load it, switch it in, and delete what was before)
+//!                             |-> text (what nft reads) or json (the same for machines)
 //!                             \-> walk (one packet's way through it)
 //! ```
 
+pub mod batch;
 pub mod check;
 pub mod compile;
 pub mod diagram;

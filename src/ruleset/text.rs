@@ -1,120 +1,90 @@
 //! The ruleset as nft text: what is loaded, and what `compile` prints.
 
+use super::batch::{Command, Elements, Names};
 use super::ir::*;
 use super::table::{BASE_CHAINS, Generation, TABLE};
 use crate::policy::{AddressRange, Interval, PortSet};
 use std::fmt::{Display, Write};
 
-/// Elements of a set in one command. A transaction that is too long for the kernel's socket buffer is cut between commands.
-const ELEMENTS_A_COMMAND: usize = 500;
-
-/// The load transaction, one command a line: the table and its base chains if they are not there, and the
-/// generation's objects, which nothing refers to yet. It may be cut between commands, since nothing takes
-/// effect before the switch.
-pub fn load(ruleset: &Ruleset, generation: Generation) -> Vec<String> {
-    let mut commands = vec![format!("add table inet {TABLE}")];
-    commands.extend(BASE_CHAINS.iter().map(|base| {
-        let (name, hook, priority) = (base.name, base.hook, base.priority);
-        format!("add chain inet {TABLE} {name} {{ type filter hook {hook} priority {priority}; policy accept; }}")
-    }));
-    for set in &ruleset.sets {
-        let name = generation.object(&set.name);
-        commands.push(format!(
-            "add set inet {TABLE} {name} {{ type {}; flags interval; }}",
-            set_type(set)
-        ));
-        for elements in address_list(&set.elements).chunks(ELEMENTS_A_COMMAND) {
-            commands.push(format!(
-                "add element inet {TABLE} {name} {{ {} }}",
-                elements.join(", ")
-            ));
-        }
-    }
-    let chains = ruleset.chains.iter();
-    commands.extend(
-        chains
-            .clone()
-            .map(|chain| format!("add chain inet {TABLE} {}", generation.object(&chain.name))),
-    );
-    for map in &ruleset.maps {
-        let name = generation.object(&map.name);
-        let (kind, flags) = map_type(map);
-        commands.push(format!(
-            "add map inet {TABLE} {name} {{ type {kind} : verdict;{flags} }}"
-        ));
-        for elements in element_list(&map.elements, generation).chunks(ELEMENTS_A_COMMAND) {
-            commands.push(format!(
-                "add element inet {TABLE} {name} {{ {} }}",
-                elements.join(", ")
-            ));
-        }
-    }
-    for chain in chains {
-        let name = generation.object(&chain.name);
-        commands.extend(chain.rules.iter().map(|rule| {
+/// One command, as `nft -f` takes it; examples stand at [`Command`].
+pub fn command(command: &Command, names: &Names) -> String {
+    match command {
+        Command::AddTable => format!("add table inet {TABLE}"),
+        Command::AddBaseChain(base) => {
+            let (name, hook, priority) = (base.name, base.hook, base.priority);
             format!(
-                "add rule inet {TABLE} {name} {}",
-                rule_text(rule, generation)
+                "add chain inet {TABLE} {name} {{ type filter hook {hook} priority {priority}; policy accept; }}"
             )
-        }));
-    }
-    commands
-}
-
-/// The switch transaction: `flush chain inet secgroupd inbound`, `add rule inet secgroupd inbound jump g7_inbound`, and outbound.
-pub fn switch(generation: Generation) -> String {
-    let mut out = String::new();
-    for base in BASE_CHAINS {
-        out += &format!("flush chain inet {TABLE} {}\n", base.name);
-        out += &format!(
-            "add rule inet {TABLE} {} jump {}\n",
-            base.name,
-            generation.object(base.name)
-        );
-    }
-    out
-}
-
-/// The delete transaction: `flush chain …` first, since rules hold chains and maps, and maps hold chains.
-pub fn delete(chains: &[String], maps: &[String], sets: &[String]) -> String {
-    let mut out = String::new();
-    let steps = [
-        ("flush", "chain", chains),
-        ("delete", "map", maps),
-        ("delete", "set", sets),
-        ("delete", "chain", chains),
-    ];
-    for (verb, kind, names) in steps {
-        for name in names {
-            let _ = writeln!(out, "{verb} {kind} inet {TABLE} {name}");
         }
+        Command::AddChain(name) => format!("add chain inet {TABLE} {name}"),
+        Command::AddSet { name, family } => {
+            let kind = address_type(*family);
+            format!("add set inet {TABLE} {name} {{ type {kind}; flags interval; }}")
+        }
+        Command::AddMap {
+            name,
+            key,
+            intervals,
+        } => {
+            let (kind, flags) = (key_type(*key), interval_flag(*intervals));
+            format!("add map inet {TABLE} {name} {{ type {kind} : verdict;{flags} }}")
+        }
+        Command::AddElements { of, elements, .. } => format!(
+            "add element inet {TABLE} {} {{ {} }}",
+            of.name,
+            element_list(*elements, Some(names)).join(", ")
+        ),
+        Command::DeleteElements { of, elements } => format!(
+            "delete element inet {TABLE} {} {{ {} }}",
+            of.name,
+            element_list(*elements, None).join(", ")
+        ),
+        Command::AddRule { chain, rule } => {
+            format!("add rule inet {TABLE} {chain} {}", rule_text(rule, names))
+        }
+        Command::FlushChain(name) => format!("flush chain inet {TABLE} {name}"),
+        Command::DeleteMap(name) => format!("delete map inet {TABLE} {name}"),
+        Command::DeleteSet(name) => format!("delete set inet {TABLE} {name}"),
+        Command::DeleteChain(name) => format!("delete chain inet {TABLE} {name}"),
+        Command::DeleteTable => format!("delete table inet {TABLE}"),
+    }
+}
+
+/// A transaction, one command a line.
+pub fn transaction(commands: &[Command], names: &Names) -> String {
+    let mut out = String::new();
+    for each in commands {
+        out += &command(each, names);
+        out.push('\n');
     }
     out
 }
 
 /// The whole table with one generation switched in: what `compile` prints, for people and for `nft -f`.
 pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
+    let names = &Names::new(generation);
     let mut out = format!("table inet {TABLE} {{\n");
     for set in &ruleset.sets {
         let _ = writeln!(
             out,
             "\tset {} {{\n\t\ttype {}\n\t\tflags interval",
-            generation.object(&set.name),
-            set_type(set)
+            names.of(&set.name),
+            address_type(set.elements.family())
         );
         let _ = writeln!(
             out,
             "\t\telements = {{ {} }}\n\t}}\n",
-            address_list(&set.elements).join(", ")
+            element_list(Elements::of_set(set), None).join(", ")
         );
     }
     for map in &ruleset.maps {
-        let (kind, flags) = map_type(map);
+        let kind = key_type(map.key);
+        let flags = interval_flag(!map.elements.are_points());
         let flags = flags.trim().trim_end_matches(';');
         let _ = writeln!(
             out,
             "\tmap {} {{\n\t\ttype {kind} : verdict",
-            generation.object(&map.name)
+            names.of(&map.name)
         );
         if !flags.is_empty() {
             let _ = writeln!(out, "\t\t{flags}");
@@ -122,13 +92,13 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
         let _ = writeln!(
             out,
             "\t\telements = {{ {} }}\n\t}}\n",
-            element_list(&map.elements, generation).join(", ")
+            element_list(Elements::of_map(map), Some(names)).join(", ")
         );
     }
     for chain in &ruleset.chains {
-        let _ = writeln!(out, "\tchain {} {{", generation.object(&chain.name));
+        let _ = writeln!(out, "\tchain {} {{", names.of(&chain.name));
         for rule in &chain.rules {
-            let _ = writeln!(out, "\t\t{}", rule_text(rule, generation));
+            let _ = writeln!(out, "\t\t{}", rule_text(rule, names));
         }
         out += "\t}\n\n";
     }
@@ -138,49 +108,49 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
             out,
             "\tchain {name} {{\n\t\ttype filter hook {hook} priority {priority}; policy accept;"
         );
-        let _ = writeln!(out, "\t\tjump {}\n\t}}\n", generation.object(name));
+        let _ = writeln!(out, "\t\tjump {}\n\t}}\n", names.of(name));
     }
     out.truncate(out.trim_end().len());
     out += "\n}\n";
     out
 }
 
-fn set_type(set: &Set) -> &'static str {
-    match set.elements.family() {
+fn address_type(family: Family) -> &'static str {
+    match family {
         Family::V4 => "ipv4_addr",
         Family::V6 => "ipv6_addr",
     }
 }
 
 /// One rule: its conditions, its counter, its verdict, and the reason as comment.
-pub fn rule_text(rule: &NftRule, generation: Generation) -> String {
+pub fn rule_text(rule: &NftRule, names: &Names) -> String {
     let mut words: Vec<String> = rule
         .matches
         .iter()
-        .map(|each| match_text(each, generation))
+        .map(|each| match_text(each, names))
         .collect();
     if rule.reason.is_some() {
         words.push("counter".into());
     }
-    words.push(verdict_text(&rule.verdict, generation));
+    words.push(verdict_text(&rule.verdict, names));
     if let Some(reason) = &rule.reason {
         words.push(format!("comment \"{reason}\""));
     }
     words.join(" ")
 }
 
-fn verdict_text(verdict: &NftVerdict, generation: Generation) -> String {
+fn verdict_text(verdict: &NftVerdict, names: &Names) -> String {
     match verdict {
         NftVerdict::Accept => "accept".into(),
         NftVerdict::Drop => "drop".into(),
         NftVerdict::Return => "return".into(),
-        NftVerdict::Jump(chain) => format!("jump {}", generation.object(chain)),
-        NftVerdict::Goto(chain) => format!("goto {}", generation.object(chain)),
-        NftVerdict::Map(key, map) => format!("{} vmap @{}", key_text(*key), generation.object(map)),
+        NftVerdict::Jump(chain) => format!("jump {}", names.of(chain)),
+        NftVerdict::Goto(chain) => format!("goto {}", names.of(chain)),
+        NftVerdict::Map(key, map) => format!("{} vmap @{}", key_text(*key), names.of(map)),
         NftVerdict::Protocols(protocols) => {
             let elements: Vec<String> = protocols
                 .iter()
-                .map(|(protocol, chain)| format!("{protocol} : goto {}", generation.object(chain)))
+                .map(|(protocol, chain)| format!("{protocol} : goto {}", names.of(chain)))
                 .collect();
             format!("meta l4proto vmap {{ {} }}", elements.join(", "))
         }
@@ -194,45 +164,36 @@ fn key_text(key: MapKey) -> String {
     }
 }
 
-/// A map's type, and its flags: intervals need a tree, single points a hash.
-fn map_type(map: &Map) -> (&'static str, &'static str) {
-    let kind = match map.key {
+fn key_type(key: MapKey) -> &'static str {
+    match key {
         MapKey::Port(_) => "inet_service",
-        MapKey::Address(_, Family::V4) => "ipv4_addr",
-        MapKey::Address(_, Family::V6) => "ipv6_addr",
-    };
-    (
-        kind,
-        if map.elements.are_points() {
-            ""
-        } else {
-            " flags interval;"
-        },
-    )
-}
-
-/// `10.0.0.0/8 : goto g7_in_0_3`
-fn element_list(elements: &MapElements, generation: Generation) -> Vec<String> {
-    let element = |key: String, verdict: &NftVerdict| {
-        format!("{key} : {}", verdict_text(verdict, generation))
-    };
-    match elements {
-        MapElements::Ports(list) => list
-            .iter()
-            .map(|(i, verdict)| element(interval(i), verdict))
-            .collect(),
-        MapElements::V4(list) => list
-            .iter()
-            .map(|(i, verdict)| element(AddressRange::V4(*i).to_string(), verdict))
-            .collect(),
-        MapElements::V6(list) => list
-            .iter()
-            .map(|(i, verdict)| element(AddressRange::V6(*i).to_string(), verdict))
-            .collect(),
+        MapKey::Address(_, family) => address_type(family),
     }
 }
 
-fn match_text(each: &Match, generation: Generation) -> String {
+/// Intervals need a tree, single points a hash.
+fn interval_flag(intervals: bool) -> &'static str {
+    if intervals { " flags interval;" } else { "" }
+}
+
+/// `10.0.0.0/8 : goto g7_in_0_3`; the keys alone without names.
+fn element_list(elements: Elements, names: Option<&Names>) -> Vec<String> {
+    let mapped = |key: String, verdict: &NftVerdict| match names {
+        Some(names) => format!("{key} : {}", verdict_text(verdict, names)),
+        None => key,
+    };
+    let v4 = |i: &Interval<u32>| AddressRange::V4(*i).to_string();
+    let v6 = |i: &Interval<u128>| AddressRange::V6(*i).to_string();
+    match elements {
+        Elements::V4(list) => list.iter().map(v4).collect(),
+        Elements::V6(list) => list.iter().map(v6).collect(),
+        Elements::PortMap(list) => list.iter().map(|(i, to)| mapped(interval(i), to)).collect(),
+        Elements::V4Map(list) => list.iter().map(|(i, to)| mapped(v4(i), to)).collect(),
+        Elements::V6Map(list) => list.iter().map(|(i, to)| mapped(v6(i), to)).collect(),
+    }
+}
+
+fn match_text(each: &Match, names: &Names) -> String {
     let name = |side: &Side, source: &'static str, destination: &'static str| match side {
         Side::Source => source,
         Side::Destination => destination,
@@ -260,7 +221,7 @@ fn match_text(each: &Match, generation: Generation) -> String {
                 AddressMatch::Inline(addresses) => {
                     (addresses.family(), elements(&address_list(addresses)))
                 }
-                AddressMatch::Set(set, family) => (*family, format!("@{}", generation.object(set))),
+                AddressMatch::Set(set, family) => (*family, format!("@{}", names.of(set))),
             };
             let header = family.header();
             let not = if *negated { "!= " } else { "" };
@@ -289,16 +250,13 @@ fn elements(list: &[String]) -> String {
 }
 
 fn address_list(addresses: &Addresses) -> Vec<String> {
-    match addresses {
-        Addresses::V4(intervals) => intervals
-            .iter()
-            .map(|i| AddressRange::V4(*i).to_string())
-            .collect(),
-        Addresses::V6(intervals) => intervals
-            .iter()
-            .map(|i| AddressRange::V6(*i).to_string())
-            .collect(),
-    }
+    element_list(
+        match addresses {
+            Addresses::V4(intervals) => Elements::V4(intervals),
+            Addresses::V6(intervals) => Elements::V6(intervals),
+        },
+        None,
+    )
 }
 
 fn port_list(ports: &PortSet) -> Vec<String> {

@@ -1,15 +1,13 @@
 //! The policy's own list for one protocol, as it is written, held against boxes of packets.
 
-use super::regions::{Line, Region};
-use crate::policy::interval::Point;
+use super::buckets::{Buckets, Common};
+use super::regions::{Region, along};
+use super::sets::{Line, Relation, Relations, relation, split};
 use crate::policy::{
     Action, AddressSet, Binding, Decision, Direction, Interval, Policy, PortSet, Protocol, Reason,
     Service, Verdict,
 };
 use std::sync::Arc;
-
-/// How many buckets the list is sorted into along each dimension, so that a box asks few entries.
-const BUCKETS: usize = 256;
 
 /// One entry: ports × addresses.
 struct Entry<T> {
@@ -26,22 +24,16 @@ pub struct List<T> {
     entries: Vec<Entry<T>>,
     by_port: Buckets<u16>,
     by_address: Buckets<T>,
+    all: Vec<u32>,
     rest: Decision,
 }
 
-/// Entries by where they lie on a line. A bucket holds all that touch it, in order.
-struct Buckets<T> {
-    /// Where each bucket begins, from the second on.
-    starts: Vec<T>,
-    entries: Vec<Vec<u32>>,
-}
-
-/// How a box lies to a sorted list of intervals.
-enum Relation<T> {
-    Outside,
-    Inside,
-    /// Neither: the box may be cut before this point.
-    Crosses(T),
+/// A part of a box about which the policy says something else.
+pub struct Otherwise<T> {
+    /// The part.
+    pub region: Region<T>,
+    /// What the policy says.
+    pub decision: Decision,
 }
 
 impl<T: Line> List<T> {
@@ -65,6 +57,7 @@ impl<T: Line> List<T> {
                 .map(|entry| (&*entry.addresses, entry.negated)),
         );
         List {
+            all: (0..entries.len() as u32).collect(),
             entries,
             by_port,
             by_address,
@@ -72,82 +65,176 @@ impl<T: Line> List<T> {
         }
     }
 
-    /// Whether all of a box is decided as said. If not, a part of it that is decided otherwise, and how.
+    /// Whether all of a box is decided as said.
+    ///
+    /// # Errors
+    ///
+    /// If not, a part of it that is decided otherwise, and how.
     pub fn holds(
         &self,
         region: Region<T>,
-        decided: &Decision,
-    ) -> Result<(), (Region<T>, Decision)> {
-        let (a, b) = (
-            self.by_port.touching(region.ports),
-            self.by_address.touching(region.addresses),
-        );
-        let fewest = match (a, b) {
-            (Some(a), Some(b)) => Some(if a.len() <= b.len() { a } else { b }),
-            (a, b) => a.or(b),
-        };
-        match fewest {
-            Some(list) => self.first_of(list.iter().map(|at| *at as usize), region, decided),
-            None => self.first_of(0..self.entries.len(), region, decided),
+        verdict: Verdict,
+        reason: &Reason,
+        relations: &mut Relations<T>,
+    ) -> Result<(), Otherwise<T>> {
+        if region.addresses.len() > FEW {
+            let candidates = self.candidates(self.by_port.touching(region.ports), None);
+            return self.cut_holds(candidates, region, verdict, reason, relations);
+        }
+        region.addresses.iter().try_for_each(|addresses| {
+            self.interval_holds(region.ports, *addresses, verdict, reason, relations)
+        })
+    }
+
+    /// The entries that can meet a box, from what is known of its two sides.
+    fn candidates<'l>(&'l self, a: Option<&'l [u32]>, b: Option<&'l [u32]>) -> Common<'l> {
+        let either = a.or(b).unwrap_or(&self.all);
+        Common {
+            a: a.unwrap_or(either),
+            b: b.unwrap_or(either),
         }
     }
 
-    fn first_of(
+    /// The same for one interval of addresses, which few entries touch.
+    fn interval_holds(
         &self,
-        candidates: impl Iterator<Item = usize>,
+        ports: Interval<u16>,
+        addresses: Interval<T>,
+        verdict: Verdict,
+        reason: &Reason,
+        relations: &mut Relations<T>,
+    ) -> Result<(), Otherwise<T>> {
+        let candidates = self.candidates(
+            self.by_port.touching(ports),
+            self.by_address.touching(addresses),
+        );
+        let mut met = candidates.filter_map(|at| {
+            let entry = &self.entries[at];
+            let ports = relation(&entry.ports, &[ports]);
+            let addresses = match (relation(&entry.addresses, &[addresses]), entry.negated) {
+                (Relation::Outside, true) => Relation::Inside,
+                (Relation::Inside, true) => Relation::Outside,
+                (addresses, _) => addresses,
+            };
+            match (ports, addresses) {
+                (Relation::Outside, _) | (_, Relation::Outside) => None,
+                (Relation::Inside, Relation::Inside) => Some(Ok(entry)),
+                _ => Some(Err(())),
+            }
+        });
+        let region = || Region {
+            ports,
+            addresses: [addresses].into(),
+        };
+        let decision = match met.next() {
+            Some(Err(())) => {
+                return self.cut_holds(candidates, region(), verdict, reason, relations);
+            }
+            Some(Ok(entry)) => &entry.decision,
+            None => &self.rest,
+        };
+        match is(decision, verdict, reason) {
+            true => Ok(()),
+            false => Err(Otherwise {
+                region: region(),
+                decision: decision.clone(),
+            }),
+        }
+    }
+
+    /// The same for any box: it is cut along every entry that it meets. Boxes of a right ruleset are cut only where
+    /// one reason has several entries.
+    fn cut_holds(
+        &self,
+        candidates: Common,
         region: Region<T>,
-        decided: &Decision,
-    ) -> Result<(), (Region<T>, Decision)> {
+        verdict: Verdict,
+        reason: &Reason,
+        relations: &mut Relations<T>,
+    ) -> Result<(), Otherwise<T>> {
+        let mut waiting = vec![region];
+        let mut next = Vec::new();
         for at in candidates {
             let entry = &self.entries[at];
-            let cut = match relation(&entry.ports, region.ports) {
-                Relation::Outside => continue,
-                Relation::Inside => None,
-                Relation::Crosses(port) => {
-                    let [low, high] = halves(region.ports, port, |port| port - 1);
-                    Some([
-                        Region {
-                            ports: low,
-                            ..region
-                        },
-                        Region {
-                            ports: high,
-                            ..region
-                        },
-                    ])
+            for region in waiting.drain(..) {
+                let taken = entry.take(region, &mut next, relations).pop();
+                if let Some(region) = taken.filter(|_| !is(&entry.decision, verdict, reason)) {
+                    let decision = entry.decision.clone();
+                    return Err(Otherwise { region, decision });
                 }
-            };
-            let cut = match (relation(&entry.addresses, region.addresses), entry.negated) {
-                (Relation::Outside, false) | (Relation::Inside, true) => continue,
-                (Relation::Crosses(address), _) => {
-                    let [low, high] = halves(region.addresses, address, T::before);
-                    Some([
-                        Region {
-                            addresses: low,
-                            ..region
-                        },
-                        Region {
-                            addresses: high,
-                            ..region
-                        },
-                    ])
+            }
+            std::mem::swap(&mut waiting, &mut next);
+            if waiting.is_empty() {
+                return Ok(());
+            }
+        }
+        match waiting.pop().filter(|_| !is(&self.rest, verdict, reason)) {
+            None => Ok(()),
+            Some(region) => Err(Otherwise {
+                region,
+                decision: self.rest.clone(),
+            }),
+        }
+    }
+}
+
+/// Up to so many intervals of a box are each looked up for themselves.
+const FEW: usize = 8;
+
+fn is(decision: &Decision, verdict: Verdict, reason: &Reason) -> bool {
+    decision.verdict == verdict && decision.reason == *reason
+}
+
+impl<T: Line> Entry<T> {
+    /// The parts of a box that this entry decides about; what it leaves goes into `rest`.
+    fn take(
+        &self,
+        region: Region<T>,
+        rest: &mut Vec<Region<T>>,
+        relations: &mut Relations<T>,
+    ) -> Vec<Region<T>> {
+        let first = self
+            .ports
+            .partition_point(|each| each.last < region.ports.first);
+        if self
+            .ports
+            .get(first)
+            .is_none_or(|each| each.first > region.ports.last)
+        {
+            rest.push(region);
+            return Vec::new();
+        }
+        let set = &region.addresses;
+        let [inside, outside] = match relations.of(&self.addresses, set) {
+            Relation::Inside => [Some(set.clone()), None],
+            Relation::Outside => [None, Some(set.clone())],
+            Relation::Crosses => split(&self.addresses, set),
+        };
+        let (inside, outside) = match self.negated {
+            false => (inside, outside),
+            true => (outside, inside),
+        };
+        let Some(inside) = inside else {
+            rest.push(region);
+            return Vec::new();
+        };
+        let mut taken = Vec::new();
+        for (ports, meets) in along(&self.ports, region.ports, |each| *each) {
+            match meets {
+                None => rest.push(Region {
+                    ports,
+                    addresses: set.clone(),
+                }),
+                Some(_) => {
+                    taken.push(Region {
+                        ports,
+                        addresses: inside.clone(),
+                    });
+                    rest.extend(outside.clone().map(|addresses| Region { ports, addresses }));
                 }
-                _ => cut,
-            };
-            return match cut {
-                // A part of the box is this entry's: each half is asked for itself.
-                Some(halves) => halves
-                    .into_iter()
-                    .try_for_each(|half| self.holds(half, decided)),
-                None if entry.decision == *decided => Ok(()),
-                None => Err((region, entry.decision.clone())),
-            };
+            }
         }
-        if self.rest == *decided {
-            Ok(())
-        } else {
-            Err((region, self.rest.clone()))
-        }
+        taken
     }
 }
 
@@ -258,83 +345,5 @@ fn ports<T: Line>(service: &Service, protocol: Protocol) -> Vec<Interval<u16>> {
         Service::Icmpv6 if protocol == Protocol::ICMPV6 && !v4 => vec![whole],
         Service::Gre if protocol == Protocol::GRE => vec![whole],
         _ => vec![],
-    }
-}
-
-fn relation<T: Point>(list: &[Interval<T>], interval: Interval<T>) -> Relation<T> {
-    let at = list.partition_point(|each| each.last < interval.first);
-    match list.get(at) {
-        Some(each) if each.first <= interval.last => {
-            if each.first > interval.first {
-                Relation::Crosses(each.first)
-            } else if each.last >= interval.last {
-                Relation::Inside
-            } else {
-                // There is a point after: the interval goes on there.
-                each.last
-                    .successor()
-                    .map_or(Relation::Inside, Relation::Crosses)
-            }
-        }
-        _ => Relation::Outside,
-    }
-}
-
-fn halves<T: Point>(interval: Interval<T>, at: T, before: impl Fn(T) -> T) -> [Interval<T>; 2] {
-    [
-        Interval {
-            first: interval.first,
-            last: before(at),
-        },
-        Interval {
-            first: at,
-            last: interval.last,
-        },
-    ]
-}
-
-impl<T: Point> Buckets<T> {
-    fn new<'a>(lists: impl Iterator<Item = (&'a [Interval<T>], bool)> + Clone) -> Self
-    where
-        T: 'a,
-    {
-        let mut starts: Vec<T> = lists
-            .clone()
-            .flat_map(|(list, _)| list.iter().map(|each| each.first))
-            .collect();
-        starts.sort_unstable();
-        let step = starts.len().div_ceil(BUCKETS).max(1);
-        let mut starts: Vec<T> = starts.into_iter().skip(step).step_by(step).collect();
-        starts.dedup();
-        let mut entries = vec![Vec::new(); starts.len() + 1];
-        for (number, (list, negated)) in lists.enumerate() {
-            let mut add = |bucket: &mut Vec<u32>| {
-                if bucket.last() != Some(&(number as u32)) {
-                    bucket.push(number as u32);
-                }
-            };
-            if negated {
-                entries.iter_mut().for_each(&mut add);
-                continue;
-            }
-            for each in list {
-                let range = bucket(&starts, each.first)..=bucket(&starts, each.last);
-                entries[range].iter_mut().for_each(&mut add);
-            }
-        }
-        Buckets { starts, entries }
-    }
-
-    /// The entries that can touch an interval, if it lies in one bucket.
-    fn touching(&self, interval: Interval<T>) -> Option<&[u32]> {
-        let at = bucket(&self.starts, interval.first);
-        (at == bucket(&self.starts, interval.last)).then(|| self.entries[at].as_slice())
-    }
-}
-
-fn bucket<T: Point>(starts: &[T], point: T) -> usize {
-    match starts.binary_search_by(|start| start.cmp(&point)) {
-        Ok(at) => at + 1,
-        Err(at) => at,
     }
 }

@@ -1,21 +1,24 @@
 //! Checked before it counts: a compiled ruleset is compared with the policy before it is switched in.
 //!
 //! The check shares nothing with the compiler. It follows the ruleset with whole boxes of packets instead of single
-//! ones ([`regions`]): every box of ports × addresses that some rule of the ruleset decides about is held against the
+//! ones ([`regions`]): every box of ports × addresses ([`sets`]) that some rule of the ruleset decides about is held against the
 //! policy's own list, read as it is written ([`list`]), and must be decided there by the same entry, all of it. That is
 //! exact for packets that open a flow, as far as the time allows ([`regions`] says how much); a ruleset that falls into
 //! more boxes is compared on boundary packets, rule by rule, instead. What boxes do not cover (states, essential traffic, other
 //! interfaces) is walked packet by packet.
 
+mod buckets;
 mod list;
 mod regions;
 mod samples;
+mod sets;
 
 use crate::policy::{Direction, Policy, Protocol};
 use crate::ruleset::ir::{INBOUND, NftVerdict, OUTBOUND, Ruleset};
 use crate::ruleset::walk::Walker;
 use list::List;
-use regions::{Line, Regions};
+use regions::{Regions, Targets};
+use sets::{Line, Relations};
 use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
@@ -139,6 +142,7 @@ fn family<T: Line>(
     interface: &str,
 ) -> Result<(usize, bool), Difference> {
     let (mut boxes, mut whole) = (0, true);
+    let (mut targets, mut relations) = (Targets::new(), Relations::new());
     for protocol in [
         Protocol::TCP,
         Protocol::UDP,
@@ -153,13 +157,13 @@ fn family<T: Line>(
             interface,
             protocol,
         };
-        whole &= regions.follow::<T>(&run, &mut |region, decided| {
+        whole &= regions.follow::<T>(&run, &mut targets, &mut |region, verdict, reason| {
             boxes += 1;
-            list.holds(region, decided)
-                .map_err(|(at, wanted)| Difference {
-                    packet: words(&run, at.addresses.first.address(), at.ports.first),
-                    policy: wanted.to_string(),
-                    ruleset: decided.to_string(),
+            list.holds(region, verdict, reason, &mut relations)
+                .map_err(|otherwise| Difference {
+                    packet: otherwise.region.words(&run),
+                    policy: otherwise.decision.to_string(),
+                    ruleset: format!("{verdict} by {reason}"),
                 })
         })?;
     }

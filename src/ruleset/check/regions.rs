@@ -1,13 +1,12 @@
 //! Follows a ruleset with boxes of packets: ports × remote addresses, all else fixed.
 
 use super::Difference;
+use super::sets::{Line, Set, by_target, split};
 use crate::policy::interval::Point;
-use crate::policy::{AddressSet, Decision, Direction, Interval, Protocol, Reason, Verdict};
+use crate::policy::{Direction, Interval, Protocol, Reason, Verdict};
 use crate::ruleset::ir::*;
-use std::cell::Cell;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
+use std::rc::Rc;
 
 /// Packets of one protocol at one interface that open a flow from port 49152 with hop limit 64, not forwarded.
 #[derive(Debug, Clone, Copy)]
@@ -20,70 +19,17 @@ pub struct Run<'i> {
     pub protocol: Protocol,
 }
 
-/// A box of packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A box of packets: each of these ports with each of these addresses.
+#[derive(Debug, Clone)]
 pub struct Region<T> {
     /// Destination ports; port 0 alone where the protocol has none.
     pub ports: Interval<u16>,
     /// Remote addresses.
-    pub addresses: Interval<T>,
+    pub addresses: Set<T>,
 }
-
-/// Addresses of a family, as numbers.
-pub trait Line: Point {
-    /// The family.
-    const FAMILY: Family;
-    /// All of them.
-    const WHOLE: Interval<Self>;
-    /// The point before; asked only where there is one.
-    fn before(self) -> Self;
-    /// As an address.
-    fn address(self) -> IpAddr;
-    /// The part of this family in a set.
-    fn in_set(set: &AddressSet) -> Arc<[Interval<Self>]>;
-    /// The elements of this family in a list of addresses.
-    fn of(addresses: &Addresses) -> Option<&[Interval<Self>]>;
-    /// The elements of this family in a map.
-    fn of_map(elements: &MapElements) -> Option<&[(Interval<Self>, NftVerdict)]>;
-}
-
-macro_rules! line {
-    ($number:ty, $family:ident, $address:ident, $shared:ident) => {
-        impl Line for $number {
-            const FAMILY: Family = Family::$family;
-            const WHOLE: Interval<Self> = Interval {
-                first: 0,
-                last: <$number>::MAX,
-            };
-            fn before(self) -> Self {
-                self - 1
-            }
-            fn address(self) -> IpAddr {
-                $address::from(self).into()
-            }
-            fn in_set(set: &AddressSet) -> Arc<[Interval<Self>]> {
-                set.$shared()
-            }
-            fn of(addresses: &Addresses) -> Option<&[Interval<Self>]> {
-                match addresses {
-                    Addresses::$family(list) => Some(list),
-                    _ => None,
-                }
-            }
-            fn of_map(elements: &MapElements) -> Option<&[(Interval<Self>, NftVerdict)]> {
-                match elements {
-                    MapElements::$family(list) => Some(list),
-                    _ => None,
-                }
-            }
-        }
-    };
-}
-line!(u32, V4, Ipv4Addr, shared_v4);
-line!(u128, V6, Ipv6Addr, shared_v6);
 
 /// What the caller does with each box that is decided.
-pub type Decide<'d, T> = &'d mut dyn FnMut(Region<T>, &Decision) -> Result<(), Difference>;
+pub type Decide<'d, T> = dyn FnMut(Region<T>, Verdict, &Reason) -> Result<(), Difference> + 'd;
 
 /// Steps that one run may take, about half a second. What needs more is compared on boundary packets instead.
 const STEPS: usize = 3_000_000;
@@ -91,8 +37,6 @@ const STEPS: usize = 3_000_000;
 /// A ruleset, by names.
 #[derive(Debug)]
 pub struct Regions<'r> {
-    /// Steps left of the present run.
-    steps: Cell<usize>,
     chains: HashMap<&'r str, &'r Chain>,
     sets: HashMap<&'r str, &'r Addresses>,
     maps: HashMap<&'r str, &'r MapElements>,
@@ -111,23 +55,13 @@ pub fn at_interface(each: &Match, direction: Direction, interface: &str) -> bool
 impl<'r> Regions<'r> {
     /// Reads the names once.
     pub fn new(ruleset: &'r Ruleset) -> Self {
+        let chains = ruleset.chains.iter().map(|chain| (&*chain.name, chain));
+        let sets = ruleset.sets.iter();
+        let maps = ruleset.maps.iter().map(|map| (&*map.name, &map.elements));
         Regions {
-            steps: Cell::new(0),
-            chains: ruleset
-                .chains
-                .iter()
-                .map(|chain| (&*chain.name, chain))
-                .collect(),
-            sets: ruleset
-                .sets
-                .iter()
-                .map(|set| (set.name.as_str(), &set.elements))
-                .collect(),
-            maps: ruleset
-                .maps
-                .iter()
-                .map(|map| (&*map.name, &map.elements))
-                .collect(),
+            chains: chains.collect(),
+            sets: sets.map(|set| (set.name.as_str(), &set.elements)).collect(),
+            maps: maps.collect(),
         }
     }
 
@@ -138,68 +72,112 @@ impl<'r> Regions<'r> {
 
     /// Gives every box of the run's packets to `decide`, with what becomes of it. Gives whether that was all of them:
     /// a run that takes more than [`STEPS`] ends early.
-    pub fn follow<T: Line>(&self, run: &Run, decide: Decide<T>) -> Result<bool, Difference> {
-        self.steps.set(STEPS);
-        let entry = if run.direction == Direction::Inbound {
-            INBOUND
-        } else {
-            OUTBOUND
+    pub fn follow<T: Line + 'r>(
+        &self,
+        run: &Run,
+        targets: &mut Targets<'r, T>,
+        decide: &mut Decide<T>,
+    ) -> Result<bool, Difference> {
+        let entry = match run.direction {
+            Direction::Inbound => INBOUND,
+            Direction::Outbound => OUTBOUND,
         };
         let has_ports = matches!(run.protocol, Protocol::TCP | Protocol::UDP);
         let ports = Interval {
             first: 0,
             last: if has_ports { u16::MAX } else { 0 },
         };
-        let mut fell = Vec::new();
-        self.in_chain(
-            entry,
-            Region {
-                ports,
-                addresses: T::WHOLE,
-            },
+        let addresses = targets.whole.clone();
+        let mut way = Way {
+            regions: self,
             run,
-            &mut fell,
-            decide,
-        )?;
-        // The base chain accepts what falls off the end.
-        let accepted = Decision {
-            verdict: Verdict::Allow,
-            reason: Reason::Unmanaged,
+            targets,
+            steps: STEPS,
         };
+        let mut fell = Vec::new();
+        way.in_chain(entry, Region { ports, addresses }, &mut fell, decide)?;
+        // The base chain accepts what falls off the end.
         for region in fell {
-            decide(region, &accepted)?;
+            decide(region, Verdict::Allow, &Reason::Unmanaged)?;
         }
-        Ok(self.steps.get() > 0)
+        Ok(way.steps > 0)
+    }
+}
+
+/// Where addresses lead in a map: each target with all that lead there.
+type Parts<'r, T> = Rc<[(Option<&'r NftVerdict>, Set<T>)]>;
+
+/// What the maps over addresses lead to, read once for all protocols.
+#[derive(Debug)]
+pub struct Targets<'r, T> {
+    whole: Set<T>,
+    known: HashMap<&'r str, Parts<'r, T>>,
+}
+
+impl<'r, T: Line> Targets<'r, T> {
+    /// Nothing was read yet.
+    pub fn new() -> Self {
+        Targets {
+            whole: [T::WHOLE].into(),
+            known: HashMap::new(),
+        }
     }
 
+    fn of(
+        &mut self,
+        map: &'r str,
+        elements: &'r [(Interval<T>, NftVerdict)],
+        set: &Set<T>,
+    ) -> Parts<'r, T> {
+        if !Rc::ptr_eq(set, &self.whole) {
+            return by_target(elements, set).into();
+        }
+        let known = self.known.entry(map);
+        known
+            .or_insert_with(|| by_target(elements, set).into())
+            .clone()
+    }
+}
+
+/// One run on its way through the ruleset.
+struct Way<'w, 'r, T> {
+    regions: &'w Regions<'r>,
+    run: &'w Run<'w>,
+    targets: &'w mut Targets<'r, T>,
+    steps: usize,
+}
+
+impl<'r, T: Line + 'r> Way<'_, 'r, T> {
     /// Follows one box through a chain; what comes back undecided goes into `fell`.
-    fn in_chain<T: Line>(
-        &self,
+    fn in_chain(
+        &mut self,
         name: &str,
         region: Region<T>,
-        run: &Run,
         fell: &mut Vec<Region<T>>,
-        decide: Decide<T>,
+        decide: &mut Decide<T>,
     ) -> Result<(), Difference> {
-        let Some(chain) = self.chains.get(name) else {
-            return Err(missing(run, region, name));
+        let Some(chain) = self.regions.chain(name) else {
+            return Err(self.missing(&region, name));
         };
         let mut waiting = vec![region];
         for rule in &chain.rules {
+            if waiting.is_empty() {
+                return Ok(());
+            }
+            if rule.matches.iter().any(|each| self.never(each)) {
+                continue;
+            }
             let mut rest = Vec::new();
             for region in waiting {
-                self.steps.set(self.steps.get().saturating_sub(1));
-                if self.steps.get() == 0 {
+                self.steps = self.steps.saturating_sub(1);
+                if self.steps == 0 {
                     return Ok(());
                 }
                 let mut matching = Vec::new();
-                self.split(&rule.matches, region, run, &mut matching, &mut rest);
+                self.cut(&rule.matches, region, &mut matching, &mut rest);
                 for region in matching {
-                    self.verdict(rule, region, run, fell, &mut rest, decide)?;
+                    self.verdict(&rule.verdict, &rule.reason, region, fell, &mut rest, decide)?;
                 }
-            }
-            if rest.is_empty() {
-                return Ok(());
             }
             waiting = rest;
         }
@@ -207,103 +185,99 @@ impl<'r> Regions<'r> {
         Ok(())
     }
 
-    /// What a rule does with a box that matches. What goes on to the next rule goes into `rest`.
-    fn verdict<T: Line>(
-        &self,
-        rule: &NftRule,
+    /// What becomes of a box that matches. What goes on to the next rule goes into `rest`.
+    fn verdict(
+        &mut self,
+        verdict: &'r NftVerdict,
+        reason: &Option<Reason>,
         region: Region<T>,
-        run: &Run,
         fell: &mut Vec<Region<T>>,
         rest: &mut Vec<Region<T>>,
-        decide: Decide<T>,
+        decide: &mut Decide<T>,
     ) -> Result<(), Difference> {
-        let decision = |verdict| Decision {
-            verdict,
-            reason: rule.reason.clone().unwrap_or(Reason::Unmanaged),
-        };
-        match &rule.verdict {
-            NftVerdict::Accept => decide(region, &decision(Verdict::Allow)),
-            NftVerdict::Drop => decide(region, &decision(Verdict::Refuse)),
+        let reason_or = || reason.as_ref().unwrap_or(&Reason::Unmanaged);
+        match verdict {
+            NftVerdict::Accept => decide(region, Verdict::Allow, reason_or()),
+            NftVerdict::Drop => decide(region, Verdict::Refuse, reason_or()),
             NftVerdict::Return => {
                 fell.push(region);
                 Ok(())
             }
-            NftVerdict::Goto(chain) => self.in_chain(chain, region, run, fell, decide),
-            NftVerdict::Jump(chain) => self.in_chain(chain, region, run, rest, decide),
-            NftVerdict::Protocols(list) => match list
-                .iter()
-                .find(|(protocol, _)| *protocol == run.protocol.0)
-            {
-                Some((_, chain)) => self.in_chain(chain, region, run, fell, decide),
-                None => {
-                    rest.push(region);
-                    Ok(())
-                }
-            },
-            NftVerdict::Map(key, map) => {
-                let Some(elements) = self.maps.get(&**map) else {
-                    return Err(missing(run, region, map));
-                };
-                let remote = remote_side(run.direction);
-                match (key, elements) {
-                    (MapKey::Port(transport), MapElements::Ports(list))
-                        if transport.protocol() == run.protocol =>
-                    {
-                        let boxed = |ports| Region { ports, ..region };
-                        let parts = parts(list, region.ports, |port| port - 1);
-                        parts.into_iter().try_for_each(|(ports, to)| {
-                            self.element(to, boxed(ports), run, fell, rest, decide)
-                        })
-                    }
-                    (MapKey::Address(side, family), elements)
-                        if *side == remote && *family == T::FAMILY =>
-                    {
-                        let boxed = |addresses| Region {
-                            addresses,
-                            ..region
-                        };
-                        let list = T::of_map(elements).unwrap_or_default();
-                        let parts = parts(list, region.addresses, T::before);
-                        parts.into_iter().try_for_each(|(addresses, to)| {
-                            self.element(to, boxed(addresses), run, fell, rest, decide)
-                        })
-                    }
-                    _ => {
+            NftVerdict::Goto(chain) => self.in_chain(chain, region, fell, decide),
+            NftVerdict::Jump(chain) => self.in_chain(chain, region, rest, decide),
+            NftVerdict::Protocols(list) => {
+                let mut list = list.iter();
+                match list.find(|(protocol, _)| *protocol == self.run.protocol.0) {
+                    Some((_, chain)) => self.in_chain(chain, region, fell, decide),
+                    None => {
                         rest.push(region);
                         Ok(())
                     }
                 }
             }
+            NftVerdict::Map(key, map) => {
+                let Some(elements) = self.regions.maps.get(&**map).copied() else {
+                    return Err(self.missing(&region, map));
+                };
+                let asked = self.asked(*key, map, elements, region, rest);
+                asked
+                    .into_iter()
+                    .try_for_each(|(target, region)| match target {
+                        Some(target) => self.verdict(target, &None, region, fell, rest, decide),
+                        None => {
+                            rest.push(region);
+                            Ok(())
+                        }
+                    })
+            }
         }
     }
 
-    fn element<T: Line>(
-        &self,
-        to: Option<&NftVerdict>,
+    /// The parts of a box and where a map leads them; a map that is asked with what the box has not leads nowhere.
+    fn asked(
+        &mut self,
+        key: MapKey,
+        map: &'r str,
+        elements: &'r MapElements,
         region: Region<T>,
-        run: &Run,
-        fell: &mut Vec<Region<T>>,
         rest: &mut Vec<Region<T>>,
-        decide: Decide<T>,
-    ) -> Result<(), Difference> {
-        let Some(verdict) = to else {
-            rest.push(region);
-            return Ok(());
-        };
-        let rule = NftRule {
-            matches: Vec::new(),
-            verdict: verdict.clone(),
-            reason: None,
-        };
-        self.verdict(&rule, region, run, fell, rest, decide)
+    ) -> Vec<(Option<&'r NftVerdict>, Region<T>)> {
+        match (key, elements) {
+            (MapKey::Port(transport), MapElements::Ports(list))
+                if transport.protocol() == self.run.protocol =>
+            {
+                let parts = along(list, region.ports, |(ports, _)| *ports);
+                let parts = parts.into_iter().map(|(ports, element)| {
+                    let addresses = region.addresses.clone();
+                    let target = element.map(|(_, target)| target);
+                    (target, Region { ports, addresses })
+                });
+                parts.collect()
+            }
+            (MapKey::Address(side, family), elements)
+                if side == remote_side(self.run.direction) && family == T::FAMILY =>
+            {
+                let list = T::of_map(elements).unwrap_or_default();
+                let ports = region.ports;
+                let parts = self.targets.of(map, list, &region.addresses);
+                let parts = parts.iter().map(|(target, addresses)| {
+                    let addresses = addresses.clone();
+                    (*target, Region { ports, addresses })
+                });
+                parts.collect()
+            }
+            _ => {
+                rest.push(region);
+                Vec::new()
+            }
+        }
     }
 
     /// Cuts a box by the conditions of a rule: what meets all of them, and the rest.
-    fn split<T: Line>(
+    fn cut(
         &self,
         matches: &[Match],
         region: Region<T>,
-        run: &Run,
         matching: &mut Vec<Region<T>>,
         rest: &mut Vec<Region<T>>,
     ) {
@@ -312,15 +286,16 @@ impl<'r> Regions<'r> {
         };
         match first {
             Match::Port(transport, Side::Destination, ports) => {
-                if transport.protocol() != run.protocol {
+                if transport.protocol() != self.run.protocol {
                     return rest.push(region);
                 }
-                for (ports, inside) in cut(ports.intervals(), region.ports, |port| port - 1) {
-                    let region = Region { ports, ..region };
-                    if inside {
-                        self.split(others, region, run, matching, rest)
-                    } else {
-                        rest.push(region)
+                let list = ports.intervals();
+                for (ports, inside) in along(list, region.ports, |each| *each) {
+                    let addresses = region.addresses.clone();
+                    let region = Region { ports, addresses };
+                    match inside {
+                        Some(_) => self.cut(others, region, matching, rest),
+                        None => rest.push(region),
                     }
                 }
             }
@@ -328,62 +303,87 @@ impl<'r> Regions<'r> {
                 side,
                 with,
                 negated,
-            } if *side == remote_side(run.direction) => {
+            } if *side == remote_side(self.run.direction) => {
                 let list = match with {
                     AddressMatch::Inline(list) => Some(list),
-                    AddressMatch::Set(name, _) => self.sets.get(name.as_str()).copied(),
+                    AddressMatch::Set(name, _) => self.regions.sets.get(name.as_str()).copied(),
                 };
                 let Some(list) = list.and_then(T::of) else {
                     return rest.push(region);
                 };
-                for (addresses, inside) in cut(list, region.addresses, T::before) {
-                    let region = Region {
-                        addresses,
-                        ..region
-                    };
-                    if inside != *negated {
-                        self.split(others, region, run, matching, rest)
-                    } else {
-                        rest.push(region)
-                    }
+                let ports = region.ports;
+                let [inside, outside] = split(list, &region.addresses);
+                let (meets, fails) = match negated {
+                    false => (inside, outside),
+                    true => (outside, inside),
+                };
+                rest.extend(fails.map(|addresses| Region { ports, addresses }));
+                if let Some(addresses) = meets {
+                    self.cut(others, Region { ports, addresses }, matching, rest);
                 }
             }
-            each if holds::<T>(each, run) => self.split(others, region, run, matching, rest),
+            each if self.holds(each) => self.cut(others, region, matching, rest),
             _ => rest.push(region),
+        }
+    }
+
+    /// Whether a condition is the same for all packets of the run, and does not hold.
+    fn never(&self, each: &Match) -> bool {
+        let varies = matches!(
+            each,
+            Match::Port(_, Side::Destination, _) | Match::Address { .. }
+        );
+        !varies && !self.holds(each)
+    }
+
+    /// Conditions that hold for all packets of a run or for none.
+    fn holds(&self, each: &Match) -> bool {
+        let (run, family) = (self.run, T::FAMILY);
+        let of_type = |protocol, types: &[(u8, u8)], wanted| {
+            run.protocol == protocol && types.iter().any(|(a, b)| (*a..=*b).contains(&wanted))
+        };
+        match each {
+            Match::Interface(..) | Match::Loopback(_) => {
+                at_interface(each, run.direction, run.interface)
+            }
+            Match::Family(wanted) => *wanted == family,
+            Match::Protocol(protocol) => run.protocol.0 == *protocol,
+            // A flow is opened from an ephemeral port.
+            Match::Port(transport, _, ports) => {
+                transport.protocol() == run.protocol && ports.contains(49152)
+            }
+            Match::HopLimit(hops) => family == Family::V6 && *hops == 64,
+            Match::IcmpType(types) => family == Family::V4 && of_type(Protocol::ICMP, types, 8),
+            Match::Icmpv6Type(types) => {
+                family == Family::V6 && of_type(Protocol::ICMPV6, types, 128)
+            }
+            Match::ToThisHost => run.direction == Direction::Inbound,
+            Match::FromProcess => run.direction == Direction::Outbound,
+            // New flows have none of these.
+            Match::State(_)
+            | Match::Decrypted
+            | Match::WillEncrypt
+            | Match::LoopedBack
+            | Match::FromLinkToMany => false,
+            // Nothing compiled asks for the own address.
+            Match::Address { .. } => false,
+        }
+    }
+
+    fn missing(&self, region: &Region<T>, name: &str) -> Difference {
+        Difference {
+            packet: region.words(self.run),
+            policy: "to be decided".into(),
+            ruleset: format!("leads to `{name}`, which is missing"),
         }
     }
 }
 
-/// Conditions that hold for all packets of a run or for none.
-fn holds<T: Line>(each: &Match, run: &Run) -> bool {
-    let of_type = |protocol, types: &[(u8, u8)], wanted| {
-        run.protocol == protocol && types.iter().any(|(a, b)| (*a..=*b).contains(&wanted))
-    };
-    match each {
-        Match::Interface(..) | Match::Loopback(_) => {
-            at_interface(each, run.direction, run.interface)
-        }
-        Match::Family(family) => *family == T::FAMILY,
-        Match::Protocol(protocol) => run.protocol.0 == *protocol,
-        // A flow is opened from an ephemeral port.
-        Match::Port(transport, _, ports) => {
-            transport.protocol() == run.protocol && ports.contains(49152)
-        }
-        Match::HopLimit(hops) => T::FAMILY == Family::V6 && *hops == 64,
-        Match::IcmpType(types) => T::FAMILY == Family::V4 && of_type(Protocol::ICMP, types, 8),
-        Match::Icmpv6Type(types) => {
-            T::FAMILY == Family::V6 && of_type(Protocol::ICMPV6, types, 128)
-        }
-        Match::ToThisHost => run.direction == Direction::Inbound,
-        Match::FromProcess => run.direction == Direction::Outbound,
-        // New flows have none of these.
-        Match::State(_)
-        | Match::Decrypted
-        | Match::WillEncrypt
-        | Match::LoopedBack
-        | Match::FromLinkToMany => false,
-        // Nothing compiled asks for the own address.
-        Match::Address { .. } => false,
+impl<T: Line> Region<T> {
+    /// One packet of the box.
+    pub fn words(&self, run: &Run) -> String {
+        let remote = self.addresses.first().map_or(T::WHOLE.first, |i| i.first);
+        super::words(run, remote.address(), self.ports.first)
     }
 }
 
@@ -394,82 +394,30 @@ fn remote_side(direction: Direction) -> Side {
     }
 }
 
-/// Cuts an interval along a sorted list: pieces inside and outside of it.
-fn cut<T: Point>(
-    list: &[Interval<T>],
-    whole: Interval<T>,
-    before: impl Fn(T) -> T,
-) -> Vec<(Interval<T>, bool)> {
-    let start = list.partition_point(|each| each.last < whole.first);
-    let touching = list[start..]
-        .iter()
-        .take_while(|each| each.first <= whole.last);
-    pieces(touching.map(|each| (*each, true)), whole, false, before)
-}
-
-/// Cuts an interval along a map's elements: pieces with their verdict, and gaps.
-fn parts<T: Point>(
-    list: &[(Interval<T>, NftVerdict)],
-    whole: Interval<T>,
-    before: impl Fn(T) -> T,
-) -> Vec<(Interval<T>, Option<&NftVerdict>)> {
-    let start = list.partition_point(|(each, _)| each.last < whole.first);
-    let touching = list[start..]
-        .iter()
-        .take_while(|(each, _)| each.first <= whole.last);
-    pieces(
-        touching.map(|(each, verdict)| (*each, Some(verdict))),
-        whole,
-        None,
-        before,
-    )
-}
-
-fn pieces<T: Point, V: Copy>(
-    touching: impl Iterator<Item = (Interval<T>, V)>,
-    whole: Interval<T>,
-    gap: V,
-    before: impl Fn(T) -> T,
-) -> Vec<(Interval<T>, V)> {
+/// Cuts ports along sorted entries: every piece with the entry it lies in, if it lies in one.
+pub fn along<E>(
+    list: &[E],
+    whole: Interval<u16>,
+    ports: impl Fn(&E) -> Interval<u16>,
+) -> Vec<(Interval<u16>, Option<&E>)> {
+    let start = list.partition_point(|each| ports(each).last < whole.first);
     let mut out = Vec::new();
     let mut at = Some(whole.first);
-    for (each, value) in touching {
-        let Some(point) = at else { break };
-        if each.first > point {
-            out.push((
-                Interval {
-                    first: point,
-                    last: before(each.first),
-                },
-                gap,
-            ));
+    for entry in &list[start..] {
+        let each = ports(entry);
+        let Some(first) = at.filter(|_| each.first <= whole.last) else {
+            break;
+        };
+        if each.first > first {
+            let last = each.first - 1;
+            out.push((Interval { first, last }, None));
         }
+        let first = each.first.max(first);
         let last = each.last.min(whole.last);
-        out.push((
-            Interval {
-                first: each.first.max(point),
-                last,
-            },
-            value,
-        ));
+        out.push((Interval { first, last }, Some(entry)));
         at = last.successor().filter(|after| *after <= whole.last);
     }
-    out.extend(at.map(|point| {
-        (
-            Interval {
-                first: point,
-                last: whole.last,
-            },
-            gap,
-        )
-    }));
+    let last = whole.last;
+    out.extend(at.map(|first| (Interval { first, last }, None)));
     out
-}
-
-fn missing<T: Line>(run: &Run, region: Region<T>, name: &str) -> Difference {
-    Difference {
-        packet: super::words(run, region.addresses.first.address(), region.ports.first),
-        policy: "to be decided".into(),
-        ruleset: format!("leads to `{name}`, which is missing"),
-    }
 }

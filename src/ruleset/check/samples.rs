@@ -2,9 +2,11 @@
 
 use super::Difference;
 use crate::policy::{
-    AddressRange, Direction, Packet, Policy, PortSet, Protocol, Reason, Rule, Service, State,
+    AddressRange, Decision, Direction, Packet, Policy, PortSet, Protocol, Reason, Rule, Service,
+    State,
 };
 use crate::ruleset::walk::Walker;
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const STATES: [State; 6] = [
@@ -24,8 +26,17 @@ pub fn check(
     interface: &str,
 ) -> Result<usize, Difference> {
     let samples = samples(direction, interface);
+    // Most samples differ in what the list does not ask for, and the list may be long.
+    let mut listed = HashMap::new();
     for packet in &samples {
-        compare(policy, walker, packet)?;
+        let decided = policy.decide_before_list(packet).unwrap_or_else(|binding| {
+            let asked = (packet.protocol, packet.remote, packet.destination_port);
+            let decided = listed.entry(asked);
+            decided
+                .or_insert_with(|| policy.decide_by_list(binding, packet))
+                .clone()
+        });
+        compare(decided, walker, packet)?;
     }
     Ok(samples.len())
 }
@@ -68,7 +79,7 @@ pub fn boundaries(
                         return Ok(packets);
                     }
                     let packet = Packet::opening(direction, interface, *protocol, *remote, *port);
-                    compare(policy, walker, &packet)?;
+                    compare(policy.decide(&packet), walker, &packet)?;
                     packets += 1;
                 }
             }
@@ -143,8 +154,7 @@ impl Edges {
     }
 }
 
-fn compare(policy: &Policy, walker: &Walker, packet: &Packet) -> Result<(), Difference> {
-    let decided = policy.decide(packet);
+fn compare(decided: Decision, walker: &Walker, packet: &Packet) -> Result<(), Difference> {
     let (verdict, reason) = walker.walk(packet);
     let reason = reason.cloned().unwrap_or(Reason::Unmanaged);
     match (decided.verdict, &decided.reason) == (verdict, &reason) {

@@ -39,7 +39,8 @@ pub fn classes<T: Point + Hash>(
             );
         }
     }
-    events.sort_unstable_by_key(|(point, ..)| *point);
+    // The events of each set are in order already, which a stable sort makes use of.
+    events.sort_by_key(|(point, ..)| *point);
     let mut sweep = Sweep {
         groups: &groups,
         active: BTreeSet::new(),

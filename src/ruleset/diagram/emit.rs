@@ -175,6 +175,13 @@ impl Emitter<'_> {
         let parts = parts::<T>(self.clauses);
         let mut rules = Vec::new();
         let single = parts.len() == 1;
+        if parts.len() > 1 {
+            self.ruleset.cuts.push(Cut {
+                chain: name.to_owned(),
+                entries: self.clauses.len(),
+                parts: parts.len(),
+            });
+        }
         for part in parts {
             let part = match part {
                 Part::Linear(range) => range.flat_map(|at| self.plain_rules::<T>(at)).collect(),

@@ -5,7 +5,8 @@
 //! - **Address first**: remote address, then protocol, then port. Good where addresses do, and where a long list
 //!   of addresses is used by many rules: it is stored once.
 //!
-//! Either can need n²/4 pieces for n rules. If both need more than [`PIECES_FOR_INPUT`] times the size of the
+//! The likelier order is tried first, and in long lists the other only where the first takes more than twice the
+//! input. Either can need n²/4 pieces for n rules. If both need more than [`PIECES_FOR_INPUT`] times the size of the
 //! list, the list is cut in two, and what the first half does not match goes on to the second: at the price of
 //! up to four lookups for each part. Parts of [`LINEAR`] entries are written as plain rules. So n rules
 //! take at most `PIECES_FOR_INPUT` times their own size, and at worst n / `LINEAR` parts.
@@ -127,14 +128,10 @@ fn cut<T: Family>(clauses: &[Clause], range: Range<usize>, parts: &mut Vec<Part<
         clauses,
         range: start..range.end,
     };
-    let limit = PIECES_FOR_INPUT * list.size::<T>() + 64;
-    let by_address = list.address_first::<T>(limit);
-    let by_service = list.service_first::<T>(limit);
-    match (by_service, by_address) {
-        (Some((a, part)), Some((b, _))) if a <= b => parts.push(part),
-        (_, Some((_, part))) | (Some((_, part)), None) => parts.push(part),
-        (None, None) if list.range.len() <= LINEAR => parts.push(Part::Linear(list.range)),
-        (None, None) => {
+    match list.diagram::<T>() {
+        Some(part) => parts.push(part),
+        None if list.range.len() <= LINEAR => parts.push(Part::Linear(list.range)),
+        None => {
             let middle = list.range.start + list.range.len() / 2;
             cut(clauses, list.range.start..middle, parts);
             cut(clauses, middle..list.range.end, parts);
@@ -150,6 +147,18 @@ struct List<'c> {
     clauses: &'c [Clause],
     range: Range<usize>,
 }
+
+/// How large the input is.
+struct Size {
+    /// Each list of addresses once, ports, and entries.
+    elements: usize,
+    /// Elements of lists of addresses that were counted already.
+    repeated: usize,
+}
+
+/// Above so many elements the second order is not tried where the first takes at most twice the input: trying it
+/// would take as long as all the rest.
+const LARGE: usize = 2000;
 
 /// TCP or UDP.
 #[derive(Clone, Copy, PartialEq)]
@@ -170,14 +179,43 @@ impl List<'_> {
         &self.clauses[number as usize]
     }
 
-    /// Elements of the input: each list of addresses once, ports, and entries.
-    fn size<T: Family>(&self) -> usize {
+    /// The smaller of the two orders; `None` if neither keeps within [`PIECES_FOR_INPUT`].
+    fn diagram<T: Family>(&self) -> Option<Part<T>> {
+        let size = self.size::<T>();
+        let limit = PIECES_FOR_INPUT * size.elements + 64;
+        let order = |address_first| match address_first {
+            true => self.address_first::<T>(limit),
+            false => self.service_first::<T>(limit),
+        };
+        // Lists of addresses that many entries share are stored once address first.
+        let likely = size.repeated > size.elements;
+        let first = order(likely);
+        let near = |(cost, _): &(usize, _)| size.elements > LARGE && *cost <= 2 * size.elements;
+        let second = match first.as_ref().is_some_and(near) {
+            true => None,
+            false => order(!likely),
+        };
+        let (by_address, by_service) = if likely {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        match (by_service, by_address) {
+            (Some((a, part)), Some((b, _))) if a <= b => Some(part),
+            (_, Some((_, part))) | (Some((_, part)), None) => Some(part),
+            (None, None) => None,
+        }
+    }
+
+    fn size<T: Family>(&self) -> Size {
         let mut seen = HashSet::new();
+        let mut repeated = 0;
         let addresses = |number| {
             let set = T::addresses(self.clause(number));
             if seen.insert(set.as_ptr()) {
                 set.len()
             } else {
+                repeated += set.len();
                 0
             }
         };
@@ -191,7 +229,10 @@ impl List<'_> {
             .flat_map(|number| &self.clause(number).services)
             .map(ports)
             .sum();
-        addresses + services
+        Size {
+            elements: addresses + services,
+            repeated,
+        }
     }
 
     /// The destination ports of an entry; none if it does not match the protocol.
@@ -287,6 +328,10 @@ impl List<'_> {
             .map(|number| T::addresses(self.clause(*number)).len())
             .sum();
         *work = work.checked_sub(needed)?;
+        if let [one] = list {
+            let alone = T::addresses(self.clause(*one)).iter();
+            return Some(alone.map(|interval| (*interval, *one)).collect());
+        }
         Some(paint(
             T::WHOLE,
             list.iter()

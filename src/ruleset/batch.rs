@@ -1,0 +1,413 @@
+//! The transactions that replace a generation, as data: one [`Command`] for each thing the kernel is told.
+//!
+//! [`super::text`] writes a command as nft text, and `netfilter` as a netlink message. A command names the object that it
+//! changes as the kernel does; what its rules and elements lead to they name as the ruleset does, and [`Names`]
+//! tells the kernel's name of it.
+
+use super::ir::*;
+use super::table::{BASE_CHAINS, BaseChain, Generation};
+use crate::policy::{Interval, Reason};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Elements of a set or map in one command. A transaction that is too long for the kernel's socket buffer is cut
+/// between commands.
+const ELEMENTS_A_COMMAND: usize = 500;
+
+/// One command of a transaction.
+#[derive(Debug, Clone)]
+pub enum Command<'r> {
+    /// `add table inet secgroupd`
+    AddTable,
+    /// `add chain inet secgroupd inbound { type filter hook prerouting priority -160; policy accept; }`
+    AddBaseChain(&'static BaseChain),
+    /// `add chain inet secgroupd g7_in_0`
+    AddChain(Name),
+    /// `add set inet secgroupd g7_v4_0 { type ipv4_addr; flags interval; }`
+    AddSet {
+        /// Its name in the kernel.
+        name: Name,
+        /// What its elements are.
+        family: Family,
+    },
+    /// `add map inet secgroupd g7_in_0_3 { type ipv4_addr : verdict; flags interval; }`
+    AddMap {
+        /// Its name in the kernel.
+        name: Name,
+        /// What its keys are.
+        key: MapKey,
+        /// Whether it holds intervals, and not points alone.
+        intervals: bool,
+    },
+    /// `add element inet secgroupd g7_in_0_3 { 10.0.0.0/8 : goto g7_in_0_4, … }`
+    AddElements {
+        /// The set or map.
+        of: ElementsOf,
+        /// Whether the set or map is empty so far.
+        first: bool,
+        /// The elements.
+        elements: Elements<'r>,
+    },
+    /// `delete element inet secgroupd g7_in_0_3 { 10.0.0.0/8, … }`
+    DeleteElements {
+        /// The set or map.
+        of: ElementsOf,
+        /// The elements, exactly as they were added.
+        elements: Elements<'r>,
+    },
+    /// `add rule inet secgroupd g7_in_0_4 …`, at the end of the chain.
+    AddRule {
+        /// The chain.
+        chain: Name,
+        /// The rule.
+        rule: Cow<'r, NftRule>,
+    },
+    /// `flush chain inet secgroupd inbound`
+    FlushChain(Name),
+    /// `delete map inet secgroupd g6_in_0_3`
+    DeleteMap(Name),
+    /// `delete set inet secgroupd g6_v4_0`
+    DeleteSet(Name),
+    /// `delete chain inet secgroupd g6_in_0`
+    DeleteChain(Name),
+    /// `delete table inet secgroupd`
+    DeleteTable,
+}
+
+/// The name of an object in the kernel.
+pub type Name = Arc<str>;
+
+/// The set or map that elements are of.
+#[derive(Debug, Clone)]
+pub struct ElementsOf {
+    /// Its name in the kernel.
+    pub name: Name,
+    /// Whether it holds intervals, as every set does: its elements are said by their beginning and their end.
+    pub intervals: bool,
+}
+
+/// Some elements of a set or a map.
+#[derive(Debug, Clone, Copy)]
+pub enum Elements<'r> {
+    /// Of a set, IPv4.
+    V4(&'r [Interval<u32>]),
+    /// Of a set, IPv6.
+    V6(&'r [Interval<u128>]),
+    /// Of a map, ports.
+    PortMap(&'r [(Interval<u16>, NftVerdict)]),
+    /// Of a map, IPv4.
+    V4Map(&'r [(Interval<u32>, NftVerdict)]),
+    /// Of a map, IPv6.
+    V6Map(&'r [(Interval<u128>, NftVerdict)]),
+}
+
+/// The kernel's name of each object of a ruleset: `g7_in_0_3` for `in_0_3`, unless the object is one that an earlier
+/// generation has loaded.
+#[derive(Debug, Clone)]
+pub struct Names {
+    generation: Generation,
+    reused: HashMap<Name, Name>,
+}
+
+impl Names {
+    /// All objects are this generation's own.
+    pub fn new(generation: Generation) -> Self {
+        Names {
+            generation,
+            reused: HashMap::new(),
+        }
+    }
+
+    /// For commands that lead to no object of a ruleset.
+    pub fn none() -> Self {
+        Self::new(Generation(0))
+    }
+
+    /// The object `name` of the ruleset is the one that the kernel has as `kernel`.
+    pub fn reuse(&mut self, name: Name, kernel: Name) {
+        self.reused.insert(name, kernel);
+    }
+
+    /// The kernel's name of an object of the ruleset.
+    pub fn of(&self, name: &str) -> Name {
+        match self.reused.get(name) {
+            Some(kernel) => kernel.clone(),
+            None => self.generation.object(name).into(),
+        }
+    }
+
+    /// The kernel's name of an object if an earlier generation has loaded it.
+    pub fn reused(&self, name: &str) -> Option<&Name> {
+        self.reused.get(name)
+    }
+
+    /// The generation of what is not reused.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+}
+
+/// The load transaction: the table and its base chains if they are not there, and the generation's objects, which
+/// nothing refers to yet. It may be cut between commands, since nothing takes effect before the switch. What is
+/// reused is there already.
+pub fn load<'r>(ruleset: &'r Ruleset, names: &Names) -> Vec<Command<'r>> {
+    let mut commands = vec![Command::AddTable];
+    commands.extend(BASE_CHAINS.iter().map(Command::AddBaseChain));
+    let new = |name: &str| names.reused(name).is_none();
+    for set in ruleset.sets.iter().filter(|set| new(&set.name)) {
+        let name = names.of(&set.name);
+        commands.push(Command::AddSet {
+            name: name.clone(),
+            family: set.elements.family(),
+        });
+        let of = ElementsOf {
+            name,
+            intervals: true,
+        };
+        add_elements(&mut commands, of, Elements::of_set(set));
+    }
+    // Chains before the maps that lead to them, and the rules at last: they refer to everything.
+    let chains = || ruleset.chains.iter().filter(|chain| new(&chain.name));
+    commands.extend(chains().map(|chain| Command::AddChain(names.of(&chain.name))));
+    for map in ruleset.maps.iter().filter(|map| new(&map.name)) {
+        let (name, intervals) = (names.of(&map.name), !map.elements.are_points());
+        commands.push(Command::AddMap {
+            name: name.clone(),
+            key: map.key,
+            intervals,
+        });
+        let of = ElementsOf { name, intervals };
+        add_elements(&mut commands, of, Elements::of_map(map));
+    }
+    for chain in chains() {
+        let name = names.of(&chain.name);
+        commands.extend(chain.rules.iter().map(|rule| Command::AddRule {
+            chain: name.clone(),
+            rule: Cow::Borrowed(rule),
+        }));
+    }
+    commands
+}
+
+fn add_elements<'r>(commands: &mut Vec<Command<'r>>, of: ElementsOf, elements: Elements<'r>) {
+    let parts = elements.chunks(ELEMENTS_A_COMMAND);
+    commands.extend(
+        parts
+            .enumerate()
+            .map(|(index, elements)| Command::AddElements {
+                of: of.clone(),
+                first: index == 0,
+                elements,
+            }),
+    );
+}
+
+/// The switch transaction: each base chain jumps to the generation's chain and to nothing else.
+pub fn switch() -> Vec<Command<'static>> {
+    let jump = |base: &BaseChain| NftRule {
+        matches: vec![],
+        verdict: NftVerdict::Jump(base.name.into()),
+        reason: None,
+    };
+    let each = |base: &BaseChain| {
+        [
+            Command::FlushChain(base.name.into()),
+            Command::AddRule {
+                chain: base.name.into(),
+                rule: Cow::Owned(jump(base)),
+            },
+        ]
+    };
+    BASE_CHAINS.iter().flat_map(each).collect()
+}
+
+/// The delete transaction. Chains are emptied first, since rules hold chains and maps, and maps hold chains.
+pub fn delete(chains: &[String], maps: &[String], sets: &[String]) -> Vec<Command<'static>> {
+    fn each(
+        names: &[String],
+        command: fn(Name) -> Command<'static>,
+    ) -> impl Iterator<Item = Command<'static>> {
+        names.iter().map(move |name| command(name.as_str().into()))
+    }
+    each(chains, Command::FlushChain)
+        .chain(each(maps, Command::DeleteMap))
+        .chain(each(sets, Command::DeleteSet))
+        .chain(each(chains, Command::DeleteChain))
+        .collect()
+}
+
+impl Command<'_> {
+    /// What the rule that is added decides for.
+    pub fn reason(&self) -> Option<&Reason> {
+        match self {
+            Command::AddRule { rule, .. } => rule.reason.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+impl<'r> Elements<'r> {
+    /// All elements of a set.
+    pub fn of_set(set: &'r Set) -> Self {
+        match &set.elements {
+            Addresses::V4(elements) => Elements::V4(elements),
+            Addresses::V6(elements) => Elements::V6(elements),
+        }
+    }
+
+    /// All elements of a map.
+    pub fn of_map(map: &'r Map) -> Self {
+        match &map.elements {
+            MapElements::Ports(elements) => Elements::PortMap(elements),
+            MapElements::V4(elements) => Elements::V4Map(elements),
+            MapElements::V6(elements) => Elements::V6Map(elements),
+        }
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        match self {
+            Elements::V4(elements) => elements.len(),
+            Elements::V6(elements) => elements.len(),
+            Elements::PortMap(elements) => elements.len(),
+            Elements::V4Map(elements) => elements.len(),
+            Elements::V6Map(elements) => elements.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The same in parts of at most `size`.
+    pub fn chunks(self, size: usize) -> impl Iterator<Item = Elements<'r>> {
+        let starts = (0..self.len()).step_by(size.max(1));
+        starts.map(move |start| self.part(start, size.min(self.len() - start)))
+    }
+
+    fn part(self, start: usize, count: usize) -> Self {
+        let range = start..start + count;
+        match self {
+            Elements::V4(elements) => Elements::V4(&elements[range]),
+            Elements::V6(elements) => Elements::V6(&elements[range]),
+            Elements::PortMap(elements) => Elements::PortMap(&elements[range]),
+            Elements::V4Map(elements) => Elements::V4Map(&elements[range]),
+            Elements::V6Map(elements) => Elements::V6Map(&elements[range]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::text;
+    use super::*;
+
+    fn ruleset() -> Ruleset {
+        let point = |number: u16| Interval {
+            first: number,
+            last: number,
+        };
+        let address = |number: u32| Interval {
+            first: number,
+            last: number,
+        };
+        let goto: NftVerdict = NftVerdict::Goto("in_0".into());
+        Ruleset {
+            sets: vec![Set {
+                name: "v4_0".into(),
+                elements: Addresses::V4((0..501).map(|i| address(i * 2)).collect()),
+            }],
+            maps: vec![Map {
+                name: "in_0_1".into(),
+                key: MapKey::Port(Transport::Tcp),
+                elements: MapElements::Ports(vec![(point(22), goto)]),
+            }],
+            chains: vec![Chain {
+                name: "in_0".into(),
+                rules: vec![NftRule {
+                    matches: vec![],
+                    verdict: NftVerdict::Map(MapKey::Port(Transport::Tcp), "in_0_1".into()),
+                    reason: None,
+                }],
+            }],
+        }
+    }
+
+    fn texts(commands: &[Command], names: &Names) -> Vec<String> {
+        let texts = commands.iter().map(|each| text::command(each, names));
+        texts
+            .map(|text| text.replace("inet secgroupd ", ""))
+            .collect()
+    }
+
+    #[test]
+    fn long_sets_are_loaded_in_parts() {
+        let ruleset = ruleset();
+        let parts = Elements::of_set(&ruleset.sets[0]).chunks(ELEMENTS_A_COMMAND);
+        assert_eq!(parts.map(|part| part.len()).collect::<Vec<_>>(), [500, 1]);
+    }
+
+    #[test]
+    fn what_is_reused_is_not_loaded_again_and_keeps_its_name() {
+        let ruleset = ruleset();
+        let mut names = Names::new(Generation(7));
+        names.reuse("v4_0".into(), "g5_v4_9".into());
+        names.reuse("in_0_1".into(), "g6_in_0_1".into());
+        let commands = load(&ruleset, &names);
+        assert_eq!(
+            texts(&commands, &names)[3..],
+            [
+                "add chain g7_in_0",
+                "add rule g7_in_0 tcp dport vmap @g6_in_0_1"
+            ]
+        );
+    }
+
+    #[test]
+    fn chains_are_emptied_before_what_they_hold_is_deleted() {
+        let chains = ["g1_a".to_owned(), "g1_b".to_owned()];
+        let commands = delete(&chains, &["g1_m".to_owned()], &["g1_s".to_owned()]);
+        assert_eq!(
+            texts(&commands, &Names::new(Generation(2))),
+            [
+                "flush chain g1_a",
+                "flush chain g1_b",
+                "delete map g1_m",
+                "delete set g1_s",
+                "delete chain g1_a",
+                "delete chain g1_b"
+            ]
+        );
+    }
+
+    #[test]
+    fn elements_of_a_live_map() {
+        let ruleset = ruleset();
+        let names = Names::new(Generation(7));
+        let of = ElementsOf {
+            name: "g5_in_0_1".into(),
+            intervals: false,
+        };
+        let elements = Elements::of_map(&ruleset.maps[0]);
+        let commands = [
+            Command::DeleteElements {
+                of: of.clone(),
+                elements,
+            },
+            Command::AddElements {
+                of,
+                first: false,
+                elements,
+            },
+        ];
+        assert_eq!(
+            texts(&commands, &names),
+            [
+                "delete element g5_in_0_1 { 22 }",
+                "add element g5_in_0_1 { 22 : goto g7_in_0 }"
+            ]
+        );
+    }
+}
