@@ -2,6 +2,7 @@
 
 use super::contestants::{ALL, Contestant};
 use super::stage::{ANY, Floor, LAST, Measured, TRACKED};
+use crate::workloads::figures::{Promise, table, thousands};
 
 /// What it costs over the number of rules: for each number, a figure for each contestant.
 pub type Sweep = [(usize, Vec<Option<f64>>)];
@@ -50,20 +51,10 @@ pub fn print(floor: &Floor, workloads: &[Measured], sweep: &Sweep) {
     for (rules, figures) in sweep {
         println!("| {} | {} |", thousands(*rules as f64), cells(figures));
     }
-    println!("\n| what is promised | measured | |\n|---|---|---|");
-    for (promise, measured, holds) in promises(floor, workloads, sweep) {
-        println!(
-            "| {promise} | {measured} | {} |",
-            if holds { "holds" } else { "**does not hold**" }
-        );
-    }
+    println!("\n{}", table(&promises(floor, workloads, sweep)));
 }
 
-fn promises(
-    floor: &Floor,
-    workloads: &[Measured],
-    sweep: &Sweep,
-) -> Vec<(&'static str, String, bool)> {
+fn promises(floor: &Floor, workloads: &[Measured], sweep: &Sweep) -> Vec<Promise> {
     let ours = |name: &str, kind: &str| figure(workloads, name, kind, Contestant::Secgroupd);
     let mut out = Vec::new();
     for (kind, promise) in [
@@ -71,17 +62,21 @@ fn promises(
         (ANY, "W3 at most 1,200 ns above W1, any rule"),
     ] {
         let more = ours("W3", kind) - ours("W1", kind);
-        out.push((promise, format!("{} ns", thousands(more)), more <= 1200.0));
+        out.push((
+            promise.into(),
+            format!("{} ns", thousands(more)),
+            more <= 1200.0,
+        ));
     }
     let times = figure(workloads, "W3", LAST, Contestant::NftList) / ours("W3", LAST);
     out.push((
-        "W3 at least 200 times less than plain nft rules",
+        "W3 at least 200 times less than plain nft rules".into(),
         format!("{times:.0} times"),
         times >= 200.0,
     ));
     let crossing = crossing(sweep, Contestant::IptablesLegacy);
     out.push((
-        "less than iptables-legacy from 300 rules on",
+        "less than iptables-legacy from 300 rules on".into(),
         match crossing {
             Some(rules) => format!("from {rules:.0} rules on"),
             None => "never".into(),
@@ -93,7 +88,7 @@ fn promises(
         (ANY, "W5 at most 5 times W1, any rule"),
     ] {
         let times = ours("W5", kind) / ours("W1", kind);
-        out.push((promise, format!("{times:.1} times"), times <= 5.0));
+        out.push((promise.into(), format!("{times:.1} times"), times <= 5.0));
     }
     let tracked: Vec<f64> = workloads
         .iter()
@@ -105,7 +100,7 @@ fn promises(
             (least.min(*each), most.max(*each))
         });
     out.push((
-        "an established flow at most 300 ns above the bare rule, in all five",
+        "an established flow at most 300 ns above the bare rule, in all five".into(),
         format!("{} to {} ns", thousands(least), thousands(most)),
         most <= 300.0,
     ));
@@ -144,20 +139,4 @@ fn cells(figures: &[Option<f64>]) -> String {
         .map(|figure| figure.map_or("-".into(), thousands))
         .collect();
     cells.join(" | ")
-}
-
-/// `12,345`.
-pub fn thousands(number: f64) -> String {
-    let digits = format!("{:.0}", number.abs());
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    match number <= -0.5 {
-        true => format!("-{out}"),
-        false => out,
-    }
 }

@@ -9,6 +9,7 @@
 //! | W5 | the staircase: 2,000 nested port ranges over distinct and nested networks, alternating action |
 #![allow(dead_code)]
 
+pub mod figures;
 pub mod lists;
 
 use fastrand::Rng;
