@@ -332,6 +332,7 @@ mod tests {
                     reason: None,
                 }],
             }],
+            ..Ruleset::default()
         }
     }
 

@@ -7,6 +7,7 @@
 //! ```
 
 pub mod batch;
+pub mod change;
 pub mod check;
 pub mod compile;
 pub mod diagram;

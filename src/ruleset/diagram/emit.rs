@@ -20,6 +20,8 @@ use std::sync::Arc;
 /// Up to so many targets and so many pieces are written as rules: the kernel gives a map, however small, 16 KB.
 const FEW_TARGETS: usize = 3;
 const FEW_PIECES: usize = 8;
+/// From so many points on they have a map of their own: less would not be worth a second lookup.
+const MANY_POINTS: usize = 512;
 
 /// Writes the list of a role. Its chains are `{prefix}_v4` and `{prefix}_v6`, to be jumped to; what they do not
 /// decide comes back.
@@ -400,10 +402,30 @@ impl Emitter<'_> {
                         self.target_rule(vec![T::condition(word, list)?], target)
                     })
                     .collect(),
-                false => vec![self.map(name, pieces, word)],
+                false => self.maps(name, pieces, word),
             };
         rules.extend(rest.and_then(|target| self.target_rule(T::present(word), &target)));
         rules
+    }
+
+    /// One map; of many pieces two, if many are points and some are not: `ip saddr vmap @in_0_v4_m1`, then
+    /// `ip saddr vmap @in_0_v4_m2`. A hash is faster than a tree, and its elements can be changed while it is in use.
+    fn maps<T: Worded>(
+        &mut self,
+        name: &str,
+        pieces: Vec<(Interval<T>, Target)>,
+        word: T::Word,
+    ) -> Vec<NftRule> {
+        let is_point = |(interval, _): &(Interval<T>, Target)| interval.first == interval.last;
+        let points = pieces.iter().filter(|piece| is_point(piece)).count();
+        if points < MANY_POINTS || points == pieces.len() {
+            return vec![self.map(name, pieces, word)];
+        }
+        let (points, intervals) = pieces.into_iter().partition(is_point);
+        vec![
+            self.map(name, points, word),
+            self.map(name, intervals, word),
+        ]
     }
 
     /// `tcp dport vmap @in_0_v4_m1`

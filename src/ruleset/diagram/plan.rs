@@ -7,9 +7,19 @@
 //!
 //! The likelier order is tried first, and in long lists the other only where the first takes more than twice the
 //! input. Either can need n²/4 pieces for n rules. If both need more than [`PIECES_FOR_INPUT`] times the size of the
-//! list, the list is cut in two, and what the first half does not match goes on to the second: at the price of
-//! up to four lookups for each part. Parts of [`LINEAR`] entries are written as plain rules. So n rules
-//! take at most `PIECES_FOR_INPUT` times their own size, and at worst n / `LINEAR` parts.
+//! list, the list is cut in two, and what the first half does not match goes on to the second. Parts of [`LINEAR`]
+//! entries that still do not fit, and any of half as many, are written as plain rules.
+//!
+//! Bounds, for n rules with m elements (addresses, ports and entries, each shared list once for each part that uses it):
+//!
+//! | | usual lists: one part | at worst |
+//! |---|---|---|
+//! | map elements | `PIECES_FOR_INPUT` × m + 64, mostly 1 to 3 × m | the same for each part |
+//! | lookups of a new flow | 4: protocol, ports, addresses, the base of a difference | 4 for each part, or one plain rule after the other |
+//! | parts | 1 | 2 n / `LINEAR` |
+//!
+//! A long map of mixed elements is two, points and intervals, which is one lookup more for each such map. A list of more than one
+//! part is in [`crate::ruleset::Ruleset::cuts`], which the daemon logs and `compile` prints.
 //!
 //! Sources: interval decision diagrams for packet filters (Christiansen and Fleury, "An interval decision diagram
 //! based firewall", 2004; Gouda and Liu, "Structured firewall design", 2007) for first match as a diagram with

@@ -1,0 +1,203 @@
+//! From the ruleset that the kernel has to a new one, at a cost that follows the difference.
+//!
+//! - What is equal, with all it leads to, stays in the kernel under its old name and keeps its counters.
+//! - Where the new ruleset differs in elements of verdict maps alone, they are changed in the living maps, all in one
+//!   transaction, and nothing is switched.
+//! - Else what differs is loaded, the base chains are switched, and what nothing leads to any more is deleted.
+//!
+//! ```text
+//! load    what is new, which nothing leads to yet
+//! edit    delete element inet secgroupd g5_in_0_v4_m1 { 203.0.113.7 }     or     switch    jump g7_inbound
+//! delete  what is left over
+//! ```
+
+mod edit;
+mod same;
+
+use super::batch::{Command, Elements, ElementsOf, Name, Names};
+use super::ir::*;
+use super::table::{BASE_CHAINS, Generation};
+use edit::Pair;
+use same::{Object, Same, objects};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// A ruleset in the kernel, and what its objects are named there.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The ruleset.
+    pub ruleset: Ruleset,
+    /// Its names.
+    pub names: Names,
+}
+
+impl Loaded {
+    /// The kernel's names of all its objects.
+    pub fn names_in_use(&self) -> impl Iterator<Item = String> {
+        let objects = objects(&self.ruleset).into_keys();
+        objects.map(|name| self.names.of(name).to_string())
+    }
+}
+
+/// The way from a loaded ruleset to a new one.
+#[derive(Debug)]
+pub struct Change {
+    /// The names of the new ruleset's objects: what was loaded before keeps its own.
+    pub names: Names,
+    /// Whether the base chains must be switched to the new generation. If not, the edits are all it takes.
+    pub switch: bool,
+    edits: Vec<Edit>,
+    left_over: BTreeMap<Name, Kind>,
+}
+
+/// A living map whose elements change.
+#[derive(Debug)]
+struct Edit {
+    /// Its name in the kernel.
+    kernel: Name,
+    removed: MapElements,
+    added: MapElements,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Chain,
+    Map,
+    Set,
+}
+
+impl Change {
+    /// Everything new, as `generation`.
+    pub fn all(generation: Generation) -> Self {
+        Change {
+            names: Names::new(generation),
+            switch: true,
+            edits: Vec::new(),
+            left_over: BTreeMap::new(),
+        }
+    }
+
+    /// From `old` to `new`; what is loaded anew is of `generation`, which must have no objects yet.
+    pub fn between(old: &Loaded, new: &Ruleset, generation: Generation) -> Self {
+        let mut same = Same::new(&old.ruleset, new);
+        let mut names = Names::new(generation);
+        for name in objects(new).into_keys() {
+            if let Some(found) = same.find(name) {
+                names.reuse(name.into(), old.names.of(found));
+            }
+        }
+        let edited = edit::edits(&mut same, BASE_CHAINS.map(|base| base.name));
+        let (mut switch, mut edits) = (true, Vec::new());
+        if let Some(pairs) = edited
+            && let Some(with_pairs) = named_alone(&names, &pairs, old, new)
+        {
+            (names, switch) = (with_pairs, false);
+            edits.extend(pairs.into_iter().filter_map(|pair| {
+                let kernel = old.names.of(pair.old);
+                pair.difference.map(|(removed, added)| Edit {
+                    kernel,
+                    removed,
+                    added,
+                })
+            }));
+        }
+        let kept: HashSet<Name> = objects(new)
+            .into_keys()
+            .map(|name| names.of(name))
+            .collect();
+        // Two names may be of one object.
+        let left_over = objects(&old.ruleset)
+            .into_iter()
+            .filter_map(|(name, object)| {
+                let kernel = old.names.of(name);
+                (!kept.contains(&kernel)).then_some((kernel, object.kind()))
+            });
+        Change {
+            left_over: left_over.collect(),
+            names,
+            switch,
+            edits,
+        }
+    }
+
+    /// Whether anything of the living ruleset changes.
+    pub fn is_empty(&self) -> bool {
+        !self.switch && self.edits.is_empty()
+    }
+
+    /// The transaction that edits living maps: all of it or nothing takes effect. Empty if there is a switch.
+    pub fn edits(&self) -> Vec<Command<'_>> {
+        let mut commands = Vec::new();
+        for edit in &self.edits {
+            let of = ElementsOf {
+                name: edit.kernel.clone(),
+                intervals: false,
+            };
+            let (removed, added) = (elements(&edit.removed), elements(&edit.added));
+            // First removed, then added: an element that leads elsewhere now is both.
+            if !removed.is_empty() {
+                commands.push(Command::DeleteElements {
+                    of: of.clone(),
+                    elements: removed,
+                });
+            }
+            if !added.is_empty() {
+                commands.push(Command::AddElements {
+                    of,
+                    first: false,
+                    elements: added,
+                });
+            }
+        }
+        commands
+    }
+
+    /// The kernel's names of the chains, maps and sets that the new ruleset does not use any more.
+    pub fn left_over(&self) -> [Vec<String>; 3] {
+        [Kind::Chain, Kind::Map, Kind::Set].map(|kind| {
+            let names = self.left_over.iter().filter(|(_, of)| **of == kind);
+            names.map(|(name, _)| name.to_string()).collect()
+        })
+    }
+
+    /// How many elements of living maps change, and in how many maps.
+    pub fn edited(&self) -> (usize, usize) {
+        let elements = self.edits.iter();
+        let elements = elements.map(|edit| edit.removed.len() + edit.added.len());
+        (elements.sum(), self.edits.len())
+    }
+}
+
+/// The names with those of the pairs; `None` if an object of the kernel that changes has another name in the new
+/// ruleset too: equal objects may have become one.
+fn named_alone(names: &Names, pairs: &[Pair], old: &Loaded, new: &Ruleset) -> Option<Names> {
+    let mut names = names.clone();
+    for pair in pairs {
+        names.reuse(pair.new.into(), old.names.of(pair.old));
+    }
+    let mut uses: HashMap<Name, usize> = HashMap::new();
+    for name in objects(new).into_keys() {
+        *uses.entry(names.of(name)).or_default() += 1;
+    }
+    let alone = pairs
+        .iter()
+        .all(|pair| uses.get(&names.of(pair.new)) == Some(&1));
+    alone.then_some(names)
+}
+
+impl Object<'_> {
+    fn kind(&self) -> Kind {
+        match self {
+            Object::Chain(_) => Kind::Chain,
+            Object::Map(_) => Kind::Map,
+            Object::Set(_) => Kind::Set,
+        }
+    }
+}
+
+fn elements(elements: &MapElements) -> Elements<'_> {
+    match elements {
+        MapElements::Ports(elements) => Elements::PortMap(elements),
+        MapElements::V4(elements) => Elements::V4Map(elements),
+        MapElements::V6(elements) => Elements::V6Map(elements),
+    }
+}

@@ -1,0 +1,263 @@
+//! Which objects of two rulesets are equal, with all they lead to.
+
+use crate::policy::Interval;
+use crate::ruleset::ir::*;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+/// An object of a ruleset.
+#[derive(Debug, Clone, Copy)]
+pub enum Object<'r> {
+    /// A chain.
+    Chain(&'r Chain),
+    /// A verdict map.
+    Map(&'r Map),
+    /// A set of addresses.
+    Set(&'r Set),
+}
+
+/// All objects of a ruleset, by name: chains, maps and sets never share one.
+pub fn objects(ruleset: &Ruleset) -> HashMap<&str, Object<'_>> {
+    let chains = ruleset.chains.iter();
+    let chains = chains.map(|chain| (&*chain.name, Object::Chain(chain)));
+    let maps = ruleset
+        .maps
+        .iter()
+        .map(|map| (&*map.name, Object::Map(map)));
+    let sets = ruleset.sets.iter();
+    let sets = sets.map(|set| (set.name.as_str(), Object::Set(set)));
+    chains.chain(maps).chain(sets).collect()
+}
+
+/// The objects of two rulesets, and which are known to be equal.
+pub struct Same<'o, 'n> {
+    /// The old ruleset's.
+    pub old: HashMap<&'o str, Object<'o>>,
+    /// The new ruleset's.
+    pub new: HashMap<&'n str, Object<'n>>,
+    /// Old objects by what does not depend on names.
+    by_shape: HashMap<u64, Vec<&'o str>>,
+    found: HashMap<&'n str, Option<&'o str>>,
+}
+
+impl<'o, 'n> Same<'o, 'n> {
+    /// Reads both.
+    pub fn new(old: &'o Ruleset, new: &'n Ruleset) -> Self {
+        let (old, new) = (objects(old), objects(new));
+        let mut by_shape: HashMap<u64, Vec<&str>> = HashMap::new();
+        for (name, object) in &old {
+            by_shape.entry(shape(object)).or_default().push(name);
+        }
+        // Of several equal ones always the same is found.
+        by_shape
+            .values_mut()
+            .for_each(|names| names.sort_unstable());
+        Same {
+            old,
+            new,
+            by_shape,
+            found: HashMap::new(),
+        }
+    }
+
+    /// The old object that is equal to this new one; of several the one of the same name.
+    pub fn find(&mut self, name: &'n str) -> Option<&'o str> {
+        if let Some(found) = self.found.get(name) {
+            return *found;
+        }
+        let object = *self.new.get(name)?;
+        let candidates = self.by_shape.get(&shape(&object)).cloned();
+        let mut candidates = candidates.unwrap_or_default();
+        candidates.sort_by_key(|candidate| *candidate != name);
+        let found = candidates
+            .into_iter()
+            .find(|candidate| self.equal(object, candidate));
+        self.found.insert(name, found);
+        found
+    }
+
+    /// Whether both names are of equal objects.
+    pub fn leads_to_equal(&mut self, new: &'n str, old: &'o str) -> bool {
+        self.find(new) == Some(old)
+    }
+
+    fn equal(&mut self, new: Object<'n>, old: &'o str) -> bool {
+        match (new, self.old.get(old).copied()) {
+            (Object::Set(new), Some(Object::Set(old))) => new.elements == old.elements,
+            (Object::Chain(new), Some(Object::Chain(old))) => {
+                new.rules.len() == old.rules.len()
+                    && new
+                        .rules
+                        .iter()
+                        .zip(&old.rules)
+                        .all(|(new, old)| self.equal_rules(new, old))
+            }
+            (Object::Map(new), Some(Object::Map(old))) => {
+                new.key == old.key && self.equal_elements(&new.elements, &old.elements)
+            }
+            _ => false,
+        }
+    }
+
+    fn equal_rules(&mut self, new: &'n NftRule, old: &'o NftRule) -> bool {
+        alike(new, old)
+            && references(new)
+                .into_iter()
+                .zip(references(old))
+                .all(|(new, old)| self.leads_to_equal(new, old))
+    }
+
+    fn equal_elements(&mut self, new: &'n MapElements, old: &'o MapElements) -> bool {
+        match (new, old) {
+            (MapElements::Ports(new), MapElements::Ports(old)) => self.equal_lists(new, old),
+            (MapElements::V4(new), MapElements::V4(old)) => self.equal_lists(new, old),
+            (MapElements::V6(new), MapElements::V6(old)) => self.equal_lists(new, old),
+            _ => false,
+        }
+    }
+
+    fn equal_lists<T: PartialEq>(
+        &mut self,
+        new: &'n [(Interval<T>, NftVerdict)],
+        old: &'o [(Interval<T>, NftVerdict)],
+    ) -> bool {
+        new.len() == old.len()
+            && new
+                .iter()
+                .zip(old)
+                .all(|((at, new), (old_at, old))| at == old_at && self.equal_verdicts(new, old))
+    }
+
+    /// Whether two verdicts of elements lead to equal chains.
+    pub fn equal_verdicts(&mut self, new: &'n NftVerdict, old: &'o NftVerdict) -> bool {
+        match (target(new), target(old)) {
+            (Some(new_chain), Some(old_chain)) => {
+                std::mem::discriminant(new) == std::mem::discriminant(old)
+                    && self.leads_to_equal(new_chain, old_chain)
+            }
+            _ => new == old,
+        }
+    }
+}
+
+/// The chain that an element leads to.
+pub fn target(verdict: &NftVerdict) -> Option<&str> {
+    match verdict {
+        NftVerdict::Goto(chain) | NftVerdict::Jump(chain) => Some(chain),
+        _ => None,
+    }
+}
+
+/// Whether two rules are equal but for the names of what they lead to.
+pub fn alike(new: &NftRule, old: &NftRule) -> bool {
+    new.reason == old.reason
+        && new.matches.len() == old.matches.len()
+        && new.matches.iter().zip(&old.matches).all(|pair| match pair {
+            (
+                Match::Address {
+                    side,
+                    with: AddressMatch::Set(_, family),
+                    negated,
+                },
+                Match::Address {
+                    side: old_side,
+                    with: AddressMatch::Set(_, old_family),
+                    negated: old_negated,
+                },
+            ) => (side, family, negated) == (old_side, old_family, old_negated),
+            (new, old) => new == old,
+        })
+        && match (&new.verdict, &old.verdict) {
+            (NftVerdict::Jump(_), NftVerdict::Jump(_)) => true,
+            (NftVerdict::Goto(_), NftVerdict::Goto(_)) => true,
+            (NftVerdict::Map(new, _), NftVerdict::Map(old, _)) => new == old,
+            (NftVerdict::Protocols(new), NftVerdict::Protocols(old)) => new
+                .iter()
+                .map(|each| each.0)
+                .eq(old.iter().map(|each| each.0)),
+            (new, old) => new == old,
+        }
+}
+
+/// What a rule leads to: sets, then what its verdict names.
+pub fn references(rule: &NftRule) -> Vec<&str> {
+    let sets = rule.matches.iter().filter_map(|each| match each {
+        Match::Address {
+            with: AddressMatch::Set(name, _),
+            ..
+        } => Some(name.as_str()),
+        _ => None,
+    });
+    let mut names: Vec<&str> = sets.collect();
+    match &rule.verdict {
+        NftVerdict::Jump(name) | NftVerdict::Goto(name) | NftVerdict::Map(_, name) => {
+            names.push(name);
+        }
+        NftVerdict::Protocols(list) => names.extend(list.iter().map(|(_, name)| &**name)),
+        NftVerdict::Accept | NftVerdict::Drop | NftVerdict::Return => {}
+    }
+    names
+}
+
+/// Elements of long lists that count for a shape; all are compared in the end.
+const SAMPLE: usize = 64;
+
+/// A number that equal objects share, whatever their names. The hash's keys are constant.
+fn shape(object: &Object) -> u64 {
+    let mut hash = DefaultHasher::new();
+    match object {
+        Object::Chain(chain) => {
+            chain.rules.len().hash(&mut hash);
+            for rule in &chain.rules {
+                rule.reason.hash(&mut hash);
+                rule.matches.len().hash(&mut hash);
+                std::mem::discriminant(&rule.verdict).hash(&mut hash);
+            }
+            // The conditions of the first rules tell the small nodes apart.
+            for each in chain
+                .rules
+                .iter()
+                .flat_map(|rule| &rule.matches)
+                .take(SAMPLE)
+            {
+                match each {
+                    Match::Port(transport, side, ports) => (transport, side, ports).hash(&mut hash),
+                    Match::Address {
+                        with: AddressMatch::Inline(addresses),
+                        ..
+                    } => addresses.hash(&mut hash),
+                    other => std::mem::discriminant(other).hash(&mut hash),
+                }
+            }
+        }
+        Object::Map(map) => {
+            map.key.hash(&mut hash);
+            match &map.elements {
+                MapElements::Ports(list) => sample(list, &mut hash),
+                MapElements::V4(list) => sample(list, &mut hash),
+                MapElements::V6(list) => sample(list, &mut hash),
+            }
+        }
+        Object::Set(set) => match &set.elements {
+            Addresses::V4(list) => some(list, &mut hash),
+            Addresses::V6(list) => some(list, &mut hash),
+        },
+    }
+    hash.finish()
+}
+
+fn sample<T: Hash>(list: &[(Interval<T>, NftVerdict)], hash: &mut DefaultHasher) {
+    list.len().hash(hash);
+    let step = list.len().div_ceil(SAMPLE).max(1);
+    for (each, verdict) in list.iter().step_by(step) {
+        each.hash(hash);
+        std::mem::discriminant(verdict).hash(hash);
+    }
+}
+
+fn some<T: Hash>(list: &Arc<[Interval<T>]>, hash: &mut DefaultHasher) {
+    list.len().hash(hash);
+    let step = list.len().div_ceil(SAMPLE).max(1);
+    list.iter().step_by(step).for_each(|each| each.hash(hash));
+}

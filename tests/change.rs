@@ -1,0 +1,368 @@
+//! However a ruleset is reached, what the kernel has in the end is the same: long histories of small changes, each
+//! carried out on a model of the table, against the ruleset loaded afresh.
+
+#![allow(clippy::expect_used, reason = "a test")]
+
+#[path = "support/policy.rs"]
+mod policy;
+
+use fastrand::Rng;
+use policy::policy;
+use secgroupd::ruleset::batch::{self, Command, Names};
+use secgroupd::ruleset::change::{Change, Loaded};
+use secgroupd::ruleset::table::BASE_CHAINS;
+use secgroupd::ruleset::{Generation, Ruleset, compile, text};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// A definition of which lines come and go.
+struct Definition {
+    rules: Vec<String>,
+    addresses: BTreeSet<u32>,
+    second_group: bool,
+    /// Two interfaces with different lists, blocked ports: much is shared, and maps hold intervals.
+    manifold: bool,
+}
+
+impl Definition {
+    fn new(rng: &mut Rng) -> Self {
+        let rules = (0..rng.usize(5..60)).map(|_| rule(rng)).collect();
+        let addresses = (0..rng.usize(3..80)).map(|_| rng.u32(0..4000)).collect();
+        Definition {
+            rules,
+            addresses,
+            second_group: rng.bool(),
+            manifold: rng.bool(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let addresses: Vec<String> = self
+            .addresses
+            .iter()
+            .map(|number| format!("20.0.{}.{}", number / 256, number % 256))
+            .collect();
+        let second = match self.second_group {
+            true => {
+                "  sg-b: { inbound: [ { action: allow, protocol: udp, port: 53, source: any } ] }\n"
+            }
+            false => "",
+        };
+        let (other, platform) = match self.manifold {
+            true => (
+                "      eth1: { addresses: [198.18.1.5], security_groups: [sg-a] }\n",
+                "",
+            ),
+            false => ("", "platform: { blocked_ports: { profile: none } }\n"),
+        };
+        let bound = if self.second_group { ", sg-b" } else { "" };
+        format!(
+            "version: 1\n{platform}address_templates: {{ ipm-list: [{}] }}\nsecurity_groups:\n  sg-a:\n    inbound:\n{}{second}instances:\n  ins-a:\n    interfaces:\n      eth0: {{ addresses: [198.18.0.5], security_groups: [sg-a{bound}] }}\n{other}",
+            addresses.join(", "),
+            self.rules.concat()
+        )
+    }
+
+    /// What people do: one line changes, sometimes several.
+    fn edit(&mut self, rng: &mut Rng) {
+        let at = rng.usize(..self.rules.len());
+        match rng.u8(0..12) {
+            0 => self.second_group = !self.second_group,
+            1 => self.rules.insert(at, rule(rng)),
+            2 if self.rules.len() > 3 => drop(self.rules.remove(at)),
+            3 | 4 => self.rules[at] = rule(rng),
+            5 => self.rules[at] = flipped(&self.rules[at]),
+            6 => self.rules.push(rule(rng)),
+            7 => self.rules.swap(0, at),
+            8 if self.addresses.len() > 3 => drop(self.addresses.pop_first()),
+            _ => drop(self.addresses.insert(rng.u32(0..4000))),
+        }
+    }
+}
+
+fn rule(rng: &mut Rng) -> String {
+    let source = match rng.u8(0..6) {
+        0 | 1 => "ipm-list".to_owned(),
+        2 => "any".to_owned(),
+        3 => format!("10.{}.0.0/16", rng.u8(..)),
+        _ => format!("10.0.0.{}", rng.u8(..)),
+    };
+    let port = match rng.u8(0..4) {
+        0 => format!("{}-{}", rng.u16(1..500), rng.u16(500..900)),
+        _ => rng.u16(1..60).to_string(),
+    };
+    let action = if rng.bool() { "allow" } else { "refuse" };
+    let protocol = if rng.u8(0..5) == 0 { "udp" } else { "tcp" };
+    format!(
+        "      - {{ action: {action}, protocol: {protocol}, port: {port}, source: {source} }}\n"
+    )
+}
+
+fn flipped(rule: &str) -> String {
+    match rule.contains("allow") {
+        true => rule.replace("allow", "refuse"),
+        false => rule.replace("refuse", "allow"),
+    }
+}
+
+/// The table as the kernel would have it. It is strict: nothing is added twice, and nothing in use is deleted.
+#[derive(Default)]
+struct Table {
+    chains: BTreeMap<String, Vec<String>>,
+    maps: BTreeMap<String, BTreeMap<String, String>>,
+    sets: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Table {
+    fn apply(&mut self, commands: &[Command], names: &Names) {
+        for command in commands {
+            let line = text::command(command, names);
+            match command {
+                Command::AddTable => {}
+                Command::AddBaseChain(base) => {
+                    self.chains.entry(base.name.to_owned()).or_default();
+                }
+                Command::AddChain(name) => {
+                    assert!(
+                        self.chains.insert(name.to_string(), vec![]).is_none(),
+                        "{line}"
+                    );
+                }
+                Command::AddSet { name, .. } => {
+                    assert!(
+                        self.sets
+                            .insert(name.to_string(), BTreeSet::new())
+                            .is_none(),
+                        "{line}"
+                    );
+                }
+                Command::AddMap { name, .. } => {
+                    assert!(
+                        self.maps
+                            .insert(name.to_string(), BTreeMap::new())
+                            .is_none(),
+                        "{line}"
+                    );
+                }
+                Command::AddElements { of, .. } => {
+                    for element in braced(&line) {
+                        match element.split_once(" : ") {
+                            Some((key, verdict)) => {
+                                self.leads_somewhere(verdict);
+                                let map = self.maps.get_mut(&*of.name).expect("the map");
+                                let before = map.insert(key.to_owned(), verdict.to_owned());
+                                assert!(before.is_none(), "{line}");
+                            }
+                            None => {
+                                let set = self.sets.get_mut(&*of.name).expect("the set");
+                                assert!(set.insert(element.to_owned()), "{line}");
+                            }
+                        }
+                    }
+                }
+                Command::DeleteElements { of, .. } => {
+                    let map = self.maps.get_mut(&*of.name).expect("the map");
+                    for key in braced(&line) {
+                        assert!(map.remove(key).is_some(), "{line}");
+                    }
+                }
+                Command::AddRule { chain, .. } => {
+                    let (_, rule) = line.split_once(&**chain).expect("the chain's name");
+                    self.leads_somewhere(rule);
+                    self.chains
+                        .get_mut(&**chain)
+                        .expect("the chain")
+                        .push(rule.to_owned());
+                }
+                Command::FlushChain(name) => {
+                    self.chains.get_mut(&**name).expect("the chain").clear()
+                }
+                Command::DeleteMap(name) => {
+                    assert!(self.maps.remove(&**name).is_some(), "{line}");
+                    self.is_unused(name);
+                }
+                Command::DeleteSet(name) => {
+                    assert!(self.sets.remove(&**name).is_some(), "{line}");
+                    self.is_unused(name);
+                }
+                Command::DeleteChain(name) => {
+                    assert!(self.chains.remove(&**name).is_some(), "{line}");
+                    self.is_unused(name);
+                }
+                Command::DeleteTable => *self = Table::default(),
+            }
+        }
+    }
+
+    fn leads_somewhere(&self, text: &str) {
+        for name in names_in(text) {
+            let there = self.chains.contains_key(name)
+                || self.maps.contains_key(name)
+                || self.sets.contains_key(name);
+            assert!(there, "{text} leads to {name}, which is missing");
+        }
+    }
+
+    fn is_unused(&self, deleted: &str) {
+        let rules = self.chains.values().flatten();
+        let verdicts = self.maps.values().flat_map(BTreeMap::values);
+        for text in rules.chain(verdicts) {
+            assert!(names_in(text).all(|name| name != deleted), "{text} is left");
+        }
+    }
+
+    /// What packets meet, with every name replaced by what stands there.
+    fn meaning(&self) -> Vec<u64> {
+        let mut known = HashMap::new();
+        let of = |base: &str, known: &mut HashMap<String, u64>| self.digest(base, known);
+        BASE_CHAINS.map(|base| of(base.name, &mut known)).to_vec()
+    }
+
+    fn digest(&self, name: &str, known: &mut HashMap<String, u64>) -> u64 {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        if let Some(digest) = known.get(name) {
+            return *digest;
+        }
+        let mut hash = DefaultHasher::new();
+        let lines: Vec<String> = match (
+            self.chains.get(name),
+            self.maps.get(name),
+            self.sets.get(name),
+        ) {
+            (Some(rules), ..) => rules.clone(),
+            (_, Some(map), _) => map
+                .iter()
+                .map(|(key, verdict)| format!("{key} : {verdict}"))
+                .collect(),
+            (.., Some(set)) => set.iter().cloned().collect(),
+            _ => panic!("{name} is missing"),
+        };
+        for line in lines {
+            let mut rest = line.as_str();
+            for found in names_in(&line) {
+                let at = rest.find(found).expect("it was found");
+                rest[..at].hash(&mut hash);
+                self.digest(found, known).hash(&mut hash);
+                rest = &rest[at + found.len()..];
+            }
+            rest.hash(&mut hash);
+        }
+        known.insert(name.to_owned(), hash.finish());
+        hash.finish()
+    }
+
+    fn objects(&self) -> BTreeSet<&str> {
+        let chains = self
+            .chains
+            .keys()
+            .chain(self.maps.keys())
+            .chain(self.sets.keys());
+        chains.map(String::as_str).collect()
+    }
+}
+
+fn braced(line: &str) -> impl Iterator<Item = &str> {
+    let inner = line
+        .split_once("{ ")
+        .and_then(|(_, rest)| rest.strip_suffix(" }"));
+    inner.expect("a list").split(", ")
+}
+
+/// `g7_in_0` and the like.
+fn names_in(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|word| Generation::of(word).is_some())
+}
+
+/// Reaches `ruleset` from what is loaded, as the kernel is told to.
+fn reach(
+    table: &mut Table,
+    loaded: Option<&Loaded>,
+    ruleset: Ruleset,
+    number: u64,
+) -> (Loaded, Change) {
+    let change = match loaded {
+        Some(old) => Change::between(old, &ruleset, Generation(number)),
+        None => Change::all(Generation(number)),
+    };
+    let names = change.names.clone();
+    table.apply(&batch::load(&ruleset, &names), &names);
+    table.apply(&change.edits(), &names);
+    if change.switch {
+        table.apply(&batch::switch(), &names);
+    }
+    let [chains, maps, sets] = change.left_over();
+    table.apply(&batch::delete(&chains, &maps, &sets), &names);
+    (Loaded { ruleset, names }, change)
+}
+
+#[test]
+fn any_history_ends_like_a_fresh_load() {
+    let (mut edits, mut switches, mut nothing, mut kept) = (0, 0, 0, 0);
+    for seed in 0..40 {
+        let mut rng = Rng::with_seed(seed);
+        let mut definition = Definition::new(&mut rng);
+        let mut table = Table::default();
+        let mut loaded: Option<Loaded> = None;
+        for step in 1..40 {
+            let ruleset = compile(&policy(&definition.text()));
+            let before: BTreeSet<String> = table.objects().into_iter().map(str::to_owned).collect();
+            let (now, change) = reach(&mut table, loaded.as_ref(), ruleset.clone(), step);
+            let mut fresh = Table::default();
+            reach(&mut fresh, None, ruleset, 1);
+            assert_eq!(table.meaning(), fresh.meaning(), "seed {seed}, step {step}");
+            let known: BTreeSet<String> = now.names_in_use().collect();
+            let left: Vec<&str> = table
+                .objects()
+                .into_iter()
+                .filter(|name| !known.contains(*name))
+                .collect();
+            assert_eq!(left, ["inbound", "outbound"], "seed {seed}, step {step}");
+            if loaded.is_some() {
+                edits += usize::from(change.edited().0 > 0);
+                switches += usize::from(change.switch);
+                nothing += usize::from(change.is_empty());
+                kept += before.iter().filter(|name| known.contains(*name)).count();
+            }
+            loaded = Some(now);
+            for _ in 0..rng.usize(0..3) {
+                definition.edit(&mut rng);
+            }
+        }
+    }
+    println!(
+        "{edits} edits, {switches} switches, {nothing} times nothing to do, {kept} objects kept"
+    );
+    assert!(edits > 20 && switches > 100 && nothing > 100 && kept > 1000);
+}
+
+/// One address more in a long list is one element, and nothing else is touched.
+#[test]
+fn one_more_address_is_one_element() {
+    let definition = |last: &str| {
+        let addresses: Vec<String> = (0..500)
+            .map(|at| format!("20.{}.{}.7", at / 250, at % 250))
+            .collect();
+        let rules: String = (0..10)
+            .map(|at| {
+                format!(
+                    "      - {{ action: allow, protocol: tcp, port: {}, source: ipm-list }}\n",
+                    1000 + at
+                )
+            })
+            .collect();
+        format!(
+            "version: 1\naddress_templates: {{ ipm-list: [{}{last}] }}\nsecurity_groups:\n  sg-a:\n    inbound:\n{rules}instances:\n  ins-a:\n    interfaces:\n      eth0: {{ addresses: [198.18.0.5], security_groups: [sg-a] }}\n",
+            addresses.join(", ")
+        )
+    };
+    let mut table = Table::default();
+    let (old, _) = reach(&mut table, None, compile(&policy(&definition(""))), 1);
+    let (_, change) = reach(
+        &mut table,
+        Some(&old),
+        compile(&policy(&definition(", 99.1.2.3"))),
+        2,
+    );
+    assert_eq!((change.switch, change.edited()), (false, (1, 1)));
+    assert!(change.left_over().iter().all(Vec::is_empty));
+}
