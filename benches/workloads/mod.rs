@@ -9,6 +9,9 @@
 //! | W5 | the staircase: 2,000 nested port ranges over distinct and nested networks, alternating action |
 #![allow(dead_code)]
 
+pub mod figures;
+pub mod lists;
+
 use fastrand::Rng;
 use secgroupd::definition::parse;
 use secgroupd::policy::{Policy, validate};

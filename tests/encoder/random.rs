@@ -34,6 +34,7 @@ pub fn ruleset(rng: &mut Rng) -> Ruleset {
         chains: chains.collect(),
         sets,
         maps,
+        ..Ruleset::default()
     }
 }
 

@@ -1,0 +1,88 @@
+//! Who is compared: the same policy, enforced in six ways.
+
+use super::byhand;
+use crate::support::{Host, namespace::feed};
+use crate::workloads::{Workload, lists};
+use secgroupd::policy::Policy;
+use secgroupd::ruleset::compile;
+
+/// A way to enforce a policy.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Contestant {
+    Secgroupd,
+    NftList,
+    IptablesLegacy,
+    IptablesNft,
+    NftByHand,
+    IpsetByHand,
+}
+
+use Contestant::*;
+
+/// In the order of the tables.
+pub const ALL: [Contestant; 6] = [
+    Secgroupd,
+    NftList,
+    IptablesLegacy,
+    IptablesNft,
+    NftByHand,
+    IpsetByHand,
+];
+
+impl Contestant {
+    /// As it heads a column.
+    pub fn name(self) -> &'static str {
+        match self {
+            Secgroupd => "secgroupd",
+            NftList => "nft, a rule each",
+            IptablesLegacy => "iptables-legacy",
+            IptablesNft => "iptables-nft",
+            NftByHand => "nft by hand",
+            IpsetByHand => "ipset by hand",
+        }
+    }
+
+    /// Loads it on a host. Gives how it works where that depends on the workload; `None` if this cannot be written so.
+    pub fn install(
+        self,
+        host: &Host,
+        workload: &Workload,
+        policy: &Policy,
+    ) -> Option<Option<&'static str>> {
+        let load = |program: &str, arguments: &[&str], text: &str| {
+            let fed = feed(host.command(program).args(arguments), text);
+            fed.unwrap_or_else(|error| panic!("{} of {}: {error}", self.name(), workload.name));
+        };
+        match self {
+            Secgroupd => {
+                host.enforce_ruleset(&compile(policy));
+                Some(None)
+            }
+            NftList => {
+                load("nft", &["-f", "-"], &lists::nft(policy));
+                Some(None)
+            }
+            IptablesLegacy | IptablesNft => {
+                let text = lists::iptables(policy);
+                load("ipset", &["restore"], &text.sets);
+                let restore = match self {
+                    IptablesNft => "iptables-nft-restore",
+                    _ => "iptables-legacy-restore",
+                };
+                load(restore, &[], &text.rules);
+                Some(None)
+            }
+            NftByHand => {
+                let byhand = byhand::nft(workload.name, policy);
+                load("nft", &["-f", "-"], &byhand.texts[0]);
+                Some(Some(byhand.says))
+            }
+            IpsetByHand => {
+                let byhand = byhand::with_ipset(workload.name, policy)?;
+                load("ipset", &["restore"], &byhand.texts[0]);
+                load("iptables-legacy-restore", &[], &byhand.texts[1]);
+                Some(Some(byhand.says))
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! A lane is a host of its own for each contestant, with a cable from the world: nothing has to be reloaded between two
+//! measurements.
+
+use super::burst::{Burst, Wire};
+use super::traffic::{OWN, PEER, Sample, flows};
+use crate::support::{End, Host, Injector, Outbound, Probe, join};
+use secgroupd::netfilter::hits::rule_hits;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Behind all contestants: it eats what they let pass, so that no flow becomes tracked and every packet opens one anew.
+const EATER: &str = "table inet eater {
+    chain c { type filter hook prerouting priority -140; meta nfproto ipv4 counter drop; }
+}";
+
+/// A rule that no packet meets; it makes the kernel track connections.
+const TRACKING: &str = "table inet tracking { chain unused { ct state new; }; }";
+
+/// An empty hook where a contestant would stand; the packet passes, or is dropped by the chain's policy.
+pub const EMPTY: &str =
+    "table inet empty { chain c { type filter hook prerouting priority -160; policy accept; }; }";
+pub const EMPTY_DROPS: &str =
+    "table inet empty { chain c { type filter hook prerouting priority -160; policy drop; }; }";
+
+/// The one rule that every contestant begins with.
+pub const ESTABLISHED: &str = "table inet bare { chain c { type filter hook prerouting priority -160; policy accept; \
+                               ct state established accept; }; }";
+
+/// A host that judges, and its cable.
+pub struct Lane {
+    pub host: Host,
+    pub wire: Wire,
+    injector: Injector,
+}
+
+impl Lane {
+    /// With connection tracking, and a few flows that have seen a reply.
+    pub fn new(world: &Host) -> Self {
+        Self::made(world, true)
+    }
+
+    /// Without connection tracking.
+    pub fn untracked(world: &Host) -> Self {
+        Self::made(world, false)
+    }
+
+    fn made(world: &Host, tracking: bool) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let host = Host::new("host");
+        let address = format!("{OWN}/24");
+        let link = join(
+            &host,
+            "eth0",
+            &[&address],
+            world,
+            &format!("wire{number}"),
+            &[],
+        );
+        let lane = Lane {
+            wire: Wire::new(&link.b),
+            injector: Injector::new(&link.b, &link.a),
+            host,
+        };
+        if tracking {
+            lane.host.nft(TRACKING);
+            lane.track(&link.a, &link.b);
+        }
+        lane.host.nft(EATER);
+        lane
+    }
+
+    /// The host sends the first packet of each flow: what comes from the other side is the reply, and establishes it.
+    fn track(&self, own: &End, far: &End) {
+        let mac = far.mac.map(|byte| format!("{byte:02x}")).join(":");
+        self.host.ip(&format!(
+            "neigh replace {PEER} lladdr {mac} dev eth0 nud permanent"
+        ));
+        for timeout in [
+            "nf_conntrack_udp_timeout",
+            "nf_conntrack_udp_timeout_stream",
+        ] {
+            self.host.set(&format!("net/netfilter/{timeout}"), "3600");
+        }
+        let out = Outbound::new(own);
+        for (own, peer) in flows() {
+            out.send(&Probe::udp(own, peer));
+            self.injector.send(&Probe::udp(peer, own));
+        }
+        self.injector.wait();
+    }
+
+    /// Packets for this lane.
+    pub fn burst(&self, samples: &[Sample]) -> Burst {
+        let frames: Vec<Vec<u8>> = samples
+            .iter()
+            .map(|sample| self.injector.frames(&sample.probe).swap_remove(0))
+            .collect();
+        Burst::new(&frames)
+    }
+
+    /// Panics unless exactly those packets pass that the policy lets pass: all contestants enforce the same.
+    pub fn verify(&self, who: &str, samples: &[Sample]) {
+        for passes in [true, false] {
+            let before = self.passed();
+            let chosen = samples.iter().filter(|sample| sample.passes == passes);
+            let sent = chosen
+                .map(|sample| self.injector.send(&sample.probe))
+                .count() as u64;
+            self.injector.wait();
+            let passed = self.passed() - before;
+            let wanted = if passes { sent } else { 0 };
+            assert_eq!(
+                passed,
+                wanted,
+                "{who}: of {sent} packets that the policy {} so many passed",
+                if passes { "allows" } else { "refuses" }
+            );
+        }
+    }
+
+    /// Whether everything sent so far has been judged, in this thread.
+    pub fn is_quiet(&self) -> bool {
+        self.injector.is_judged_at_once()
+    }
+
+    fn passed(&self) -> u64 {
+        // nft would list everything that the contestant has loaded.
+        let hits = self.host.enter(|| rule_hits("eater"));
+        hits.expect("the eater")
+            .iter()
+            .map(|hits| hits.packets)
+            .sum()
+    }
+}
