@@ -75,6 +75,11 @@ impl Host {
         }
     }
 
+    /// Lets the next definition be loaded whole, and not as far as it differs.
+    pub fn forget_loaded(&self) {
+        self.kernel.forget();
+    }
+
     /// Enforces a definition that was read from `path`, as this instance if one is named.
     ///
     /// # Errors

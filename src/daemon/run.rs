@@ -118,8 +118,9 @@ impl Daemon {
         let _ = self.enforce_watched(loaded, &reason.to_string()).await;
     }
 
-    /// Reads and enforces the watched definition.
+    /// Reads and enforces the watched definition, and loads all of it: who asks may have a reason.
     async fn reload(&mut self, reason: &str) -> Result<Summary, Failure> {
+        self.host().forget_loaded();
         let loaded = read(self.options.definition.clone()).await;
         self.enforce_watched(loaded, reason).await
     }

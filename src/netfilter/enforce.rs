@@ -128,6 +128,11 @@ impl Kernel {
         })
     }
 
+    /// The next ruleset is loaded whole, whatever this `Kernel` has loaded before: something else may have changed it.
+    pub fn forget(&self) {
+        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Loads what is new, and edits or switches.
     fn carry_out(
         &self,
@@ -136,6 +141,9 @@ impl Kernel {
         before_switch: &mut impl FnMut(),
     ) -> Result<(), EnforceError> {
         let names = &change.names;
+        if change.is_empty() {
+            return Ok(());
+        }
         let load = batch::load(ruleset, names);
         let done = self.transport.apply_in_parts(&load, names).and_then(|()| {
             before_switch();
@@ -183,7 +191,7 @@ impl Kernel {
     ///
     /// See [`EnforceError`].
     pub fn remove(&self) -> Result<bool, EnforceError> {
-        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.forget();
         self.delete_table()
     }
 
@@ -208,6 +216,9 @@ impl Kernel {
     }
 
     fn delete(&self, objects: &Objects) -> Result<(), EnforceError> {
+        if *objects == Objects::default() {
+            return Ok(());
+        }
         let commands = batch::delete(&objects.chains, &objects.maps, &objects.sets);
         Ok(self.transport.apply_in_parts(&commands, &Names::none())?)
     }

@@ -243,13 +243,17 @@ impl Site {
             .collect()
     }
 
+    /// Waits until nothing is left in the kernel of policies that were replaced.
+    #[track_caller]
+    pub fn until_at_rest(&self) {
+        until("nothing is left over", || self.host.left_over().is_empty());
+    }
+
     /// The kernel's ruleset as nft prints it, with handles and without counters: equal only when nothing was touched.
     /// An old generation has gone by then: it is deleted a little after the new one holds.
     #[track_caller]
     pub fn listing(&self) -> String {
-        until("the old generations are gone", || {
-            self.generations().len() <= 1
-        });
+        self.until_at_rest();
         self.host.output("nft", &["-s", "-a", "list", "ruleset"])
     }
 
