@@ -2,8 +2,8 @@
 
 use super::ours::{Daemon, Steps};
 use super::ways::Cost;
+use crate::figures::{Promise, thousands};
 use crate::workloads::Workload;
-use crate::workloads::figures::{Promise, thousands};
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
