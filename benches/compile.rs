@@ -3,14 +3,17 @@
 //! `cargo bench --bench compile`; criterion's own words go to standard error, the table to standard output.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "common/figures.rs"]
+mod figures;
+#[path = "../tests/workloads/mod.rs"]
 mod workloads;
 
 use criterion::Criterion;
+use figures::thousands;
 use nix::unistd::{dup, dup2_stdout};
 use secgroupd::ruleset::{check, compile};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use workloads::figures::thousands;
 
 const STEPS: [&str; 3] = ["read", "compile", "check"];
 

@@ -5,8 +5,13 @@
 //! `cargo bench --bench load`
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "common/figures.rs"]
+mod figures;
+#[path = "common/lists.rs"]
+mod lists;
 #[path = "../tests/support/mod.rs"]
 mod support;
+#[path = "../tests/workloads/mod.rs"]
 mod workloads;
 
 mod load {
@@ -29,7 +34,7 @@ use load::ways::{feed, measure, undo};
 use load::{ours, table};
 use std::time::Duration;
 use support::Host;
-use workloads::{Workload, figures, lists};
+use workloads::Workload;
 
 /// Counted runs of each figure, after one to warm up; the median is printed.
 const RUNS: usize = 5;

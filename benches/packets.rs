@@ -4,8 +4,13 @@
 //! `cargo bench --bench packets`; `SECGROUPD_QUICK=1` takes half a minute and is noisier.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "common/figures.rs"]
+mod figures;
+#[path = "common/lists.rs"]
+mod lists;
 #[path = "../tests/support/mod.rs"]
 mod support;
+#[path = "../tests/workloads/mod.rs"]
 mod workloads;
 
 mod packets {

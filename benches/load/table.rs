@@ -2,8 +2,8 @@
 
 use super::ours::{Daemon, Steps};
 use super::ways::Cost;
+use crate::figures::{Promise, thousands};
 use crate::workloads::Workload;
-use crate::workloads::figures::{Promise, thousands};
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -29,8 +29,8 @@ pub struct Row {
 /// The head of the table.
 pub fn heads(runs: usize) -> String {
     format!(
-        "Times in ms, medians of {runs}; memory in MB. *Kernel*: what the kernel holds for it. *Daemon*: the most that the daemon had \
-         resident, and\nwhat it has at rest. *Programs*: the most that a program had resident which was started to load.\n\n\
+        "Times in ms, medians of {runs}, of *compile* and *check* the least; memory in MB. *Kernel*: what the kernel holds for it. *Daemon*: the most that the\ndaemon \
+         had resident, and what it has at rest. *Programs*: the most that a program had resident which was started to load.\n\n\
          | | | rules | elements | chains | compile | check | load | switch | kernel | daemon, peak | at rest | programs |\n\
          |---|---|---|---|---|---|---|---|---|---|---|---|---|"
     )

@@ -2,7 +2,7 @@
 //! rule counted and named here, as secgroupd does, nor IPv6: the verdict about IPv4 alone must be the same.
 
 use super::grouped::{Class, classes};
-use crate::workloads::lists::{ipset, iptables_source, iptables_table, rules, texts, verdict};
+use crate::lists::{ipset, iptables_source, iptables_table, rules, texts, verdict};
 use secgroupd::policy::{Action, AddressRange, Policy, Service};
 use std::fmt::Write;
 

@@ -1,8 +1,9 @@
 //! Who is compared: the same policy, enforced in six ways.
 
 use super::byhand;
+use crate::lists;
 use crate::support::{Host, namespace::feed};
-use crate::workloads::{Workload, lists};
+use crate::workloads::Workload;
 use secgroupd::policy::Policy;
 use secgroupd::ruleset::compile;
 

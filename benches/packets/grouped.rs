@@ -1,6 +1,6 @@
 //! Rules sorted by hand: which sources are asked at each port, neighbours with the same verdict together.
 
-use crate::workloads::lists::rules;
+use crate::lists::rules;
 use secgroupd::policy::{Action, AddressRange, AddressSet, Interval, Policy, Service};
 
 /// Ports at which the same rules are asked.

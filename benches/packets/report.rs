@@ -2,7 +2,7 @@
 
 use super::contestants::{ALL, Contestant};
 use super::stage::{ANY, Floor, LAST, Measured, TRACKED};
-use crate::workloads::figures::{Promise, table, thousands};
+use crate::figures::{Promise, table, thousands};
 
 /// What it costs over the number of rules: for each number, a figure for each contestant.
 pub type Sweep = [(usize, Vec<Option<f64>>)];

@@ -2,8 +2,8 @@
 //!
 //! IPv4 only: an IPv6 packet would meet other programs of iptables.
 
+use crate::lists::rules;
 use crate::support::Probe;
-use crate::workloads::lists::rules;
 use fastrand::Rng;
 use secgroupd::policy::{
     Decision, Direction, Interval, Packet, Policy, Protocol, Reason, Rule, Service, Verdict,

@@ -55,6 +55,24 @@ impl Times {
     pub fn least(&self) -> Duration {
         self.enforced[0]
     }
+
+    /// The row of a table: what the ports are, the median, the least and the most, the target, and the switch, in ms.
+    pub fn row(&self) -> String {
+        let ports = match self.ports {
+            Ports::Single => "single ports",
+            Ports::Lists => "port lists",
+        };
+        let middle = |times: &[Duration]| times[times.len() / 2];
+        let cells = [
+            middle(&self.enforced),
+            self.enforced[0],
+            self.enforced[self.enforced.len() - 1],
+            self.ports.target(),
+            middle(&self.switched),
+        ]
+        .map(|time| format!("{:.0}", time.as_secs_f64() * 1000.0));
+        format!("| {ports} | {} |", cells.join(" | "))
+    }
 }
 
 impl fmt::Display for Times {

@@ -1,4 +1,5 @@
 //! How figures are written.
+#![allow(dead_code, reason = "not every benchmark promises something")]
 
 /// What is promised, what was measured, and whether the promise holds.
 pub type Promise = (String, String, bool);
