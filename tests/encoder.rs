@@ -14,7 +14,7 @@ mod generate;
 #[path = "encoder/random.rs"]
 mod random;
 mod support;
-#[path = "../benches/workloads/mod.rs"]
+
 mod workloads;
 
 use cases::{cases, judge};
