@@ -135,15 +135,17 @@ fn same(native: &[String], nft: &[String], what: &dyn std::fmt::Display) {
     assert_eq!(native.len(), nft.len(), "{what}");
 }
 
-/// nft's listing, with its objects in the order of their names: the kernel lists them in the order of their making.
+/// nft's listing, with its objects in the order of their names: the kernel lists them in the order of their making. Whose
+/// the table is is left out.
 fn listing(host: &Host) -> Vec<String> {
     let listing = host.output("nft", &["-s", "list", "table", "inet", "secgroupd"]);
-    let mut objects: Vec<String> = listing
-        .strip_prefix("table inet secgroupd {\n")
-        .and_then(|rest| rest.strip_suffix("}\n"))
+    let (_, objects) = listing.split_once('\n').expect("a table");
+    let mut objects: Vec<String> = objects
+        .strip_suffix("}\n")
         .expect("a table")
         .split("\n\n")
         .map(|object| object.trim().to_owned())
+        .filter(|object| !object.starts_with("flags "))
         .collect();
     objects.sort();
     objects

@@ -25,6 +25,7 @@ mod rules;
 mod sets;
 mod socket;
 
+use super::ownership::OWNED;
 use crate::policy::Reason;
 use crate::ruleset::batch::{Command, Names};
 use crate::ruleset::table::Hook;
@@ -36,6 +37,7 @@ use nix::errno::Errno;
 use nix::libc;
 use socket::{Answers, Socket};
 use std::fmt;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// About how many bytes of what may be cut are sent in one transaction: enough that the wait for the kernel's commit does
 /// not count, and little memory.
@@ -104,6 +106,55 @@ impl Native {
         Ok(Native {
             socket: Socket::open()?,
         })
+    }
+
+    /// Goes on with a socket that an earlier process opened, so that what it owns stays ours.
+    ///
+    /// # Errors
+    ///
+    /// [`NativeError::Socket`], also if it is no netlink socket.
+    pub fn resume(descriptor: OwnedFd) -> Result<Self, NativeError> {
+        Ok(Native {
+            socket: Socket::of(descriptor)?,
+        })
+    }
+
+    /// Its netlink port, by which the kernel names the owner of a table.
+    pub fn port(&self) -> u32 {
+        self.socket.port()
+    }
+
+    /// The socket, to be kept by another process: whoever holds it owns what it owns.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.descriptor()
+    }
+
+    /// Makes our table if it is not there, owned by this socket; adopts it if its owner has gone. Gives whether the
+    /// kernel can do that: an older one, and any with a table that was made without an owner, refuse.
+    ///
+    /// # Errors
+    ///
+    /// See [`NativeError`].
+    pub fn own_table(&self) -> Result<bool, NativeError> {
+        let mut batch = Batch::new();
+        batch.command(usize::MAX, |batch| add_table(batch, TABLE, Some(OWNED)));
+        accepted(self.commit(&mut batch, &[Command::AddTable], &Names::none()))
+    }
+
+    /// Whether the kernel knows tables that are owned and stay. It is tried with a table that is deleted before anybody
+    /// sees it.
+    ///
+    /// # Errors
+    ///
+    /// See [`NativeError`].
+    pub fn knows_ownership(&self) -> Result<bool, NativeError> {
+        const PROBE: &str = "secgroupd_probe";
+        let mut batch = Batch::new();
+        batch.command(usize::MAX, |batch| {
+            add_table(batch, PROBE, Some(OWNED));
+            delete_table(batch, PROBE);
+        });
+        accepted(self.commit(&mut batch, &[Command::AddTable], &Names::none()))
     }
 
     /// Applies commands as one transaction: all of them or none.
@@ -209,9 +260,8 @@ fn judge(
 fn encode(batch: &mut Batch, command: &Command, names: &Names) {
     let table = TABLE.as_bytes();
     match command {
-        Command::AddTable => batch.message(libc::NFT_MSG_NEWTABLE, NLM_F_CREATE, |buffer| {
-            PushTableAttrs::new(buffer).push_name_bytes(table);
-        }),
+        // Without flags those that it has are left as they are.
+        Command::AddTable => add_table(batch, TABLE, None),
         Command::AddBaseChain(base) => {
             batch.message(libc::NFT_MSG_NEWCHAIN, NLM_F_CREATE, |buffer| {
                 PushChainAttrs::new(buffer)
@@ -265,9 +315,35 @@ fn encode(batch: &mut Batch, command: &Command, names: &Names) {
                 .push_table_bytes(table)
                 .push_name_bytes(name.as_bytes());
         }),
-        Command::DeleteTable => batch.message(libc::NFT_MSG_DELTABLE, 0, |buffer| {
-            PushTableAttrs::new(buffer).push_name_bytes(table);
-        }),
+        Command::DeleteTable => delete_table(batch, TABLE),
+    }
+}
+
+fn add_table(batch: &mut Batch, name: &str, flags: Option<u32>) {
+    batch.message(libc::NFT_MSG_NEWTABLE, NLM_F_CREATE, |buffer| {
+        let message = PushTableAttrs::new(buffer).push_name_bytes(name.as_bytes());
+        if let Some(flags) = flags {
+            message.push_flags(flags);
+        }
+    });
+}
+
+fn delete_table(batch: &mut Batch, name: &str) {
+    batch.message(libc::NFT_MSG_DELTABLE, 0, |buffer| {
+        PushTableAttrs::new(buffer).push_name_bytes(name.as_bytes());
+    });
+}
+
+/// Whether the kernel can do what it was asked for: before 5.12 it knows no flag of ownership (EINVAL), before 6.9 none
+/// that outlives its owner (EOPNOTSUPP).
+fn accepted(result: Result<(), NativeError>) -> Result<bool, NativeError> {
+    match result {
+        Err(NativeError::Refused(refusal))
+            if matches!(refusal.error, Errno::EOPNOTSUPP | Errno::EINVAL) =>
+        {
+            Ok(false)
+        }
+        result => result.map(|()| true),
     }
 }
 
