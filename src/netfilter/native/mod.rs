@@ -141,20 +141,22 @@ impl Native {
         accepted(self.commit(&mut batch, &[Command::AddTable], &Names::none()))
     }
 
-    /// Whether the kernel knows tables that are owned and stay. It is tried with a table that is deleted before anybody
-    /// sees it.
+    /// Whether the kernel knows tables that are owned and stay. It is tried in a transaction that fails in any case.
     ///
     /// # Errors
     ///
     /// See [`NativeError`].
     pub fn knows_ownership(&self) -> Result<bool, NativeError> {
-        const PROBE: &str = "secgroupd_probe";
         let mut batch = Batch::new();
         batch.command(usize::MAX, |batch| {
-            add_table(batch, PROBE, Some(OWNED));
-            delete_table(batch, PROBE);
+            add_table(batch, "secgroupd_probe", Some(OWNED));
+            delete_table(batch, "secgroupd_nowhere");
         });
-        accepted(self.commit(&mut batch, &[Command::AddTable], &Names::none()))
+        match self.commit(&mut batch, &[Command::AddTable], &Names::none()) {
+            // The first that it refuses: it had nothing against the flags.
+            Err(NativeError::Refused(refusal)) if refusal.error == Errno::ENOENT => Ok(true),
+            result => accepted(result),
+        }
     }
 
     /// Applies commands as one transaction: all of them or none.
@@ -375,3 +377,119 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::socket::Answer;
+    use super::*;
+    use crate::policy::{Interval, PortSet};
+    use crate::ruleset::Generation;
+    use crate::ruleset::ir::Side;
+    use crate::ruleset::ir::{Match, NftRule, NftVerdict, Transport};
+    use std::borrow::Cow;
+
+    fn answer(sequence: u32, error: Option<Errno>) -> Answer {
+        Answer {
+            sequence,
+            error,
+            words: None,
+            offset: None,
+        }
+    }
+
+    /// Three commands, of which the second is three messages: a set, its elements, and the rule.
+    fn commands() -> Vec<Command<'static>> {
+        let points = [22, 80].map(|port| Interval {
+            first: port,
+            last: port,
+        });
+        let ports = PortSet::new(points.to_vec()).expect("ports");
+        let rule = NftRule {
+            matches: vec![Match::Port(Transport::Tcp, Side::Destination, ports)],
+            verdict: NftVerdict::Accept,
+            reason: Some(Reason::Default),
+        };
+        vec![
+            Command::AddTable,
+            Command::AddRule {
+                chain: "g1_a".into(),
+                rule: Cow::Owned(rule),
+            },
+            Command::FlushChain("inbound".into()),
+        ]
+    }
+
+    fn judged(answers: Vec<Answer>, overrun: bool) -> Result<(), NativeError> {
+        let (commands, names) = (commands(), Names::new(Generation(1)));
+        let mut batch = Batch::new();
+        for command in &commands {
+            assert!(batch.command(usize::MAX, |batch| encode(batch, command, &names)));
+        }
+        batch.end();
+        assert_eq!(batch.asks(), 5, "begin is 0, and the messages follow");
+        judge(&Answers { answers, overrun }, &batch, &commands, &names)
+    }
+
+    #[test]
+    fn only_the_answer_that_was_asked_for_is_success() {
+        assert!(judged(vec![answer(5, None)], false).is_ok());
+        for (answers, overrun) in [
+            (vec![], false),
+            (vec![answer(4, None)], false),
+            (vec![answer(5, None)], true),
+        ] {
+            let judged = judged(answers, overrun);
+            assert!(matches!(judged, Err(NativeError::Unanswered)), "{judged:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_traced_to_its_command() {
+        for sequence in 2..=4 {
+            let answers = vec![answer(sequence, Some(Errno::ENOENT)), answer(5, None)];
+            let Err(NativeError::Refused(refusal)) = judged(answers, false) else {
+                panic!("message {sequence} was refused");
+            };
+            assert_eq!(refusal.reason, Some(Reason::Default));
+            assert_eq!(
+                refusal.to_string(),
+                "the kernel refused `add rule inet secgroupd g1_a tcp dport { 22, 80 } counter accept comment \"default\"`: \
+                 No such file or directory"
+            );
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_the_whole_batch_is_of_no_command() {
+        let refused = judged(vec![answer(0, Some(Errno::EPERM))], false);
+        assert!(matches!(refused, Err(NativeError::Denied)), "{refused:?}");
+        // As when the commit itself fails, after each message was found good.
+        let refused = judged(vec![answer(0, Some(Errno::ENOMEM)), answer(5, None)], false);
+        match refused {
+            Err(NativeError::Refused(refusal)) => assert_eq!(refusal.command, None),
+            other => panic!("{other:?}"),
+        }
+        // Another's table.
+        let refused = judged(vec![answer(1, Some(Errno::EPERM))], false);
+        assert!(
+            matches!(refused, Err(NativeError::Refused(_))),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out() {
+        let (commands, names) = (commands(), Names::new(Generation(1)));
+        let mut batch = Batch::new();
+        let fits = |batch: &mut Batch, limit| {
+            batch.command(limit, |batch| encode(batch, &commands[1], &names))
+        };
+        assert!(fits(&mut batch, usize::MAX));
+        let long = batch.end().len();
+        batch.begin();
+        assert!(!fits(&mut batch, long - 1));
+        assert_eq!(batch.len(), 0);
+        assert!(fits(&mut batch, long));
+        assert_eq!(batch.end().len(), long);
+    }
+}
