@@ -3,12 +3,14 @@
 use super::hits::{HitsError, RuleHits, chain_hits_over, rule_hits_over};
 use super::netlink::{NetlinkError, Reader};
 use super::objects::{Objects, in_force_over, objects_over};
+use super::ownership::{Owner, Protection, Table, table_over};
 use super::transport::{ApplyError, Transport};
 use crate::ruleset::batch::{self, Command, Names};
 use crate::ruleset::change::{Change, Loaded};
 use crate::ruleset::table::{BASE_CHAINS, BaseChain};
 use crate::ruleset::{Generation, Ruleset, TABLE};
 use std::collections::HashSet;
+use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,11 @@ pub enum EnforceError {
     /// The kernel was not told, or refused.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// Another process owns our table.
+    #[error(
+        "the nftables table inet {TABLE} belongs to {0}, which alone can change it: end that first, or have it do this"
+    )]
+    Owned(Owner),
     /// The kernel did not list our table.
     #[error("cannot read the table inet {TABLE}: {0}")]
     Read(#[from] NetlinkError),
@@ -86,6 +93,7 @@ impl Kernel {
         mut before_switch: impl FnMut(),
     ) -> Result<Enforced, EnforceError> {
         let start = Instant::now();
+        let table = self.changeable()?;
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         // Taken: after any failure it is not known what the kernel has.
         let known = loaded.take().filter(|old| self.is_in_force(old));
@@ -93,7 +101,7 @@ impl Kernel {
             let generation = old.names.generation().next().max(at_least);
             let change = Change::between(&old, ruleset, generation);
             // Where something else has changed our table, all is loaded anew.
-            let result = self.carry_out(&change, ruleset, &mut before_switch);
+            let result = self.carry_out(&change, table, ruleset, &mut before_switch);
             result.is_ok().then_some((change, start.elapsed()))
         });
         let (change, switched_after, others) = match by_change {
@@ -103,7 +111,7 @@ impl Kernel {
                 let newest = before.generations().last().copied();
                 let generation = newest.map_or(at_least, |newest| newest.next().max(at_least));
                 let change = Change::all(generation);
-                self.carry_out(&change, ruleset, &mut before_switch)?;
+                self.carry_out(&change, table, ruleset, &mut before_switch)?;
                 let others = before.of(|each| each != generation);
                 (change, start.elapsed(), Some(others))
             }
@@ -137,6 +145,7 @@ impl Kernel {
     fn carry_out(
         &self,
         change: &Change,
+        table: Option<Table>,
         ruleset: &Ruleset,
         before_switch: &mut impl FnMut(),
     ) -> Result<(), EnforceError> {
@@ -145,13 +154,17 @@ impl Kernel {
             return Ok(());
         }
         let load = batch::load(ruleset, names);
-        let done = self.transport.apply_in_parts(&load, names).and_then(|()| {
-            before_switch();
-            match change.switch {
-                true => self.transport.apply(&batch::switch(), names),
-                false => self.transport.apply(&change.edits(), names),
-            }
-        });
+        let done = self
+            .transport
+            .prepare(table, &load)
+            .and_then(|load| self.transport.apply_in_parts(load, names))
+            .and_then(|()| {
+                before_switch();
+                match change.switch {
+                    true => self.transport.apply(&batch::switch(), names),
+                    false => self.transport.apply(&change.edits(), names),
+                }
+            });
         let Err(error) = done else { return Ok(()) };
         // An nft that was stopped may have switched all the same, and so may a kernel that did not answer: it knows.
         if change.switch && self.in_force()? == Some(entered(names)) {
@@ -176,6 +189,74 @@ impl Kernel {
         in_force_over(&self.reader)
     }
 
+    /// Makes what an earlier process has left enforced ours, if there is such. Gives whether it is now.
+    ///
+    /// # Errors
+    ///
+    /// See [`EnforceError`].
+    pub fn adopt(&self) -> Result<bool, EnforceError> {
+        let table = table_over(&self.reader)?;
+        if table.is_some_and(|table| table.is_orphan()) {
+            self.transport.prepare(table, &[])?;
+        }
+        Ok(self.owns())
+    }
+
+    /// Whether nobody but us can change our table.
+    pub fn owns(&self) -> bool {
+        self.protection()
+            .is_ok_and(|protection| protection == Protection::Owned)
+    }
+
+    /// Whether another socket than ours owns our table.
+    pub fn is_owned_by_another(&self) -> bool {
+        matches!(self.protection(), Ok(Protection::OwnedBy(_)))
+    }
+
+    /// What keeps other programs from changing our table.
+    ///
+    /// # Errors
+    ///
+    /// See [`EnforceError`].
+    pub fn protection(&self) -> Result<Protection, EnforceError> {
+        let Some(table) = table_over(&self.reader)? else {
+            return Ok(Protection::NoTable);
+        };
+        let native = match (&self.transport, table.owner) {
+            (_, Some(owner)) if self.transport.port() == Some(owner) => {
+                return Ok(Protection::Owned);
+            }
+            (_, Some(owner)) => return Ok(Protection::OwnedBy(owner)),
+            (Transport::Nft(_), None) => return Ok(Protection::ThroughNft),
+            (Transport::Native(native), None) => native,
+        };
+        if table.is_orphan() {
+            return Ok(Protection::Orphan);
+        }
+        let known = native.knows_ownership().map_err(ApplyError::from)?;
+        Ok(match known {
+            true => Protection::MadeWithout,
+            false => Protection::OldKernel,
+        })
+    }
+
+    /// The socket that owns our table, if it is ours.
+    pub fn owning_socket(&self) -> Option<BorrowedFd<'_>> {
+        match &self.transport {
+            Transport::Native(native) if self.owns() => Some(native.descriptor()),
+            _ => None,
+        }
+    }
+
+    /// Our table, if there is one that we may change.
+    fn changeable(&self) -> Result<Option<Table>, EnforceError> {
+        let table = table_over(&self.reader)?;
+        match table.and_then(|table| table.owner) {
+            Some(owner) if self.transport.port() != Some(owner) => Err(EnforceError::Owned(owner)),
+            _ => Ok(table),
+        }
+    }
+
     /// The counters of our rules.
     ///
     /// # Errors
@@ -197,7 +278,7 @@ impl Kernel {
 
     fn delete_table(&self) -> Result<bool, EnforceError> {
         let enforced = self.in_force()?.is_some();
-        if !objects_over(&self.reader)?.chains.is_empty() {
+        if self.changeable()?.is_some() {
             self.transport
                 .apply(&[Command::DeleteTable], &Names::none())?;
         }

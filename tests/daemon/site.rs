@@ -54,6 +54,27 @@ pub struct Site {
     port: Cell<u16>,
 }
 
+/// A listing without whom our table belongs to: that changes when a daemon ends or begins.
+pub fn whoever_owns_it(listing: &str) -> String {
+    let mut out = String::new();
+    let mut lines = listing.lines();
+    while let Some(line) = lines.next() {
+        match line {
+            "\tflags owner" | "\tflags " => {
+                // And the empty line after it.
+                lines.next();
+                continue;
+            }
+            _ => {
+                let line = line.split(" # progname ").next().unwrap_or_default();
+                out += line.split(" progname ").next().unwrap_or_default();
+            }
+        }
+        out.push('\n');
+    }
+    out
+}
+
 impl Site {
     /// The host has 10.0.0.5 on `eth0`, the peer 10.0.0.9. What the host lets in is counted, then dropped.
     pub fn new() -> Self {
@@ -254,7 +275,7 @@ impl Site {
     #[track_caller]
     pub fn listing(&self) -> String {
         self.until_at_rest();
-        self.host.output("nft", &["-s", "-a", "list", "ruleset"])
+        whoever_owns_it(&self.host.output("nft", &["-s", "-a", "list", "ruleset"]))
     }
 
     /// Nothing was touched since this listing.
