@@ -67,7 +67,7 @@ pub fn table_over(reader: &Reader) -> Result<Option<Table>, NetlinkError> {
 }
 
 impl Table {
-    /// Whether asking for it with [`OWNED`] makes it ours.
+    /// Whether asking for it as an owned one makes it ours.
     pub fn is_orphan(&self) -> bool {
         self.owner.is_none() && self.flags & OWNED == TableFlags::Persist as u32
     }
