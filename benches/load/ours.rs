@@ -5,8 +5,6 @@ use super::site::Site;
 use super::ways::{Cost, measure, median};
 use crate::support::Host;
 use crate::workloads::Workload;
-use secgroupd::netfilter::enforce::Kernel;
-use secgroupd::netfilter::nft::Nft;
 use secgroupd::policy::Policy;
 use secgroupd::ruleset::{Generation, Ruleset, check, compile};
 use std::thread;
@@ -28,7 +26,7 @@ pub struct Steps {
 
 /// Each step so often, load and switch by their median.
 pub fn steps(host: &Host, policy: &Policy, runs: usize) -> Steps {
-    let kernel = Kernel::new(Nft::find().expect("nft"));
+    let kernel = host.enter(crate::support::kernel);
     let ruleset = compile(policy);
     let least = |work: &dyn Fn()| {
         let times = (0..=runs).map(|_| {

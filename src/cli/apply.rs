@@ -1,6 +1,6 @@
 //! `secgroupd apply`: enforce once.
 
-use super::options::{DefinitionOptions, SocketOptions, StateOptions};
+use super::options::{DefinitionOptions, SocketOptions, StateOptions, TransportOptions};
 use super::{ERROR, NO, Result, print};
 use crate::daemon::control::{ControlError, Request, Response, ask};
 use crate::daemon::host::Host;
@@ -8,8 +8,6 @@ use crate::daemon::load::load;
 use crate::daemon::read::Trust;
 use crate::daemon::report::{Failure, Summary};
 use crate::daemon::run::{absolute, sentence};
-use crate::netfilter::enforce::Kernel;
-use crate::netfilter::nft::Nft;
 use anyhow::bail;
 use clap::Args;
 use serde_json::json;
@@ -37,6 +35,8 @@ pub struct Arguments {
     state: StateOptions,
     #[command(flatten)]
     socket: SocketOptions,
+    #[command(flatten)]
+    transport: TransportOptions,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -55,7 +55,7 @@ pub fn run(arguments: Arguments) -> Result {
     }
     let mut host = Host::open(
         &arguments.state.state,
-        Kernel::new(Nft::find()?),
+        arguments.transport.kernel()?,
         arguments.definition.instance,
     )?;
     let loaded = load(&path, Trust::Checked);

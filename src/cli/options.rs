@@ -7,9 +7,12 @@ use crate::daemon::host::{LEDGER, choose};
 use crate::daemon::load::{Loaded, load};
 use crate::daemon::read::Trust;
 use crate::daemon::state::DEFAULT_DIRECTORY;
+use crate::netfilter::enforce::Kernel;
+use crate::netfilter::native::Native;
+use crate::netfilter::nft::Nft;
 use crate::policy::{Account, Policy};
 use anyhow::{Context, Error};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -41,6 +44,31 @@ pub struct SocketOptions {
     /// The control socket of the daemon
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     pub socket: PathBuf,
+}
+
+/// How the kernel is told.
+#[derive(Debug, Args)]
+pub struct TransportOptions {
+    /// Speak to the kernel through the nft program instead of directly
+    #[arg(long, value_name = "PROGRAM")]
+    pub through: Option<Program>,
+}
+
+/// A program that the kernel can be told through.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Program {
+    /// The package nftables.
+    Nft,
+}
+
+impl TransportOptions {
+    /// This host's kernel.
+    pub fn kernel(&self) -> anyhow::Result<Kernel> {
+        Ok(match self.through {
+            None => Kernel::new(Native::open()?)?,
+            Some(Program::Nft) => Kernel::new(Nft::find()?)?,
+        })
+    }
 }
 
 impl DefinitionOptions {

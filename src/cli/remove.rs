@@ -1,12 +1,10 @@
 //! `secgroupd remove`: take the policy off this host.
 
 use super::apply::TIME_LIMIT;
-use super::options::{SocketOptions, StateOptions};
+use super::options::{SocketOptions, StateOptions, TransportOptions};
 use super::{Result, print};
 use crate::daemon::control::{ControlError, Request, Response, ask};
 use crate::daemon::host::Host;
-use crate::netfilter::enforce::Kernel;
-use crate::netfilter::nft::Nft;
 use anyhow::bail;
 use clap::Args;
 use serde_json::json;
@@ -23,6 +21,8 @@ pub struct Arguments {
     state: StateOptions,
     #[command(flatten)]
     socket: SocketOptions,
+    #[command(flatten)]
+    transport: TransportOptions,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -33,7 +33,7 @@ pub fn run(arguments: Arguments) -> Result {
         Ok(Response::Ok { payload }) => payload["removed"] == true,
         Ok(Response::Refused { message, .. } | Response::Error { message }) => bail!(message),
         Err(ControlError::NotRunning { .. }) => {
-            Host::open(&arguments.state.state, Kernel::new(Nft::find()?), None)?.remove()?
+            Host::open(&arguments.state.state, arguments.transport.kernel()?, None)?.remove()?
         }
         Err(error) => return Err(error.into()),
     };

@@ -1,11 +1,9 @@
 //! `secgroupd run`: the daemon.
 
 use super::Result;
-use super::options::{DefinitionOptions, SocketOptions, StateOptions};
+use super::options::{DefinitionOptions, SocketOptions, StateOptions, TransportOptions};
 use crate::daemon::host::Host;
 use crate::daemon::{logging, run as daemon};
-use crate::netfilter::enforce::Kernel;
-use crate::netfilter::nft::Nft;
 use anyhow::Context;
 use clap::Args;
 use std::process::ExitCode;
@@ -25,6 +23,8 @@ pub struct Arguments {
     state: StateOptions,
     #[command(flatten)]
     socket: SocketOptions,
+    #[command(flatten)]
+    transport: TransportOptions,
     /// Look at the files every 5 s, for mounts without events that are not recognised as such
     #[arg(long)]
     poll: bool,
@@ -35,7 +35,7 @@ pub struct Arguments {
 
 pub fn run(arguments: Arguments) -> Result {
     logging::init(arguments.log_level.as_deref())?;
-    let kernel = Kernel::new(Nft::find()?);
+    let kernel = arguments.transport.kernel()?;
     let host = Host::open(
         &arguments.state.state,
         kernel,

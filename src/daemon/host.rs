@@ -8,19 +8,17 @@ use super::state::{Lock, State, StateError};
 use crate::cloud::Ledger;
 use crate::definition::{Diagnostic, Severity};
 use crate::netfilter::enforce::{EnforceError, Kernel};
-use crate::netfilter::hits::{RuleHits, rule_hits};
-use crate::netfilter::nft::NftError;
-use crate::netfilter::objects::in_force;
+use crate::netfilter::hits::RuleHits;
 use crate::netfilter::{interfaces, links};
-use crate::policy::{Account, Action, Direction, Instance, Policy};
-use crate::ruleset::{Generation, TABLE, check, compile};
+use crate::policy::{Account, Action, Direction, Instance, Policy, Reason};
+use crate::ruleset::{Generation, check, compile};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tracing::warn;
 
 /// The file of the unblock ledger in the state directory.
 pub const LEDGER: &str = "unblocks.json";
-/// The batch that nft refused last, in the state directory.
+/// The batch that was refused last, in the state directory.
 const REFUSED_BATCH: &str = "refused-batch.nft";
 
 /// This host: its state directory, its kernel, and what it enforces.
@@ -68,7 +66,12 @@ impl Host {
     pub fn inherited(&self) -> Option<u64> {
         match self.enforced {
             Some(_) => None,
-            None => in_force().ok().flatten().map(|generation| generation.0),
+            None => self
+                .kernel
+                .in_force()
+                .ok()
+                .flatten()
+                .map(|generation| generation.0),
         }
     }
 
@@ -96,7 +99,10 @@ impl Host {
         };
         let instance =
             choose(account, instance.or(self.instance.as_deref())).map_err(Failure::other)?;
-        let first = in_force().is_ok_and(|generation| generation.is_none());
+        let first = self
+            .kernel
+            .in_force()
+            .is_ok_and(|generation| generation.is_none());
         let (ledger, damaged) = match self.ledger() {
             Ok(ledger) => (ledger, None),
             // What is enforced stays; but a host is not left open for the sake of TCP 25.
@@ -133,7 +139,7 @@ impl Host {
         let enforced = self
             .kernel
             .enforce_with(&ruleset, next, seed)
-            .map_err(|error| self.refused(error))?;
+            .map_err(|error| self.refused(error, &policy))?;
         self.add_hits(&enforced.replaced_hits);
         if let Some(left) = &enforced.left_behind {
             warn!("the old generation was not cleaned up: {left}");
@@ -196,7 +202,7 @@ impl Host {
             return Vec::new();
         };
         let mut counts = self.past_hits.clone();
-        match rule_hits(TABLE) {
+        match self.kernel.hits() {
             Ok(hits) => add(&mut counts, &hits),
             Err(error) => warn!("cannot read the hits: {error}"),
         }
@@ -254,10 +260,19 @@ impl Host {
             .map_err(|error| error.to_string())
     }
 
-    /// A failure of the kernel; the batch that nft refused is kept for whoever looks into it.
-    fn refused(&self, error: EnforceError) -> Failure {
+    /// A failure of the kernel, with the place of the rule that it refused; the refused batch is kept for whoever looks
+    /// into it.
+    fn refused(&self, error: EnforceError, policy: &Policy) -> Failure {
         let mut message = error.to_string();
-        if let EnforceError::Nft(NftError::Refused { batch, .. }) = &error {
+        let EnforceError::Apply(error) = error else {
+            return Failure::other(message);
+        };
+        if let Some(Reason::Rule(id)) = error.reason()
+            && let Some(rule) = policy.rule(id)
+        {
+            message += &format!("\nit is of the rule {id}, {}", rule.place);
+        }
+        if let Some(batch) = error.batch() {
             match self.state.write_atomically(REFUSED_BATCH, batch.as_bytes()) {
                 Ok(()) => {
                     message += &format!(

@@ -1,23 +1,19 @@
 //! Replaces what is enforced: load, switch, delete. See [`crate::ruleset::table`] for why three.
 
-use super::hits::{HitsError, RuleHits, rule_hits};
-use super::netlink::NetlinkError;
-use super::nft::{Nft, NftError};
-use super::objects::{Objects, in_force, objects};
+use super::hits::{HitsError, RuleHits, rule_hits_over};
+use super::netlink::{NetlinkError, Reader};
+use super::objects::{Objects, in_force_over, objects_over};
+use super::transport::{ApplyError, Transport};
 use crate::ruleset::batch::{self, Command, Names};
-use crate::ruleset::{Generation, Ruleset, TABLE, text};
+use crate::ruleset::{Generation, Ruleset, TABLE};
 use std::time::{Duration, Instant};
-
-/// Commands of one transaction where the kernel's socket buffer limits it. Inside a user namespace nft
-/// cannot enlarge it (`SO_SNDBUFFORCE` wants CAP_NET_ADMIN in the first one), and about 460 rules fit.
-const COMMANDS_AT_ONCE: usize = 200;
 
 /// Why a policy could not be enforced. What was enforced before still is.
 #[derive(Debug, thiserror::Error)]
 pub enum EnforceError {
-    /// nft failed.
+    /// The kernel was not told, or refused.
     #[error(transparent)]
-    Nft(#[from] NftError),
+    Apply(#[from] ApplyError),
     /// The kernel did not list our table.
     #[error("cannot read the table inet {TABLE}: {0}")]
     Read(#[from] NetlinkError),
@@ -36,16 +32,24 @@ pub struct Enforced {
     pub switched_after: Duration,
 }
 
-/// The kernel's nftables, through the nft program.
-#[derive(Debug, Clone)]
+/// The kernel's nftables, in the network namespace in which this was made.
+#[derive(Debug)]
 pub struct Kernel {
-    nft: Nft,
+    transport: Transport,
+    reader: Reader,
 }
 
 impl Kernel {
-    /// Through this nft.
-    pub fn new(nft: Nft) -> Self {
-        Kernel { nft }
+    /// Through [`super::native::Native`] or [`super::nft::Nft`].
+    ///
+    /// # Errors
+    ///
+    /// When there is no netlink socket to be had.
+    pub fn new(transport: impl Into<Transport>) -> Result<Self, NetlinkError> {
+        Ok(Kernel {
+            transport: transport.into(),
+            reader: Reader::netfilter()?,
+        })
     }
 
     /// Enforces a ruleset as a generation of at least `at_least`, in place of whatever stands in our table.
@@ -73,25 +77,26 @@ impl Kernel {
         before_switch: impl FnOnce(),
     ) -> Result<Enforced, EnforceError> {
         let start = Instant::now();
-        let before = objects()?;
+        let before = objects_over(&self.reader)?;
         let newest = before.generations().last().copied();
         let generation = newest.map_or(at_least, |newest| newest.next().max(at_least));
         let names = Names::new(generation);
         let switched = self
-            .load(&batch::load(ruleset, &names), &names)
+            .transport
+            .apply_in_parts(&batch::load(ruleset, &names), &names)
             .and_then(|()| {
                 before_switch();
-                self.apply(&batch::switch(), &names)
+                self.transport.apply(&batch::switch(), &names)
             });
         if let Err(error) = switched {
-            // An nft that was stopped may have committed all the same: the kernel knows.
-            if in_force()? != Some(generation) {
+            // An nft that was stopped may have switched all the same, and so may a kernel that did not answer: it knows.
+            if self.in_force()? != Some(generation) {
                 self.clean_up(generation);
                 return Err(error.into());
             }
         }
         let switched_after = start.elapsed();
-        let hits = rule_hits(TABLE);
+        let hits = self.hits();
         let deleted = match before.generations().is_empty() {
             true => Ok(()),
             false => self.delete(|each| each != generation),
@@ -104,15 +109,34 @@ impl Kernel {
         })
     }
 
+    /// The generation that is enforced, by whomever.
+    ///
+    /// # Errors
+    ///
+    /// See [`NetlinkError`].
+    pub fn in_force(&self) -> Result<Option<Generation>, NetlinkError> {
+        in_force_over(&self.reader)
+    }
+
+    /// The counters of our rules.
+    ///
+    /// # Errors
+    ///
+    /// See [`HitsError`].
+    pub fn hits(&self) -> Result<Vec<RuleHits>, HitsError> {
+        rule_hits_over(&self.reader, TABLE)
+    }
+
     /// Takes our table away. Gives whether a policy was in force.
     ///
     /// # Errors
     ///
     /// See [`EnforceError`].
     pub fn remove(&self) -> Result<bool, EnforceError> {
-        let enforced = in_force()?.is_some();
-        if !objects()?.chains.is_empty() {
-            self.apply(&[Command::DeleteTable], &Names::none())?;
+        let enforced = self.in_force()?.is_some();
+        if !objects_over(&self.reader)?.chains.is_empty() {
+            self.transport
+                .apply(&[Command::DeleteTable], &Names::none())?;
         }
         Ok(enforced)
     }
@@ -120,35 +144,19 @@ impl Kernel {
     /// Deletes what was loaded in vain; the whole table, if there was none before. What cannot be deleted is
     /// deleted by the next reload.
     fn clean_up(&self, generation: Generation) {
-        let _ = match in_force() {
+        let _ = match self.in_force() {
             Ok(None) => self.remove().map(|_| ()),
             _ => self.delete(|each| each == generation),
         };
     }
 
-    fn load(&self, commands: &[Command], names: &Names) -> Result<(), NftError> {
-        match self.apply(commands, names) {
-            Err(NftError::Refused { message, .. }) if message.contains("Message too long") => {
-                commands
-                    .chunks(COMMANDS_AT_ONCE)
-                    .try_for_each(|commands| self.apply(commands, names))
-            }
-            result => result,
-        }
-    }
-
     fn delete(&self, which: impl Fn(Generation) -> bool) -> Result<(), EnforceError> {
-        let objects = objects()?.of(which);
+        let objects = objects_over(&self.reader)?.of(which);
         if objects == Objects::default() {
             return Ok(());
         }
         let commands = batch::delete(&objects.chains, &objects.maps, &objects.sets);
-        Ok(self.apply(&commands, &Names::none())?)
-    }
-
-    /// One transaction.
-    fn apply(&self, commands: &[Command], names: &Names) -> Result<(), NftError> {
-        self.nft.apply(&text::transaction(commands, names))
+        Ok(self.transport.apply_in_parts(&commands, &Names::none())?)
     }
 }
 

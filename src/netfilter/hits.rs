@@ -9,7 +9,7 @@ use netlink_bindings::nftables::{
 };
 use nix::libc;
 
-use super::netlink::{ATTEMPTS, NetlinkError, dump};
+use super::netlink::{ATTEMPTS, NetlinkError, Reader};
 
 /// `NFTNL_UDATA_RULE_COMMENT` of libnftnl's `udata.h`.
 const UDATA_COMMENT: u8 = 0;
@@ -53,6 +53,19 @@ pub enum HitsError {
 ///
 /// See [`HitsError`].
 pub fn rule_hits(table: &str) -> Result<Vec<RuleHits>, HitsError> {
+    let reader = Reader::netfilter().map_err(|error| HitsError::Rules {
+        table: table.to_owned(),
+        error,
+    })?;
+    rule_hits_over(&reader, table)
+}
+
+/// The same over a socket that is kept.
+///
+/// # Errors
+///
+/// See [`HitsError`].
+pub fn rule_hits_over(reader: &Reader, table: &str) -> Result<Vec<RuleHits>, HitsError> {
     let name = CString::new(table).map_err(|_| HitsError::Name(table.to_owned()))?;
     let header = Nfgenmsg {
         nfgen_family: libc::NFPROTO_INET as u8,
@@ -65,7 +78,9 @@ pub fn rule_hits(table: &str) -> Result<Vec<RuleHits>, HitsError> {
         error,
     };
     for _ in 0..ATTEMPTS {
-        let rules = dump(&request, |(_, rule)| hits(rule)).map_err(failed)?;
+        let rules = reader
+            .dump(&request, |(_, rule)| hits(rule))
+            .map_err(failed)?;
         // The kernel resumes a dump by counting rules, those included that a transaction has added and not yet committed. Such a
         // one in front shifts the count: a rule comes twice, and as nothing was committed the dump does not count as interrupted.
         let mut seen = HashSet::with_capacity(rules.len());

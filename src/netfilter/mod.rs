@@ -7,6 +7,8 @@
 //! | [`links`] | interfaces, their addresses, and those that carry a default route |
 //! | [`interfaces`] | what is wrong with the interfaces that a definition binds (pure) |
 //! | [`enforce`] | load, switch, delete: what is enforced replaced without a gap |
+//! | [`transport`] | commands, by one of the two ways: |
+//! | [`native`] | messages of nf_tables over netlink |
 //! | [`nft`] | the nft program, with a time limit and its words kept |
 //! | [`objects`] | the chains and sets of our table |
 //! | [`hits`] | the counters of our rules |
@@ -17,7 +19,9 @@ pub mod enforce;
 pub mod hits;
 pub mod interfaces;
 pub mod links;
+pub mod native;
 pub mod netlink;
 pub mod nft;
 pub mod objects;
 pub mod seed;
+pub mod transport;

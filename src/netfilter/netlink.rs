@@ -1,10 +1,11 @@
-//! One whole dump over netlink.
+//! Whole dumps over netlink.
 //!
 //! `netlink-socket2` reads dumps too, but hides the header of each message, and with it `NLM_F_DUMP_INTR`: the kernel's word
 //! that the table changed while it was read and entries may be missing or doubled. It also reads 8 KiB at a time, and the kernel
 //! makes its messages as large as the reader's buffer (up to 32 KiB). Hence these lines of our own.
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use netlink_bindings::builtin::Nlmsghdr;
 use netlink_bindings::traits::{NetlinkRequest, Protocol};
@@ -19,6 +20,7 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// How often a dump is begun before giving up on a table that never holds still. A dump of 10,000 rules takes about 35 ms.
 pub(super) const ATTEMPTS: u32 = 20;
 
+const NETLINK_NETFILTER: u16 = 12;
 const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLMSG_NOOP: u16 = 1;
@@ -45,53 +47,110 @@ pub enum NetlinkError {
     Restless,
 }
 
-/// Sends `request`, a dump, and collects what `keep` makes of each reply, in the kernel's order.
+/// A socket for dumps, in the network namespace in which it was opened.
 ///
-/// When the kernel says that the dump was interrupted by a change, what was collected is thrown away and the dump begun again, so
-/// the answer is of one moment. Everything is about the network namespace of the calling thread.
+/// Whoever dumps more than once keeps one: at each close of a socket of netfilter the kernel waits until what the
+/// last transactions have deleted is really gone (`nft_rcv_nl_event` in `net/netfilter/nf_tables_api.c`), some 15 ms.
+#[derive(Debug)]
+pub struct Reader {
+    socket: OwnedFd,
+    protocol: u16,
+    sequence: AtomicU32,
+}
+
+impl Reader {
+    /// A socket for netfilter.
+    ///
+    /// # Errors
+    ///
+    /// [`NetlinkError::Socket`].
+    pub fn netfilter() -> Result<Self, NetlinkError> {
+        Self::open(NETLINK_NETFILTER)
+    }
+
+    fn open(protocol: u16) -> Result<Self, NetlinkError> {
+        Ok(Reader {
+            socket: open(protocol)?,
+            protocol,
+            sequence: AtomicU32::new(1),
+        })
+    }
+
+    /// Sends `request`, a dump, and collects what `keep` makes of each reply, in the kernel's order.
+    ///
+    /// When the kernel says that the dump was interrupted by a change, what was collected is thrown away and the dump begun
+    /// again, so the answer is of one moment.
+    ///
+    /// # Errors
+    ///
+    /// See [`NetlinkError`].
+    pub fn dump<R, T>(
+        &self,
+        request: &R,
+        mut keep: impl FnMut(R::ReplyType<'_>) -> Option<T>,
+    ) -> Result<Vec<T>, NetlinkError>
+    where
+        R: NetlinkRequest,
+    {
+        let (protocol, request_type) = protocol(request)?;
+        if protocol != self.protocol {
+            return Err(NetlinkError::Malformed(
+                "asked of another protocol's socket",
+            ));
+        }
+        let mut buffer = vec![0; BUFFER_BYTES];
+        for _ in 0..ATTEMPTS {
+            let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+            let header = Nlmsghdr {
+                len: (Nlmsghdr::len() + request.payload().len()) as u32,
+                r#type: request_type,
+                flags: request.flags() | NLM_F_REQUEST,
+                seq: sequence,
+                pid: 0,
+            };
+            let message = [header.as_slice(), request.payload()].concat();
+            send(self.socket.as_raw_fd(), &message, MsgFlags::empty())
+                .map_err(NetlinkError::Socket)?;
+
+            let mut kept = Vec::new();
+            let end = receive(&self.socket, &mut buffer, sequence, |payload| {
+                kept.extend(keep(R::decode_reply(payload)))
+            })?;
+            match end {
+                End::Whole => return Ok(kept),
+                End::Interrupted => continue,
+            }
+        }
+        Err(NetlinkError::Restless)
+    }
+}
+
+/// One dump through a socket of its own, in the network namespace of the calling thread; see [`Reader::dump`].
 ///
 /// # Errors
 ///
 /// See [`NetlinkError`].
 pub fn dump<R, T>(
     request: &R,
-    mut keep: impl FnMut(R::ReplyType<'_>) -> Option<T>,
+    keep: impl FnMut(R::ReplyType<'_>) -> Option<T>,
 ) -> Result<Vec<T>, NetlinkError>
 where
     R: NetlinkRequest,
 {
-    let Protocol::Raw {
-        protonum,
-        request_type,
-    } = request.protocol()
-    else {
-        return Err(NetlinkError::Malformed(
-            "generic netlink is not spoken here",
-        ));
-    };
-    let socket = open(protonum)?;
-    let mut buffer = vec![0; BUFFER_BYTES];
-    for sequence in 1..=ATTEMPTS {
-        let header = Nlmsghdr {
-            len: (Nlmsghdr::len() + request.payload().len()) as u32,
-            r#type: request_type,
-            flags: request.flags() | NLM_F_REQUEST,
-            seq: sequence,
-            pid: 0,
-        };
-        let message = [header.as_slice(), request.payload()].concat();
-        send(socket.as_raw_fd(), &message, MsgFlags::empty()).map_err(NetlinkError::Socket)?;
+    Reader::open(protocol(request)?.0)?.dump(request, keep)
+}
 
-        let mut kept = Vec::new();
-        let end = receive(&socket, &mut buffer, sequence, |payload| {
-            kept.extend(keep(R::decode_reply(payload)))
-        })?;
-        match end {
-            End::Whole => return Ok(kept),
-            End::Interrupted => continue,
-        }
+/// Which netlink protocol a request is of, and its type.
+fn protocol(request: &impl NetlinkRequest) -> Result<(u16, u16), NetlinkError> {
+    match request.protocol() {
+        Protocol::Raw {
+            protonum,
+            request_type,
+        } => Ok((protonum, request_type)),
+        Protocol::Generic(_) => Err(NetlinkError::Malformed(
+            "generic netlink is not spoken here",
+        )),
     }
-    Err(NetlinkError::Restless)
 }
 
 enum End {
@@ -103,7 +162,7 @@ fn open(protonum: u16) -> Result<OwnedFd, NetlinkError> {
     let protocol = match protonum {
         0 => SockProtocol::NetlinkRoute,
         4 => SockProtocol::NetlinkSockDiag,
-        12 => SockProtocol::NetlinkNetFilter,
+        NETLINK_NETFILTER => SockProtocol::NetlinkNetFilter,
         _ => {
             return Err(NetlinkError::Malformed(
                 "no such netlink protocol is used here",

@@ -1,6 +1,6 @@
 //! The chains and sets of our table, read without the nft program.
 
-use super::netlink::{NetlinkError, dump};
+use super::netlink::{NetlinkError, Reader};
 use crate::ruleset::table::BASE_CHAINS;
 use crate::ruleset::{Generation, TABLE};
 use netlink_bindings::nftables::{
@@ -30,19 +30,28 @@ pub struct Objects {
 ///
 /// See [`NetlinkError`].
 pub fn objects() -> Result<Objects, NetlinkError> {
+    objects_over(&Reader::netfilter()?)
+}
+
+/// The same over a socket that is kept.
+///
+/// # Errors
+///
+/// See [`NetlinkError`].
+pub fn objects_over(reader: &Reader) -> Result<Objects, NetlinkError> {
     let header = Nfgenmsg {
         nfgen_family: libc::NFPROTO_INET as u8,
         ..Default::default()
     };
     let table = table();
-    let chains = dump(&Request::new().op_getchain_dump(&header), |(_, chain)| {
+    let chains = reader.dump(&Request::new().op_getchain_dump(&header), |(_, chain)| {
         // Chains cannot be asked for by table.
         (chain.get_table().ok()? == table.as_c_str()).then_some(())?;
         Some(chain.get_name().ok()?.to_string_lossy().into_owned())
     })?;
     let mut request = Request::new().op_getset_dump(&header);
     request.encode().push_table(&table);
-    let sets = dump(&request, |(_, set)| {
+    let sets = reader.dump(&request, |(_, set)| {
         let name = set.get_name().ok()?.to_string_lossy().into_owned();
         Some((name, set.get_flags().unwrap_or(0) & NFT_SET_MAP != 0))
     });
@@ -66,6 +75,15 @@ pub fn objects() -> Result<Objects, NetlinkError> {
 ///
 /// See [`NetlinkError`].
 pub fn in_force() -> Result<Option<Generation>, NetlinkError> {
+    in_force_over(&Reader::netfilter()?)
+}
+
+/// The same over a socket that is kept.
+///
+/// # Errors
+///
+/// See [`NetlinkError`].
+pub fn in_force_over(reader: &Reader) -> Result<Option<Generation>, NetlinkError> {
     let header = Nfgenmsg {
         nfgen_family: libc::NFPROTO_INET as u8,
         ..Default::default()
@@ -77,7 +95,7 @@ pub fn in_force() -> Result<Option<Generation>, NetlinkError> {
             .encode()
             .push_table(&table())
             .push_chain(&name(base.name));
-        let targets = dump(&request, |(_, rule)| {
+        let targets = reader.dump(&request, |(_, rule)| {
             // Of a chain that does not exist the kernel lists nothing, and so it does of other tables' rules.
             (rule.get_chain().ok()?.to_str() == Ok(base.name)).then_some(())?;
             target(rule.get_expressions().ok()?)

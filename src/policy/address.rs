@@ -178,6 +178,23 @@ impl AddressRange {
     pub fn is_v4(&self) -> bool {
         matches!(self, AddressRange::V4(_))
     }
+
+    /// The prefix length, if it is one network.
+    pub fn prefix_length(&self) -> Option<u8> {
+        let (first, last, bits) = match self {
+            AddressRange::V4(i) => (u128::from(i.first), u128::from(i.last), 32),
+            AddressRange::V6(i) => (i.first, i.last, 128),
+        };
+        let host = first ^ last;
+        // A network: the bits that differ are the lowest ones, all zero at first and all one at last.
+        let is_network = host & host.wrapping_add(1) == 0 && first & host == 0;
+        let host_bits = if host == u128::MAX {
+            128
+        } else {
+            host.count_ones()
+        };
+        is_network.then_some((bits - host_bits) as u8)
+    }
 }
 
 /// Addresses of both families: sorted, merged, never empty.
@@ -270,29 +287,12 @@ impl fmt::Display for AddressRange {
                 128,
             ),
         };
-        match prefix_length(self) {
+        match self.prefix_length() {
             Some(length) if length == bits => write!(f, "{first}"),
             Some(length) => write!(f, "{first}/{length}"),
             None => write!(f, "{first}-{last}"),
         }
     }
-}
-
-/// The prefix length, if the range is one network.
-fn prefix_length(range: &AddressRange) -> Option<u8> {
-    let (first, last, bits) = match range {
-        AddressRange::V4(i) => (u128::from(i.first), u128::from(i.last), 32),
-        AddressRange::V6(i) => (i.first, i.last, 128),
-    };
-    let host = first ^ last;
-    // A network: the bits that differ are the lowest ones, all zero at first and all one at last.
-    let is_network = host & host.wrapping_add(1) == 0 && first & host == 0;
-    let host_bits = if host == u128::MAX {
-        128
-    } else {
-        host.count_ones()
-    };
-    is_network.then_some((bits - host_bits) as u8)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ macro_rules! point {
         }
     )* };
 }
-point!(u16, u32, u128);
+point!(u8, u16, u32, u128);
 
 impl<T: Point> Interval<T> {
     /// From `first` to `last`; `None` if reversed.

@@ -25,7 +25,7 @@ pub use decide::{Decision, Reason, Verdict};
 pub use host::{Binding, Policy};
 pub use id::{GroupId, InstanceId};
 pub use interface::InterfaceName;
-pub use interval::Interval;
+pub use interval::{Interval, Point};
 pub use packet::{Packet, Protocol, State};
 pub use platform::Platform;
 pub use port::PortSet;

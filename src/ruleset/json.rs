@@ -3,7 +3,7 @@
 //! What the crate cannot say (`rt ipsec`) has a serde type of its own; see [`Statement`].
 
 use super::ir::*;
-use super::table::{BASE_CHAINS, Generation, TABLE};
+use super::table::{BASE_CHAINS, Generation, Hook, TABLE};
 use crate::policy::{AddressRange, Interval};
 use nftables::expr::{
     CT, Expression, Fib, FibFlag, FibResult, Meta, MetaKey, NamedExpression, Payload, PayloadField,
@@ -89,10 +89,9 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> Batch {
     commands.extend(BASE_CHAINS.iter().map(|base| {
         known(NfListObject::Chain(NfChain {
             _type: Some(NfChainType::Filter),
-            hook: Some(if base.name == INBOUND {
-                NfHook::Prerouting
-            } else {
-                NfHook::Postrouting
+            hook: Some(match base.hook {
+                Hook::Prerouting => NfHook::Prerouting,
+                Hook::Postrouting => NfHook::Postrouting,
             }),
             prio: Some(base.priority),
             policy: Some(NfChainPolicy::Accept),

@@ -21,9 +21,28 @@ pub struct BaseChain {
     /// Its name, and the name of the generation's chain that it jumps to.
     pub name: &'static str,
     /// Its hook.
-    pub hook: &'static str,
+    pub hook: Hook,
     /// Its priority.
     pub priority: i32,
+}
+
+/// Where in a packet's way a base chain stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// `prerouting`
+    Prerouting,
+    /// `postrouting`
+    Postrouting,
+}
+
+/// nft's word.
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Hook::Prerouting => "prerouting",
+            Hook::Postrouting => "postrouting",
+        })
+    }
 }
 
 /// Inbound stands after raw (-300) and connection tracking (-200) and before iptables' mangle (-150), nat and
@@ -31,12 +50,12 @@ pub struct BaseChain {
 pub const BASE_CHAINS: [BaseChain; 2] = [
     BaseChain {
         name: INBOUND,
-        hook: "prerouting",
+        hook: Hook::Prerouting,
         priority: -160,
     },
     BaseChain {
         name: OUTBOUND,
-        hook: "postrouting",
+        hook: Hook::Postrouting,
         priority: 250,
     },
 ];

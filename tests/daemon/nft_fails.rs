@@ -66,7 +66,7 @@ impl<'a> Fake<'a> {
     }
 
     fn command(&self, line: &str) -> std::process::Command {
-        let mut command = self.0.command(line);
+        let mut command = self.0.command(&format!("{line} --through nft"));
         let mut path = self.0.path("bin").into_os_string();
         path.push(":");
         path.push(search_path());

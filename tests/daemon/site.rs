@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::process::same;
 pub use super::process::{Daemon, Manager, Ran, SOON, WHILE, until};
-use super::support::{Host, Injector, Link, Outbound, Probe, Sent, join};
+use super::support::{Host, Injector, Link, Outbound, Probe, Sent, join, through_nft};
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_secgroupd");
@@ -159,6 +159,9 @@ impl Site {
             if !given && takes.split(' ').any(|each| each == words[0]) {
                 command.arg(option).arg(path);
             }
+        }
+        if through_nft() && !words.contains(&"--through") && "run apply remove".contains(words[0]) {
+            command.args(["--through", "nft"]);
         }
         command.env_remove("NOTIFY_SOCKET").env("NO_COLOR", "1");
     }

@@ -1,10 +1,9 @@
 //! One packet three ways: the evaluator, a walk through the compiled ruleset, and the kernel.
 
 use crate::generate::Edges;
-use crate::support::{End, Host, Injector, Link, Outbound, Probe, join};
+use crate::support::{End, Host, Injector, Link, Outbound, Probe, join, kernel};
 use secgroupd::netfilter::enforce::Kernel;
 use secgroupd::netfilter::hits::rule_hits;
-use secgroupd::netfilter::nft::Nft;
 use secgroupd::policy::{Direction, Packet, Policy, Protocol, Reason, State, Verdict};
 use secgroupd::ruleset::{Generation, Ruleset, TABLE, Walker};
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,7 +76,7 @@ impl Bench {
         Bench {
             injector: Injector::new(&link.b, &link.a),
             outbound: Outbound::new(&link.a),
-            kernel: Kernel::new(Nft::find().expect("nft")),
+            kernel: host.enter(kernel),
             seen: BTreeMap::new(),
             host,
             link,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use secgroupd::netfilter::enforce::{Enforced, Kernel};
 use secgroupd::netfilter::hits::rule_hits;
+use secgroupd::netfilter::native::Native;
 use secgroupd::netfilter::nft::Nft;
 use secgroupd::ruleset::{Generation, Ruleset, TABLE, compile};
 
@@ -46,8 +47,23 @@ impl Host {
     }
 }
 
-fn kernel() -> Kernel {
-    Kernel::new(Nft::find().expect("nft"))
+/// The kernel of the host that the calling thread is on: spoken to directly, or through nft with
+/// `SECGROUPD_TEST_THROUGH=nft`.
+pub fn kernel() -> Kernel {
+    let kernel = match through_nft() {
+        true => Kernel::new(Nft::find().expect("nft")),
+        false => Kernel::new(Native::open().expect("a netlink socket")),
+    };
+    kernel.expect("a netlink socket")
+}
+
+/// Whether this run of the tests goes through nft.
+pub fn through_nft() -> bool {
+    match std::env::var("SECGROUPD_TEST_THROUGH").as_deref() {
+        Ok("nft") => true,
+        Ok("") | Err(_) => false,
+        Ok(other) => panic!("SECGROUPD_TEST_THROUGH={other}: `nft` or nothing"),
+    }
 }
 
 /// Chains are named `g1_in_0`, `g1_exempt_in`, `g1_sg_web_in`.

@@ -54,7 +54,7 @@ pub mod probe;
 pub mod scene;
 pub mod suite;
 
-pub use enforce::ruleset;
+pub use enforce::{kernel, ruleset, through_nft};
 pub use flood::{Flood, RunningFlood};
 pub use gauge::{FloodCount, FloodReport, Port, Side};
 pub use inject::{Injector, Outbound, Sent};

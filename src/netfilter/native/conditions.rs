@@ -1,0 +1,375 @@
+//! What a rule asks of a packet, as nft orders and abbreviates it.
+//!
+//! A header is read only once it is known to be there: `tcp dport 22` becomes `meta l4proto tcp`, and then the port.
+
+use super::elements::Key;
+use super::expressions::{Expressions, Field, SetName, Verdict};
+use super::rules::{FROM_LINK, LOCAL, TO_MANY, intervals};
+use super::sets::constant_name;
+use crate::policy::{AddressRange, InterfaceName, Interval};
+use crate::ruleset::batch::Names;
+use crate::ruleset::ir::*;
+use netlink_bindings::nftables::{CmpOps, FibFlags, MetaKeys, PayloadBase};
+use nix::libc;
+
+/// An interface's name in a register, padded with NUL (`IFNAMSIZ`).
+const INTERFACE_BYTES: usize = 16;
+
+/// Writes the expressions of one rule.
+pub(super) struct Writer<'b, 'n> {
+    out: Expressions<'b>,
+    /// The family and the protocol that the rule has asked for so far: what a header is read as must be asked first, once.
+    family: Option<Family>,
+    protocol: Option<u8>,
+    /// The sets in braces that are still to be asked.
+    sets: std::vec::IntoIter<u32>,
+    names: &'n Names,
+}
+
+impl<'b, 'n> Writer<'b, 'n> {
+    /// `sets` are the numbers of the sets in the rule's braces, in their order.
+    pub fn new(buffer: &'b mut Vec<u8>, sets: Vec<u32>, names: &'n Names) -> Self {
+        Writer {
+            out: Expressions::new(buffer),
+            family: None,
+            protocol: None,
+            sets: sets.into_iter(),
+            names,
+        }
+    }
+
+    /// Writes all conditions, the counter and the verdict.
+    pub fn rule(mut self, rule: &NftRule) {
+        let mut rest = rule.matches.as_slice();
+        while let [first, after @ ..] = rest {
+            rest = match (first, after.first()) {
+                (
+                    Match::Port(transport, Side::Source, from),
+                    Some(Match::Port(same, Side::Destination, to)),
+                ) if transport == same
+                    && let ([from], [to]) = (from.intervals(), to.intervals())
+                    && from.first == from.last
+                    && to.first == to.last =>
+                {
+                    self.both_ports(*transport, from.first, to.first);
+                    &after[1..]
+                }
+                _ => {
+                    self.condition(first);
+                    after
+                }
+            };
+        }
+        if rule.reason.is_some() {
+            self.out.counter();
+        }
+        self.verdict(&rule.verdict);
+    }
+
+    fn condition(&mut self, condition: &Match) {
+        match condition {
+            Match::Interface(side, name) => self.interface(*side, name),
+            Match::Loopback(side) => {
+                self.out.meta(interface_key(*side));
+                self.out.compare(CmpOps::Eq, &interface_bytes("lo"));
+            }
+            Match::State(state) => self.state(*state),
+            Match::Family(family) => self.family(*family),
+            Match::Protocol(protocol) => self.protocol(*protocol),
+            Match::Port(transport, side, ports) => {
+                let field = self.port(*transport, *side);
+                self.field(field, ports.intervals(), false, |_| None);
+            }
+            Match::Address {
+                side,
+                with,
+                negated,
+            } => self.address(*side, with, *negated),
+            Match::IcmpType(types) => self.icmp_type(Family::V4, 1, types),
+            Match::Icmpv6Type(types) => self.icmp_type(Family::V6, 58, types),
+            Match::HopLimit(hops) => {
+                self.family(Family::V6);
+                self.out.payload(HOP_LIMIT, 1);
+                self.out.compare(CmpOps::Eq, &[*hops]);
+            }
+            Match::ToThisHost => self.address_type_in_braces(FibFlags::Daddr),
+            Match::FromProcess => {
+                self.out.meta(MetaKeys::Iif);
+                self.out.compare(CmpOps::Eq, &0u32.to_ne_bytes());
+            }
+            Match::FromLinkToMany => {
+                let source = self.address_field(Side::Source, Family::V6);
+                self.field(source, &FROM_LINK, false, |_| None);
+                let destination = self.address_field(Side::Destination, Family::V6);
+                self.field(destination, &TO_MANY, false, v6_prefix);
+            }
+            Match::Decrypted => {
+                self.out.meta(MetaKeys::Secpath);
+                self.out.compare(CmpOps::Eq, &[1]);
+            }
+            Match::WillEncrypt => self.will_encrypt(true),
+            Match::LoopedBack => {
+                self.will_encrypt(false);
+                self.out.fib_type(FibFlags::Saddr);
+                self.out.compare(CmpOps::Eq, &LOCAL.to_ne_bytes());
+                self.address_type_in_braces(FibFlags::Daddr);
+            }
+        }
+    }
+
+    /// `iifname "eth0"`, all of the name; `iifname "eth*"`, as much as is written.
+    fn interface(&mut self, side: Side, name: &InterfaceName) {
+        self.out.meta(interface_key(side));
+        let text = name.to_string();
+        match text.strip_suffix('*') {
+            Some(start) => self.out.compare(CmpOps::Eq, start.as_bytes()),
+            None => self.out.compare(CmpOps::Eq, &interface_bytes(&text)),
+        }
+    }
+
+    /// `ct state established`: the state is a bit.
+    fn state(&mut self, state: CtState) {
+        let bit: u32 = match state {
+            CtState::Invalid => 1,
+            CtState::Established => 2,
+            CtState::Related => 4,
+        };
+        self.out.ct_state();
+        self.out.mask(&bit.to_ne_bytes());
+        self.out.compare(CmpOps::Neq, &0u32.to_ne_bytes());
+    }
+
+    /// `meta nfproto ipv4`, if it was not asked before.
+    fn family(&mut self, family: Family) {
+        if self.family != Some(family) {
+            let number = match family {
+                Family::V4 => libc::NFPROTO_IPV4,
+                Family::V6 => libc::NFPROTO_IPV6,
+            };
+            self.out.meta(MetaKeys::Nfproto);
+            self.out.compare(CmpOps::Eq, &[number as u8]);
+            self.family = Some(family);
+        }
+    }
+
+    /// `meta l4proto tcp`, if it was not asked before.
+    fn protocol(&mut self, protocol: u8) {
+        if self.protocol != Some(protocol) {
+            self.out.meta(MetaKeys::L4Proto);
+            self.out.compare(CmpOps::Eq, &[protocol]);
+            self.protocol = Some(protocol);
+        }
+    }
+
+    /// `icmp type { 3, 11-12 }`: ICMP belongs to a family, unless the protocol was asked in the rule's own words.
+    fn icmp_type(&mut self, family: Family, protocol: u8, types: &[(u8, u8)]) {
+        if self.protocol.is_none() {
+            self.family(family);
+        }
+        self.protocol(protocol);
+        self.field(ICMP_TYPE, &intervals(types), false, |_| None);
+    }
+
+    /// `udp sport 67 udp dport 68`: the fields are neighbours, and are compared at once.
+    fn both_ports(&mut self, transport: Transport, from: u16, to: u16) {
+        let field = self.port(transport, Side::Source);
+        self.out.payload(field, 4);
+        let ports = [from.to_be_bytes(), to.to_be_bytes()];
+        self.out.compare(CmpOps::Eq, ports.as_flattened());
+    }
+
+    /// `ip saddr 10.0.0.0/8`, `ip saddr { … }`, `ip saddr @g7_v4_0`
+    fn address(&mut self, side: Side, with: &AddressMatch, negated: bool) {
+        match with {
+            AddressMatch::Inline(Addresses::V4(list)) => {
+                let field = self.address_field(side, Family::V4);
+                self.field(field, list, negated, v4_prefix);
+            }
+            AddressMatch::Inline(Addresses::V6(list)) => {
+                let field = self.address_field(side, Family::V6);
+                self.field(field, list, negated, v6_prefix);
+            }
+            AddressMatch::Set(set, family) => {
+                let field = self.address_field(side, *family);
+                self.out.payload(field, address_bytes(*family));
+                let name = self.names.of(set);
+                let set = SetName {
+                    name: &name,
+                    id: None,
+                };
+                self.out.lookup(set, negated);
+            }
+        }
+    }
+
+    /// `fib daddr type { local, broadcast }`
+    fn address_type_in_braces(&mut self, address: FibFlags) {
+        self.out.fib_type(address);
+        self.in_braces(false);
+    }
+
+    /// `rt ipsec exists`, `rt ipsec missing`
+    fn will_encrypt(&mut self, exists: bool) {
+        self.out.rt_ipsec();
+        self.out.compare(CmpOps::Eq, &[u8::from(exists)]);
+    }
+
+    /// Compares a field with a list: an address, a network, a range, or several in braces. `prefix` gives the length of
+    /// the prefix if nft writes an interval as a network.
+    fn field<K: Key>(
+        &mut self,
+        field: Field,
+        list: &[Interval<K>],
+        negated: bool,
+        prefix: impl Fn(&Interval<K>) -> Option<u8>,
+    ) {
+        let length = K::LENGTH as u32;
+        let equal = if negated { CmpOps::Neq } else { CmpOps::Eq };
+        let [interval] = list else {
+            self.out.payload(field, length);
+            self.in_braces(negated);
+            return;
+        };
+        let (first, last) = (interval.first.bytes(), interval.last.bytes());
+        let (first, last) = (&first[..K::LENGTH], &last[..K::LENGTH]);
+        match prefix(interval) {
+            _ if first == last => {
+                self.out.payload(field, length);
+                self.out.compare(equal, first);
+            }
+            // Whole bytes are read alone, and need no mask.
+            Some(bits) if bits > 0 && bits % 8 == 0 => {
+                let bytes = usize::from(bits / 8);
+                self.out.payload(field, bytes as u32);
+                self.out.compare(equal, &first[..bytes]);
+            }
+            Some(_) => {
+                // Where first and last agree, the mask is set.
+                let mask: Vec<u8> = first.iter().zip(last).map(|(a, b)| !(a ^ b)).collect();
+                self.out.payload(field, length);
+                self.out.mask(&mask);
+                self.out.compare(equal, first);
+            }
+            None if negated => {
+                self.out.payload(field, length);
+                self.out.outside(first, last);
+            }
+            None => {
+                self.out.payload(field, length);
+                self.out.compare(CmpOps::Gte, first);
+                self.out.compare(CmpOps::Lte, last);
+            }
+        }
+    }
+
+    /// Looks up in the next of the rule's own sets.
+    fn in_braces(&mut self, negated: bool) {
+        let set = SetName {
+            name: constant_name(false),
+            id: self.sets.next(),
+        };
+        self.out.lookup(set, negated);
+    }
+
+    fn verdict(&mut self, verdict: &NftVerdict) {
+        if let Some(verdict) = Verdict::of(verdict, self.names) {
+            self.out.verdict(&verdict);
+        }
+        match verdict {
+            NftVerdict::Map(key, map) => {
+                match key {
+                    MapKey::Port(transport) => {
+                        let field = self.port(*transport, Side::Destination);
+                        self.out.payload(field, 2);
+                    }
+                    MapKey::Address(side, family) => {
+                        let field = self.address_field(*side, *family);
+                        self.out.payload(field, address_bytes(*family));
+                    }
+                }
+                let name = self.names.of(map);
+                self.out.lookup_verdict(SetName {
+                    name: &name,
+                    id: None,
+                });
+            }
+            NftVerdict::Protocols(_) => {
+                self.out.meta(MetaKeys::L4Proto);
+                let id = self.sets.next();
+                self.out.lookup_verdict(SetName {
+                    name: constant_name(true),
+                    id,
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// Where a port stands, once it is known that the packet has one.
+    fn port(&mut self, transport: Transport, side: Side) -> Field {
+        self.protocol(transport.protocol().0);
+        let offset = match side {
+            Side::Source => 0,
+            Side::Destination => 2,
+        };
+        Field {
+            base: PayloadBase::TransportHeader,
+            offset,
+        }
+    }
+
+    /// Where an address stands, once the packet's family is known.
+    fn address_field(&mut self, side: Side, family: Family) -> Field {
+        self.family(family);
+        let offset = match (family, side) {
+            (Family::V4, Side::Source) => 12,
+            (Family::V4, Side::Destination) => 16,
+            (Family::V6, Side::Source) => 8,
+            (Family::V6, Side::Destination) => 24,
+        };
+        Field {
+            base: PayloadBase::NetworkHeader,
+            offset,
+        }
+    }
+}
+
+const ICMP_TYPE: Field = Field {
+    base: PayloadBase::TransportHeader,
+    offset: 0,
+};
+const HOP_LIMIT: Field = Field {
+    base: PayloadBase::NetworkHeader,
+    offset: 7,
+};
+
+fn address_bytes(family: Family) -> u32 {
+    match family {
+        Family::V4 => 4,
+        Family::V6 => 16,
+    }
+}
+
+fn v4_prefix(interval: &Interval<u32>) -> Option<u8> {
+    AddressRange::V4(*interval).prefix_length()
+}
+
+fn v6_prefix(interval: &Interval<u128>) -> Option<u8> {
+    AddressRange::V6(*interval).prefix_length()
+}
+
+fn interface_key(side: Side) -> MetaKeys {
+    match side {
+        Side::Source => MetaKeys::Iifname,
+        Side::Destination => MetaKeys::Oifname,
+    }
+}
+
+fn interface_bytes(name: &str) -> [u8; INTERFACE_BYTES] {
+    let mut bytes = [0; INTERFACE_BYTES];
+    bytes
+        .iter_mut()
+        .zip(name.bytes())
+        .for_each(|(to, from)| *to = from);
+    bytes
+}

@@ -1,0 +1,232 @@
+//! Single expressions of a rule, in the words of `nft --debug=netlink`: a value is loaded into a register, and then
+//! compared, looked up, or made a verdict. One register is enough for everything we write.
+
+use crate::ruleset::batch::{Name, Names};
+use crate::ruleset::ir::NftVerdict;
+use netlink_bindings::nftables::{
+    CmpOps, CtKeys, FibFlags, LookupFlags, MetaKeys, PayloadBase, PushExprAttrs, PushExprListAttrs,
+    PushVerdictAttrs, RangeOps, Registers, VerdictCode,
+};
+use netlink_bindings::utils::{Pusher, finalize_nested_header, push_header, push_nested_header};
+use std::ffi::CStr;
+
+/// `NFT_FIB_RESULT_ADDRTYPE`: [`netlink_bindings::nftables::FibResult`] counts from 0, the kernel from 1.
+const FIB_RESULT_ADDRTYPE: u32 = 3;
+/// `NFT_RT_XFRM` of `linux/netfilter/nf_tables.h`.
+const RT_XFRM: u32 = 4;
+
+/// Attributes of `linux/netfilter/nf_tables.h`.
+const NFTA_EXPR_DATA: u16 = 2;
+const NFTA_LOOKUP_SET: u16 = 1;
+const NFTA_LOOKUP_SREG: u16 = 2;
+const NFTA_LOOKUP_DREG: u16 = 3;
+const NFTA_LOOKUP_SET_ID: u16 = 4;
+const NFTA_LOOKUP_FLAGS: u16 = 5;
+
+/// What the register is loaded with, and compared with it.
+const REGISTER: u32 = Registers::Reg1 as u32;
+
+/// A field in a header of the packet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Field {
+    /// The header that `offset` counts from.
+    pub base: PayloadBase,
+    /// In bytes.
+    pub offset: u32,
+}
+
+/// A verdict, and the chain that it leads to.
+#[derive(Debug, Clone)]
+pub(super) struct Verdict {
+    code: VerdictCode,
+    chain: Option<Name>,
+}
+
+/// A set or map that is asked: by name, or by the number it has within its transaction if it has no name yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SetName<'a> {
+    pub name: &'a str,
+    pub id: Option<u32>,
+}
+
+/// The list of a rule's expressions, at the end of a buffer.
+pub(super) struct Expressions<'b> {
+    buffer: &'b mut Vec<u8>,
+}
+
+impl<'b> Expressions<'b> {
+    pub fn new(buffer: &'b mut Vec<u8>) -> Self {
+        Expressions { buffer }
+    }
+
+    fn next(&mut self) -> PushExprAttrs<PushExprListAttrs<&mut Vec<u8>>> {
+        PushExprListAttrs::new(&mut *self.buffer).nested_elem()
+    }
+
+    /// `[ meta load l4proto => reg 1 ]`
+    pub fn meta(&mut self, key: MetaKeys) {
+        self.next()
+            .nested_data_meta()
+            .push_key(key as u32)
+            .push_dreg(REGISTER);
+    }
+
+    /// `[ payload load 2b @ transport header + 2 => reg 1 ]`
+    pub fn payload(&mut self, field: Field, length: u32) {
+        self.next()
+            .nested_data_payload()
+            .push_dreg(REGISTER)
+            .push_base(field.base as u32)
+            .push_offset(field.offset)
+            .push_len(length);
+    }
+
+    /// `[ ct load state => reg 1 ]`
+    pub fn ct_state(&mut self) {
+        self.next()
+            .nested_data_ct()
+            .push_key(CtKeys::State as u32)
+            .push_dreg(REGISTER);
+    }
+
+    /// `[ fib daddr type => reg 1 ]`
+    pub fn fib_type(&mut self, address: FibFlags) {
+        self.next()
+            .nested_data_fib()
+            .push_flags(address as u32)
+            .push_result(FIB_RESULT_ADDRTYPE)
+            .push_dreg(REGISTER);
+    }
+
+    /// `[ rt load ipsec => reg 1 ]`. The bindings do not know `rt`: `NFTA_RT_DREG` is 1 and `NFTA_RT_KEY` 2.
+    pub fn rt_ipsec(&mut self) {
+        self.plain(c"rt", |buffer| {
+            number(buffer, 1, REGISTER);
+            number(buffer, 2, RT_XFRM);
+        });
+    }
+
+    /// `[ cmp eq reg 1 0x00001600 ]`
+    pub fn compare(&mut self, operator: CmpOps, value: &[u8]) {
+        self.next()
+            .nested_data_cmp()
+            .push_sreg(REGISTER)
+            .push_op(operator as u32)
+            .nested_data()
+            .push_value(value);
+    }
+
+    /// `[ range neq reg 1 0x0100000a 0x0500000a ]`
+    pub fn outside(&mut self, first: &[u8], last: &[u8]) {
+        self.next()
+            .nested_data_range()
+            .push_sreg(REGISTER)
+            .push_op(RangeOps::Neq as u32)
+            .nested_from_data()
+            .push_value(first)
+            .end_nested()
+            .nested_to_data()
+            .push_value(last);
+    }
+
+    /// `[ bitwise reg 1 = ( reg 1 & 0x0000c0ff ) ^ 0x00000000 ]`
+    pub fn mask(&mut self, mask: &[u8]) {
+        const ZERO: [u8; 16] = [0; 16];
+        self.next()
+            .nested_data_bitwise()
+            .push_sreg(REGISTER)
+            .push_dreg(REGISTER)
+            .push_len(mask.len() as u32)
+            .nested_mask()
+            .push_value(mask)
+            .end_nested()
+            .nested_xor()
+            .push_value(ZERO.get(..mask.len()).unwrap_or(&ZERO));
+    }
+
+    /// `[ lookup reg 1 set g7_v4_0 ]`, `[ lookup reg 1 set __set%d 0x1 ]` to match what it does not hold.
+    pub fn lookup(&mut self, set: SetName, negated: bool) {
+        self.look_up(set, |buffer| {
+            if negated {
+                number(buffer, NFTA_LOOKUP_FLAGS, LookupFlags::Invert as u32);
+            }
+        });
+    }
+
+    /// `[ lookup reg 1 set g7_in_0_3 dreg 0 ]`: what the map holds becomes the verdict.
+    pub fn lookup_verdict(&mut self, map: SetName) {
+        self.look_up(map, |buffer| {
+            number(buffer, NFTA_LOOKUP_DREG, Registers::RegVerdict as u32);
+        });
+    }
+
+    /// The bindings number the attributes of a lookup otherwise than the kernel.
+    fn look_up(&mut self, set: SetName, more: impl FnOnce(&mut Vec<u8>)) {
+        self.plain(c"lookup", |buffer| {
+            push_header(buffer, NFTA_LOOKUP_SET, set.name.len() as u16 + 1);
+            buffer.extend(set.name.as_bytes());
+            buffer.push(0);
+            number(buffer, NFTA_LOOKUP_SREG, REGISTER);
+            if let Some(id) = set.id {
+                number(buffer, NFTA_LOOKUP_SET_ID, id);
+            }
+            more(buffer);
+        });
+    }
+
+    /// `[ counter pkts 0 bytes 0 ]`
+    pub fn counter(&mut self) {
+        self.next().nested_data_counter();
+    }
+
+    /// An expression whose attributes are written by hand.
+    fn plain(&mut self, name: &CStr, attributes: impl FnOnce(&mut Vec<u8>)) {
+        let mut expression = self.next().push_name(name);
+        let buffer = expression.as_vec_mut();
+        let data = push_nested_header(buffer, NFTA_EXPR_DATA);
+        attributes(buffer);
+        finalize_nested_header(buffer, data);
+    }
+
+    /// `[ immediate reg 0 accept ]`, `[ immediate reg 0 jump -> g7_in_0 ]`
+    pub fn verdict(&mut self, verdict: &Verdict) {
+        let data = self
+            .next()
+            .nested_data_immediate()
+            .push_dreg(Registers::RegVerdict as u32)
+            .nested_data()
+            .nested_verdict();
+        verdict.push(data);
+    }
+}
+
+/// An attribute of four bytes, in the network's order.
+fn number(buffer: &mut Vec<u8>, attribute: u16, value: u32) {
+    push_header(buffer, attribute, 4);
+    buffer.extend(value.to_be_bytes());
+}
+
+impl Verdict {
+    /// The verdict, if it is one and not a lookup.
+    pub fn of(verdict: &NftVerdict, names: &Names) -> Option<Self> {
+        let (code, chain) = match verdict {
+            NftVerdict::Accept => (VerdictCode::Accept, None),
+            NftVerdict::Drop => (VerdictCode::Drop, None),
+            NftVerdict::Return => (VerdictCode::Return, None),
+            NftVerdict::Jump(chain) => (VerdictCode::Jump, Some(chain)),
+            NftVerdict::Goto(chain) => (VerdictCode::Goto, Some(chain)),
+            NftVerdict::Map(..) | NftVerdict::Protocols(_) => return None,
+        };
+        let chain = chain.map(|chain| names.of(chain));
+        Some(Verdict { code, chain })
+    }
+
+    /// Writes it into the data of an expression or an element.
+    pub fn push<P: Pusher>(&self, data: PushVerdictAttrs<P>) -> PushVerdictAttrs<P> {
+        let data = data.push_code(self.code as u32);
+        match &self.chain {
+            Some(chain) => data.push_chain_bytes(chain.as_bytes()),
+            None => data,
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! The kernel's nf_tables spoken to directly, without the nft program.
+//!
+//! ```text
+//! commands -> batch (messages of one transaction) -> socket -> the kernel commits all of it or nothing
+//! ```
+//!
+//! | file | subject |
+//! |---|---|
+//! | `socket` | the netlink socket, and the kernel's answers |
+//! | `batch` | the bytes of a transaction, and which message is whose command |
+//! | `sets` | sets and maps, and nft's notes in them |
+//! | `elements` | what they hold |
+//! | `rules` | one rule: its sets in braces and its message |
+//! | `conditions` | what a rule asks of a packet, as nft orders and abbreviates it |
+//! | `expressions` | each expression of the kernel's |
+//!
+//! What the kernel holds afterwards is the same as after `nft -f` of what [`crate::ruleset::text`] writes; `tests/encoder.rs`
+//! compares them. Attributes are in `linux/netfilter/nf_tables.h`.
+
+mod batch;
+mod conditions;
+mod elements;
+mod expressions;
+mod rules;
+mod sets;
+mod socket;
+
+use crate::policy::Reason;
+use crate::ruleset::batch::{Command, Names};
+use crate::ruleset::table::Hook;
+use crate::ruleset::{TABLE, text};
+use batch::{Batch, NLM_F_CREATE};
+use elements::Change;
+use netlink_bindings::nftables::{PushChainAttrs, PushRuleAttrs, PushSetAttrs, PushTableAttrs};
+use nix::errno::Errno;
+use nix::libc;
+use socket::{Answers, Socket};
+use std::fmt;
+
+/// About how many bytes of what may be cut are sent in one transaction: enough that the wait for the kernel's commit does
+/// not count, and little memory.
+const PART_BYTES: usize = 1 << 20;
+
+/// `NF_ACCEPT`, a base chain's policy.
+const ACCEPT: u32 = 1;
+
+/// Why the kernel could not be told.
+#[derive(Debug, thiserror::Error)]
+pub enum NativeError {
+    /// The socket could not be opened, written or read.
+    #[error("cannot talk to the kernel's nf_tables over netlink: {0}")]
+    Socket(Errno),
+    /// CAP_NET_ADMIN is missing.
+    #[error("permission denied by the kernel: be root, or have CAP_NET_ADMIN")]
+    Denied,
+    /// One transaction, which must not be cut, is longer than the kernel takes from us.
+    #[error(
+        "the transaction is longer than the {limit} bytes that the kernel takes at once; raise net.core.wmem_max"
+    )]
+    TooLong {
+        /// What it takes.
+        limit: usize,
+    },
+    /// The kernel refused a transaction, and changed nothing.
+    #[error(transparent)]
+    Refused(Box<Refusal>),
+    /// The kernel did not say what became of the transaction.
+    #[error("the kernel did not acknowledge the transaction")]
+    Unanswered,
+}
+
+/// A transaction that the kernel refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its number of the reason.
+    pub error: Errno,
+    /// Its words, where it has any.
+    pub words: Option<String>,
+    /// Where in its message the attribute stands that it refused, in bytes, where it says so.
+    pub offset: Option<u32>,
+    /// The command that was refused, as nft text; the first of several.
+    pub command: Option<String>,
+    /// What the rule decides for that was refused.
+    pub reason: Option<Reason>,
+    /// How many messages were refused.
+    pub refused: usize,
+    /// The whole transaction as nft text.
+    pub batch: String,
+}
+
+/// nf_tables through a netlink socket of our own, in the network namespace in which it was opened.
+#[derive(Debug)]
+pub struct Native {
+    socket: Socket,
+}
+
+impl Native {
+    /// Opens the socket.
+    ///
+    /// # Errors
+    ///
+    /// [`NativeError::Socket`].
+    pub fn open() -> Result<Self, NativeError> {
+        Ok(Native {
+            socket: Socket::open()?,
+        })
+    }
+
+    /// Applies commands as one transaction: all of them or none.
+    ///
+    /// # Errors
+    ///
+    /// See [`NativeError`]. On `Refused`, `TooLong` and `Denied` the kernel has changed nothing.
+    pub fn apply(&self, commands: &[Command], names: &Names) -> Result<(), NativeError> {
+        let mut batch = Batch::new();
+        for command in commands {
+            batch.command(usize::MAX, |batch| encode(batch, command, names));
+        }
+        self.commit(&mut batch, commands, names)
+    }
+
+    /// Applies commands that may be cut, in several transactions if they are long.
+    ///
+    /// # Errors
+    ///
+    /// See [`NativeError`]. The transactions before the one that failed are in force.
+    pub fn apply_in_parts(&self, commands: &[Command], names: &Names) -> Result<(), NativeError> {
+        let limit = self.socket.room(PART_BYTES);
+        let mut batch = Batch::new();
+        let mut rest = commands;
+        for command in commands {
+            if batch.command(limit, |batch| encode(batch, command, names)) {
+                continue;
+            }
+            let (part, after) = rest.split_at(batch.len());
+            if part.is_empty() {
+                return Err(NativeError::TooLong { limit });
+            }
+            self.commit(&mut batch, part, names)?;
+            rest = after;
+            batch.begin();
+            if !batch.command(limit, |batch| encode(batch, command, names)) {
+                return Err(NativeError::TooLong { limit });
+            }
+        }
+        self.commit(&mut batch, rest, names)
+    }
+
+    /// Sends the transaction that these commands have become.
+    fn commit(
+        &self,
+        batch: &mut Batch,
+        commands: &[Command],
+        names: &Names,
+    ) -> Result<(), NativeError> {
+        if commands.is_empty() {
+            return Ok(());
+        }
+        let bytes = batch.end();
+        let limit = self.socket.room(bytes.len());
+        let answers = match self.socket.exchange(bytes) {
+            Err(NativeError::Socket(Errno::EMSGSIZE)) => {
+                return Err(NativeError::TooLong { limit });
+            }
+            answers => answers?,
+        };
+        judge(&answers, batch, commands, names)
+    }
+}
+
+/// What the answers say. Of a transaction that is committed there is one answer: its last message asked for it. What was
+/// refused is answered unasked, and more of that than the socket holds is no success either.
+fn judge(
+    answers: &Answers,
+    batch: &Batch,
+    commands: &[Command],
+    names: &Names,
+) -> Result<(), NativeError> {
+    let mut refused = answers
+        .answers
+        .iter()
+        .filter_map(|answer| Some((answer, answer.error?)));
+    let Some((answer, error)) = refused.next() else {
+        let asked = |answer: &socket::Answer| answer.sequence == batch.asks();
+        return match answers.answers.iter().any(asked) && !answers.overrun {
+            true => Ok(()),
+            false => Err(NativeError::Unanswered),
+        };
+    };
+    let command = batch
+        .command_of(answer.sequence)
+        .and_then(|index| commands.get(index));
+    // Of the whole batch it says so where we may not ask at all.
+    if command.is_none() && error == Errno::EPERM {
+        return Err(NativeError::Denied);
+    }
+    Err(NativeError::Refused(Box::new(Refusal {
+        error,
+        words: answer.words.clone(),
+        offset: answer.offset,
+        command: command.map(|command| text::command(command, names)),
+        reason: command.and_then(Command::reason).cloned(),
+        refused: 1 + refused.count(),
+        batch: text::transaction(commands, names),
+    })))
+}
+
+/// The messages of one command.
+fn encode(batch: &mut Batch, command: &Command, names: &Names) {
+    let table = TABLE.as_bytes();
+    match command {
+        Command::AddTable => batch.message(libc::NFT_MSG_NEWTABLE, NLM_F_CREATE, |buffer| {
+            PushTableAttrs::new(buffer).push_name_bytes(table);
+        }),
+        Command::AddBaseChain(base) => {
+            batch.message(libc::NFT_MSG_NEWCHAIN, NLM_F_CREATE, |buffer| {
+                PushChainAttrs::new(buffer)
+                    .push_table_bytes(table)
+                    .push_name_bytes(base.name.as_bytes())
+                    .push_type(c"filter")
+                    .push_policy(ACCEPT)
+                    .nested_hook()
+                    .push_num(hook_number(base.hook))
+                    .push_priority(base.priority);
+            });
+        }
+        Command::AddChain(name) => batch.message(libc::NFT_MSG_NEWCHAIN, NLM_F_CREATE, |buffer| {
+            PushChainAttrs::new(buffer)
+                .push_table_bytes(table)
+                .push_name_bytes(name.as_bytes());
+        }),
+        Command::AddSet { name, family } => sets::add_set(batch, name, *family),
+        Command::AddMap {
+            name,
+            key,
+            intervals,
+        } => sets::add_map(batch, name, *key, *intervals),
+        Command::AddElements {
+            of,
+            first,
+            elements,
+        } => {
+            let change = Change::Add { first: *first };
+            sets::change_elements(batch, of, change, *elements, names);
+        }
+        Command::DeleteElements { of, elements } => {
+            sets::change_elements(batch, of, Change::Delete, *elements, names);
+        }
+        Command::AddRule { chain, rule } => rules::add_rule(batch, chain, rule, names),
+        // Without a handle all rules of the chain are meant.
+        Command::FlushChain(chain) => batch.message(libc::NFT_MSG_DELRULE, 0, |buffer| {
+            PushRuleAttrs::new(buffer)
+                .push_table_bytes(table)
+                .push_chain_bytes(chain.as_bytes());
+        }),
+        Command::DeleteMap(name) | Command::DeleteSet(name) => {
+            batch.message(libc::NFT_MSG_DELSET, 0, |buffer| {
+                PushSetAttrs::new(buffer)
+                    .push_table_bytes(table)
+                    .push_name_bytes(name.as_bytes());
+            });
+        }
+        Command::DeleteChain(name) => batch.message(libc::NFT_MSG_DELCHAIN, 0, |buffer| {
+            PushChainAttrs::new(buffer)
+                .push_table_bytes(table)
+                .push_name_bytes(name.as_bytes());
+        }),
+        Command::DeleteTable => batch.message(libc::NFT_MSG_DELTABLE, 0, |buffer| {
+            PushTableAttrs::new(buffer).push_name_bytes(table);
+        }),
+    }
+}
+
+/// `NF_INET_…` of `linux/netfilter.h`.
+fn hook_number(hook: Hook) -> u32 {
+    let number = match hook {
+        Hook::Prerouting => libc::NF_INET_PRE_ROUTING,
+        Hook::Postrouting => libc::NF_INET_POST_ROUTING,
+    };
+    number as u32
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the kernel refused ")?;
+        match &self.command {
+            Some(command) => write!(f, "`{command}`")?,
+            None => f.write_str("the transaction")?,
+        }
+        write!(f, ": {}", self.error.desc())?;
+        if let Some(words) = &self.words {
+            write!(f, " ({words})")?;
+        }
+        match self.refused {
+            0 | 1 => Ok(()),
+            several => write!(f, ", and {} more", several - 1),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,0 +1,367 @@
+//! Sets and maps: the named ones of a generation, and those without a name that a rule writes in braces.
+//!
+//! User data are nft's own notes, by which a listing prints what was written; the kernel only keeps them. Their types are
+//! in libnftnl's `udata.h`, their contents in nft's `mnl_nft_set_add`.
+
+use super::batch::{Batch, NLM_F_CREATE};
+use super::elements::{Change, Key, Shape, elements, udata_u32};
+use super::expressions::SetName;
+use crate::policy::Interval;
+use crate::ruleset::TABLE;
+use crate::ruleset::batch::{Elements, ElementsOf, Names};
+use crate::ruleset::ir::{Family, MapKey, NftVerdict, Side, Transport};
+use netlink_bindings::nftables::{FibFlags, PushSetAttrs, SetFlags};
+use nix::libc;
+use std::sync::Arc;
+
+/// The data type of a verdict map, `NFT_DATA_VERDICT`.
+const VERDICT: u32 = 0xffff_ff00;
+/// nft's byte orders: the host's, and the network's.
+const HOST: u32 = 1;
+const NETWORK: u32 = 2;
+
+/// `NFTNL_UDATA_SET_…` of libnftnl's `udata.h`.
+const KEY_BYTEORDER: u8 = 0;
+const DATA_BYTEORDER: u8 = 1;
+const MERGE_ELEMENTS: u8 = 2;
+const KEY_TYPEOF: u8 = 3;
+const DATA_TYPEOF: u8 = 4;
+const DATA_INTERVAL: u8 = 6;
+
+/// What a set's keys are: nft's number of the type (`enum datatypes` in its `datatype.h`), and its length in bytes.
+#[derive(Debug, Clone, Copy)]
+struct KeyType {
+    number: u32,
+    length: u32,
+}
+
+const IPV4_ADDR: KeyType = KeyType {
+    number: 7,
+    length: 4,
+};
+const IPV6_ADDR: KeyType = KeyType {
+    number: 8,
+    length: 16,
+};
+const INET_PROTO: KeyType = KeyType {
+    number: 12,
+    length: 1,
+};
+const INET_SERVICE: KeyType = KeyType {
+    number: 13,
+    length: 2,
+};
+const ICMP_TYPE: KeyType = KeyType {
+    number: 14,
+    length: 1,
+};
+const ICMPV6_TYPE: KeyType = KeyType {
+    number: 29,
+    length: 1,
+};
+const FIB_ADDRTYPE: KeyType = KeyType {
+    number: 38,
+    length: 4,
+};
+
+/// What a rule compares with the elements in its braces.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Compared {
+    /// `tcp dport { … }`
+    Port(Transport, Side),
+    /// `ip saddr { … }`
+    Address(Side, Family),
+    /// `icmp type { … }`
+    IcmpType,
+    /// `icmpv6 type { … }`
+    Icmpv6Type,
+}
+
+/// `add set inet secgroupd g7_v4_0 { type ipv4_addr; flags interval; }`
+pub(super) fn add_set(batch: &mut Batch, name: &str, family: Family) {
+    let key = KeyType::of_address(family);
+    header(
+        batch,
+        SetName { name, id: None },
+        key,
+        SetFlags::Interval as u32,
+        None,
+        &udata_u32(KEY_BYTEORDER, NETWORK),
+    );
+}
+
+/// `add map inet secgroupd g7_in_0_3 { type ipv4_addr : verdict; flags interval; }`
+pub(super) fn add_map(batch: &mut Batch, name: &str, key: MapKey, intervals: bool) {
+    let key = match key {
+        MapKey::Port(_) => INET_SERVICE,
+        MapKey::Address(_, family) => KeyType::of_address(family),
+    };
+    let intervals = if intervals {
+        SetFlags::Interval as u32
+    } else {
+        0
+    };
+    let notes = [
+        udata_u32(KEY_BYTEORDER, NETWORK),
+        udata_u32(DATA_BYTEORDER, 0),
+        udata_u32(DATA_INTERVAL, 0),
+    ];
+    header(
+        batch,
+        SetName { name, id: None },
+        key,
+        SetFlags::Map as u32 | intervals,
+        None,
+        notes.as_flattened(),
+    );
+}
+
+/// `add element inet secgroupd g7_in_0_3 { 10.0.0.0/8 : goto g7_in_0_4 }` and `delete element …`.
+pub(super) fn change_elements(
+    batch: &mut Batch,
+    of: &ElementsOf,
+    change: Change,
+    list: Elements,
+    names: &Names,
+) {
+    let set = SetName {
+        name: &of.name,
+        id: None,
+    };
+    let shape = match of.intervals {
+        true => Shape::Intervals,
+        false => Shape::Points,
+    };
+    let add = change != Change::Delete;
+    match list {
+        Elements::V4(list) => {
+            let list = list.iter().map(|interval| (*interval, None));
+            elements(batch, set, shape, change, list, names);
+        }
+        Elements::V6(list) => {
+            let list = list.iter().map(|interval| (*interval, None));
+            elements(batch, set, shape, change, list, names);
+        }
+        Elements::PortMap(list) => {
+            let list = list.iter().map(|(i, to)| (*i, add.then_some(to)));
+            elements(batch, set, shape, change, list, names);
+        }
+        Elements::V4Map(list) => {
+            let list = list.iter().map(|(i, to)| (*i, add.then_some(to)));
+            elements(batch, set, shape, change, list, names);
+        }
+        Elements::V6Map(list) => {
+            let list = list.iter().map(|(i, to)| (*i, add.then_some(to)));
+            elements(batch, set, shape, change, list, names);
+        }
+    }
+}
+
+/// `{ 80, 8000-8100 }` in a rule: gives the number by which the rule finds it.
+pub(super) fn constant_set<K: Key>(
+    batch: &mut Batch,
+    compared: Compared,
+    list: &[Interval<K>],
+    names: &Names,
+) -> u32 {
+    let points = list.iter().all(|interval| interval.first == interval.last);
+    let leads = list
+        .first()
+        .is_some_and(|interval| interval.first.bytes() != [0; 16]);
+    let (shape, flags, size) = match points {
+        true => (Shape::Points, 0, list.len()),
+        // As nft counts: both ends of each, and one bound below the first.
+        false => (
+            Shape::Constant,
+            SetFlags::Interval as u32,
+            2 * list.len() + usize::from(leads),
+        ),
+    };
+    let mut notes = udata_u32(KEY_BYTEORDER, NETWORK).to_vec();
+    if !points {
+        notes.extend(udata_u32(MERGE_ELEMENTS, 1));
+    }
+    notes.extend(compared.note());
+    constant(batch, compared.key(), flags, size, &notes, |batch, set| {
+        let change = Change::Add { first: true };
+        let list = list.iter().map(|interval| (*interval, None));
+        elements(batch, set, shape, change, list, names);
+    })
+}
+
+/// `{ local, broadcast }` in a rule, as routing numbers them (`RTN_…`).
+pub(super) fn constant_address_types(
+    batch: &mut Batch,
+    address: FibFlags,
+    types: &[u32],
+    names: &Names,
+) -> u32 {
+    const TYPE: u32 = 3;
+    let mut notes = udata_u32(KEY_BYTEORDER, HOST).to_vec();
+    let inside = [udata_u32(0, TYPE), udata_u32(1, address as u32)];
+    notes.extend(typeof_note(KEY_TYPEOF, EXPR_FIB, &inside));
+    constant(batch, FIB_ADDRTYPE, 0, types.len(), &notes, |batch, set| {
+        // In the host's order, unlike what stands in packets.
+        let list = types.iter().map(|number| {
+            let key = u32::from_be_bytes(number.to_ne_bytes());
+            (point(key), None)
+        });
+        elements(
+            batch,
+            set,
+            Shape::Points,
+            Change::Add { first: true },
+            list,
+            names,
+        );
+    })
+}
+
+/// `{ 6 : goto g7_in_0_tcp, 17 : goto g7_in_0_udp }` in a rule.
+pub(super) fn constant_protocol_map(
+    batch: &mut Batch,
+    protocols: &[(u8, Arc<str>)],
+    names: &Names,
+) -> u32 {
+    let mut notes = udata_u32(KEY_BYTEORDER, HOST).to_vec();
+    notes.extend(udata_u32(DATA_BYTEORDER, 0));
+    notes.extend(typeof_note(DATA_TYPEOF, EXPR_VERDICT, &[]));
+    notes.extend(udata_u32(DATA_INTERVAL, 0));
+    let map = SetFlags::Map as u32;
+    let goto = |(protocol, chain): &(u8, Arc<str>)| (*protocol, NftVerdict::Goto(chain.clone()));
+    let protocols: Vec<_> = protocols.iter().map(goto).collect();
+    constant(
+        batch,
+        INET_PROTO,
+        map,
+        protocols.len(),
+        &notes,
+        |batch, set| {
+            let list = protocols
+                .iter()
+                .map(|(protocol, verdict)| (point(*protocol), Some(verdict)));
+            elements(
+                batch,
+                set,
+                Shape::Points,
+                Change::Add { first: true },
+                list,
+                names,
+            );
+        },
+    )
+}
+
+/// The set or map without a name, and its elements.
+fn constant(
+    batch: &mut Batch,
+    key: KeyType,
+    flags: u32,
+    size: usize,
+    notes: &[u8],
+    elements: impl FnOnce(&mut Batch, SetName),
+) -> u32 {
+    let id = batch.next_set_id();
+    let set = SetName {
+        name: constant_name(flags & SetFlags::Map as u32 != 0),
+        id: Some(id),
+    };
+    let constant = SetFlags::Anonymous as u32 | SetFlags::Constant as u32;
+    header(batch, set, key, flags | constant, Some(size), notes);
+    elements(batch, set);
+    id
+}
+
+/// The kernel puts a number for `%d`.
+pub(super) fn constant_name(map: bool) -> &'static str {
+    if map { "__map%d" } else { "__set%d" }
+}
+
+fn header(
+    batch: &mut Batch,
+    set: SetName,
+    key: KeyType,
+    flags: u32,
+    size: Option<usize>,
+    notes: &[u8],
+) {
+    // The kernel wants a number of every set, though one with a name is found by that.
+    let id = set.id.unwrap_or_else(|| batch.next_set_id());
+    batch.message(libc::NFT_MSG_NEWSET, NLM_F_CREATE, |buffer| {
+        let mut message = PushSetAttrs::new(buffer)
+            .push_table_bytes(TABLE.as_bytes())
+            .push_name_bytes(set.name.as_bytes())
+            .push_flags(flags)
+            .push_key_type(key.number)
+            .push_key_len(key.length)
+            // The bindings take the host's order for the network's.
+            .push_id(id.to_be())
+            .push_userdata(notes);
+        if flags & SetFlags::Map as u32 != 0 {
+            message = message.push_data_type(VERDICT).push_data_len(0);
+        }
+        if let Some(size) = size {
+            message.nested_desc().push_size(size as u32);
+        }
+    });
+}
+
+/// nft's numbers of what a key was taken from: `enum expr_types` in its `expression.h`.
+const EXPR_VERDICT: u32 = 1;
+const EXPR_PAYLOAD: u32 = 7;
+const EXPR_FIB: u32 = 26;
+
+/// nft's note of what a key was taken from: the expression's number, and its own numbers.
+fn typeof_note(kind: u8, expression: u32, inside: &[[u8; 6]]) -> Vec<u8> {
+    let inside = inside.as_flattened();
+    let mut note = vec![kind, (6 + 2 + inside.len()) as u8];
+    note.extend(udata_u32(0, expression));
+    note.extend([1, inside.len() as u8]);
+    note.extend(inside);
+    note
+}
+
+fn point<K: Copy>(key: K) -> Interval<K> {
+    Interval {
+        first: key,
+        last: key,
+    }
+}
+
+impl KeyType {
+    fn of_address(family: Family) -> Self {
+        match family {
+            Family::V4 => IPV4_ADDR,
+            Family::V6 => IPV6_ADDR,
+        }
+    }
+}
+
+impl Compared {
+    fn key(self) -> KeyType {
+        match self {
+            Compared::Port(..) => INET_SERVICE,
+            Compared::Address(_, family) => KeyType::of_address(family),
+            Compared::IcmpType => ICMP_TYPE,
+            Compared::Icmpv6Type => ICMPV6_TYPE,
+        }
+    }
+
+    /// nft's numbers of the header (`enum proto_desc_id` in its `proto.h`) and of the field in it.
+    fn note(self) -> Vec<u8> {
+        let (header, field) = match self {
+            Compared::Port(Transport::Udp, Side::Source) => (6, 1),
+            Compared::Port(Transport::Udp, Side::Destination) => (6, 2),
+            Compared::Port(Transport::Tcp, Side::Source) => (8, 1),
+            Compared::Port(Transport::Tcp, Side::Destination) => (8, 2),
+            Compared::Address(Side::Source, Family::V4) => (12, 11),
+            Compared::Address(Side::Destination, Family::V4) => (12, 12),
+            Compared::Address(Side::Source, Family::V6) => (13, 8),
+            Compared::Address(Side::Destination, Family::V6) => (13, 9),
+            Compared::IcmpType => (4, 1),
+            Compared::Icmpv6Type => (14, 1),
+        };
+        let inside = [udata_u32(0, header), udata_u32(1, field)];
+        typeof_note(KEY_TYPEOF, EXPR_PAYLOAD, &inside)
+    }
+}

@@ -1,0 +1,101 @@
+//! How commands reach the kernel: over netlink, or through the nft program.
+
+use super::native::{Native, NativeError};
+use super::nft::{Nft, NftError};
+use crate::policy::Reason;
+use crate::ruleset::batch::{Command, Names};
+use crate::ruleset::text;
+
+/// A way to the kernel.
+#[derive(Debug)]
+pub enum Transport {
+    /// Our own messages.
+    Native(Native),
+    /// The nft program.
+    Nft(Nft),
+}
+
+/// Why commands could not be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The kernel refused, or could not be told.
+    #[error(transparent)]
+    Native(#[from] NativeError),
+    /// nft failed.
+    #[error(transparent)]
+    Nft(#[from] NftError),
+}
+
+impl Transport {
+    /// Applies commands as one transaction: all of them or none.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApplyError`].
+    pub fn apply(&self, commands: &[Command], names: &Names) -> Result<(), ApplyError> {
+        match self {
+            Transport::Native(native) => native.apply(commands, names)?,
+            Transport::Nft(nft) => nft.apply(&text::transaction(commands, names))?,
+        }
+        Ok(())
+    }
+
+    /// Applies commands that may be cut between any two of them, in as few transactions as the kernel takes.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApplyError`]. What was applied before the failure stays.
+    pub fn apply_in_parts(&self, commands: &[Command], names: &Names) -> Result<(), ApplyError> {
+        match self {
+            Transport::Native(native) => native.apply_in_parts(commands, names)?,
+            Transport::Nft(nft) => halve(nft, commands, names)?,
+        }
+        Ok(())
+    }
+}
+
+/// Applies commands through nft, in halves where they are too long. Inside a user namespace nft cannot enlarge the kernel's
+/// socket buffer (`SO_SNDBUFFORCE` wants CAP_NET_ADMIN in the first one), and about 460 rules fit.
+fn halve(nft: &Nft, commands: &[Command], names: &Names) -> Result<(), NftError> {
+    match nft.apply(&text::transaction(commands, names)) {
+        Err(NftError::Refused { message, .. })
+            if message.contains("Message too long") && commands.len() > 1 =>
+        {
+            let (first, second) = commands.split_at(commands.len() / 2);
+            halve(nft, first, names)?;
+            halve(nft, second, names)
+        }
+        result => result,
+    }
+}
+
+impl ApplyError {
+    /// The transaction that was refused, as nft text.
+    pub fn batch(&self) -> Option<&str> {
+        match self {
+            ApplyError::Native(NativeError::Refused(refusal)) => Some(&refusal.batch),
+            ApplyError::Nft(NftError::Refused { batch, .. }) => Some(batch),
+            _ => None,
+        }
+    }
+
+    /// What the rule that was refused decides for.
+    pub fn reason(&self) -> Option<&Reason> {
+        match self {
+            ApplyError::Native(NativeError::Refused(refusal)) => refusal.reason.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+impl From<Native> for Transport {
+    fn from(native: Native) -> Self {
+        Transport::Native(native)
+    }
+}
+
+impl From<Nft> for Transport {
+    fn from(nft: Nft) -> Self {
+        Transport::Nft(nft)
+    }
+}
