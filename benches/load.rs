@@ -28,6 +28,7 @@ mod load {
     use super::support;
 }
 
+use load::ours::Through;
 use load::table::{Row, heads, promises};
 use load::ufw::{Ufw, user_rules};
 use load::ways::{feed, measure, undo};
@@ -64,10 +65,14 @@ fn main() -> std::process::ExitCode {
 fn rows(workload: &Workload, ufw: Option<&Ufw>) -> Vec<Row> {
     let policy = workload.policy();
     let host = Host::new("host");
-    let steps = ours::steps(&host, &policy, RUNS);
+    let steps = ours::steps(&host, &policy, Through::Netlink, RUNS);
+    let through_nft = ours::steps(&host, &policy, Through::Nft, RUNS);
     let elements = steps.ruleset.element_count();
     let daemon = ours::daemon(workload);
-    let mut rows = vec![Row::ours(workload, &steps, &daemon)];
+    let mut rows = vec![
+        Row::ours(workload, &steps, &daemon),
+        Row::through_nft(&through_nft),
+    ];
 
     let nft = |text: &str, table: &str| {
         measure(

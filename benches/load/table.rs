@@ -60,6 +60,19 @@ impl Row {
         }
     }
 
+    /// Ours through nft, as where the kernel may not be spoken to directly: what it compiles to is the same.
+    pub fn through_nft(steps: &Steps) -> Self {
+        Row {
+            way: "secgroupd, through nft".into(),
+            rules: steps.ruleset.rule_count(),
+            load: steps.load,
+            switch: Some(steps.switch),
+            kernel: Some(steps.cost.kernel),
+            programs_peak: steps.cost.peak,
+            ..Row::default()
+        }
+    }
+
     /// Somebody's program.
     pub fn of(way: &str, rules: usize, cost: Cost) -> Self {
         Row {
@@ -129,13 +142,14 @@ impl fmt::Display for Row {
     }
 }
 
-/// What is promised of one workload: ours is the first row, the interval map is known by its elements.
+/// What is promised of one workload: ours are the first two rows, the interval map is known by its elements.
 pub fn promises(name: &str, rows: &[Row]) -> Vec<Promise> {
     let mut promises = Vec::new();
     let ours = &rows[0];
     let ms = |time: Duration| time.as_secs_f64() * 1000.0;
     let work = ms(ours.compile.unwrap_or_default() + ours.check.unwrap_or_default());
     let load = ms(ours.load + ours.switch.unwrap_or_default());
+    let nft = ms(rows[1].load + rows[1].switch.unwrap_or_default());
     let mb = |bytes: Option<u64>| bytes.unwrap_or_default() as f64 / 1e6;
     let mut note = |promise: &str, figure: f64, limit: f64, unit: &str| {
         let holds = figure <= limit;
@@ -150,11 +164,12 @@ pub fn promises(name: &str, rows: &[Row]) -> Vec<Promise> {
         "W3" => {
             note("compile and check at most", work, 60.0, " ms");
             note("load and switch at most", load, 1000.0, " ms");
-            let map = rows[1..].iter().find(|row| row.elements.is_some());
+            note("the same through nft at most", nft, 1000.0, " ms");
+            let map = rows[2..].iter().find(|row| row.elements.is_some());
             let map = ms(map.expect("the interval map").load);
             note(
-                "load and switch in terms of one interval map at most",
-                load / map,
+                "the same through nft, in terms of one interval map, at most",
+                nft / map,
                 5.0,
                 " times",
             );
