@@ -65,13 +65,13 @@ fn main() -> std::process::ExitCode {
 fn rows(workload: &Workload, ufw: Option<&Ufw>) -> Vec<Row> {
     let policy = workload.policy();
     let host = Host::new("host");
-    let steps = ours::steps(&host, &policy, Through::Netlink, RUNS);
-    let through_nft = ours::steps(&host, &policy, Through::Nft, RUNS);
-    let elements = steps.ruleset.element_count();
+    let pure = ours::pure(&policy, RUNS);
+    let elements = pure.ruleset.element_count();
+    let steps = |through| ours::steps(&host, &pure.ruleset, through, RUNS);
     let daemon = ours::daemon(workload);
     let mut rows = vec![
-        Row::ours(workload, &steps, &daemon),
-        Row::through_nft(&through_nft),
+        Row::ours(workload, &pure, &steps(Through::Netlink), &daemon),
+        Row::through_nft(&pure, &steps(Through::Nft)),
     ];
 
     let nft = |text: &str, table: &str| {

@@ -16,16 +16,18 @@ use std::time::{Duration, Instant};
 /// A pure step is tried for so long, at least: a busy machine has quiet moments.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The steps of a load.
-pub struct Steps {
-    /// The least, for nothing but the machine can add to it.
+/// What happens before the kernel hears of it. The least of each, for nothing but the machine can add to it.
+pub struct Pure {
+    pub ruleset: Ruleset,
     pub compile: Duration,
-    /// The least.
     pub check: Duration,
+}
+
+/// The steps in the kernel, by their medians.
+pub struct Steps {
     /// All is in the kernel, and nothing leads to it.
     pub load: Duration,
     pub switch: Duration,
-    pub ruleset: Ruleset,
     /// Load and switch on a host where nothing was enforced.
     pub cost: Cost,
 }
@@ -39,13 +41,8 @@ pub enum Through {
     Nft,
 }
 
-/// Each step so often, load and switch by their median.
-pub fn steps(host: &Host, policy: &Policy, through: Through, runs: usize) -> Steps {
-    let kernel = host.enter(|| match through {
-        Through::Netlink => Kernel::new(Native::open().expect("a netlink socket")),
-        Through::Nft => Kernel::new(Nft::find().expect("nft")),
-    });
-    let kernel = kernel.expect("a netlink socket");
+/// Compiles and checks, so often at least.
+pub fn pure(policy: &Policy, runs: usize) -> Pure {
     let ruleset = compile(policy);
     let least = |work: &dyn Fn()| {
         let (begun, mut least) = (Instant::now(), Duration::MAX);
@@ -59,12 +56,28 @@ pub fn steps(host: &Host, policy: &Policy, through: Through, runs: usize) -> Ste
         }
         least
     };
+    Pure {
+        compile: least(&|| drop(std::hint::black_box(compile(policy)))),
+        check: least(&|| {
+            check(policy, &ruleset).expect("right");
+        }),
+        ruleset,
+    }
+}
+
+/// Loads and switches so often.
+pub fn steps(host: &Host, ruleset: &Ruleset, through: Through, runs: usize) -> Steps {
+    let kernel = host.enter(|| match through {
+        Through::Netlink => Kernel::new(Native::open().expect("a netlink socket")),
+        Through::Nft => Kernel::new(Nft::find().expect("nft")),
+    });
+    let kernel = kernel.expect("a netlink socket");
     let (mut loads, mut switches) = (Vec::new(), Vec::new());
     let enforce = || {
         let (enforced, loaded) = host.enter(|| {
             let start = Instant::now();
             let mut loaded = Duration::ZERO;
-            let enforced = kernel.enforce_with(&ruleset, Generation(1), || {
+            let enforced = kernel.enforce_with(ruleset, Generation(1), || {
                 loaded = start.elapsed();
             });
             (enforced.expect("enforced"), loaded)
@@ -77,13 +90,8 @@ pub fn steps(host: &Host, policy: &Policy, through: Through, runs: usize) -> Ste
         host.enter(|| kernel.remove()).expect("removed");
     });
     Steps {
-        compile: least(&|| drop(std::hint::black_box(compile(policy)))),
-        check: least(&|| {
-            check(policy, &ruleset).expect("right");
-        }),
         load: median(&mut loads.split_off(1)),
         switch: median(&mut switches.split_off(1)),
-        ruleset,
         cost,
     }
 }

@@ -1,6 +1,6 @@
 //! The table of loads, and whether what the project promises about them holds.
 
-use super::ours::{Daemon, Steps};
+use super::ours::{Daemon, Pure, Steps};
 use super::ways::Cost;
 use crate::figures::{Promise, thousands};
 use crate::workloads::Workload;
@@ -38,7 +38,7 @@ pub fn heads(runs: usize) -> String {
 
 impl Row {
     /// Ours.
-    pub fn ours(workload: &Workload, steps: &Steps, daemon: &Daemon) -> Self {
+    pub fn ours(workload: &Workload, pure: &Pure, steps: &Steps, daemon: &Daemon) -> Self {
         Row {
             workload: format!(
                 "{}, {} rules",
@@ -46,11 +46,11 @@ impl Row {
                 thousands(workload.rules as f64)
             ),
             way: "secgroupd".into(),
-            rules: steps.ruleset.rule_count(),
-            elements: Some(steps.ruleset.element_count()),
-            chains: Some(steps.ruleset.chains.len()),
-            compile: Some(steps.compile),
-            check: Some(steps.check),
+            rules: pure.ruleset.rule_count(),
+            elements: Some(pure.ruleset.element_count()),
+            chains: Some(pure.ruleset.chains.len()),
+            compile: Some(pure.compile),
+            check: Some(pure.check),
             load: steps.load,
             switch: Some(steps.switch),
             kernel: Some(steps.cost.kernel),
@@ -61,10 +61,10 @@ impl Row {
     }
 
     /// Ours through nft, as where the kernel may not be spoken to directly: what it compiles to is the same.
-    pub fn through_nft(steps: &Steps) -> Self {
+    pub fn through_nft(pure: &Pure, steps: &Steps) -> Self {
         Row {
             way: "secgroupd, through nft".into(),
-            rules: steps.ruleset.rule_count(),
+            rules: pure.ruleset.rule_count(),
             load: steps.load,
             switch: Some(steps.switch),
             kernel: Some(steps.cost.kernel),
