@@ -5,60 +5,93 @@ use super::site::Site;
 use super::ways::{Cost, measure, median};
 use crate::support::Host;
 use crate::workloads::Workload;
+use secgroupd::netfilter::enforce::Kernel;
+use secgroupd::netfilter::native::Native;
+use secgroupd::netfilter::nft::Nft;
 use secgroupd::policy::Policy;
 use secgroupd::ruleset::{Generation, Ruleset, check, compile};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The steps of a load.
-pub struct Steps {
-    /// The least, for nothing but the machine can add to it.
+/// A pure step is tried for so long, at least: a busy machine has quiet moments.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What happens before the kernel hears of it. The least of each, for nothing but the machine can add to it.
+pub struct Pure {
+    pub ruleset: Ruleset,
     pub compile: Duration,
-    /// The least.
     pub check: Duration,
+}
+
+/// The steps in the kernel, by their medians.
+pub struct Steps {
     /// All is in the kernel, and nothing leads to it.
     pub load: Duration,
     pub switch: Duration,
-    pub ruleset: Ruleset,
     /// Load and switch on a host where nothing was enforced.
     pub cost: Cost,
 }
 
-/// Each step so often, load and switch by their median.
-pub fn steps(host: &Host, policy: &Policy, runs: usize) -> Steps {
-    let kernel = host.enter(crate::support::kernel);
+/// How the kernel is spoken to.
+#[derive(Clone, Copy)]
+pub enum Through {
+    /// By our own messages.
+    Netlink,
+    /// By the program nft.
+    Nft,
+}
+
+/// Compiles and checks, so often at least.
+pub fn pure(policy: &Policy, runs: usize) -> Pure {
     let ruleset = compile(policy);
     let least = |work: &dyn Fn()| {
-        let times = (0..=runs).map(|_| {
+        let (begun, mut least) = (Instant::now(), Duration::MAX);
+        for run in 0.. {
             let start = Instant::now();
             work();
-            start.elapsed()
-        });
-        times.min().expect("one run")
+            least = least.min(start.elapsed());
+            if run >= runs && begun.elapsed() > PATIENCE {
+                break;
+            }
+        }
+        least
     };
+    Pure {
+        compile: least(&|| drop(std::hint::black_box(compile(policy)))),
+        check: least(&|| {
+            check(policy, &ruleset).expect("right");
+        }),
+        ruleset,
+    }
+}
+
+/// Loads and switches so often.
+pub fn steps(host: &Host, ruleset: &Ruleset, through: Through, runs: usize) -> Steps {
+    let kernel = host.enter(|| match through {
+        Through::Netlink => Kernel::new(Native::open().expect("a netlink socket")),
+        Through::Nft => Kernel::new(Nft::find().expect("nft")),
+    });
+    let kernel = kernel.expect("a netlink socket");
     let (mut loads, mut switches) = (Vec::new(), Vec::new());
     let enforce = || {
-        let start = Instant::now();
-        let mut loaded = Duration::ZERO;
-        let before_switch = || loaded = start.elapsed();
-        let enforced = host
-            .enter(|| kernel.enforce_with(&ruleset, Generation(1), before_switch))
-            .expect("enforced");
+        let (enforced, loaded) = host.enter(|| {
+            let start = Instant::now();
+            let mut loaded = Duration::ZERO;
+            let enforced = kernel.enforce_with(ruleset, Generation(1), || {
+                loaded = start.elapsed();
+            });
+            (enforced.expect("enforced"), loaded)
+        });
         loads.push(loaded);
-        switches.push(enforced.switched_after - loaded);
+        switches.push(enforced.switched_after.saturating_sub(loaded));
         enforced.switched_after
     };
     let cost = measure(runs, enforce, || {
         host.enter(|| kernel.remove()).expect("removed");
     });
     Steps {
-        compile: least(&|| drop(std::hint::black_box(compile(policy)))),
-        check: least(&|| {
-            check(policy, &ruleset).expect("right");
-        }),
         load: median(&mut loads.split_off(1)),
         switch: median(&mut switches.split_off(1)),
-        ruleset,
         cost,
     }
 }
