@@ -15,7 +15,8 @@ use crate::ruleset::{Generation, check, compile};
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
-use tracing::warn;
+use std::time::Instant;
+use tracing::{debug, warn};
 
 /// The file of the unblock ledger in the state directory.
 pub const LEDGER: &str = "unblocks.json";
@@ -141,7 +142,9 @@ impl Host {
         let Some(policy) = policy else {
             return Err(Failure::other("the instance has gone".into()));
         };
+        let begin = Instant::now();
         let ruleset = compile(&policy);
+        let compiled = begin.elapsed();
         for cut in &ruleset.cuts {
             tracing::info!("{cut}");
         }
@@ -151,6 +154,10 @@ impl Host {
                 "this is a fault of secgroupd, and nothing was changed: {difference}"
             ))
         })?;
+        debug!(
+            "compiled in {compiled:.1?}, checked in {:.1?}",
+            begin.elapsed() - compiled
+        );
         // Nothing is tracked before our first table: flows of now are made known before it is loaded, and those that
         // opened meanwhile before it is switched in.
         let seed = || {

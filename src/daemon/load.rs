@@ -5,6 +5,8 @@ use crate::definition::{Diagnostic, Severity, Sources, parse};
 use crate::policy::{Account, validate};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
+use tracing::debug;
 
 /// A definition as it was read.
 #[derive(Debug)]
@@ -21,6 +23,7 @@ pub struct Loaded {
 
 /// Reads a definition, which may be a file or a directory. Never fails: what is wrong is in the diagnostics.
 pub fn load(path: &Path, trust: Trust) -> Loaded {
+    let begin = Instant::now();
     let mut unread = Vec::new();
     let files = definition_files(path, trust).unwrap_or_else(|errors| {
         unread = errors
@@ -44,7 +47,12 @@ pub fn load(path: &Path, trust: Trust) -> Loaded {
     let contents: HashMap<_, _> = template_files.iter().map(read).collect();
     parsed.definition.attach(&contents);
     unread.extend(parsed.diagnostics);
+    let read = begin.elapsed();
     let validated = validate(&parsed.definition, unread);
+    debug!(
+        "read in {read:.1?}, judged in {:.1?}",
+        begin.elapsed() - read
+    );
     Loaded {
         sources: parsed.definition.sources,
         account: validated.account,

@@ -190,7 +190,10 @@ impl Watch {
         let linked = happening.created && look::is_second_name(&path);
         self.created.retain(|(created, _)| *created != path);
         if exists && (happening.closed || happening.moved_in || linked) {
-            self.wake(now, Reason::Saved(path), own);
+            match happening.closed || self.places.definition_is_directory {
+                true => self.wake(now, Reason::Saved(path), own),
+                false => self.plan.add_at_once(now, Reason::Saved(path)),
+            }
         } else if happening.created && exists {
             self.created.push((path, now + self.timing.arrive));
         } else if self.plan.is_pending() && self.places.in_directory(&path) {

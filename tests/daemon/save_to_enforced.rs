@@ -37,8 +37,7 @@ impl Ports {
     /// What the issue allows, at the median, in a release build.
     pub fn target(self) -> Duration {
         match self {
-            Self::Single => Duration::from_millis(80),
-            Self::Lists => Duration::from_millis(150),
+            Self::Single | Self::Lists => Duration::from_millis(10),
         }
     }
 

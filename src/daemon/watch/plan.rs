@@ -105,14 +105,19 @@ impl Plan {
         let at = now + wait;
         match &mut self.due {
             Some(due) if for_quiet => due.at = at,
+            due => Self::not_after(due, at, now, reason),
+        }
+    }
+
+    /// Plans a wake-up for now: what was moved to its place is whole, and told once.
+    pub fn add_at_once(&mut self, now: Instant, reason: Reason) {
+        Self::not_after(&mut self.due, now, now, reason);
+    }
+
+    fn not_after(due: &mut Option<Due>, at: Instant, since: Instant, reason: Reason) {
+        match due {
             Some(due) => due.at = due.at.min(at),
-            None => {
-                self.due = Some(Due {
-                    at,
-                    since: now,
-                    reason,
-                })
-            }
+            None => *due = Some(Due { at, since, reason }),
         }
     }
 
@@ -150,6 +155,20 @@ mod tests {
 
     fn saved(name: &str) -> Reason {
         Reason::Saved(name.into())
+    }
+
+    #[test]
+    fn what_was_moved_in_is_read_at_once() {
+        let (mut plan, now) = (Plan::new(TIMING), Instant::now());
+        plan.add_at_once(now, saved("a"));
+        assert_eq!(plan.take(now, false), Some(saved("a")));
+        plan.add(now, saved("b"), false);
+        plan.add_at_once(now, saved("b"));
+        assert_eq!(
+            plan.at(false),
+            Some(now + TIMING.gap),
+            "but not twice in a row"
+        );
     }
 
     #[test]

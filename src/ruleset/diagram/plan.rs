@@ -172,7 +172,7 @@ struct Size {
 
 /// Above so many elements the second order is not tried where the first takes at most twice the input: trying it
 /// would take as long as all the rest.
-const LARGE: usize = 2000;
+const LARGE: usize = 500;
 
 /// TCP or UDP.
 #[derive(Clone, Copy, PartialEq)]
