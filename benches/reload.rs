@@ -1,4 +1,4 @@
-//! From save to enforced: a definition of 500 rules is renamed over the watched one, and the kernel is asked until it decides
+//! From save to enforced: a definition of 500 rules, or a list of 100,000 addresses, is renamed over the watched one, and the kernel is asked until it decides
 //! by the new one. `cargo bench --bench reload`; it runs in namespaces of its own.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench")]
@@ -22,13 +22,13 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     println!(
-        "From the rename of a definition of 500 rules to the first packet that is judged by it, in ms, {SAVES} saves.\n"
+        "From the rename of what was saved to the first packet that is judged by it, in ms, {SAVES} saves.\n"
     );
     println!(
         "| | median | least | most | promised | of it load and switch |\n|---|---|---|---|---|---|"
     );
-    for ports in save_to_enforced::Ports::ALL {
-        println!("{}", save_to_enforced::measure(ports, SAVES).row());
+    for saved in save_to_enforced::Saved::ALL {
+        println!("{}", save_to_enforced::measure(saved, SAVES).row());
     }
     ExitCode::SUCCESS
 }

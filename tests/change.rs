@@ -88,6 +88,7 @@ fn rule(rng: &mut Rng) -> String {
     };
     let port = match rng.u8(0..4) {
         0 => format!("{}-{}", rng.u16(1..500), rng.u16(500..900)),
+        1 => format!("[{}, {}]", rng.u16(1..30), rng.u16(30..60)),
         _ => rng.u16(1..60).to_string(),
     };
     let action = if rng.bool() { "allow" } else { "refuse" };

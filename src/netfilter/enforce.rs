@@ -2,12 +2,12 @@
 
 use super::hits::{HitsError, RuleHits, chain_hits_over, rule_hits_over};
 use super::netlink::{NetlinkError, Reader};
-use super::objects::{Objects, in_force_over, objects_over};
+use super::objects::{Objects, entries_over, in_force_over, objects_over};
 use super::ownership::{Owner, Protection, Table, table_over};
 use super::transport::{ApplyError, Transport};
 use crate::ruleset::batch::{self, Command, Names};
 use crate::ruleset::change::{Change, Loaded};
-use crate::ruleset::table::{BASE_CHAINS, BaseChain};
+use crate::ruleset::table::BASE_CHAINS;
 use crate::ruleset::{Generation, Ruleset, TABLE};
 use std::collections::HashSet;
 use std::os::fd::BorrowedFd;
@@ -96,13 +96,22 @@ impl Kernel {
         let table = self.changeable()?;
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         // Taken: after any failure it is not known what the kernel has.
-        let known = loaded.take().filter(|old| self.is_in_force(old));
+        let known = loaded
+            .take()
+            .filter(|old| self.is_entered(&old.names).unwrap_or(false));
         let by_change = known.and_then(|old| {
             let generation = old.names.generation().next().max(at_least);
             let change = Change::between(&old, ruleset, generation);
             // Where something else has changed our table, all is loaded anew.
-            let result = self.carry_out(&change, table, ruleset, &mut before_switch);
-            result.is_ok().then_some((change, start.elapsed()))
+            match self.carry_out(&change, table, ruleset, &mut before_switch) {
+                Ok(()) => Some((change, start.elapsed())),
+                Err(error) => {
+                    tracing::warn!(
+                        "the policy could not be changed in place, and is loaded whole: {error}"
+                    );
+                    None
+                }
+            }
         });
         let (change, switched_after, others) = match by_change {
             Some((change, switched_after)) => (change, switched_after, None),
@@ -124,14 +133,20 @@ impl Kernel {
         // Old counters are read when nothing counts there any more, and before they go.
         let hits = chain_hits_over(&self.reader, TABLE, &left_over.chains);
         let deleted = self.delete(&left_over);
-        *loaded = Some(Loaded {
+        let left_behind = left_behind(&hits, &deleted);
+        // What could not be deleted still counts, and goes with the next load, which is then whole.
+        let replaced_hits = match deleted {
+            Ok(()) => of_chains(hits.unwrap_or_default(), &left_over.chains),
+            Err(_) => Vec::new(),
+        };
+        *loaded = left_behind.is_none().then(|| Loaded {
             ruleset: ruleset.clone(),
             names: change.names,
         });
         Ok(Enforced {
             generation,
-            left_behind: left_behind(&hits, &deleted),
-            replaced_hits: of_chains(hits.unwrap_or_default(), &left_over.chains),
+            left_behind,
+            replaced_hits,
             switched_after,
         })
     }
@@ -167,17 +182,22 @@ impl Kernel {
             });
         let Err(error) = done else { return Ok(()) };
         // An nft that was stopped may have switched all the same, and so may a kernel that did not answer: it knows.
-        if change.switch && self.in_force()? == Some(entered(names)) {
+        if change.switch && self.is_entered(names)? {
             return Ok(());
         }
-        self.clean_up(names.generation());
+        // Edits of which it is not known whether they were made may lead to what was loaded.
+        if change.switch || error.batch().is_some() {
+            self.clean_up(names.generation());
+        }
         Err(error.into())
     }
 
-    /// Whether the base chains still lead to what was loaded.
-    fn is_in_force(&self, loaded: &Loaded) -> bool {
-        self.in_force()
-            .is_ok_and(|found| found == Some(entered(&loaded.names)))
+    /// Whether each base chain leads to this ruleset, and has no other rule.
+    fn is_entered(&self, names: &Names) -> Result<bool, NetlinkError> {
+        let entries = entries_over(&self.reader)?;
+        Ok(BASE_CHAINS.iter().zip(&entries).all(|(base, rules)| {
+            matches!(rules.as_slice(), [Some(target)] if **target == *names.of(base.name))
+        }))
     }
 
     /// The generation that is enforced, by whomever.
@@ -303,14 +323,6 @@ impl Kernel {
         let commands = batch::delete(&objects.chains, &objects.maps, &objects.sets);
         Ok(self.transport.apply_in_parts(&commands, &Names::none())?)
     }
-}
-
-/// The generation that the base chains lead to: the newest of the two that they jump to.
-fn entered(names: &Names) -> Generation {
-    let of =
-        |base: BaseChain| Generation::of(&names.of(base.name)).map(|(generation, _)| generation);
-    let newest = BASE_CHAINS.into_iter().filter_map(of).max();
-    newest.unwrap_or(names.generation())
 }
 
 /// The counters of these chains.

@@ -84,32 +84,41 @@ pub fn in_force() -> Result<Option<Generation>, NetlinkError> {
 ///
 /// See [`NetlinkError`].
 pub fn in_force_over(reader: &Reader) -> Result<Option<Generation>, NetlinkError> {
+    let entries = entries_over(reader)?;
+    let targets = entries.iter().flatten().flatten();
+    Ok(targets
+        .filter_map(|target| Some(Generation::of(target)?.0))
+        .max())
+}
+
+/// For each base chain its rules, as the chain that each jumps to, if it does.
+///
+/// # Errors
+///
+/// See [`NetlinkError`].
+pub fn entries_over(reader: &Reader) -> Result<[Vec<Option<String>>; 2], NetlinkError> {
     let header = Nfgenmsg {
         nfgen_family: libc::NFPROTO_INET as u8,
         ..Default::default()
     };
-    let mut generations = BTreeSet::new();
-    for base in BASE_CHAINS {
+    let mut entries = [Vec::new(), Vec::new()];
+    for (base, rules) in BASE_CHAINS.iter().zip(&mut entries) {
         let mut request = Request::new().op_getrule_dump(&header);
         request
             .encode()
             .push_table(&table())
             .push_chain(&name(base.name));
-        let targets = reader.dump(&request, |(_, rule)| {
+        let found = reader.dump(&request, |(_, rule)| {
             // Of a chain that does not exist the kernel lists nothing, and so it does of other tables' rules.
             (rule.get_chain().ok()?.to_str() == Ok(base.name)).then_some(())?;
-            target(rule.get_expressions().ok()?)
+            Some(rule.get_expressions().ok().and_then(target))
         });
-        match targets {
+        match found {
             Err(NetlinkError::Refused(nix::errno::Errno::ENOENT)) => {}
-            targets => generations.extend(
-                targets?
-                    .iter()
-                    .filter_map(|target| Some(Generation::of(target)?.0)),
-            ),
+            found => *rules = found?,
         }
     }
-    Ok(generations.last().copied())
+    Ok(entries)
 }
 
 /// The chain that a rule jumps to: an `immediate` expression that holds a verdict with a chain.

@@ -2,8 +2,8 @@
 
 use libtest_mimic::Trial;
 
-use super::save_to_enforced::{Ports, measure};
-use crate::support::kernel_test;
+use super::save_to_enforced::{Saved, measure};
+use crate::support::{kernel_test, through_nft};
 
 pub fn tests() -> Vec<Trial> {
     vec![kernel_test(
@@ -14,10 +14,12 @@ pub fn tests() -> Vec<Trial> {
 }
 
 fn in_time() {
-    for ports in Ports::ALL {
-        let times = measure(ports, 7);
+    // The target is a release build's on a quiet machine, without nft's own start; here other tests run, so the least
+    // says most.
+    let slower = if through_nft() { 20 } else { 6 };
+    for saved in [Saved::SinglePorts, Saved::PortLists] {
+        let times = measure(saved, 7);
         println!("{times}");
-        // The target is a release build's on a quiet machine; here other tests run, so the least says most.
-        assert!(times.least() < 4 * ports.target(), "{times}");
+        assert!(times.least() < slower * saved.target(), "{times}");
     }
 }

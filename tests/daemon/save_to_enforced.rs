@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,38 +16,107 @@ const RULES: usize = 500;
 /// The pause between two questions to the kernel.
 const STEP: Duration = Duration::from_micros(300);
 
-/// What the rules say about ports.
+/// Addresses of the long list.
+const ADDRESSES: u32 = 100_000;
+
+/// What is saved.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Ports {
-    Single,
-    Lists,
+pub enum Saved {
+    /// A definition whose rules each have a port.
+    SinglePorts,
+    /// A definition whose rules each have a list of ports.
+    PortLists,
+    /// A file of addresses that ten rules use, one line changed.
+    OneAddress,
 }
 
 /// The times of some saves.
 pub struct Times {
-    ports: Ports,
+    saved: Saved,
     /// From the rename to the first packet that the kernel judges by the new policy; sorted.
     enforced: Vec<Duration>,
-    /// What nft took to load and to switch, by the daemon's count, its exit included; sorted.
+    /// Of it load and switch, by the daemon's count; sorted.
     switched: Vec<Duration>,
 }
 
-impl Ports {
-    pub const ALL: [Self; 2] = [Self::Single, Self::Lists];
+impl Saved {
+    pub const ALL: [Self; 3] = [Self::SinglePorts, Self::PortLists, Self::OneAddress];
 
-    /// What the issue allows, at the median, in a release build.
+    /// What is promised at the median, in a release build.
     pub fn target(self) -> Duration {
         match self {
-            Self::Single | Self::Lists => Duration::from_millis(10),
+            Self::SinglePorts | Self::PortLists => Duration::from_millis(10),
+            Self::OneAddress => Duration::from_millis(30),
         }
     }
 
-    fn of(self, rule: usize) -> String {
+    fn name(self) -> &'static str {
+        match self {
+            Self::SinglePorts => "500 rules, single ports: one rule changes",
+            Self::PortLists => "500 rules, port lists: one rule changes",
+            Self::OneAddress => "10 rules over 100,000 addresses: one address changes",
+        }
+    }
+
+    fn file(self) -> &'static str {
+        match self {
+            Self::SinglePorts | Self::PortLists => "groups.yaml",
+            Self::OneAddress => "addresses.txt",
+        }
+    }
+
+    /// What the file says when UDP 4000 may go out, and when not.
+    fn text(self, open: bool) -> String {
+        match self {
+            Self::SinglePorts | Self::PortLists => self.definition(open),
+            Self::OneAddress => (0..ADDRESSES)
+                .map(|number| match (number, open) {
+                    (0, true) => "10.0.0.9\n".to_owned(),
+                    _ => format!("{}\n", Ipv4Addr::from(0x1400_0000 + number * 2)),
+                })
+                .collect(),
+        }
+    }
+
+    fn port(self, rule: usize) -> String {
         let port = 10_000 + 20 * rule;
         match self {
-            Self::Single => port.to_string(),
-            Self::Lists => format!("\"{port},{},{}-{}\"", port + 2, port + 4, port + 9),
+            Self::PortLists => format!("\"{port},{},{}-{}\"", port + 2, port + 4, port + 9),
+            _ => port.to_string(),
         }
+    }
+
+    /// 499 inbound rules, and an outbound one that lets UDP 4000 out or not; or ten outbound ones over the list.
+    fn definition(self, open: bool) -> String {
+        let mut text = "version: 1\n".to_owned();
+        if self == Self::OneAddress {
+            text += "platform: { blocked_ports: { profile: none } }\n\
+                     address_templates: { ipm-list: { file: addresses.txt } }\n";
+        }
+        text += "security_groups:\n  sg-web:\n";
+        if self == Self::OneAddress {
+            text += "    outbound:\n";
+            for port in 3991..4001 {
+                text += &format!(
+                    "      - {{ action: allow, protocol: udp, port: {port}, destination: ipm-list }}\n"
+                );
+            }
+        } else {
+            text += "    inbound:\n";
+            for rule in 0..RULES - 1 {
+                text += &format!(
+                    "      - {{ action: allow, protocol: tcp, port: {}, source: 198.{}.{}.0/24 }}\n",
+                    self.port(rule),
+                    18 + rule / 256,
+                    rule % 256
+                );
+            }
+            let action = if open { "allow" } else { "refuse" };
+            text += &format!(
+                "    outbound:\n      - {{ action: {action}, protocol: udp, port: 4000, destination: any }}\n"
+            );
+        }
+        text + "instances:\n  ins-web1: { interfaces: { eth0: { security_groups: [sg-web] } } }\n"
     }
 }
 
@@ -55,22 +125,18 @@ impl Times {
         self.enforced[0]
     }
 
-    /// The row of a table: what the ports are, the median, the least and the most, the target, and the switch, in ms.
+    /// The row of a table: what is saved, the median, the least and the most, the target, and the switch, in ms.
     pub fn row(&self) -> String {
-        let ports = match self.ports {
-            Ports::Single => "single ports",
-            Ports::Lists => "port lists",
-        };
         let middle = |times: &[Duration]| times[times.len() / 2];
         let cells = [
             middle(&self.enforced),
             self.enforced[0],
             self.enforced[self.enforced.len() - 1],
-            self.ports.target(),
+            self.saved.target(),
             middle(&self.switched),
         ]
         .map(|time| format!("{:.0}", time.as_secs_f64() * 1000.0));
-        format!("| {ports} | {} |", cells.join(" | "))
+        format!("| {} | {} |", self.saved.name(), cells.join(" | "))
     }
 }
 
@@ -80,43 +146,28 @@ impl fmt::Display for Times {
         let median = |times: &[Duration]| ms(&times[times.len() / 2]);
         write!(
             f,
-            "save to enforced, {RULES} rules, {:?} ports, {} saves: median {:.1} ms, least {:.1}, most {:.1} \
-             (target {:.0}); nft's two runs took {:.1}",
-            self.ports,
+            "save to enforced, {}, {} saves: median {:.1} ms, least {:.1}, most {:.1} (target {:.0}); \
+             of it load and switch {:.1}",
+            self.saved.name(),
             self.enforced.len(),
             median(&self.enforced),
             ms(&self.enforced[0]),
             ms(&self.enforced[self.enforced.len() - 1]),
-            ms(&self.ports.target()),
+            ms(&self.saved.target()),
             median(&self.switched),
         )
     }
 }
 
-/// 499 inbound rules, and an outbound one that lets UDP 4000 out or not.
-fn definition(ports: Ports, action: &str) -> String {
-    let mut text = "version: 1\nsecurity_groups:\n  sg-web:\n    inbound:\n".to_owned();
-    for rule in 0..RULES - 1 {
-        text += &format!(
-            "      - {{ action: allow, protocol: tcp, port: {}, source: 198.{}.{}.0/24 }}\n",
-            ports.of(rule),
-            18 + rule / 256,
-            rule % 256
-        );
-    }
-    text += &format!(
-        "    outbound:\n      - {{ action: {action}, protocol: udp, port: 4000, destination: any }}\n\
-         instances:\n  ins-web1: {{ interfaces: {{ eth0: {{ security_groups: [sg-web] }} }} }}\n"
-    );
-    text
-}
-
 /// Saves so often, each time with the other action, and waits until a packet is judged by it.
-pub fn measure(ports: Ports, saves: usize) -> Times {
+pub fn measure(saved: Saved, saves: usize) -> Times {
     let site = Site::quiet();
     // Nobody hears the probes: each is an opening one, and none makes noise.
     site.peer.nft("table inet deaf { chain in { type filter hook prerouting priority -400; udp dport 4000 drop; }; }");
-    site.write("groups.yaml", &definition(ports, "refuse"));
+    site.write(saved.file(), &saved.text(false));
+    if saved == Saved::OneAddress {
+        site.write("groups.yaml", &saved.definition(false));
+    }
     let _daemon = site.start();
     let outbound = Outbound::new(&site.wire.a);
     let mut source = 1024_u16;
@@ -125,23 +176,23 @@ pub fn measure(ports: Ports, saves: usize) -> Times {
         outbound.send(&Probe::udp(&*format!("10.0.0.5:{source}"), "10.0.0.9:4000"))
     };
     let mut times = Times {
-        ports,
+        saved,
         enforced: Vec::new(),
         switched: Vec::new(),
     };
     for save in 0..saves {
-        let (action, wanted) = match save % 2 {
-            0 => ("allow", Sent::Passed),
-            _ => ("refuse", Sent::Dropped),
+        let (open, wanted) = match save % 2 {
+            0 => (true, Sent::Passed),
+            _ => (false, Sent::Dropped),
         };
         // At rest: the daemon has deleted the old generation, and no event is on its way.
         site.until_at_rest();
         thread::sleep(Duration::from_millis(60));
-        fs::write(site.path("new.yaml"), definition(ports, action)).unwrap();
+        fs::write(site.path("new"), saved.text(open)).unwrap();
         let start = Instant::now();
-        fs::rename(site.path("new.yaml"), site.definition()).unwrap();
+        fs::rename(site.path("new"), site.path(saved.file())).unwrap();
         while judged() != wanted {
-            assert!(start.elapsed() < SOON, "{action} was never enforced");
+            assert!(start.elapsed() < SOON, "what was saved was never enforced");
             thread::sleep(STEP);
         }
         let enforced = start.elapsed();

@@ -8,6 +8,8 @@ const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_ACK: u16 = 0x4;
 /// Make it if it is not there.
 pub(super) const NLM_F_CREATE: u16 = 0x400;
+/// Refused if it exists: nothing of a generation is mixed with what somebody else left.
+pub(super) const NLM_F_EXCL: u16 = 0x200;
 /// At the end of the chain.
 pub(super) const NLM_F_APPEND: u16 = 0x800;
 

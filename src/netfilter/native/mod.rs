@@ -30,7 +30,7 @@ use crate::policy::Reason;
 use crate::ruleset::batch::{Command, Names};
 use crate::ruleset::table::Hook;
 use crate::ruleset::{TABLE, text};
-use batch::{Batch, NLM_F_CREATE};
+use batch::{Batch, NLM_F_CREATE, NLM_F_EXCL};
 use elements::Change;
 use netlink_bindings::nftables::{PushChainAttrs, PushRuleAttrs, PushSetAttrs, PushTableAttrs};
 use nix::errno::Errno;
@@ -276,11 +276,15 @@ fn encode(batch: &mut Batch, command: &Command, names: &Names) {
                     .push_priority(base.priority);
             });
         }
-        Command::AddChain(name) => batch.message(libc::NFT_MSG_NEWCHAIN, NLM_F_CREATE, |buffer| {
-            PushChainAttrs::new(buffer)
-                .push_table_bytes(table)
-                .push_name_bytes(name.as_bytes());
-        }),
+        Command::AddChain(name) => batch.message(
+            libc::NFT_MSG_NEWCHAIN,
+            NLM_F_CREATE | NLM_F_EXCL,
+            |buffer| {
+                PushChainAttrs::new(buffer)
+                    .push_table_bytes(table)
+                    .push_name_bytes(name.as_bytes());
+            },
+        ),
         Command::AddSet { name, family } => sets::add_set(batch, name, *family),
         Command::AddMap {
             name,

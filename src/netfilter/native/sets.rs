@@ -3,7 +3,7 @@
 //! User data are nft's own notes, by which a listing prints what was written; the kernel only keeps them. Their types are
 //! in libnftnl's `udata.h`, their contents in nft's `mnl_nft_set_add`.
 
-use super::batch::{Batch, NLM_F_CREATE};
+use super::batch::{Batch, NLM_F_CREATE, NLM_F_EXCL};
 use super::elements::{Change, Key, Shape, elements, udata_u32};
 use super::expressions::SetName;
 use crate::policy::Interval;
@@ -287,7 +287,7 @@ fn header(
 ) {
     // The kernel wants a number of every set, though one with a name is found by that.
     let id = set.id.unwrap_or_else(|| batch.next_set_id());
-    batch.message(libc::NFT_MSG_NEWSET, NLM_F_CREATE, |buffer| {
+    batch.message(libc::NFT_MSG_NEWSET, NLM_F_CREATE | NLM_F_EXCL, |buffer| {
         let mut message = PushSetAttrs::new(buffer)
             .push_table_bytes(TABLE.as_bytes())
             .push_name_bytes(set.name.as_bytes())

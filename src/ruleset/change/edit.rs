@@ -5,6 +5,8 @@
 //! each other. Only maps of points are changed: their hash tells old from new by the transaction that is in force, whereas the
 //! tree of an interval map can lose sight of a living element beside one that is being added or removed
 //! (`nft_rbtree_lookup` in the kernel's `net/netfilter/nft_set_rbtree.c` does not visit what is sorted below an inactive one).
+//! And elements only come or go: one that is removed and added again, leading elsewhere, can be missed by a lookup that
+//! began just before the transaction, on kernels before Linux 6.17.
 //! Chains are not changed in place either: the counters of their rules would be lost, and their lists in braces be
 //! empty for a moment.
 
@@ -87,6 +89,10 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
     fn pair(&mut self, new: &'n str, old: &'o str) -> Outcome {
         if self.same.leads_to_equal(new, old) {
             return Outcome::Same;
+        }
+        // It is another living object already: were it this one too, it would be two in the kernel and one in the names.
+        if self.same.find(new).is_some() {
+            return Outcome::Replaced;
         }
         match (self.by_new.get(new), self.by_old.get(old)) {
             (None, None) => {}
@@ -215,8 +221,7 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
                 }
                 (Some((at, verdict)), Some((old_at, old_verdict))) if at == old_at => {
                     if !self.same.equal_verdicts(verdict, old_verdict) {
-                        removed.push((*old_at, old_verdict.clone()));
-                        added.push((*at, verdict.clone()));
+                        return Outcome::Replaced;
                     }
                     a.next();
                     b.next();

@@ -133,7 +133,6 @@ impl Change {
                 intervals: false,
             };
             let (removed, added) = (elements(&edit.removed), elements(&edit.added));
-            // First removed, then added: an element that leads elsewhere now is both.
             if !removed.is_empty() {
                 commands.push(Command::DeleteElements {
                     of: of.clone(),
@@ -167,21 +166,28 @@ impl Change {
     }
 }
 
-/// The names with those of the pairs; `None` if an object of the kernel that changes has another name in the new
-/// ruleset too: equal objects may have become one.
+/// The names with those of the pairs; `None` if an object of the kernel that changes has another name in the old or the
+/// new ruleset too: equal objects may have become one.
 fn named_alone(names: &Names, pairs: &[Pair], old: &Loaded, new: &Ruleset) -> Option<Names> {
     let mut names = names.clone();
     for pair in pairs {
         names.reuse(pair.new.into(), old.names.of(pair.old));
     }
-    let mut uses: HashMap<Name, usize> = HashMap::new();
-    for name in objects(new).into_keys() {
-        *uses.entry(names.of(name)).or_default() += 1;
-    }
+    let (uses, old_uses) = (uses(&names, new), uses(&old.names, &old.ruleset));
     let alone = pairs
         .iter()
-        .all(|pair| uses.get(&names.of(pair.new)) == Some(&1));
+        .map(|pair| names.of(pair.new))
+        .all(|kernel| uses.get(&kernel) == Some(&1) && old_uses.get(&kernel) == Some(&1));
     alone.then_some(names)
+}
+
+/// How many objects of a ruleset each of the kernel's is.
+fn uses(names: &Names, ruleset: &Ruleset) -> HashMap<Name, usize> {
+    let mut uses = HashMap::new();
+    for name in objects(ruleset).into_keys() {
+        *uses.entry(names.of(name)).or_default() += 1;
+    }
+    uses
 }
 
 impl Object<'_> {
