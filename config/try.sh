@@ -5,7 +5,6 @@ set -eu
 cd "$(dirname "$0")/.."
 
 missing=""
-command -v nft >/dev/null || [ -x /usr/sbin/nft ] || missing="$missing nftables"
 command -v ip >/dev/null || [ -x /usr/sbin/ip ] || missing="$missing iproute2"
 if [ -n "$missing" ]; then
     echo "installing$missing"
@@ -41,7 +40,7 @@ secgroupd enforces config/example.yaml in a network namespace of its own. In ano
 
   target/release/secgroupd status --socket $room/control.sock
   target/release/secgroupd explain inbound tcp 203.0.113.9 443 --interface eth0 --definition config/example.yaml --instance ins-web1
-  sudo nsenter --net --target $$ nft list table inet secgroupd
+  sudo nsenter --net --target $$ nft list table inet secgroupd        (with the package nftables)
 
 Edit config/example.yaml and save it: the change is enforced at once, and a mistake changes nothing. Ctrl-C ends it,
 and the namespace with it.

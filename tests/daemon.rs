@@ -14,6 +14,8 @@ mod daemon {
     pub mod instance;
     pub mod latency;
     pub mod nft_fails;
+    pub mod owned;
+    pub mod owned_flood;
     pub mod process;
     pub mod refused;
     pub mod rights;
@@ -40,6 +42,8 @@ fn main() -> std::process::ExitCode {
             daemon::rights::tests(),
             daemon::unblocks::tests(),
             daemon::nft_fails::tests(),
+            daemon::owned::tests(),
+            daemon::owned_flood::tests(),
             daemon::asking::tests(),
             daemon::first_start::tests(),
             daemon::trouble::tests(),

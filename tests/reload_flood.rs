@@ -7,6 +7,7 @@
 
 mod support;
 
+use std::cell::OnceCell;
 use std::env;
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -23,6 +24,8 @@ fn main() -> ExitCode {
     support::run(|| {
         vec![
             kernel_test("reloads_lose_and_leak_nothing", &["nft"], reloads),
+            kernel_test("changes_lose_and_leak_nothing", &["nft"], changes),
+            kernel_test("edits_lose_and_leak_nothing", &["nft"], edits),
             kernel_test("one_transaction_loses_or_leaks", &["nft"], one_transaction),
         ]
     })
@@ -190,6 +193,82 @@ fn reloads() {
         "refused and passed, allowed and lost: {}",
         outcome.shown
     );
+}
+
+/// The same by one process, which changes what differs and keeps the rest.
+fn changes() {
+    let count = if is_full() { 1000 } else { 200 };
+    let kernel = OnceCell::new();
+    let outcome = under_flood(count, &versions(500), |host, ruleset| {
+        let kernel = kernel.get_or_init(|| host.enter(support::kernel));
+        let enforced = host.enter(|| kernel.enforce(ruleset, Generation(1)));
+        assert_eq!(enforced.expect("enforced").left_behind, None);
+    });
+    println!("by change: {}", outcome.shown);
+    assert_eq!(
+        (outcome.refused_and_passed, outcome.allowed_and_lost),
+        (0, 0),
+        "refused and passed, allowed and lost: {}",
+        outcome.shown
+    );
+}
+
+/// Elements of living maps come, go and lead elsewhere: addresses beside the flood's own, and the flooded ports' own element.
+fn edits() {
+    let count = if is_full() { 5000 } else { 1000 };
+    let kernel = OnceCell::new();
+    let mut edited = 0;
+    let outcome = under_flood(count, &[0, 1].map(long_lists), |host, ruleset| {
+        let kernel = kernel.get_or_init(|| host.enter(support::kernel));
+        let before = kernel.in_force().expect("asked");
+        let enforced = host.enter(|| kernel.enforce(ruleset, Generation(1)));
+        assert_eq!(enforced.expect("enforced").left_behind, None);
+        edited += u32::from(before.is_some() && before == kernel.in_force().expect("asked"));
+    });
+    println!("in place: {}", outcome.shown);
+    assert_eq!(edited, count, "every change is made in place");
+    assert_eq!(
+        (outcome.refused_and_passed, outcome.allowed_and_lost),
+        (0, 0),
+        "refused and passed, allowed and lost: {}",
+        outcome.shown
+    );
+}
+
+/// Long lists of addresses and of ports, whose versions differ in some elements: some that come and go, and the flood's own, which
+/// lead to another chain, where other rules say the same about the flood.
+fn long_lists(version: u32) -> Ruleset {
+    let others = |base: u32| {
+        (0..700).map(move |n| {
+            let n = n * 2 + if n % 50 == 0 { version * 100_000 } else { 0 };
+            format!(
+                "20.{}.{}.{}, '2001:db8:{base}:{:x}::{:x}'",
+                n >> 16,
+                (n >> 8) & 255,
+                n & 255,
+                n >> 16,
+                n & 0xffff
+            )
+        })
+    };
+    let list = |base| others(base).collect::<Vec<_>>().join(", ");
+    let mut text = String::from(
+        "version: 1\nplatform: { blocked_ports: { profile: none } }\nsecurity_groups:\n  sg-flood:\n",
+    );
+    for (direction, remote) in [("inbound", "source"), ("outbound", "destination")] {
+        // Inbound the rule about the flood has another port in the other version, so the flood's element leads elsewhere.
+        let more = 3000 + if direction == "inbound" { version } else { 0 };
+        write!(
+            text,
+            "    {direction}:\n      - {{ action: allow, protocol: tcp, port: [1500, 1600, 2002, 2100], {remote}: ipm-many }}\n      - {{ action: allow, protocol: tcp, port: [2002, {more}], {remote}: [10.0.0.9, '2001:db8::9'] }}\n"
+        )
+        .unwrap();
+    }
+    writeln!(text, "address_templates:\n  ipm-many: [{}]", list(7)).unwrap();
+    ruleset(
+        &(text
+            + "instances:\n  ins-a: { interfaces: { eth0: { addresses: [10.0.0.5, '2001:db8::5'], security_groups: [sg-flood] } } }\n"),
+    )
 }
 
 /// The measurement sees the hole of a replace in one transaction.

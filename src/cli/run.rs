@@ -3,7 +3,7 @@
 use super::Result;
 use super::options::{DefinitionOptions, SocketOptions, StateOptions, TransportOptions};
 use crate::daemon::host::Host;
-use crate::daemon::{logging, run as daemon};
+use crate::daemon::{logging, run as daemon, store};
 use anyhow::Context;
 use clap::Args;
 use std::process::ExitCode;
@@ -35,7 +35,18 @@ pub struct Arguments {
 
 pub fn run(arguments: Arguments) -> Result {
     logging::init(arguments.log_level.as_deref())?;
-    let kernel = arguments.transport.kernel()?;
+    let resumed = match arguments.transport.through {
+        None => store::resume(),
+        Some(_) => None,
+    };
+    let socket_is_kept = resumed.is_some();
+    let kernel = match resumed {
+        Some(kernel) => kernel,
+        None => arguments.transport.kernel()?,
+    };
+    if arguments.transport.through.is_some() {
+        store::release(&kernel);
+    }
     let host = Host::open(
         &arguments.state.state,
         kernel,
@@ -46,6 +57,7 @@ pub fn run(arguments: Arguments) -> Result {
             .context("the definition's path")?,
         socket: arguments.socket.socket,
         poll: arguments.poll,
+        socket_is_kept,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -118,6 +118,7 @@ fn enforced(status: &Status, summary: &Summary) -> String {
             count(status.failures as usize, "failure")
         ),
     );
+    line("Protection", status.protection.clone());
     line("Instance", summary.instance.clone());
     line("Definition", summary.definition.display().to_string());
     if summary.definition != status.definition {

@@ -13,6 +13,7 @@ use crate::netfilter::{interfaces, links};
 use crate::policy::{Account, Action, Direction, Instance, Policy, Reason};
 use crate::ruleset::{Generation, check, compile};
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use tracing::warn;
 
@@ -73,6 +74,31 @@ impl Host {
                 .flatten()
                 .map(|generation| generation.0),
         }
+    }
+
+    /// Lets the next definition be loaded whole, and not as far as it differs.
+    pub fn forget_loaded(&self) {
+        self.kernel.forget();
+    }
+
+    /// Makes the table that an earlier process has left ours, so that nobody else can change it.
+    pub fn adopt(&self) {
+        if let Err(error) = self.kernel.adopt() {
+            warn!("what is enforced is not protected: {error}");
+        }
+    }
+
+    /// What keeps other programs from changing what is enforced, in one line.
+    pub fn protection(&self) -> String {
+        match self.kernel.protection() {
+            Ok(protection) => protection.to_string(),
+            Err(error) => format!("unknown: {error}"),
+        }
+    }
+
+    /// The socket by which other programs are kept from changing what is enforced.
+    pub fn owning_socket(&self) -> Option<BorrowedFd<'_>> {
+        self.kernel.owning_socket()
     }
 
     /// Enforces a definition that was read from `path`, as this instance if one is named.

@@ -9,6 +9,7 @@
 //! | [`read`] | the only place that reads a definition from disk, over [`route`] |
 //! | [`watch`] | when to read again |
 //! | [`state`] | the state directory and its lock |
+//! | [`store`] | what the service manager keeps for the next daemon |
 //! | [`control`] | the socket on which the command asks |
 //! | [`report`] | what it answers |
 //! | [`logging`] | the log |
@@ -23,4 +24,5 @@ pub mod report;
 pub mod route;
 pub mod run;
 pub mod state;
+pub mod store;
 pub mod watch;

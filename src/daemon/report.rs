@@ -19,6 +19,9 @@ pub struct Status {
     /// The generation that an earlier daemon left enforced, while this one has enforced nothing.
     #[serde(default)]
     pub inherited: Option<u64>,
+    /// What keeps other programs from changing what is enforced: begins with `owned` or `none`.
+    #[serde(default)]
+    pub protection: String,
     /// Hits of every rule and layer that was met, and of every rule of the groups.
     pub hits: Vec<Hits>,
     /// Why the newest definition is not enforced.

@@ -5,6 +5,7 @@ use super::host::{Host, count};
 use super::load::{Loaded, load};
 use super::read::Trust;
 use super::report::{Failure, Status, Summary};
+use super::store;
 use super::watch::{Reason, Watch};
 use crate::netfilter::{blind, links};
 use sd_notify::NotifyState;
@@ -30,6 +31,8 @@ pub struct Options {
     pub socket: PathBuf,
     /// Look at the files every 5 s, whatever events the kernel reports.
     pub poll: bool,
+    /// Whether the service manager holds the socket that owns our table already.
+    pub socket_is_kept: bool,
 }
 
 /// Runs until SIGTERM or SIGINT. What is enforced then stays enforced.
@@ -42,7 +45,9 @@ pub async fn run(host: Host, options: Options) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    host.adopt();
     let mut daemon = Daemon {
+        socket_is_kept: options.socket_is_kept,
         host: Arc::new(Mutex::new(host)),
         watch: Watch::new(&options.definition, options.poll),
         options,
@@ -52,6 +57,7 @@ pub async fn run(host: Host, options: Options) -> anyhow::Result<()> {
         reloads: 0,
         failures: 0,
     };
+    daemon.keep_socket();
     info!("watching {}", daemon.options.definition.display());
     let _ = daemon.reload("start").await;
     loop {
@@ -86,6 +92,8 @@ struct Daemon {
     options: Options,
     /// Whether the service manager was told that a policy is enforced.
     ready: bool,
+    /// Whether it holds the socket that owns our table.
+    socket_is_kept: bool,
     /// Since when readings have been given up for writers.
     postponed: Option<Instant>,
     last_error: Option<Failure>,
@@ -118,8 +126,9 @@ impl Daemon {
         let _ = self.enforce_watched(loaded, &reason.to_string()).await;
     }
 
-    /// Reads and enforces the watched definition.
+    /// Reads and enforces the watched definition, and loads all of it: who asks may have a reason.
     async fn reload(&mut self, reason: &str) -> Result<Summary, Failure> {
+        self.host().forget_loaded();
         let loaded = read(self.options.definition.clone()).await;
         self.enforce_watched(loaded, reason).await
     }
@@ -167,6 +176,7 @@ impl Daemon {
             Ok(summary) => {
                 self.reloads += 1;
                 self.last_error = None;
+                self.keep_socket();
                 loaded
                     .iter()
                     .flat_map(Loaded::warnings)
@@ -189,6 +199,19 @@ impl Daemon {
         }
         self.tell_state();
         (loaded, result)
+    }
+
+    /// Has the service manager hold the socket that owns our table, once it does.
+    fn keep_socket(&mut self) {
+        if self.socket_is_kept {
+            return;
+        }
+        let owns = {
+            let host = self.host();
+            let socket = host.owning_socket();
+            socket.inspect(|socket| store::keep(*socket)).is_some()
+        };
+        self.socket_is_kept = owns;
     }
 
     /// One line for `systemctl status`.
@@ -269,6 +292,7 @@ impl Daemon {
             definition: self.options.definition.clone(),
             enforced: host.enforced().cloned(),
             inherited: host.inherited(),
+            protection: host.protection(),
             hits: host.hits(),
             last_error: self.last_error.clone(),
             warnings: host.interface_warnings(),

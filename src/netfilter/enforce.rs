@@ -1,11 +1,17 @@
 //! Replaces what is enforced: load, switch, delete. See [`crate::ruleset::table`] for why three.
 
-use super::hits::{HitsError, RuleHits, rule_hits_over};
+use super::hits::{HitsError, RuleHits, chain_hits_over, rule_hits_over};
 use super::netlink::{NetlinkError, Reader};
 use super::objects::{Objects, in_force_over, objects_over};
+use super::ownership::{Owner, Protection, Table, table_over};
 use super::transport::{ApplyError, Transport};
 use crate::ruleset::batch::{self, Command, Names};
+use crate::ruleset::change::{Change, Loaded};
+use crate::ruleset::table::{BASE_CHAINS, BaseChain};
 use crate::ruleset::{Generation, Ruleset, TABLE};
+use std::collections::HashSet;
+use std::os::fd::BorrowedFd;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Why a policy could not be enforced. What was enforced before still is.
@@ -14,6 +20,11 @@ pub enum EnforceError {
     /// The kernel was not told, or refused.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// Another process owns our table.
+    #[error(
+        "the nftables table inet {TABLE} belongs to {0}, which alone can change it: end that first, or have it do this"
+    )]
+    Owned(Owner),
     /// The kernel did not list our table.
     #[error("cannot read the table inet {TABLE}: {0}")]
     Read(#[from] NetlinkError),
@@ -37,6 +48,8 @@ pub struct Enforced {
 pub struct Kernel {
     transport: Transport,
     reader: Reader,
+    /// What was enforced last, unless that failed.
+    loaded: Mutex<Option<Loaded>>,
 }
 
 impl Kernel {
@@ -49,6 +62,7 @@ impl Kernel {
         Ok(Kernel {
             transport: transport.into(),
             reader: Reader::netfilter()?,
+            loaded: Mutex::new(None),
         })
     }
 
@@ -67,6 +81,8 @@ impl Kernel {
 
     /// The same; `before_switch` runs when all is loaded and connection tracking is on, and nothing is enforced yet.
     ///
+    /// What this `Kernel` has enforced before, and is still in force, is changed as far as it differs. Else all is loaded.
+    ///
     /// # Errors
     ///
     /// See [`EnforceError`]. Until the switch nothing takes effect, and what was loaded in vain is deleted.
@@ -74,39 +90,94 @@ impl Kernel {
         &self,
         ruleset: &Ruleset,
         at_least: Generation,
-        before_switch: impl FnOnce(),
+        mut before_switch: impl FnMut(),
     ) -> Result<Enforced, EnforceError> {
         let start = Instant::now();
-        let before = objects_over(&self.reader)?;
-        let newest = before.generations().last().copied();
-        let generation = newest.map_or(at_least, |newest| newest.next().max(at_least));
-        let names = Names::new(generation);
-        let switched = self
-            .transport
-            .apply_in_parts(&batch::load(ruleset, &names), &names)
-            .and_then(|()| {
-                before_switch();
-                self.transport.apply(&batch::switch(), &names)
-            });
-        if let Err(error) = switched {
-            // An nft that was stopped may have switched all the same, and so may a kernel that did not answer: it knows.
-            if self.in_force()? != Some(generation) {
-                self.clean_up(generation);
-                return Err(error.into());
+        let table = self.changeable()?;
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        // Taken: after any failure it is not known what the kernel has.
+        let known = loaded.take().filter(|old| self.is_in_force(old));
+        let by_change = known.and_then(|old| {
+            let generation = old.names.generation().next().max(at_least);
+            let change = Change::between(&old, ruleset, generation);
+            // Where something else has changed our table, all is loaded anew.
+            let result = self.carry_out(&change, table, ruleset, &mut before_switch);
+            result.is_ok().then_some((change, start.elapsed()))
+        });
+        let (change, switched_after, others) = match by_change {
+            Some((change, switched_after)) => (change, switched_after, None),
+            None => {
+                let before = objects_over(&self.reader)?;
+                let newest = before.generations().last().copied();
+                let generation = newest.map_or(at_least, |newest| newest.next().max(at_least));
+                let change = Change::all(generation);
+                self.carry_out(&change, table, ruleset, &mut before_switch)?;
+                let others = before.of(|each| each != generation);
+                (change, start.elapsed(), Some(others))
             }
-        }
-        let switched_after = start.elapsed();
-        let hits = self.hits();
-        let deleted = match before.generations().is_empty() {
-            true => Ok(()),
-            false => self.delete(|each| each != generation),
         };
+        let generation = change.names.generation();
+        let left_over = others.unwrap_or_else(|| {
+            let [chains, maps, sets] = change.left_over();
+            Objects { chains, maps, sets }
+        });
+        // Old counters are read when nothing counts there any more, and before they go.
+        let hits = chain_hits_over(&self.reader, TABLE, &left_over.chains);
+        let deleted = self.delete(&left_over);
+        *loaded = Some(Loaded {
+            ruleset: ruleset.clone(),
+            names: change.names,
+        });
         Ok(Enforced {
             generation,
             left_behind: left_behind(&hits, &deleted),
-            replaced_hits: replaced(hits.unwrap_or_default(), generation),
+            replaced_hits: of_chains(hits.unwrap_or_default(), &left_over.chains),
             switched_after,
         })
+    }
+
+    /// The next ruleset is loaded whole, whatever this `Kernel` has loaded before: something else may have changed it.
+    pub fn forget(&self) {
+        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Loads what is new, and edits or switches.
+    fn carry_out(
+        &self,
+        change: &Change,
+        table: Option<Table>,
+        ruleset: &Ruleset,
+        before_switch: &mut impl FnMut(),
+    ) -> Result<(), EnforceError> {
+        let names = &change.names;
+        if change.is_empty() {
+            return Ok(());
+        }
+        let load = batch::load(ruleset, names);
+        let done = self
+            .transport
+            .prepare(table, &load)
+            .and_then(|load| self.transport.apply_in_parts(load, names))
+            .and_then(|()| {
+                before_switch();
+                match change.switch {
+                    true => self.transport.apply(&batch::switch(), names),
+                    false => self.transport.apply(&change.edits(), names),
+                }
+            });
+        let Err(error) = done else { return Ok(()) };
+        // An nft that was stopped may have switched all the same, and so may a kernel that did not answer: it knows.
+        if change.switch && self.in_force()? == Some(entered(names)) {
+            return Ok(());
+        }
+        self.clean_up(names.generation());
+        Err(error.into())
+    }
+
+    /// Whether the base chains still lead to what was loaded.
+    fn is_in_force(&self, loaded: &Loaded) -> bool {
+        self.in_force()
+            .is_ok_and(|found| found == Some(entered(&loaded.names)))
     }
 
     /// The generation that is enforced, by whomever.
@@ -116,6 +187,74 @@ impl Kernel {
     /// See [`NetlinkError`].
     pub fn in_force(&self) -> Result<Option<Generation>, NetlinkError> {
         in_force_over(&self.reader)
+    }
+
+    /// Makes what an earlier process has left enforced ours, if there is such. Gives whether it is now.
+    ///
+    /// # Errors
+    ///
+    /// See [`EnforceError`].
+    pub fn adopt(&self) -> Result<bool, EnforceError> {
+        let table = table_over(&self.reader)?;
+        if table.is_some_and(|table| table.is_orphan()) {
+            self.transport.prepare(table, &[])?;
+        }
+        Ok(self.owns())
+    }
+
+    /// Whether nobody but us can change our table.
+    pub fn owns(&self) -> bool {
+        self.protection()
+            .is_ok_and(|protection| protection == Protection::Owned)
+    }
+
+    /// Whether another socket than ours owns our table.
+    pub fn is_owned_by_another(&self) -> bool {
+        matches!(self.protection(), Ok(Protection::OwnedBy(_)))
+    }
+
+    /// What keeps other programs from changing our table.
+    ///
+    /// # Errors
+    ///
+    /// See [`EnforceError`].
+    pub fn protection(&self) -> Result<Protection, EnforceError> {
+        let Some(table) = table_over(&self.reader)? else {
+            return Ok(Protection::NoTable);
+        };
+        let native = match (&self.transport, table.owner) {
+            (_, Some(owner)) if self.transport.port() == Some(owner) => {
+                return Ok(Protection::Owned);
+            }
+            (_, Some(owner)) => return Ok(Protection::OwnedBy(owner)),
+            (Transport::Nft(_), None) => return Ok(Protection::ThroughNft),
+            (Transport::Native(native), None) => native,
+        };
+        if table.is_orphan() {
+            return Ok(Protection::Orphan);
+        }
+        let known = native.knows_ownership().map_err(ApplyError::from)?;
+        Ok(match known {
+            true => Protection::MadeWithout,
+            false => Protection::OldKernel,
+        })
+    }
+
+    /// The socket that owns our table, if it is ours.
+    pub fn owning_socket(&self) -> Option<BorrowedFd<'_>> {
+        match &self.transport {
+            Transport::Native(native) if self.owns() => Some(native.descriptor()),
+            _ => None,
+        }
+    }
+
+    /// Our table, if there is one that we may change.
+    fn changeable(&self) -> Result<Option<Table>, EnforceError> {
+        let table = table_over(&self.reader)?;
+        match table.and_then(|table| table.owner) {
+            Some(owner) if self.transport.port() != Some(owner) => Err(EnforceError::Owned(owner)),
+            _ => Ok(table),
+        }
     }
 
     /// The counters of our rules.
@@ -133,8 +272,13 @@ impl Kernel {
     ///
     /// See [`EnforceError`].
     pub fn remove(&self) -> Result<bool, EnforceError> {
+        self.forget();
+        self.delete_table()
+    }
+
+    fn delete_table(&self) -> Result<bool, EnforceError> {
         let enforced = self.in_force()?.is_some();
-        if !objects_over(&self.reader)?.chains.is_empty() {
+        if self.changeable()?.is_some() {
             self.transport
                 .apply(&[Command::DeleteTable], &Names::none())?;
         }
@@ -145,14 +289,15 @@ impl Kernel {
     /// deleted by the next reload.
     fn clean_up(&self, generation: Generation) {
         let _ = match self.in_force() {
-            Ok(None) => self.remove().map(|_| ()),
-            _ => self.delete(|each| each == generation),
+            Ok(None) => self.delete_table().map(|_| ()),
+            _ => objects_over(&self.reader)
+                .map_err(EnforceError::from)
+                .and_then(|objects| self.delete(&objects.of(|each| each == generation))),
         };
     }
 
-    fn delete(&self, which: impl Fn(Generation) -> bool) -> Result<(), EnforceError> {
-        let objects = objects_over(&self.reader)?.of(which);
-        if objects == Objects::default() {
+    fn delete(&self, objects: &Objects) -> Result<(), EnforceError> {
+        if *objects == Objects::default() {
             return Ok(());
         }
         let commands = batch::delete(&objects.chains, &objects.maps, &objects.sets);
@@ -160,12 +305,19 @@ impl Kernel {
     }
 }
 
-/// The counters of every generation but the new one.
-fn replaced(hits: Vec<RuleHits>, new: Generation) -> Vec<RuleHits> {
-    let is_old = |hits: &RuleHits| {
-        Generation::of(&hits.chain).is_some_and(|(generation, _)| generation != new)
-    };
-    hits.into_iter().filter(is_old).collect()
+/// The generation that the base chains lead to: the newest of the two that they jump to.
+fn entered(names: &Names) -> Generation {
+    let of =
+        |base: BaseChain| Generation::of(&names.of(base.name)).map(|(generation, _)| generation);
+    let newest = BASE_CHAINS.into_iter().filter_map(of).max();
+    newest.unwrap_or(names.generation())
+}
+
+/// The counters of these chains.
+fn of_chains(mut hits: Vec<RuleHits>, chains: &[String]) -> Vec<RuleHits> {
+    let chains: HashSet<&str> = chains.iter().map(String::as_str).collect();
+    hits.retain(|hits| chains.contains(hits.chain.as_str()));
+    hits
 }
 
 fn left_behind(

@@ -66,13 +66,44 @@ pub fn rule_hits(table: &str) -> Result<Vec<RuleHits>, HitsError> {
 ///
 /// See [`HitsError`].
 pub fn rule_hits_over(reader: &Reader, table: &str) -> Result<Vec<RuleHits>, HitsError> {
-    let name = CString::new(table).map_err(|_| HitsError::Name(table.to_owned()))?;
+    read(reader, table, None)
+}
+
+/// Above so many chains reading all rules of the table costs less than asking for each.
+const CHAINS_AT_ONCE: usize = 100;
+
+/// The rules of these chains; of many more perhaps all rules of the table.
+///
+/// # Errors
+///
+/// See [`HitsError`].
+pub fn chain_hits_over(
+    reader: &Reader,
+    table: &str,
+    chains: &[String],
+) -> Result<Vec<RuleHits>, HitsError> {
+    if chains.len() > CHAINS_AT_ONCE {
+        return read(reader, table, None);
+    }
+    let mut hits = Vec::new();
+    for chain in chains {
+        hits.extend(read(reader, table, Some(chain))?);
+    }
+    Ok(hits)
+}
+
+fn read(reader: &Reader, table: &str, chain: Option<&str>) -> Result<Vec<RuleHits>, HitsError> {
+    let c_string = |text: &str| CString::new(text).map_err(|_| HitsError::Name(text.to_owned()));
+    let name = c_string(table)?;
     let header = Nfgenmsg {
         nfgen_family: libc::NFPROTO_INET as u8,
         ..Default::default()
     };
     let mut request = Request::new().op_getrule_dump(&header);
     request.encode().push_table(&name);
+    if let Some(chain) = chain {
+        request.encode().push_chain(&c_string(chain)?);
+    }
     let failed = |error| HitsError::Rules {
         table: table.to_owned(),
         error,

@@ -10,6 +10,7 @@
 //! | [`transport`] | commands, by one of the two ways: |
 //! | [`native`] | messages of nf_tables over netlink |
 //! | [`nft`] | the nft program, with a time limit and its words kept |
+//! | [`ownership`] | who may change our table |
 //! | [`objects`] | the chains and sets of our table |
 //! | [`hits`] | the counters of our rules |
 //! | [`blind`] | what passes this host without meeting our hooks |
@@ -23,5 +24,6 @@ pub mod native;
 pub mod netlink;
 pub mod nft;
 pub mod objects;
+pub mod ownership;
 pub mod seed;
 pub mod transport;

@@ -2,6 +2,7 @@
 
 use super::native::{Native, NativeError};
 use super::nft::{Nft, NftError};
+use super::ownership::{Owner, Table};
 use crate::policy::Reason;
 use crate::ruleset::batch::{Command, Names};
 use crate::ruleset::text;
@@ -27,6 +28,35 @@ pub enum ApplyError {
 }
 
 impl Transport {
+    /// Makes or adopts the table as far as this way can, before anything is told about it.
+    pub(super) fn prepare<'c, 'r>(
+        &self,
+        table: Option<Table>,
+        commands: &'c [Command<'r>],
+    ) -> Result<&'c [Command<'r>], ApplyError> {
+        match (self, table) {
+            (Transport::Native(native), table) if table.is_none_or(|table| table.is_orphan()) => {
+                // A kernel that cannot is told the plain way.
+                native.own_table()?;
+                Ok(commands)
+            }
+            // nft would take from it the flags that it does not know.
+            (Transport::Nft(_), Some(table)) if table.persists() => match commands {
+                [Command::AddTable, rest @ ..] => Ok(rest),
+                _ => Ok(commands),
+            },
+            _ => Ok(commands),
+        }
+    }
+
+    /// Its netlink port, where it has one that stays.
+    pub fn port(&self) -> Option<Owner> {
+        match self {
+            Transport::Native(native) => Some(Owner(native.port())),
+            Transport::Nft(_) => None,
+        }
+    }
+
     /// Applies commands as one transaction: all of them or none.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::path::Path;
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use super::site::{Ran, Site, WRONG, opening};
+use super::site::{Ran, Site, WRONG, opening, whoever_owns_it};
 use crate::support::{kernel_test, namespace::feed};
 
 pub fn tests() -> Vec<Trial> {
@@ -222,8 +222,8 @@ fn compile() {
     site.unchanged_by(&before, "nothing is changed");
     // What it prints is what `apply` enforces, by either way.
     let table = || {
-        site.host
-            .output("nft", &["-s", "list", "table", "inet", "secgroupd"])
+        let table = ["-s", "list", "table", "inet", "secgroupd"];
+        whoever_owns_it(&site.host.output("nft", &table))
     };
     let order = |listing: String| {
         let mut lines: Vec<String> = listing.lines().map(str::to_owned).collect();

@@ -2,7 +2,9 @@
 
 #![allow(dead_code, reason = "the bench uses a part of it")]
 
-use std::io::{BufRead, BufReader};
+use std::cell::RefCell;
+use std::io::{BufRead, BufReader, IoSliceMut};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -11,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::unistd::Pid;
 
 /// How long anything may take that has to happen.
@@ -156,25 +159,56 @@ impl Drop for Daemon {
     }
 }
 
-/// The service manager's end of the notifications.
+/// The service manager's end of the notifications, and its descriptor store.
 pub struct Manager {
     socket: UnixDatagram,
     pub path: PathBuf,
+    /// The descriptor that it was given last, until it is told to let go of it.
+    pub kept: RefCell<Option<OwnedFd>>,
 }
 
 impl Manager {
     pub fn new(folder: &Path) -> Self {
         let path = folder.join("notify.sock");
         let socket = UnixDatagram::bind(&path).unwrap();
-        Self { socket, path }
+        Self {
+            socket,
+            path,
+            kept: RefCell::new(None),
+        }
     }
 
     /// What the daemon says next, or `None` if it is silent for so long.
     pub fn hears(&self, wait: Duration) -> Option<String> {
         self.socket.set_read_timeout(Some(wait)).unwrap();
         let mut bytes = [0; 4096];
-        let length = self.socket.recv(&mut bytes).ok()?;
-        Some(String::from_utf8_lossy(&bytes[..length]).into_owned())
+        let mut control = nix::cmsg_space!([RawFd; 4]);
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let received = recvmsg::<()>(
+            self.socket.as_raw_fd(),
+            &mut parts,
+            Some(&mut control),
+            flags,
+        );
+        let received = received.ok()?;
+        let passed = received.cmsgs().unwrap().flat_map(|each| match each {
+            ControlMessageOwned::ScmRights(passed) => passed,
+            _ => Vec::new(),
+        });
+        // SAFETY: the kernel has just made these for us.
+        #[allow(unsafe_code)]
+        let passed: Vec<OwnedFd> = passed
+            .map(|number| unsafe { OwnedFd::from_raw_fd(number) })
+            .collect();
+        let length = received.bytes;
+        let message = String::from_utf8_lossy(&bytes[..length]).into_owned();
+        if message.contains("FDSTOREREMOVE=1") {
+            self.kept.replace(None);
+        } else if message.contains("FDSTORE=1") {
+            self.kept.replace(passed.into_iter().next());
+        }
+        Some(message)
     }
 
     /// Everything up to the message with these words.

@@ -7,7 +7,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::site::{SOON, Site, until};
+use super::site::{SOON, Site};
 use super::support::{Outbound, Probe, Sent};
 
 /// Rules of the one group.
@@ -136,7 +136,7 @@ pub fn measure(ports: Ports, saves: usize) -> Times {
             _ => ("refuse", Sent::Dropped),
         };
         // At rest: the daemon has deleted the old generation, and no event is on its way.
-        until("the daemon rests", || site.generations().len() == 1);
+        site.until_at_rest();
         thread::sleep(Duration::from_millis(60));
         fs::write(site.path("new.yaml"), definition(ports, action)).unwrap();
         let start = Instant::now();

@@ -39,9 +39,7 @@ fn followed(save: impl Fn(&Site, &str)) {
     // And again: what is watched was not lost with the first change.
     save(&site, &opening(&[22, 80]));
     site.until_open(&[22, 80], &[443]);
-    until("the old generations are gone", || {
-        site.generations().len() == 1
-    });
+    site.until_at_rest();
 }
 
 fn in_place() {
@@ -236,7 +234,7 @@ fn burst() {
         }
     }
     site.until_open(&[1059], &[22, 1058]);
-    until("one generation is left", || site.generations().len() == 1);
+    site.until_at_rest();
     thread::sleep(WHILE);
     assert!(site.lets_in(1059) && !site.lets_in(1058));
     assert_eq!(site.status()["failures"], 0, "{}", _daemon.log());

@@ -54,6 +54,27 @@ pub struct Site {
     port: Cell<u16>,
 }
 
+/// A listing without whom our table belongs to: that changes when a daemon ends or begins.
+pub fn whoever_owns_it(listing: &str) -> String {
+    let mut out = String::new();
+    let mut lines = listing.lines();
+    while let Some(line) = lines.next() {
+        match line {
+            "\tflags owner" | "\tflags " => {
+                // And the empty line after it.
+                lines.next();
+                continue;
+            }
+            _ => {
+                let line = line.split(" # progname ").next().unwrap_or_default();
+                out += line.split(" progname ").next().unwrap_or_default();
+            }
+        }
+        out.push('\n');
+    }
+    out
+}
+
 impl Site {
     /// The host has 10.0.0.5 on `eth0`, the peer 10.0.0.9. What the host lets in is counted, then dropped.
     pub fn new() -> Self {
@@ -243,14 +264,18 @@ impl Site {
             .collect()
     }
 
+    /// Waits until nothing is left in the kernel of policies that were replaced.
+    #[track_caller]
+    pub fn until_at_rest(&self) {
+        until("nothing is left over", || self.host.left_over().is_empty());
+    }
+
     /// The kernel's ruleset as nft prints it, with handles and without counters: equal only when nothing was touched.
     /// An old generation has gone by then: it is deleted a little after the new one holds.
     #[track_caller]
     pub fn listing(&self) -> String {
-        until("the old generations are gone", || {
-            self.generations().len() <= 1
-        });
-        self.host.output("nft", &["-s", "-a", "list", "ruleset"])
+        self.until_at_rest();
+        whoever_owns_it(&self.host.output("nft", &["-s", "-a", "list", "ruleset"]))
     }
 
     /// Nothing was touched since this listing.

@@ -66,8 +66,10 @@ fn after_a_crash() {
     let daemon = site.start();
     daemon.end(Signal::SIGKILL);
     site.host.nft(
-        "table inet secgroupd { set g2_r1_4 { type ipv4_addr; flags interval; elements = { 192.0.2.0/24 }; };\n\
-         chain g2_inbound { ip saddr @g2_r1_4 drop; jump g2_eth0_in; };\n chain g2_eth0_in { tcp dport 22 drop; }; }",
+        "add set inet secgroupd g2_r1_4 { type ipv4_addr; flags interval; elements = { 192.0.2.0/24 }; }\n\
+         add chain inet secgroupd g2_eth0_in\nadd rule inet secgroupd g2_eth0_in tcp dport 22 drop\n\
+         add chain inet secgroupd g2_inbound\nadd rule inet secgroupd g2_inbound ip saddr @g2_r1_4 drop\n\
+         add rule inet secgroupd g2_inbound jump g2_eth0_in",
     );
     assert!(site.lets_in(22), "nothing refers to it");
     let daemon = site.start();

@@ -2,6 +2,7 @@
 
 use std::{
     net::IpAddr,
+    process::Child,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -27,6 +28,8 @@ pub struct Flood {
     pub at_most: u64,
     /// It ends by itself after this time.
     pub at_longest: Duration,
+    /// Whether the counters stay when somebody flushes the ruleset.
+    pub guarded: bool,
 }
 
 impl Flood {
@@ -38,13 +41,14 @@ impl Flood {
             rate: 60_000,
             at_most: 5_000_000,
             at_longest: Duration::from_secs(60),
+            guarded: false,
         }
     }
 
     /// Loads the counting table on the link's first host and starts to send, over every family that both ends have an
     /// address of.
     pub fn start(self, link: &Link) -> RunningFlood {
-        install_counters(&link.a.host, self.side, &self.ports);
+        let guard = install_counters(&link.a.host, self.side, &self.ports, self.guarded);
         let stop = Arc::new(AtomicBool::new(false));
         let sent: Arc<[AtomicU64]> = self.ports.iter().map(|_| AtomicU64::new(0)).collect();
         let thread = {
@@ -62,6 +66,7 @@ impl Flood {
             stop,
             sent,
             thread: Some(thread),
+            guard,
         }
     }
 
@@ -164,6 +169,7 @@ pub struct RunningFlood {
     stop: Arc<AtomicBool>,
     sent: Arc<[AtomicU64]>,
     thread: Option<JoinHandle<Duration>>,
+    guard: Option<Child>,
 }
 
 impl RunningFlood {
@@ -234,6 +240,10 @@ impl RunningFlood {
 impl Drop for RunningFlood {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+        if let Some(mut guard) = self.guard.take() {
+            guard.kill().ok();
+            guard.wait().ok();
+        }
         if let Some(thread) = self.thread.take() {
             // A panic of the sender is the test's panic already.
             thread.join().ok();

@@ -7,7 +7,10 @@
 
 use std::{
     fmt::Write,
+    io::Write as _,
     net::{IpAddr, SocketAddr},
+    process::{Child, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -107,8 +110,9 @@ impl FloodReport {
     }
 }
 
-/// Loads the counting table of one side.
-pub fn install_counters(host: &Host, side: Side, ports: &[Port]) {
+/// Loads the counting table of one side. A guarded one belongs to the nft that is given back, and stays when somebody flushes
+/// the ruleset; it ends with that nft.
+pub fn install_counters(host: &Host, side: Side, ports: &[Port], guarded: bool) -> Option<Child> {
     let (hook, before, after) = match side {
         Side::Inbound => ("prerouting", -170, -150),
         Side::Outbound => ("postrouting", 240, 260),
@@ -126,9 +130,28 @@ pub fn install_counters(host: &Host, side: Side, ports: &[Port]) {
         writeln!(first, "  {matched} counter name before_{name}").unwrap();
         writeln!(last, "  {matched} counter name after_{name} drop").unwrap();
     }
-    host.nft(&format!(
-        "add table {table}; delete table {table}\ntable {table} {{\n{counters}\
+    let owner = if guarded { "flags owner;" } else { "" };
+    let text = format!(
+        "table {table} {{ {owner}\n{counters}\
              \n chain before {{ type filter hook {hook} priority {before};\n{first} }}\
              \n chain after {{ type filter hook {hook} priority {after};\n{last} }}\n}}\n"
-    ));
+    );
+    if !guarded {
+        host.nft(&format!("add table {table}; delete table {table}\n{text}"));
+        return None;
+    }
+    let mut nft = host
+        .command("nft")
+        .arg("-i")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("nft");
+    // It reads commands line by line.
+    let line = text.replace('\n', "; ");
+    writeln!(nft.stdin.as_mut().expect("a pipe"), "{line}").expect("written");
+    while !host.nft_list("tables").contains(table) {
+        thread::sleep(Duration::from_millis(5));
+    }
+    Some(nft)
 }

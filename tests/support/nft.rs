@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use secgroupd::ruleset::table::BASE_CHAINS;
+use secgroupd::ruleset::{Generation, TABLE};
 use serde_json::Value;
 
 use super::{Host, namespace::feed};
@@ -55,5 +57,43 @@ impl Host {
     /// Sets every counter of the machine to zero.
     pub fn reset_counters(&self) {
         self.output("nft", &["reset", "counters"]);
+    }
+}
+
+impl Host {
+    /// Objects of our table that no base chain leads to.
+    pub fn left_over(&self) -> Vec<String> {
+        let out = self
+            .command("nft")
+            .args(["-s", "list", "table", "inet", TABLE])
+            .output();
+        let text = String::from_utf8_lossy(&out.expect("nft").stdout).into_owned();
+        // Each object's own lines, by its name.
+        let mut objects: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        let mut name = "";
+        for line in text.lines() {
+            if let Some(("chain" | "map" | "set", rest)) = line.trim().split_once(' ')
+                && let Some(found) = rest.strip_suffix(" {")
+            {
+                name = found;
+            }
+            objects.entry(name).or_default().push(line);
+        }
+        let mut waiting: Vec<&str> = BASE_CHAINS.iter().map(|base| base.name).collect();
+        while let Some(name) = waiting.pop() {
+            let lines = objects.remove(name).unwrap_or_default();
+            // The first line is the object's own name.
+            let words = lines
+                .iter()
+                .skip(1)
+                .flat_map(|line| line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')));
+            let led_to: Vec<&str> = words.filter(|word| objects.contains_key(word)).collect();
+            waiting.extend(led_to);
+        }
+        objects
+            .into_keys()
+            .filter(|name| Generation::of(name).is_some())
+            .map(str::to_owned)
+            .collect()
     }
 }

@@ -25,6 +25,7 @@ mod rules;
 mod sets;
 mod socket;
 
+use super::ownership::OWNED;
 use crate::policy::Reason;
 use crate::ruleset::batch::{Command, Names};
 use crate::ruleset::table::Hook;
@@ -36,6 +37,7 @@ use nix::errno::Errno;
 use nix::libc;
 use socket::{Answers, Socket};
 use std::fmt;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// About how many bytes of what may be cut are sent in one transaction: enough that the wait for the kernel's commit does
 /// not count, and little memory.
@@ -104,6 +106,57 @@ impl Native {
         Ok(Native {
             socket: Socket::open()?,
         })
+    }
+
+    /// Goes on with a socket that an earlier process opened, so that what it owns stays ours.
+    ///
+    /// # Errors
+    ///
+    /// [`NativeError::Socket`], also if it is no netlink socket.
+    pub fn resume(descriptor: OwnedFd) -> Result<Self, NativeError> {
+        Ok(Native {
+            socket: Socket::of(descriptor)?,
+        })
+    }
+
+    /// Its netlink port, by which the kernel names the owner of a table.
+    pub fn port(&self) -> u32 {
+        self.socket.port()
+    }
+
+    /// The socket, to be kept by another process: whoever holds it owns what it owns.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.descriptor()
+    }
+
+    /// Makes our table if it is not there, owned by this socket; adopts it if its owner has gone. Gives whether the
+    /// kernel can do that: an older one, and any with a table that was made without an owner, refuse.
+    ///
+    /// # Errors
+    ///
+    /// See [`NativeError`].
+    pub fn own_table(&self) -> Result<bool, NativeError> {
+        let mut batch = Batch::new();
+        batch.command(usize::MAX, |batch| add_table(batch, TABLE, Some(OWNED)));
+        accepted(self.commit(&mut batch, &[Command::AddTable], &Names::none()))
+    }
+
+    /// Whether the kernel knows tables that are owned and stay. It is tried in a transaction that fails in any case.
+    ///
+    /// # Errors
+    ///
+    /// See [`NativeError`].
+    pub fn knows_ownership(&self) -> Result<bool, NativeError> {
+        let mut batch = Batch::new();
+        batch.command(usize::MAX, |batch| {
+            add_table(batch, "secgroupd_probe", Some(OWNED));
+            delete_table(batch, "secgroupd_nowhere");
+        });
+        match self.commit(&mut batch, &[Command::AddTable], &Names::none()) {
+            // The first that it refuses: it had nothing against the flags.
+            Err(NativeError::Refused(refusal)) if refusal.error == Errno::ENOENT => Ok(true),
+            result => accepted(result),
+        }
     }
 
     /// Applies commands as one transaction: all of them or none.
@@ -209,9 +262,8 @@ fn judge(
 fn encode(batch: &mut Batch, command: &Command, names: &Names) {
     let table = TABLE.as_bytes();
     match command {
-        Command::AddTable => batch.message(libc::NFT_MSG_NEWTABLE, NLM_F_CREATE, |buffer| {
-            PushTableAttrs::new(buffer).push_name_bytes(table);
-        }),
+        // Without flags those that it has are left as they are.
+        Command::AddTable => add_table(batch, TABLE, None),
         Command::AddBaseChain(base) => {
             batch.message(libc::NFT_MSG_NEWCHAIN, NLM_F_CREATE, |buffer| {
                 PushChainAttrs::new(buffer)
@@ -265,9 +317,35 @@ fn encode(batch: &mut Batch, command: &Command, names: &Names) {
                 .push_table_bytes(table)
                 .push_name_bytes(name.as_bytes());
         }),
-        Command::DeleteTable => batch.message(libc::NFT_MSG_DELTABLE, 0, |buffer| {
-            PushTableAttrs::new(buffer).push_name_bytes(table);
-        }),
+        Command::DeleteTable => delete_table(batch, TABLE),
+    }
+}
+
+fn add_table(batch: &mut Batch, name: &str, flags: Option<u32>) {
+    batch.message(libc::NFT_MSG_NEWTABLE, NLM_F_CREATE, |buffer| {
+        let message = PushTableAttrs::new(buffer).push_name_bytes(name.as_bytes());
+        if let Some(flags) = flags {
+            message.push_flags(flags);
+        }
+    });
+}
+
+fn delete_table(batch: &mut Batch, name: &str) {
+    batch.message(libc::NFT_MSG_DELTABLE, 0, |buffer| {
+        PushTableAttrs::new(buffer).push_name_bytes(name.as_bytes());
+    });
+}
+
+/// Whether the kernel can do what it was asked for: before 5.12 it knows no flag of ownership (EINVAL), before 6.9 none
+/// that outlives its owner (EOPNOTSUPP).
+fn accepted(result: Result<(), NativeError>) -> Result<bool, NativeError> {
+    match result {
+        Err(NativeError::Refused(refusal))
+            if matches!(refusal.error, Errno::EOPNOTSUPP | Errno::EINVAL) =>
+        {
+            Ok(false)
+        }
+        result => result.map(|()| true),
     }
 }
 
@@ -299,3 +377,119 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::socket::Answer;
+    use super::*;
+    use crate::policy::{Interval, PortSet};
+    use crate::ruleset::Generation;
+    use crate::ruleset::ir::Side;
+    use crate::ruleset::ir::{Match, NftRule, NftVerdict, Transport};
+    use std::borrow::Cow;
+
+    fn answer(sequence: u32, error: Option<Errno>) -> Answer {
+        Answer {
+            sequence,
+            error,
+            words: None,
+            offset: None,
+        }
+    }
+
+    /// Three commands, of which the second is three messages: a set, its elements, and the rule.
+    fn commands() -> Vec<Command<'static>> {
+        let points = [22, 80].map(|port| Interval {
+            first: port,
+            last: port,
+        });
+        let ports = PortSet::new(points.to_vec()).expect("ports");
+        let rule = NftRule {
+            matches: vec![Match::Port(Transport::Tcp, Side::Destination, ports)],
+            verdict: NftVerdict::Accept,
+            reason: Some(Reason::Default),
+        };
+        vec![
+            Command::AddTable,
+            Command::AddRule {
+                chain: "g1_a".into(),
+                rule: Cow::Owned(rule),
+            },
+            Command::FlushChain("inbound".into()),
+        ]
+    }
+
+    fn judged(answers: Vec<Answer>, overrun: bool) -> Result<(), NativeError> {
+        let (commands, names) = (commands(), Names::new(Generation(1)));
+        let mut batch = Batch::new();
+        for command in &commands {
+            assert!(batch.command(usize::MAX, |batch| encode(batch, command, &names)));
+        }
+        batch.end();
+        assert_eq!(batch.asks(), 5, "begin is 0, and the messages follow");
+        judge(&Answers { answers, overrun }, &batch, &commands, &names)
+    }
+
+    #[test]
+    fn only_the_answer_that_was_asked_for_is_success() {
+        assert!(judged(vec![answer(5, None)], false).is_ok());
+        for (answers, overrun) in [
+            (vec![], false),
+            (vec![answer(4, None)], false),
+            (vec![answer(5, None)], true),
+        ] {
+            let judged = judged(answers, overrun);
+            assert!(matches!(judged, Err(NativeError::Unanswered)), "{judged:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_traced_to_its_command() {
+        for sequence in 2..=4 {
+            let answers = vec![answer(sequence, Some(Errno::ENOENT)), answer(5, None)];
+            let Err(NativeError::Refused(refusal)) = judged(answers, false) else {
+                panic!("message {sequence} was refused");
+            };
+            assert_eq!(refusal.reason, Some(Reason::Default));
+            assert_eq!(
+                refusal.to_string(),
+                "the kernel refused `add rule inet secgroupd g1_a tcp dport { 22, 80 } counter accept comment \"default\"`: \
+                 No such file or directory"
+            );
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_the_whole_batch_is_of_no_command() {
+        let refused = judged(vec![answer(0, Some(Errno::EPERM))], false);
+        assert!(matches!(refused, Err(NativeError::Denied)), "{refused:?}");
+        // As when the commit itself fails, after each message was found good.
+        let refused = judged(vec![answer(0, Some(Errno::ENOMEM)), answer(5, None)], false);
+        match refused {
+            Err(NativeError::Refused(refusal)) => assert_eq!(refusal.command, None),
+            other => panic!("{other:?}"),
+        }
+        // Another's table.
+        let refused = judged(vec![answer(1, Some(Errno::EPERM))], false);
+        assert!(
+            matches!(refused, Err(NativeError::Refused(_))),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out() {
+        let (commands, names) = (commands(), Names::new(Generation(1)));
+        let mut batch = Batch::new();
+        let fits = |batch: &mut Batch, limit| {
+            batch.command(limit, |batch| encode(batch, &commands[1], &names))
+        };
+        assert!(fits(&mut batch, usize::MAX));
+        let long = batch.end().len();
+        batch.begin();
+        assert!(!fits(&mut batch, long - 1));
+        assert_eq!(batch.len(), 0);
+        assert!(fits(&mut batch, long));
+        assert_eq!(batch.end().len(), long);
+    }
+}

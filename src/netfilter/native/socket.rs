@@ -5,11 +5,11 @@ use netlink_bindings::builtin::{NlmsgerrAttrs, Nlmsghdr};
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{SndBuf, SndBufForce};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, getsockopt, recv, send, setsockopt,
-    socket,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname,
+    getsockopt, recv, send, setsockopt, socket,
 };
 use nix::{libc, setsockopt_impl, sockopt_impl};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 // Both are missing in nix. Without the first a refusal has neither place nor words; with the second it does not carry
 // the refused message.
@@ -41,6 +41,7 @@ const NLM_F_ACK_TLVS: u16 = 0x200;
 #[derive(Debug)]
 pub(super) struct Socket {
     descriptor: OwnedFd,
+    port: u32,
 }
 
 /// What the kernel said about one message.
@@ -74,9 +75,31 @@ impl Socket {
             SockProtocol::NetlinkNetFilter,
         )
         .map_err(NativeError::Socket)?;
+        // The kernel gives it a port, by which it is known as an owner.
+        bind(descriptor.as_raw_fd(), &NetlinkAddr::new(0, 0)).map_err(NativeError::Socket)?;
+        Self::of(descriptor)
+    }
+
+    /// A socket that was opened before, perhaps by another process.
+    pub fn of(descriptor: OwnedFd) -> Result<Self, NativeError> {
         setsockopt(&descriptor, NetlinkExtAck, &true).map_err(NativeError::Socket)?;
         setsockopt(&descriptor, NetlinkCapAck, &true).map_err(NativeError::Socket)?;
-        Ok(Socket { descriptor })
+        let address: NetlinkAddr =
+            getsockname(descriptor.as_raw_fd()).map_err(NativeError::Socket)?;
+        Ok(Socket {
+            descriptor,
+            port: address.pid(),
+        })
+    }
+
+    /// Its port: the kernel's name of it, unique in its network namespace.
+    pub fn port(&self) -> u32 {
+        self.port
+    }
+
+    /// The descriptor.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
     }
 
     /// Makes room for a transaction of so many bytes, if it may, and says how many it can take.
@@ -98,19 +121,27 @@ impl Socket {
 
     /// Sends a transaction, which the kernel commits or refuses before this returns, and reads all answers to it.
     pub fn exchange(&self, transaction: &[u8]) -> Result<Answers, NativeError> {
-        let fd = self.descriptor.as_raw_fd();
+        // What a process before us was killed before it read.
+        self.answers()?;
         loop {
-            match send(fd, transaction, MsgFlags::empty()) {
+            match send(self.descriptor.as_raw_fd(), transaction, MsgFlags::empty()) {
                 Err(Errno::EINTR) => continue,
                 Err(error) => return Err(NativeError::Socket(error)),
-                Ok(_) => break,
+                Ok(_) => return self.answers(),
             }
         }
+    }
+
+    /// All answers that are here. The kernel works on a transaction within `send`: others will not come.
+    fn answers(&self) -> Result<Answers, NativeError> {
         let mut answers = Answers::default();
         let mut buffer = [0; ANSWER_BYTES];
         loop {
-            // The kernel works on the transaction within `send`: what is not here now will not come.
-            match recv(fd, &mut buffer, MsgFlags::MSG_DONTWAIT) {
+            match recv(
+                self.descriptor.as_raw_fd(),
+                &mut buffer,
+                MsgFlags::MSG_DONTWAIT,
+            ) {
                 Ok(length) => answers.read(buffer.get(..length).unwrap_or_default()),
                 Err(Errno::EINTR) => continue,
                 Err(Errno::EAGAIN) => return Ok(answers),

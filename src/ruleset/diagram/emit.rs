@@ -9,7 +9,10 @@
 
 use super::clause::Clause;
 use super::paint::Function;
-use super::plan::{AddressFirst, Family as PlanFamily, Part, ServiceFirst, ServiceNode, parts};
+use super::plan::{
+    AddressFirst, Family as PlanFamily, MANY_POINTS, Part, ServiceFirst, ServiceNode, is_gapless,
+    parts,
+};
 use super::pool::{Dimension, Entry, Written};
 use crate::policy::{Interval, PortSet, Protocol, Service, Verdict};
 use crate::ruleset::ir::{Addresses as AddressList, *};
@@ -20,8 +23,6 @@ use std::sync::Arc;
 /// Up to so many targets and so many pieces are written as rules: the kernel gives a map, however small, 16 KB.
 const FEW_TARGETS: usize = 3;
 const FEW_PIECES: usize = 8;
-/// From so many points on they have a map of their own: less would not be worth a second lookup.
-const MANY_POINTS: usize = 512;
 
 /// Writes the list of a role. Its chains are `{prefix}_v4` and `{prefix}_v6`, to be jumped to; what they do not
 /// decide comes back.
@@ -376,16 +377,11 @@ impl Emitter<'_> {
         pieces: Vec<(Interval<T>, Target)>,
         word: T::Word,
     ) -> Vec<NftRule> {
-        let gapless = pieces
-            .first()
-            .is_some_and(|(first, _)| first.first == T::WHOLE.first)
-            && pieces
-                .last()
-                .is_some_and(|(last, _)| last.last == T::WHOLE.last)
-            && pieces
-                .windows(2)
-                .all(|pair| pair[0].0.last.successor() == Some(pair[1].0.first));
-        let rest = if gapless { most(&pieces) } else { None };
+        let rest = if is_gapless(&pieces) {
+            most(&pieces)
+        } else {
+            None
+        };
         let pieces: Vec<_> = pieces
             .into_iter()
             .filter(|(_, target)| Some(target) != rest.as_ref())

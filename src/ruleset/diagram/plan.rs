@@ -39,6 +39,8 @@ use std::sync::Arc;
 pub const PIECES_FOR_INPUT: usize = 8;
 /// Parts of so few entries are written as plain rules.
 pub const LINEAR: usize = 8;
+/// So many points in a map have a map of their own, and a list of so many addresses is always a map.
+pub const MANY_POINTS: usize = 512;
 
 /// A part of the list and how it is asked.
 #[derive(Debug)]
@@ -131,13 +133,15 @@ fn cut<T: Family>(clauses: &[Clause], range: Range<usize>, parts: &mut Vec<Part<
     let Some(start) = range.clone().find(used) else {
         return;
     };
-    if range.len() <= LINEAR / 2 {
-        return parts.push(Part::Linear(start..range.end));
-    }
     let list = List {
         clauses,
         range: start..range.end,
     };
+    // A long list belongs into a map: rules can only ask a named set, which cannot be changed while it is in use.
+    let is_long = |number| T::addresses(list.clause(number)).len() >= MANY_POINTS;
+    if range.len() <= LINEAR / 2 && !list.numbers::<T>().any(is_long) {
+        return parts.push(Part::Linear(list.range));
+    }
     match list.diagram::<T>() {
         Some(part) => parts.push(part),
         None if list.range.len() <= LINEAR => parts.push(Part::Linear(list.range)),
@@ -389,7 +393,7 @@ impl List<'_> {
                 .map(|(interval, class)| (interval, nodes[class as usize])),
         );
         let (tcp, udp) = (tcp.write(), udp.write());
-        let cost = addresses.len() + 2 * services.len() + tcp.cost + udp.cost;
+        let cost = without_most(&addresses) + 2 * services.len() + tcp.cost + udp.cost;
         (cost <= limit).then_some((
             cost,
             Part::AddressFirst(AddressFirst {
@@ -400,6 +404,31 @@ impl List<'_> {
             }),
         ))
     }
+}
+
+/// How many pieces become elements: where they leave no gap, those that lead where most lead are none.
+fn without_most<T: Dimension>(function: &Function<T, u32>) -> usize {
+    if !is_gapless(function) {
+        return function.len();
+    }
+    let mut counts: HashMap<u32, usize> = HashMap::new();
+    for (_, value) in function {
+        *counts.entry(*value).or_default() += 1;
+    }
+    function.len() - counts.into_values().max().unwrap_or(0)
+}
+
+/// Whether a function says something everywhere.
+pub fn is_gapless<T: Dimension, V>(function: &[(Interval<T>, V)]) -> bool {
+    function
+        .first()
+        .is_some_and(|(first, _)| first.first == T::WHOLE.first)
+        && function
+            .last()
+            .is_some_and(|(last, _)| last.last == T::WHOLE.last)
+        && function
+            .windows(2)
+            .all(|pair| pair[0].0.last.successor() == Some(pair[1].0.first))
 }
 
 /// The ports of every entry, read once.
