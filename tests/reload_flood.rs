@@ -200,7 +200,7 @@ fn reloads() {
 
 /// The same by one process, which changes what differs and keeps the rest.
 fn changes() {
-    let count = if is_full() { 1000 } else { 200 };
+    let count = if is_full() { 1000 } else { 60 };
     let kernel = OnceCell::new();
     let outcome = under_flood(count, &versions(500), |host, ruleset| {
         let kernel = kernel.get_or_init(|| host.enter(support::kernel));

@@ -119,6 +119,17 @@ fn enforced(status: &Status, summary: &Summary) -> String {
         ),
     );
     line("Protection", status.protection.clone());
+    if let Some(last) = &status.last_restoration {
+        line(
+            "Restored",
+            format!(
+                "{}, last {} ago: {}",
+                count(status.restorations as usize, "time"),
+                ago(last.at),
+                crate::definition::printable(&last.what)
+            ),
+        );
+    }
     line("Instance", summary.instance.clone());
     line("Definition", summary.definition.display().to_string());
     if summary.definition != status.definition {

@@ -8,10 +8,12 @@ use super::state::{Lock, State, StateError};
 use crate::cloud::Ledger;
 use crate::definition::{Diagnostic, Severity};
 use crate::netfilter::enforce::{EnforceError, Kernel};
+use crate::netfilter::events::tables::TableEvents;
 use crate::netfilter::hits::RuleHits;
 use crate::netfilter::{interfaces, links};
 use crate::policy::{Account, Action, Direction, Instance, Policy, Reason};
 use crate::ruleset::{Generation, check, compile};
+use nix::errno::Errno;
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -77,6 +79,63 @@ impl Host {
         }
     }
 
+    /// Enforces again, whole, what this process enforces: another program has changed our table. Gives whether it enforces
+    /// anything.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel fails; then another program's change may stand.
+    pub fn restore(&mut self) -> Result<bool, Failure> {
+        let Some((policy, summary)) = &self.enforced else {
+            return Ok(false);
+        };
+        let known = self.kernel.forget();
+        let ruleset = known.unwrap_or_else(|| compile(policy));
+        let first = self
+            .kernel
+            .in_force()
+            .is_ok_and(|generation| generation.is_none());
+        // Without our table connection tracking may have stood still.
+        let seed = || {
+            if first {
+                first::seed(policy);
+            }
+        };
+        seed();
+        let enforced = self
+            .kernel
+            .restore_with(&ruleset, Generation(summary.generation).next(), seed)
+            .map_err(|error| self.refused(error, policy))?;
+        self.add_hits(&enforced.replaced_hits);
+        if let Some(left) = &enforced.left_behind {
+            warn!("the old generation was not cleaned up: {left}");
+        }
+        if let Some((_, summary)) = &mut self.enforced {
+            summary.generation = enforced.generation.0;
+            summary.switched_after_ms = enforced.switched_after.as_secs_f64() * 1000.0;
+        }
+        Ok(true)
+    }
+
+    /// Listens to what other programs change in our table; within the runtime.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel has against it.
+    pub fn listen(&self) -> Result<TableEvents, Errno> {
+        self.kernel.listen()
+    }
+
+    /// Whether nobody but us can change our table.
+    pub fn owns(&self) -> bool {
+        self.kernel.owns()
+    }
+
+    /// Whether that will be so once there is a policy.
+    pub fn will_own(&self) -> bool {
+        self.kernel.will_own()
+    }
+
     /// Lets the next definition be loaded whole, and not as far as it differs.
     pub fn forget_loaded(&self) {
         self.kernel.forget();
@@ -89,9 +148,10 @@ impl Host {
         }
     }
 
-    /// What keeps other programs from changing what is enforced, in one line.
-    pub fn protection(&self) -> String {
+    /// What keeps other programs from changing what is enforced, in one line; `restored` if their changes are put right.
+    pub fn protection(&self, restored: bool) -> String {
         match self.kernel.protection() {
+            Ok(protection) if restored => protection.where_restored(),
             Ok(protection) => protection.to_string(),
             Err(error) => format!("unknown: {error}"),
         }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`run`] | the loop: a saved file, a signal, a request |
 //! | [`host`] | the reconcile step, which a single `apply` runs too |
+//! | [`guard`] | what other programs change in our table is put right, at the [`pace`] that a fight allows |
 //! | [`first`] | which flows the first enforcement must know |
 //! | [`load`] | from a path to an account, through [`read`] |
 //! | [`read`] | the only place that reads a definition from disk, over [`route`] |
@@ -16,9 +17,11 @@
 
 pub mod control;
 pub mod first;
+pub mod guard;
 pub mod host;
 pub mod load;
 pub mod logging;
+pub mod pace;
 pub mod read;
 pub mod report;
 pub mod route;

@@ -19,9 +19,16 @@ pub struct Status {
     /// The generation that an earlier daemon left enforced, while this one has enforced nothing.
     #[serde(default)]
     pub inherited: Option<u64>,
-    /// What keeps other programs from changing what is enforced: begins with `owned` or `none`.
+    /// What keeps other programs from changing what is enforced: begins with `owned`,
+    /// `restored` or `none`.
     #[serde(default)]
     pub protection: String,
+    /// How often a change that another program has made in our table was put right, since the daemon was started.
+    #[serde(default)]
+    pub restorations: u64,
+    /// The last of them.
+    #[serde(default)]
+    pub last_restoration: Option<Restoration>,
     /// Hits of every rule and layer that was met, and of every rule of the groups.
     pub hits: Vec<Hits>,
     /// Why the newest definition is not enforced.
@@ -92,6 +99,15 @@ pub struct Hits {
     pub packets: u64,
     /// Bytes.
     pub bytes: u64,
+}
+
+/// Another program's change that was put right.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Restoration {
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// `the table was deleted by another program (nft, pid 123)`.
+    pub what: String,
 }
 
 /// Why something is not enforced.

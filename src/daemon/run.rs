@@ -1,12 +1,14 @@
 //! The daemon's loop: waits for a saved file, a signal or a request, and reconciles.
 
 use super::control::{Call, ControlSocket, Request, Response};
+use super::guard::{Due, Guard};
 use super::host::{Host, count};
 use super::load::{Loaded, load};
 use super::read::Trust;
 use super::report::{Failure, Status, Summary};
 use super::store;
 use super::watch::{Reason, Watch};
+use crate::netfilter::events::links::LinkEvents;
 use crate::netfilter::{blind, links};
 use sd_notify::NotifyState;
 use serde_json::{Value, json};
@@ -46,7 +48,16 @@ pub async fn run(host: Host, options: Options) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     host.adopt();
+    let mut guard = Guard::default();
+    guard.before(&host);
+    let links = LinkEvents::listen().inspect_err(|error| {
+        warn!("interfaces that come and go are noticed at a reload only: {error}")
+    });
     let mut daemon = Daemon {
+        guard,
+        links: links.ok(),
+        warnings: Vec::new(),
+        restore_failed: false,
         socket_is_kept: options.socket_is_kept,
         host: Arc::new(Mutex::new(host)),
         watch: Watch::new(&options.definition, options.poll),
@@ -63,6 +74,8 @@ pub async fn run(host: Host, options: Options) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             reason = daemon.watch.changed() => daemon.follow(reason).await,
+            due = daemon.guard.due() => daemon.restore(due).await,
+            _ = next(&mut daemon.links) => daemon.follow_links(),
             _ = hangup.recv() => {
                 let _ = daemon.reload("SIGHUP").await;
             }
@@ -89,6 +102,11 @@ pub async fn run(host: Host, options: Options) -> anyhow::Result<()> {
 struct Daemon {
     host: Arc<Mutex<Host>>,
     watch: Watch,
+    guard: Guard,
+    /// `None` when the kernel does not tell.
+    links: Option<LinkEvents>,
+    /// Doubts about the interfaces, as told last.
+    warnings: Vec<String>,
     options: Options,
     /// Whether the service manager was told that a policy is enforced.
     ready: bool,
@@ -97,6 +115,8 @@ struct Daemon {
     /// Since when readings have been given up for writers.
     postponed: Option<Instant>,
     last_error: Option<Failure>,
+    /// Whether that is of a restoration.
+    restore_failed: bool,
     reloads: u64,
     failures: u64,
 }
@@ -175,8 +195,9 @@ impl Daemon {
         match &result {
             Ok(summary) => {
                 self.reloads += 1;
-                self.last_error = None;
+                (self.last_error, self.restore_failed) = (None, false);
                 self.keep_socket();
+                self.follow_table();
                 loaded
                     .iter()
                     .flat_map(Loaded::warnings)
@@ -194,7 +215,7 @@ impl Daemon {
                     .lines()
                     .filter(|line| *line != failure.message)
                     .for_each(|line| error!("{line}"));
-                self.last_error = Some(failure.clone());
+                (self.last_error, self.restore_failed) = (Some(failure.clone()), false);
             }
         }
         self.tell_state();
@@ -214,11 +235,70 @@ impl Daemon {
         self.socket_is_kept = owns;
     }
 
+    /// Puts right what another program has changed in our table.
+    async fn restore(&mut self, due: Due) {
+        let (host, start) = (self.host.clone(), Instant::now());
+        let work = move || {
+            host.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .restore()
+        };
+        let result = off_the_loop(work).await.and_then(|result| result);
+        let took = start.elapsed();
+        match result {
+            Ok(true) => {
+                warn!(
+                    "{}: restored in {:.0} ms",
+                    due.change,
+                    due.noticed.elapsed().as_secs_f64() * 1000.0
+                );
+                self.guard.restored(&due.change, took);
+                if std::mem::take(&mut self.restore_failed) {
+                    self.last_error = None;
+                }
+                self.keep_socket();
+                self.follow_table();
+            }
+            // Removed on request, or left by an earlier daemon and never ours.
+            Ok(false) => warn!("{}; this daemon enforces nothing to restore", due.change),
+            Err(failure) => {
+                error!("{}, and restoring failed: {}", due.change, failure.text);
+                self.failures += 1;
+                (self.last_error, self.restore_failed) = (Some(failure), true);
+                self.guard.failed(due, took);
+            }
+        }
+        self.tell_state();
+    }
+
+    /// Listens to other programs' changes where the table is not owned.
+    fn follow_table(&mut self) {
+        let host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+        self.guard.follow(&host);
+    }
+
+    /// Interfaces or default routes have changed.
+    fn follow_links(&mut self) {
+        if self.doubts_changed() {
+            self.tell_state();
+        }
+    }
+
+    /// Looks at the interfaces, and says what is new about them.
+    fn doubts_changed(&mut self) -> bool {
+        let warnings = self.host().interface_warnings();
+        let before = std::mem::replace(&mut self.warnings, warnings);
+        let new = |warning: &&String| !before.contains(warning);
+        let gone = |warning: &&String| !self.warnings.contains(warning);
+        (self.warnings.iter().filter(new)).for_each(|warning| warn!("{warning}"));
+        (before.iter().filter(gone)).for_each(|warning| info!("no longer so: {warning}"));
+        before != self.warnings
+    }
+
     /// One line for `systemctl status`.
-    fn tell_state(&self) {
-        let host = self.host();
-        let warnings = host.interface_warnings();
-        warnings.iter().for_each(|warning| warn!("{warning}"));
+    fn tell_state(&mut self) {
+        self.doubts_changed();
+        let (host, warnings) = (self.host(), &self.warnings);
         let state = match (host.enforced(), &self.last_error) {
             (Some(summary), None) if warnings.is_empty() => sentence(summary),
             (Some(summary), None) => {
@@ -292,7 +372,9 @@ impl Daemon {
             definition: self.options.definition.clone(),
             enforced: host.enforced().cloned(),
             inherited: host.inherited(),
-            protection: host.protection(),
+            protection: host.protection(self.guard.is_listening()),
+            restorations: self.guard.restorations(),
+            last_restoration: self.guard.last().cloned(),
             hits: host.hits(),
             last_error: self.last_error.clone(),
             warnings: host.interface_warnings(),
@@ -301,6 +383,17 @@ impl Daemon {
             failures: self.failures,
         };
         serde_json::to_value(status).unwrap_or_default()
+    }
+}
+
+/// Waits until interfaces or default routes change.
+async fn next(links: &mut Option<LinkEvents>) {
+    let Some(events) = links else {
+        return std::future::pending().await;
+    };
+    if let Err(error) = events.changed().await {
+        warn!("interfaces that come and go are noticed at a reload only: {error}");
+        *links = None;
     }
 }
 

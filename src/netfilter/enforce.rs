@@ -1,14 +1,16 @@
 //! Replaces what is enforced: load, switch, delete. See [`crate::ruleset::table`] for why three.
 
+use super::events::tables::TableEvents;
 use super::hits::{HitsError, RuleHits, chain_hits_over, rule_hits_over};
 use super::netlink::{NetlinkError, Reader};
-use super::objects::{Objects, entries_over, in_force_over, objects_over};
+use super::objects::{Objects, base_chains_stand_over, entries_over, in_force_over, objects_over};
 use super::ownership::{Owner, Protection, Table, table_over};
 use super::transport::{ApplyError, Transport};
 use crate::ruleset::batch::{self, Command, Names};
 use crate::ruleset::change::{Change, Loaded};
 use crate::ruleset::table::BASE_CHAINS;
 use crate::ruleset::{Generation, Ruleset, TABLE};
+use nix::errno::Errno;
 use std::collections::HashSet;
 use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, PoisonError};
@@ -121,7 +123,7 @@ impl Kernel {
                 let generation = newest.map_or(at_least, |newest| newest.next().max(at_least));
                 let change = Change::all(generation);
                 self.carry_out(&change, table, ruleset, &mut before_switch)?;
-                let others = before.of(|each| each != generation);
+                let others = before.but(generation);
                 (change, start.elapsed(), Some(others))
             }
         };
@@ -152,8 +154,50 @@ impl Kernel {
     }
 
     /// The next ruleset is loaded whole, whatever this `Kernel` has loaded before: something else may have changed it.
-    pub fn forget(&self) {
-        *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Gives what that was.
+    pub fn forget(&self) -> Option<Ruleset> {
+        let loaded = &mut *self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.take().map(|loaded| loaded.ruleset)
+    }
+
+    /// Enforces whole what another program has changed, as [`Self::enforce_with`] does. The table goes first only where another
+    /// base chain has the place of ours.
+    ///
+    /// # Errors
+    ///
+    /// See [`EnforceError`].
+    pub fn restore_with(
+        &self,
+        ruleset: &Ruleset,
+        at_least: Generation,
+        before_switch: impl FnMut(),
+    ) -> Result<Enforced, EnforceError> {
+        self.forget();
+        if !base_chains_stand_over(&self.reader)? {
+            self.delete_table()?;
+        }
+        self.enforce_with(ruleset, at_least, before_switch)
+    }
+
+    /// Listens to what other programs change in our table; within the runtime.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel has against it.
+    pub fn listen(&self) -> Result<TableEvents, Errno> {
+        self.transport.listen()
+    }
+
+    /// Whether our table, once there is a policy, will belong to us, so that there is nothing to listen to.
+    pub fn will_own(&self) -> bool {
+        let Transport::Native(native) = &self.transport else {
+            return false;
+        };
+        match table_over(&self.reader) {
+            Ok(None) => native.knows_ownership().unwrap_or(false),
+            Ok(Some(table)) => table.is_orphan() || self.transport.port() == table.owner,
+            Err(_) => false,
+        }
     }
 
     /// Loads what is new, and edits or switches.
@@ -312,7 +356,7 @@ impl Kernel {
             Ok(None) => self.delete_table().map(|_| ()),
             _ => objects_over(&self.reader)
                 .map_err(EnforceError::from)
-                .and_then(|objects| self.delete(&objects.of(|each| each == generation))),
+                .and_then(|objects| self.delete(&objects.of(generation))),
         };
     }
 

@@ -11,12 +11,14 @@
 //! | [`native`] | messages of nf_tables over netlink |
 //! | [`nft`] | the nft program, with a time limit and its words kept |
 //! | [`ownership`] | who may change our table |
+//! | [`events`] | what the kernel tells unasked: of our table, and of interfaces |
 //! | [`objects`] | the chains and sets of our table |
 //! | [`hits`] | the counters of our rules |
 //! | [`blind`] | what passes this host without meeting our hooks |
 
 pub mod blind;
 pub mod enforce;
+pub mod events;
 pub mod hits;
 pub mod interfaces;
 pub mod links;

@@ -1,9 +1,10 @@
 //! Runs the nft program, with a time limit and with everything it says kept.
 
+use super::events::EventSocket;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::time::Duration;
 
 /// Where programs of an administrator stand, also for users whose path leaves them out.
@@ -17,6 +18,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 pub struct Nft {
     program: PathBuf,
     time_limit: Duration,
+    /// Hears what other programs do.
+    listener: Arc<Mutex<Weak<EventSocket>>>,
 }
 
 /// Why a run of nft failed.
@@ -63,12 +66,23 @@ impl Nft {
         Nft {
             program: program.to_owned(),
             time_limit: TIME_LIMIT,
+            listener: Arc::default(),
         }
     }
 
     /// With another time limit.
     pub fn with_time_limit(self, time_limit: Duration) -> Self {
         Nft { time_limit, ..self }
+    }
+
+    /// What nft does from now on is kept from this listener.
+    pub(super) fn is_not_for(&self, listener: &Arc<EventSocket>) {
+        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(listener);
+    }
+
+    fn listener(&self) -> Option<Arc<EventSocket>> {
+        let listener = self.listener.lock();
+        listener.unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
     /// Applies a batch of nft text as one transaction.
@@ -106,12 +120,21 @@ impl Nft {
             }
             other => other.map_err(failed)?,
         };
+        // The kernel names nft's socket after its process, and nft tells nothing before it has read its input to the end.
+        let listener = self.listener();
+        if let Some(listener) = &listener {
+            let _ = listener.pass_over(Some(child.id()));
+        }
         let message = self.converse(&mut child, input);
         if message.is_err() {
             // Its pipes are closed with it; a kill can only fail if it has ended.
             let _ = child.kill();
         }
-        let status = child.wait().map_err(failed)?;
+        let status = child.wait().map_err(failed);
+        if let Some(listener) = &listener {
+            let _ = listener.pass_over(None);
+        }
+        let status = status?;
         Ok((status.success(), message?))
     }
 

@@ -1,7 +1,7 @@
 //! The chains and sets of our table, read without the nft program.
 
 use super::netlink::{NetlinkError, Reader};
-use crate::ruleset::table::BASE_CHAINS;
+use crate::ruleset::table::{BASE_CHAINS, Hook};
 use crate::ruleset::{Generation, TABLE};
 use netlink_bindings::nftables::{
     ExprAttrs, ExprListAttrs, ExprOps, IterableExprListAttrs, Nfgenmsg, Request,
@@ -69,6 +69,33 @@ pub fn objects_over(reader: &Reader) -> Result<Objects, NetlinkError> {
     })
 }
 
+/// Whether our base chains, as far as they are there, stand where they must: a chain's hook and priority cannot be changed, so
+/// one that another program has put in its place can only go with the table.
+///
+/// # Errors
+///
+/// See [`NetlinkError`].
+pub fn base_chains_stand_over(reader: &Reader) -> Result<bool, NetlinkError> {
+    let header = Nfgenmsg {
+        nfgen_family: libc::NFPROTO_INET as u8,
+        ..Default::default()
+    };
+    let table = table();
+    let stand = reader.dump(&Request::new().op_getchain_dump(&header), |(_, chain)| {
+        (chain.get_table().ok()? == table.as_c_str()).then_some(())?;
+        let name = chain.get_name().ok()?.to_string_lossy().into_owned();
+        let base = BASE_CHAINS.into_iter().find(|base| base.name == name)?;
+        let stands = || {
+            let hook = chain.get_hook().ok()?;
+            let filters = chain.get_type().ok()? == c"filter";
+            let here = hook.get_num().ok()? == base.hook.number();
+            Some(filters && here && hook.get_priority().ok()? == base.priority)
+        };
+        Some(stands().unwrap_or(false))
+    })?;
+    Ok(stand.into_iter().all(|stands| stands))
+}
+
 /// The generation that the base chains jump to: what is really enforced, whatever else is loaded.
 ///
 /// # Errors
@@ -121,6 +148,17 @@ pub fn entries_over(reader: &Reader) -> Result<[Vec<Option<String>>; 2], Netlink
     Ok(entries)
 }
 
+impl Hook {
+    /// `NF_INET_…` of `linux/netfilter.h`.
+    pub(super) fn number(self) -> u32 {
+        let number = match self {
+            Hook::Prerouting => libc::NF_INET_PRE_ROUTING,
+            Hook::Postrouting => libc::NF_INET_POST_ROUTING,
+        };
+        number as u32
+    }
+}
+
 /// The chain that a rule jumps to: an `immediate` expression that holds a verdict with a chain.
 fn target(expressions: IterableExprListAttrs<'_>) -> Option<String> {
     expressions
@@ -155,13 +193,26 @@ impl Objects {
             .collect()
     }
 
-    /// The objects of generations for which `which` holds.
-    pub fn of(&self, which: impl Fn(Generation) -> bool) -> Objects {
+    /// The objects of this generation.
+    pub fn of(&self, generation: Generation) -> Objects {
+        self.select(|name| Generation::of(name).is_some_and(|(of, _)| of == generation))
+    }
+
+    /// All but the base chains, what belongs to this generation, and what comes and goes with a rule: objects of other
+    /// generations, and those that another program has put into our table.
+    pub fn but(&self, generation: Generation) -> Objects {
+        self.select(|name| match Generation::of(name) {
+            Some((of, _)) => of != generation,
+            None => {
+                let anonymous = name.starts_with("__");
+                !anonymous && BASE_CHAINS.iter().all(|base| base.name != name)
+            }
+        })
+    }
+
+    fn select(&self, which: impl Fn(&str) -> bool) -> Objects {
         let select = |names: &[String]| -> Vec<String> {
-            let belongs = |name: &&String| {
-                Generation::of(name).is_some_and(|(generation, _)| which(generation))
-            };
-            names.iter().filter(belongs).cloned().collect()
+            names.iter().filter(|name| which(name)).cloned().collect()
         };
         Objects {
             chains: select(&self.chains),

@@ -72,6 +72,12 @@ impl Table {
         self.owner.is_none() && self.flags & OWNED == TableFlags::Persist as u32
     }
 
+    /// Its other flags, if its chains are switched off (`dormant`).
+    pub(super) fn before_sleep(&self) -> Option<u32> {
+        let flags = self.flags & !(TableFlags::Dormant as u32);
+        (flags != self.flags).then_some(flags)
+    }
+
     /// Whether it can be owned at all.
     pub fn persists(&self) -> bool {
         self.flags & TableFlags::Persist as u32 != 0
@@ -92,6 +98,25 @@ impl fmt::Display for Owner {
             Some(program) => write!(f, "process {} ({program})", self.0),
             // As one whose daemon was killed: the service manager keeps its descriptor.
             None => write!(f, "a netlink socket that process {} opened", self.0),
+        }
+    }
+}
+
+impl Protection {
+    /// The same where other programs' changes are put right as soon as the kernel tells of them.
+    pub fn where_restored(self) -> String {
+        const RESTORED: &str =
+            "restored: what another program changes or flushes is put right at once";
+        match self {
+            Protection::ThroughNft => {
+                format!("{RESTORED}; it is not forbidden, since the table is told through nft")
+            }
+            Protection::OldKernel => format!("{RESTORED}; Linux 6.9 and newer can forbid it"),
+            Protection::MadeWithout => format!(
+                "{RESTORED}; it is not forbidden, since the table was first made without an owner: \
+                 `secgroupd remove` and `secgroupd reload` make it anew"
+            ),
+            other => other.to_string(),
         }
     }
 }

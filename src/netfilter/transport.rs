@@ -1,11 +1,13 @@
 //! How commands reach the kernel: over netlink, or through the nft program.
 
+use super::events::tables::TableEvents;
 use super::native::{Native, NativeError};
 use super::nft::{Nft, NftError};
 use super::ownership::{Owner, Table};
 use crate::policy::Reason;
 use crate::ruleset::batch::{Command, Names};
 use crate::ruleset::text;
+use nix::errno::Errno;
 
 /// A way to the kernel.
 #[derive(Debug)]
@@ -34,6 +36,11 @@ impl Transport {
         table: Option<Table>,
         commands: &'c [Command<'r>],
     ) -> Result<&'c [Command<'r>], ApplyError> {
+        if let (Transport::Native(native), Some(table)) = (self, table)
+            && let Some(flags) = table.before_sleep()
+        {
+            native.wake_table(flags)?;
+        }
         match (self, table) {
             (Transport::Native(native), table) if table.is_none_or(|table| table.is_orphan()) => {
                 // A kernel that cannot is told the plain way.
@@ -54,6 +61,18 @@ impl Transport {
         match self {
             Transport::Native(native) => Some(Owner(native.port())),
             Transport::Nft(_) => None,
+        }
+    }
+
+    /// Listens to what everybody else changes in our table; within the runtime.
+    pub(super) fn listen(&self) -> Result<TableEvents, Errno> {
+        match self {
+            Transport::Native(native) => Ok(TableEvents::listen(Some(native.port()))?.0),
+            Transport::Nft(nft) => {
+                let (events, socket) = TableEvents::listen(None)?;
+                nft.is_not_for(&socket);
+                Ok(events)
+            }
         }
     }
 

@@ -28,7 +28,6 @@ mod socket;
 use super::ownership::OWNED;
 use crate::policy::Reason;
 use crate::ruleset::batch::{Command, Names};
-use crate::ruleset::table::Hook;
 use crate::ruleset::{TABLE, text};
 use batch::{Batch, NLM_F_CREATE, NLM_F_EXCL};
 use elements::Change;
@@ -139,6 +138,17 @@ impl Native {
         let mut batch = Batch::new();
         batch.command(usize::MAX, |batch| add_table(batch, TABLE, Some(OWNED)));
         accepted(self.commit(&mut batch, &[Command::AddTable], &Names::none()))
+    }
+
+    /// Switches on a table that another program has switched off (`dormant`), by giving it the flags that it had.
+    ///
+    /// # Errors
+    ///
+    /// See [`NativeError`].
+    pub fn wake_table(&self, flags: u32) -> Result<(), NativeError> {
+        let mut batch = Batch::new();
+        batch.command(usize::MAX, |batch| add_table(batch, TABLE, Some(flags)));
+        self.commit(&mut batch, &[Command::AddTable], &Names::none())
     }
 
     /// Whether the kernel knows tables that are owned and stay. It is tried in a transaction that fails in any case.
@@ -272,7 +282,7 @@ fn encode(batch: &mut Batch, command: &Command, names: &Names) {
                     .push_type(c"filter")
                     .push_policy(ACCEPT)
                     .nested_hook()
-                    .push_num(hook_number(base.hook))
+                    .push_num(base.hook.number())
                     .push_priority(base.priority);
             });
         }
@@ -351,15 +361,6 @@ fn accepted(result: Result<(), NativeError>) -> Result<bool, NativeError> {
         }
         result => result.map(|()| true),
     }
-}
-
-/// `NF_INET_…` of `linux/netfilter.h`.
-fn hook_number(hook: Hook) -> u32 {
-    let number = match hook {
-        Hook::Prerouting => libc::NF_INET_PRE_ROUTING,
-        Hook::Postrouting => libc::NF_INET_POST_ROUTING,
-    };
-    number as u32
 }
 
 impl fmt::Display for Refusal {

@@ -1,0 +1,324 @@
+//! What other programs change in our table.
+//!
+//! The kernel tells a transaction as a message for each thing it changes, and ends it with one that names the program
+//! (`nf_tables_commit` in `net/netfilter/nf_tables_api.c`). What this program changes is kept from the socket.
+
+use super::socket::{EventSocket, Inbox, Received, not_from};
+use crate::ruleset::TABLE;
+use netlink_bindings::builtin::Nlmsghdr;
+use netlink_bindings::nftables::{GenAttrs, Nfgenmsg, TableAttrs};
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::SockProtocol;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// `NFNLGRP_NFTABLES`, as a bit.
+const GROUP: u32 = 1 << (libc::NFNLGRP_NFTABLES - 1);
+
+/// Tells what other programs change in our table.
+#[derive(Debug)]
+pub struct TableEvents {
+    inbox: Inbox,
+    reading: Reading,
+}
+
+/// A change that another program has made in our table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ForeignChange {
+    /// How many things of which kind were added or removed.
+    counts: BTreeMap<(Kind, Verb), usize>,
+    /// Whether messages were lost: anything may have changed.
+    lost: bool,
+    /// Who did it, the last of several.
+    by: Option<Program>,
+}
+
+/// A program, as the kernel names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Program {
+    name: String,
+    pid: u32,
+}
+
+/// What our table is made of. Counters, quotas and flow tables without a rule do nothing to a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Table,
+    Chain,
+    Rule,
+    Set,
+    Element,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Verb {
+    Removed,
+    /// Of a table or a chain also: changed.
+    Added,
+}
+
+impl TableEvents {
+    /// Listens from now on, but not to what the socket with this port does; within the runtime.
+    pub(in crate::netfilter) fn listen(
+        but: Option<u32>,
+    ) -> Result<(Self, Arc<EventSocket>), Errno> {
+        let filter = not_from(but);
+        let socket = EventSocket::join(SockProtocol::NetlinkNetFilter, GROUP, &filter)?;
+        let socket = Arc::new(socket);
+        let events = TableEvents {
+            inbox: Inbox::of(socket.clone())?,
+            reading: Reading::default(),
+        };
+        Ok((events, socket))
+    }
+
+    /// Waits for the next change. Nothing is lost when the future is dropped before it is ready.
+    ///
+    /// # Errors
+    ///
+    /// When the socket cannot be read.
+    pub async fn changed(&mut self) -> Result<ForeignChange, Errno> {
+        loop {
+            if let Some(change) = self.reading.whole.take() {
+                return Ok(change);
+            }
+            match self.inbox.receive().await? {
+                Received::Datagram(datagram) => self.reading.read(datagram),
+                Received::Lost => self.reading.lose(),
+            }
+        }
+    }
+}
+
+/// What was read so far.
+#[derive(Debug, Default)]
+struct Reading {
+    /// Of the transaction whose end has not come yet.
+    open: ForeignChange,
+    whole: Option<ForeignChange>,
+}
+
+impl Reading {
+    fn read(&mut self, mut datagram: &[u8]) {
+        while let Some(header) = datagram
+            .get(..Nlmsghdr::len())
+            .and_then(Nlmsghdr::new_from_slice)
+        {
+            let length = (header.len as usize).max(Nlmsghdr::len());
+            if let Some(payload) = datagram.get(Nlmsghdr::len()..length) {
+                self.message(header.r#type, payload);
+            }
+            datagram = datagram
+                .get(length.next_multiple_of(4)..)
+                .unwrap_or_default();
+        }
+    }
+
+    fn message(&mut self, message: u16, payload: &[u8]) {
+        let [subsystem, message] = message.to_be_bytes();
+        let Some((&[family, ..], attributes)) = payload.split_first_chunk::<{ Nfgenmsg::len() }>()
+        else {
+            return;
+        };
+        if i32::from(subsystem) != libc::NFNL_SUBSYS_NFTABLES {
+            return;
+        }
+        if i32::from(message) == libc::NFT_MSG_NEWGEN {
+            return self.end(program(attributes));
+        }
+        let Some(what) = what(message) else { return };
+        // The table's name is the first attribute of every kind of thing, and has the same number.
+        let table = TableAttrs::new(attributes).get_name();
+        let ours = i32::from(family) == libc::NFPROTO_INET
+            && table.is_ok_and(|name| name.to_bytes() == TABLE.as_bytes());
+        if ours {
+            *self.open.counts.entry(what).or_default() += 1;
+        }
+    }
+
+    /// The transaction is whole.
+    fn end(&mut self, by: Option<Program>) {
+        if self.open != ForeignChange::default() {
+            self.open.by = by;
+            let change = std::mem::take(&mut self.open);
+            self.whole.get_or_insert_default().merge(change);
+        }
+    }
+
+    fn lose(&mut self) {
+        self.open.lost = true;
+        self.end(None);
+    }
+}
+
+impl ForeignChange {
+    /// Anything may have changed: nobody has listened.
+    #[must_use]
+    pub fn unknown() -> Self {
+        ForeignChange {
+            lost: true,
+            ..Self::default()
+        }
+    }
+
+    /// Takes in a later one.
+    pub fn merge(&mut self, later: ForeignChange) {
+        for (what, count) in later.counts {
+            *self.counts.entry(what).or_default() += count;
+        }
+        self.lost |= later.lost;
+        self.by = later.by.or(self.by.take());
+    }
+}
+
+/// `the table was deleted by another program (nft, pid 123)`.
+impl fmt::Display for ForeignChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.counts.contains_key(&(Kind::Table, Verb::Removed)) {
+            f.write_str("the table was deleted")?;
+        } else if self.counts.is_empty() {
+            return f
+                .write_str("the table may have been changed: the kernel's word of it was lost");
+        } else {
+            let parts = self.counts.iter().map(|(what, count)| part(*what, *count));
+            f.write_str(&parts.collect::<Vec<_>>().join(", "))?;
+        }
+        f.write_str(" by another program")?;
+        match &self.by {
+            Some(Program { name, pid }) => write!(f, " ({name}, pid {pid})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `2 rules were added`.
+fn part((kind, verb): (Kind, Verb), count: usize) -> String {
+    let thing = match kind {
+        Kind::Table => return "the table was changed".into(),
+        Kind::Chain => "chain",
+        Kind::Rule => "rule",
+        Kind::Set => "set",
+        Kind::Element => "element",
+    };
+    let verb = match (verb, kind) {
+        (Verb::Removed, _) => "removed",
+        (Verb::Added, Kind::Chain) => "added or changed",
+        (Verb::Added, _) => "added",
+    };
+    match count {
+        1 => format!("1 {thing} was {verb}"),
+        _ => format!("{count} {thing}s were {verb}"),
+    }
+}
+
+/// What a message tells of. Newer kernels tell of a `destroy` under a number of its own (`linux/netfilter/nf_tables.h`).
+fn what(message: u8) -> Option<(Kind, Verb)> {
+    const DESTROY_TABLE: i32 = 26;
+    const DESTROY_CHAIN: i32 = 27;
+    const DESTROY_RULE: i32 = 28;
+    const DESTROY_SET: i32 = 29;
+    const DESTROY_ELEMENT: i32 = 30;
+    Some(match i32::from(message) {
+        libc::NFT_MSG_NEWTABLE => (Kind::Table, Verb::Added),
+        libc::NFT_MSG_DELTABLE | DESTROY_TABLE => (Kind::Table, Verb::Removed),
+        libc::NFT_MSG_NEWCHAIN => (Kind::Chain, Verb::Added),
+        libc::NFT_MSG_DELCHAIN | DESTROY_CHAIN => (Kind::Chain, Verb::Removed),
+        libc::NFT_MSG_NEWRULE => (Kind::Rule, Verb::Added),
+        libc::NFT_MSG_DELRULE | DESTROY_RULE => (Kind::Rule, Verb::Removed),
+        libc::NFT_MSG_NEWSET => (Kind::Set, Verb::Added),
+        libc::NFT_MSG_DELSET | DESTROY_SET => (Kind::Set, Verb::Removed),
+        libc::NFT_MSG_NEWSETELEM => (Kind::Element, Verb::Added),
+        libc::NFT_MSG_DELSETELEM | DESTROY_ELEMENT => (Kind::Element, Verb::Removed),
+        _ => return None,
+    })
+}
+
+/// Who has committed.
+fn program(attributes: &[u8]) -> Option<Program> {
+    let attributes = GenAttrs::new(attributes);
+    let name = attributes.get_proc_name().ok()?;
+    Some(Program {
+        name: name.to_string_lossy().into_owned(),
+        pid: attributes.get_proc_pid().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A message of nf_tables about a thing of `table`.
+    fn message(number: i32, family: i32, table: &str) -> Vec<u8> {
+        let mut attribute = table.as_bytes().to_vec();
+        attribute.push(0);
+        with(number, family, &[(1, attribute)])
+    }
+
+    fn with(number: i32, family: i32, attributes: &[(u16, Vec<u8>)]) -> Vec<u8> {
+        let mut payload = vec![family as u8, 0, 0, 0];
+        for (kind, value) in attributes {
+            payload.extend((4 + value.len() as u16).to_ne_bytes());
+            payload.extend(kind.to_ne_bytes());
+            payload.extend(value);
+            payload.resize(payload.len().next_multiple_of(4), 0);
+        }
+        let mut bytes = (16 + payload.len() as u32).to_ne_bytes().to_vec();
+        bytes.extend(((libc::NFNL_SUBSYS_NFTABLES << 8 | number) as u16).to_ne_bytes());
+        bytes.resize(16, 0);
+        bytes.extend(payload);
+        bytes
+    }
+
+    fn end() -> Vec<u8> {
+        let pid = 123_u32.to_be_bytes().to_vec();
+        with(libc::NFT_MSG_NEWGEN, 0, &[(2, pid), (3, b"nft\0".into())])
+    }
+
+    fn told(datagrams: &[Vec<u8>]) -> Option<String> {
+        let mut reading = Reading::default();
+        for datagram in datagrams {
+            reading.read(datagram);
+        }
+        reading.whole.map(|change| change.to_string())
+    }
+
+    #[test]
+    fn a_transaction_in_words() {
+        let inet = |number| message(number, libc::NFPROTO_INET, TABLE);
+        let rules = [inet(libc::NFT_MSG_NEWRULE), inet(libc::NFT_MSG_NEWRULE)].concat();
+        let element = inet(libc::NFT_MSG_DELSETELEM);
+        assert_eq!(
+            told(&[rules.clone(), element, end()]).as_deref(),
+            Some("2 rules were added, 1 element was removed by another program (nft, pid 123)")
+        );
+        let table = inet(libc::NFT_MSG_DELTABLE);
+        assert_eq!(
+            told(&[rules.clone(), table, end()]).as_deref(),
+            Some("the table was deleted by another program (nft, pid 123)")
+        );
+        assert_eq!(told(&[rules]), None, "its end has not come");
+    }
+
+    #[test]
+    fn other_tables_are_passed_over() {
+        let delete = libc::NFT_MSG_DELTABLE;
+        let others = [
+            message(delete, libc::NFPROTO_IPV4, TABLE),
+            message(delete, libc::NFPROTO_INET, "secgroupd2"),
+            message(delete, libc::NFPROTO_INET, "filter"),
+            message(libc::NFT_MSG_NEWOBJ, libc::NFPROTO_INET, TABLE),
+            end(),
+        ];
+        assert_eq!(told(&others), None);
+        assert_eq!(told(&[vec![], vec![0; 7], vec![255; 40], end()]), None);
+    }
+
+    #[test]
+    fn what_was_lost_may_be_anything() {
+        let mut reading = Reading::default();
+        reading.lose();
+        assert_eq!(reading.whole, Some(ForeignChange::unknown()));
+    }
+}
