@@ -22,13 +22,19 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     println!(
-        "From the rename of what was saved to the first packet that is judged by it, in ms, {SAVES} saves.\n"
+        "From the rename of what was saved to the first packet that is judged by it, in ms, {SAVES} saves (of the list a third).\n"
     );
     println!(
         "| | median | least | most | promised | of it load and switch |\n|---|---|---|---|---|---|"
     );
     for saved in save_to_enforced::Saved::ALL {
-        println!("{}", save_to_enforced::measure(saved, SAVES).row());
+        // Asking the kernel for a list of 100,000 addresses between two saves takes seconds.
+        let saves = if saved == save_to_enforced::Saved::OneAddress {
+            SAVES / 3
+        } else {
+            SAVES
+        };
+        println!("{}", save_to_enforced::measure(saved, saves).row());
     }
     ExitCode::SUCCESS
 }
