@@ -244,7 +244,8 @@ fn fight() {
             "{} restorations in 4 s, {work:?} of a processor",
             after - before
         );
-        assert!((2..=5).contains(&(after - before)), "{before} to {after}");
+        // Some fail: it is deleted while it is loaded.
+        assert!(after - before <= 5, "{before} to {after}");
         assert!(work < Duration::from_secs(1), "{work:?}");
         stop.store(true, Ordering::Relaxed);
     });
