@@ -13,11 +13,13 @@ mod daemon {
     pub mod first_start;
     pub mod instance;
     pub mod latency;
+    pub mod links;
     pub mod nft_fails;
     pub mod owned;
     pub mod owned_flood;
     pub mod process;
     pub mod refused;
+    pub mod restored;
     pub mod rights;
     pub mod save_to_enforced;
     pub mod saved;
@@ -44,6 +46,8 @@ fn main() -> std::process::ExitCode {
             daemon::nft_fails::tests(),
             daemon::owned::tests(),
             daemon::owned_flood::tests(),
+            daemon::restored::tests(),
+            daemon::links::tests(),
             daemon::asking::tests(),
             daemon::first_start::tests(),
             daemon::trouble::tests(),

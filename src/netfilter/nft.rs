@@ -75,7 +75,8 @@ impl Nft {
         Nft { time_limit, ..self }
     }
 
-    /// What nft does from now on is kept from this listener.
+    /// What nft does from now on is kept from this listener. A script in nft's place must become nft (`exec`): what a child
+    /// of it does counts as another program's.
     pub(super) fn is_not_for(&self, listener: &Arc<EventSocket>) {
         *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(listener);
     }

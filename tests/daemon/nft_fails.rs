@@ -191,6 +191,7 @@ fn after_the_switch() {
     fs::write(site.path("bin/nft.late"), "2").unwrap();
     site.save("groups.yaml", &opening(&[2222]));
     until("the new definition is enforced", || site.lets_in(2222));
+    // The script did not become nft, so what it did counts as another program's, and is restored once.
     until("and reported", || {
         site.status()["enforced"]["generation"].as_u64() >= Some(2)
     });

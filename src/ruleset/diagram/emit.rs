@@ -417,7 +417,28 @@ impl Emitter<'_> {
         if points < MANY_POINTS || points == pieces.len() {
             return vec![self.map(name, pieces, word)];
         }
-        let (points, intervals) = pieces.into_iter().partition(is_point);
+        // The points are asked first: an interval may go on across them, and does not change when they do.
+        let mut intervals: Vec<(Interval<T>, Target)> = Vec::new();
+        let (mut end, mut bridged) = (None, false);
+        for (interval, target) in pieces.iter().cloned() {
+            let goes_on = end.is_some_and(|end: T| end.successor() == Some(interval.first));
+            end = Some(interval.last);
+            match intervals.last_mut() {
+                _ if interval.first == interval.last => {
+                    if !goes_on {
+                        // Nothing before it touches it: what comes next begins anew.
+                        bridged = false;
+                    }
+                    continue;
+                }
+                Some((last, known)) if bridged && goes_on && *known == target => {
+                    last.last = interval.last;
+                }
+                _ => intervals.push((interval, target)),
+            }
+            bridged = true;
+        }
+        let points = pieces.into_iter().filter(is_point).collect();
         vec![
             self.map(name, points, word),
             self.map(name, intervals, word),

@@ -1,0 +1,342 @@
+//! Where the table is not owned, what another program changes in it is put right as soon as the kernel tells of it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+use secgroupd::netfilter::objects::{in_force, objects};
+
+use super::site::{Daemon, SOON, Site, opening, until, whoever_owns_it};
+use crate::support::{Flood, Port, Side, kernel_test};
+
+const ALLOWED: Port = Port::Tcp(2002);
+const REFUSED: Port = Port::Udp(1001);
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        kernel_test(
+            "what_others_change_is_restored_through_nft",
+            &["nft"],
+            || altered("run --through nft"),
+        ),
+        kernel_test("what_others_change_is_restored_natively", &["nft"], || {
+            altered("run --through netlink")
+        }),
+        kernel_test("a_deleted_table_is_restored", &["nft"], deleted),
+        kernel_test(
+            "a_restored_table_is_owned_where_it_can",
+            &["nft"],
+            becomes_owned,
+        ),
+        kernel_test("flushed_every_100_ms_under_a_flood", &["nft"], flushed),
+        kernel_test("a_fight_backs_off", &["nft"], fight),
+        kernel_test("own_loads_are_no_change_of_others", &["nft"], own_loads),
+        kernel_test("changes_of_other_tables_restore_nothing", &["nft"], others),
+        kernel_test("a_restoration_that_fails_is_tried_again", &["nft"], fails),
+    ]
+}
+
+/// Enough ports for a map with a name.
+const PORTS: [u16; 12] = [22, 2002, 80, 81, 82, 83, 90, 443, 444, 8080, 8443, 9000];
+
+/// A host whose table is not owned, and the daemon that guards it.
+struct Guarded {
+    site: Site,
+    daemon: Daemon,
+}
+
+impl Guarded {
+    /// `line` starts the daemon. The table was made through nft in any case, and can never be owned.
+    fn new(site: Site, line: &str) -> Self {
+        site.write("groups.yaml", &opening(&PORTS));
+        assert_eq!(site.run("apply --through nft").code, 0);
+        let line = line.replace(" --through netlink", "");
+        let daemon = site.launch(&line);
+        daemon.until_logged(" enforced for ");
+        let guarded = Guarded { site, daemon };
+        let protection = guarded.site.status()["protection"].to_string();
+        assert!(protection.starts_with("\"restored: "), "{protection}");
+        guarded
+    }
+
+    fn restorations(&self) -> u64 {
+        self.site.status()["restorations"].as_u64().unwrap()
+    }
+
+    /// The table, whatever its generation's number and its owner.
+    fn table(&self) -> String {
+        let host = &self.site.host;
+        let listing = host.output("nft", &["-s", "list", "table", "inet", "secgroupd"]);
+        let generation = host.enter(in_force).unwrap().expect("one is in force");
+        whoever_owns_it(&listing).replace(&format!("g{generation}_"), "g_")
+    }
+
+    /// How many lines of the log hold these words.
+    fn logged(&self, words: &str) -> usize {
+        let log = self.daemon.log();
+        log.lines().filter(|line| line.contains(words)).count()
+    }
+
+    /// Has nft change something, and gives how long that stands until it is restored, as the log says with these words.
+    #[track_caller]
+    fn change(&self, text: &str, words: &str) -> Duration {
+        let before = self.logged(": restored in ");
+        self.site.host.nft(text);
+        let start = Instant::now();
+        while self.logged(": restored in ") == before {
+            assert!(start.elapsed() < SOON, "{text}: {}", self.daemon.log());
+            thread::sleep(Duration::from_millis(1));
+        }
+        let took = start.elapsed();
+        let log = self.daemon.log();
+        let last = log.lines().rfind(|line| line.contains(": restored in "));
+        let last = last.unwrap();
+        assert!(last.contains(words), "{words:?} is not in {last:?}");
+        assert!(last.contains("by another program (nft, pid "), "{last:?}");
+        took
+    }
+}
+
+/// Every kind of change but that of the whole table, in words and put right.
+fn altered(line: &str) {
+    let guarded = Guarded::new(Site::new(), line);
+    let site = &guarded.site;
+    let right = guarded.table();
+    let mut times = Vec::new();
+    let map = || site.host.enter(objects).unwrap().maps[0].clone();
+    let changes = [
+        ("insert rule inet secgroupd inbound accept".into(), "1 rule was added"),
+        ("flush chain inet secgroupd outbound".into(), "1 rule was removed"),
+        ("add table inet secgroupd { flags dormant; }".into(), "the table was changed"),
+        ("chain inet secgroupd inbound { policy drop; }".into(), "1 chain was added or changed"),
+        (
+            "table inet secgroupd { set s { type ipv4_addr; }; chain mine { type filter hook prerouting priority -170; \
+             ip saddr @s accept; drop; }; }"
+                .into(),
+            "1 chain was added or changed, 2 rules were added, 1 set was added",
+        ),
+        (format!("flush map inet secgroupd {}", map()), "removed"),
+        (
+            "flush chain inet secgroupd inbound; delete chain inet secgroupd inbound; \
+             add chain inet secgroupd inbound { type filter hook input priority 5; }"
+                .into(),
+            "1 chain was removed, 1 chain was added or changed",
+        ),
+    ];
+    let count = changes.len() as u64;
+    for (number, (text, words)) in changes.into_iter().enumerate() {
+        // The kernel's name of the map has changed with each restoration.
+        let text = match text.strip_prefix("flush map") {
+            Some(_) => format!("flush map inet secgroupd {}", map()),
+            None => text,
+        };
+        times.push(guarded.change(&text, words));
+        until("all is as before", || guarded.table() == right);
+        assert!(site.lets_in(22) && !site.lets_in(23), "after {text}");
+        assert_eq!(guarded.restorations(), number as u64 + 1, "after {text}");
+    }
+    println!("{line}: restored after {times:?}");
+    times.sort();
+    assert!(
+        times[times.len() / 2] < Duration::from_millis(100),
+        "{times:?}"
+    );
+    let page = site.run("status").out;
+    assert!(
+        page.contains(&format!("Restored  {count} times, last ")),
+        "{page}"
+    );
+}
+
+fn deleted() {
+    let guarded = Guarded::new(Site::quiet(), "run --through nft");
+    let right = guarded.table();
+    let mut times = Vec::new();
+    for text in ["delete table inet secgroupd", "flush ruleset"].repeat(3) {
+        times.push(guarded.change(text, "the table was deleted"));
+        assert_eq!(guarded.table(), right, "after {text}");
+    }
+    println!("restored after {times:?}");
+    times.sort();
+    assert!(times[3] < Duration::from_millis(100), "{times:?}");
+    assert_eq!(guarded.restorations(), 6);
+}
+
+/// A table that was made without an owner is made anew with one.
+fn becomes_owned() {
+    if crate::support::through_nft() || super::owned::can_own().is_err() {
+        return;
+    }
+    let guarded = Guarded::new(Site::quiet(), "run");
+    let right = guarded.table();
+    let took = guarded.change("delete table inet secgroupd", "the table was deleted");
+    println!("restored after {took:?}");
+    assert_eq!(guarded.table(), right);
+    let protection = guarded.site.status()["protection"].to_string();
+    assert!(protection.starts_with("\"owned"), "{protection}");
+    guarded.site.host.nft("flush ruleset");
+    assert_eq!(guarded.table(), right);
+    assert_eq!(guarded.restorations(), 1);
+}
+
+fn flushed() {
+    let guarded = Guarded::new(Site::quiet(), "run --through nft");
+    let site = &guarded.site;
+    let flood = Flood {
+        rate: 5_000,
+        at_most: u64::MAX,
+        at_longest: Duration::from_secs(60),
+        guarded: true,
+        ..Flood::new(Side::Inbound, &[ALLOWED, REFUSED])
+    };
+    let flood = flood.start(&site.wire);
+    let flushes = 20;
+    for _ in 0..flushes {
+        let before = guarded.logged(": restored in ");
+        let start = Instant::now();
+        site.host.nft("flush ruleset");
+        until("restored", || guarded.logged(": restored in ") > before);
+        thread::sleep(Duration::from_millis(100).saturating_sub(start.elapsed()));
+    }
+    let report = flood.stop();
+    let (allowed, refused) = (report.port(ALLOWED), report.port(REFUSED));
+    println!(
+        "{flushes} flushes under {} allowed and {} refused packets: {} refused ones passed, {} allowed ones lost",
+        allowed.seen_before,
+        refused.seen_before,
+        refused.seen_after,
+        allowed.lost()
+    );
+    assert_eq!(guarded.restorations(), flushes);
+    assert_eq!(guarded.logged("keeps changing"), 0, "that is no fight");
+    // Open for a moment each time, and no longer.
+    assert!(refused.seen_after < refused.seen_before / 2);
+    // Connection tracking, too, is begun anew each time: about one in a thousand.
+    assert!(allowed.lost() <= allowed.seen_before / 100);
+}
+
+fn fight() {
+    let guarded = Guarded::new(Site::quiet(), "run --through nft");
+    let stop = AtomicBool::new(false);
+    let deleted = AtomicU64::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                if guarded
+                    .site
+                    .host
+                    .try_nft("delete table inet secgroupd")
+                    .is_ok()
+                {
+                    deleted.fetch_add(1, Ordering::Relaxed);
+                }
+                thread::sleep(Duration::from_millis(2));
+            }
+        });
+        until("there is a fight", || guarded.logged("keeps changing") == 1);
+        // Until it waits longest.
+        thread::sleep(Duration::from_secs(3));
+        let (before, work) = (guarded.restorations(), cpu(guarded.daemon.pid()));
+        thread::sleep(Duration::from_secs(4));
+        let (after, work) = (guarded.restorations(), cpu(guarded.daemon.pid()) - work);
+        println!(
+            "{} restorations in 4 s, {work:?} of a processor",
+            after - before
+        );
+        // Some fail: it is deleted while it is loaded.
+        assert!(after - before <= 5, "{before} to {after}");
+        assert!(work < Duration::from_secs(1), "{work:?}");
+        stop.store(true, Ordering::Relaxed);
+    });
+    println!("{} deletions", deleted.into_inner());
+    until("it is restored in the end", || {
+        guarded.site.host.enter(in_force).unwrap().is_some()
+    });
+    thread::sleep(Duration::from_millis(3500));
+    let took = guarded.change("delete table inet secgroupd", "the table was deleted");
+    assert!(took < Duration::from_millis(500), "{took:?}");
+    assert_eq!(guarded.logged("keeps changing"), 1);
+}
+
+/// The processor's time of a process and of its children that have ended.
+fn cpu(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    let ticks = fields[11..15]
+        .iter()
+        .map(|ticks| ticks.parse::<u64>().unwrap());
+    Duration::from_millis(ticks.sum::<u64>() * 10)
+}
+
+/// What the daemon loads itself, whole or in part, is told by the kernel too.
+fn own_loads() {
+    for line in ["run --through nft", "run"] {
+        let guarded = Guarded::new(Site::new(), line);
+        let site = &guarded.site;
+        for port in [3000, 3001, 3002] {
+            let ports = [&PORTS[..], &[port]].concat();
+            site.save("groups.yaml", &opening(&ports));
+            site.until_open(&[port], &[port + 1]);
+            assert_eq!(site.run("reload").code, 0);
+        }
+        let long: Vec<u16> = (1..3000).map(|port| port * 2).collect();
+        site.save("groups.yaml", &opening(&long));
+        site.until_open(&[5998], &[5999]);
+        thread::sleep(Duration::from_millis(200));
+        assert_eq!(guarded.restorations(), 0, "{}", guarded.daemon.log());
+    }
+}
+
+fn others() {
+    for line in ["run --through nft", "run"] {
+        let guarded = Guarded::new(Site::quiet(), line);
+        let host = &guarded.site.host;
+        let before = host.enter(in_force).unwrap();
+        for family in ["inet other", "ip secgroupd", "ip6 secgroupd"] {
+            host.nft(&format!(
+                "table {family} {{ set s {{ type ipv4_addr; elements = {{ 192.0.2.1, 192.0.2.2 }}; }}; \
+                 chain inbound {{ type filter hook prerouting priority 0; counter accept; }}; }}"
+            ));
+            host.nft(&format!("add rule {family} inbound drop"));
+            host.nft(&format!("delete table {family}"));
+        }
+        // Nor does what is no rule in ours.
+        host.nft("add counter inet secgroupd mine");
+        thread::sleep(Duration::from_millis(300));
+        assert_eq!(host.enter(in_force).unwrap(), before);
+        assert_eq!(guarded.restorations(), 0, "{}", guarded.daemon.log());
+    }
+}
+
+/// Somebody else owns the table for a while.
+fn fails() {
+    if super::owned::can_own().is_err() {
+        return;
+    }
+    let guarded = Guarded::new(Site::quiet(), "run --through nft");
+    let site = &guarded.site;
+    let right = guarded.table();
+    let usurper = site.host.enter(|| {
+        use secgroupd::netfilter::native::Native;
+        let native = Native::open().unwrap();
+        let table = secgroupd::ruleset::batch::Command::DeleteTable;
+        let names = secgroupd::ruleset::batch::Names::none();
+        native.apply(&[table], &names).unwrap();
+        native.own_table().unwrap();
+        native
+    });
+    guarded.daemon.until_logged("and restoring failed");
+    let status = site.status();
+    assert!(
+        status["last_error"]["message"]
+            .to_string()
+            .contains("belongs to"),
+        "{status}"
+    );
+    drop(usurper);
+    until("all is as before", || {
+        site.host.enter(in_force).unwrap().is_some() && guarded.table() == right
+    });
+    until("all is well", || site.status()["last_error"].is_null());
+}
