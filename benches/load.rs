@@ -9,6 +9,8 @@
 mod figures;
 #[path = "common/lists.rs"]
 mod lists;
+#[path = "common/processor.rs"]
+mod processor;
 #[path = "../tests/support/mod.rs"]
 mod support;
 #[path = "../tests/workloads/mod.rs"]

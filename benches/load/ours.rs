@@ -3,6 +3,7 @@
 use super::memory::{Watch, of_process};
 use super::site::Site;
 use super::ways::{Cost, measure, median};
+use crate::processor;
 use crate::support::Host;
 use crate::workloads::Workload;
 use secgroupd::netfilter::enforce::Kernel;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 /// A pure step is tried for so long, at least: a busy machine has quiet moments.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What happens before the kernel hears of it. The least of each, for nothing but the machine can add to it.
+/// What happens before the kernel hears of it, in the least time that a processor took for it.
 pub struct Pure {
     pub ruleset: Ruleset,
     pub compile: Duration,
@@ -47,9 +48,9 @@ pub fn pure(policy: &Policy, runs: usize) -> Pure {
     let least = |work: &dyn Fn()| {
         let (begun, mut least) = (Instant::now(), Duration::MAX);
         for run in 0.. {
-            let start = Instant::now();
+            let start = processor::spent();
             work();
-            least = least.min(start.elapsed());
+            least = least.min(processor::spent() - start);
             if run >= runs && begun.elapsed() > PATIENCE {
                 break;
             }

@@ -29,7 +29,7 @@ pub struct Row {
 /// The head of the table.
 pub fn heads(runs: usize) -> String {
     format!(
-        "Times in ms, medians of {runs}, of *compile* and *check* the least; memory in MB. *Kernel*: what the kernel holds for it. *Daemon*: the most that the\ndaemon \
+        "Times in ms, medians of {runs}, of *compile* and *check* the processor's time, the least; memory in MB. *Kernel*: what the kernel holds for it. *Daemon*: the most that the\ndaemon \
          had resident, and what it has at rest. *Programs*: the most that a program had resident which was started to load.\n\n\
          | | | rules | elements | chains | compile | check | load | switch | kernel | daemon, peak | at rest | programs |\n\
          |---|---|---|---|---|---|---|---|---|---|---|---|---|"
