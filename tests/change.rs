@@ -10,7 +10,7 @@ use fastrand::Rng;
 use policy::policy;
 use secgroupd::ruleset::batch::{self, Command, Names};
 use secgroupd::ruleset::change::{Change, Loaded};
-use secgroupd::ruleset::table::BASE_CHAINS;
+use secgroupd::ruleset::table::{BASE_CHAINS, DIRECTIONS, Stamp, passed_chain};
 use secgroupd::ruleset::{Generation, Ruleset, compile, text};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -122,6 +122,16 @@ impl Table {
                 Command::AddBaseChain(base) => {
                     self.chains.entry(base.name.to_owned()).or_default();
                 }
+                Command::AddPassedChain(direction) => {
+                    let name = passed_chain(*direction).to_owned();
+                    self.chains.entry(name).or_default();
+                }
+                Command::AddPassedRule(direction, _) => {
+                    let name = passed_chain(*direction);
+                    let (_, rule) = line.split_once(name).expect("the chain's name");
+                    let chain = self.chains.get_mut(name).expect("the chain");
+                    chain.push(rule.to_owned());
+                }
                 Command::AddChain(name) => {
                     assert!(
                         self.chains.insert(name.to_string(), vec![]).is_none(),
@@ -211,14 +221,17 @@ impl Table {
         }
     }
 
-    /// What packets meet, with every name replaced by what stands there.
-    fn meaning(&self) -> Vec<u64> {
+    /// What packets meet, with every name replaced by what stands there, and this stamp by a word: another one stays.
+    fn meaning(&self, stamp: Stamp) -> Vec<u64> {
         let mut known = HashMap::new();
-        let of = |base: &str, known: &mut HashMap<String, u64>| self.digest(base, known);
-        BASE_CHAINS.map(|base| of(base.name, &mut known)).to_vec()
+        let bases = BASE_CHAINS.map(|base| base.name);
+        let names = bases.into_iter().chain(DIRECTIONS.map(passed_chain));
+        names
+            .map(|name| self.digest(name, stamp, &mut known))
+            .collect()
     }
 
-    fn digest(&self, name: &str, known: &mut HashMap<String, u64>) -> u64 {
+    fn digest(&self, name: &str, stamp: Stamp, known: &mut HashMap<String, u64>) -> u64 {
         use std::hash::{DefaultHasher, Hash, Hasher};
         if let Some(digest) = known.get(name) {
             return *digest;
@@ -237,12 +250,17 @@ impl Table {
             (.., Some(set)) => set.iter().cloned().collect(),
             _ => panic!("{name} is missing"),
         };
-        for line in lines {
+        for mut line in lines {
+            for direction in DIRECTIONS {
+                let label = stamp.label(direction);
+                line = line.replace(&format!("label {label}"), "label of ours");
+                line = line.replace(&format!("label set {label}"), "label set of ours");
+            }
             let mut rest = line.as_str();
             for found in names_in(&line) {
                 let at = rest.find(found).expect("it was found");
                 rest[..at].hash(&mut hash);
-                self.digest(found, known).hash(&mut hash);
+                self.digest(found, stamp, known).hash(&mut hash);
                 rest = &rest[at + found.len()..];
             }
             rest.hash(&mut hash);
@@ -285,11 +303,19 @@ fn reach(
         Some(old) => Change::between(old, &ruleset, Generation(number)),
         None => Change::all(Generation(number)),
     };
+    let stamp = Stamp::all().nth(number as usize % 32).expect("a stamp");
+    let change = match change.is_empty() {
+        true => change,
+        false => change.stamped(stamp),
+    };
     let names = change.names.clone();
     table.apply(&batch::load(&ruleset, &names), &names);
     table.apply(&change.edits(), &names);
     if change.switch {
         table.apply(&batch::switch(), &names);
+    }
+    if !change.is_empty() {
+        table.apply(&batch::restamp(&ruleset, &names), &names);
     }
     let [chains, maps, sets] = change.left_over();
     table.apply(&batch::delete(&chains, &maps, &sets), &names);
@@ -309,15 +335,20 @@ fn any_history_ends_like_a_fresh_load() {
             let before: BTreeSet<String> = table.objects().into_iter().map(str::to_owned).collect();
             let (now, change) = reach(&mut table, loaded.as_ref(), ruleset.clone(), step);
             let mut fresh = Table::default();
-            reach(&mut fresh, None, ruleset, 1);
-            assert_eq!(table.meaning(), fresh.meaning(), "seed {seed}, step {step}");
+            let fresh_names = reach(&mut fresh, None, ruleset, 1).0.names;
+            assert_eq!(
+                table.meaning(now.names.stamp()),
+                fresh.meaning(fresh_names.stamp()),
+                "seed {seed}, step {step}"
+            );
             let known: BTreeSet<String> = now.names_in_use().collect();
             let left: Vec<&str> = table
                 .objects()
                 .into_iter()
                 .filter(|name| !known.contains(*name))
                 .collect();
-            assert_eq!(left, ["inbound", "outbound"], "seed {seed}, step {step}");
+            let lasting = ["inbound", "outbound", "passed_in", "passed_out"];
+            assert_eq!(left, lasting, "seed {seed}, step {step}");
             if loaded.is_some() {
                 edits += usize::from(change.edited().0 > 0);
                 switches += usize::from(change.switch);

@@ -14,6 +14,7 @@ mod daemon {
     pub mod instance;
     pub mod latency;
     pub mod links;
+    pub mod live_flows;
     pub mod nft_fails;
     pub mod owned;
     pub mod owned_flood;
@@ -48,6 +49,7 @@ fn main() -> std::process::ExitCode {
             daemon::owned_flood::tests(),
             daemon::restored::tests(),
             daemon::links::tests(),
+            daemon::live_flows::tests(),
             daemon::asking::tests(),
             daemon::first_start::tests(),
             daemon::trouble::tests(),

@@ -1,6 +1,7 @@
 //! The reconcile step: from a definition to what the kernel enforces on this host. The daemon and a single
 //! `apply` run the same.
 
+use super::ended::EndedFlows;
 use super::first;
 use super::load::Loaded;
 use super::report::{Failure, GroupSummary, Hits, InterfaceSummary, Summary, in_one_line, now};
@@ -36,6 +37,7 @@ pub struct Host {
     enforced: Option<(Policy, Summary)>,
     /// Hits of the generations that are gone, by comment.
     past_hits: BTreeMap<String, (u64, u64)>,
+    ended: EndedFlows,
 }
 
 impl Host {
@@ -58,6 +60,7 @@ impl Host {
             instance,
             enforced: None,
             past_hits: BTreeMap::new(),
+            ended: EndedFlows::default(),
         })
     }
 
@@ -265,8 +268,15 @@ impl Host {
                 .map(|remark| remark.render(&loaded.sources, false))
                 .collect(),
         };
+        let old = self.enforced.take().map(|(policy, _)| policy);
+        self.ended.count(old, policy.clone(), ruleset);
         self.enforced = Some((policy, summary.clone()));
         Ok(summary)
+    }
+
+    /// How many live flows changes of the policy have ended.
+    pub fn ended_flows(&self) -> u64 {
+        self.ended.total()
     }
 
     /// Takes the policy off this host. Gives whether there was one.

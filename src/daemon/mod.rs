@@ -6,6 +6,7 @@
 //! | [`host`] | the reconcile step, which a single `apply` runs too |
 //! | [`guard`] | what other programs change in our table is put right, at the [`pace`] that a fight allows |
 //! | [`first`] | which flows the first enforcement must know |
+//! | [`ended`] | how many live flows a change ends, for the log |
 //! | [`load`] | from a path to an account, through [`read`] |
 //! | [`read`] | the only place that reads a definition from disk, over [`route`] |
 //! | [`watch`] | when to read again |
@@ -16,6 +17,7 @@
 //! | [`logging`] | the log |
 
 pub mod control;
+pub mod ended;
 pub mod first;
 pub mod guard;
 pub mod host;

@@ -5,6 +5,7 @@ use super::hits::{HitsError, RuleHits, chain_hits_over, rule_hits_over};
 use super::netlink::{NetlinkError, Reader};
 use super::objects::{Objects, base_chains_stand_over, entries_over, in_force_over, objects_over};
 use super::ownership::{Owner, Protection, Table, table_over};
+use super::stamps::Stamps;
 use super::transport::{ApplyError, Transport};
 use crate::ruleset::batch::{self, Command, Names};
 use crate::ruleset::change::{Change, Loaded};
@@ -13,7 +14,7 @@ use crate::ruleset::{Generation, Ruleset, TABLE};
 use nix::errno::Errno;
 use std::collections::HashSet;
 use std::os::fd::BorrowedFd;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Why a policy could not be enforced. What was enforced before still is.
@@ -52,6 +53,7 @@ pub struct Kernel {
     reader: Reader,
     /// What was enforced last, unless that failed.
     loaded: Mutex<Option<Loaded>>,
+    stamps: Mutex<Stamps>,
 }
 
 impl Kernel {
@@ -65,6 +67,7 @@ impl Kernel {
             transport: transport.into(),
             reader: Reader::netfilter()?,
             loaded: Mutex::new(None),
+            stamps: Mutex::default(),
         })
     }
 
@@ -103,7 +106,7 @@ impl Kernel {
             .filter(|old| self.is_entered(&old.names).unwrap_or(false));
         let by_change = known.and_then(|old| {
             let generation = old.names.generation().next().max(at_least);
-            let change = Change::between(&old, ruleset, generation);
+            let change = self.stamped(Change::between(&old, ruleset, generation), ruleset);
             // Where something else has changed our table, all is loaded anew.
             match self.carry_out(&change, table, ruleset, &mut before_switch) {
                 Ok(()) => Some((change, start.elapsed())),
@@ -121,7 +124,7 @@ impl Kernel {
                 let before = objects_over(&self.reader)?;
                 let newest = before.generations().last().copied();
                 let generation = newest.map_or(at_least, |newest| newest.next().max(at_least));
-                let change = Change::all(generation);
+                let change = self.stamped(Change::all(generation), ruleset);
                 self.carry_out(&change, table, ruleset, &mut before_switch)?;
                 let others = before.but(generation);
                 (change, start.elapsed(), Some(others))
@@ -200,6 +203,28 @@ impl Kernel {
         }
     }
 
+    /// A change of the policy has a stamp of its own: what was allowed so far is judged again.
+    fn stamped(&self, change: Change, ruleset: &Ruleset) -> Change {
+        if !ruleset.recheck || change.is_empty() {
+            return change;
+        }
+        let next = self.stamps().next(&self.reader);
+        match next {
+            Ok(stamp) => change.stamped(stamp),
+            Err(error) => {
+                tracing::error!(
+                    "flows that are tracked now are not judged by the new policy, since their labels cannot be read: {error}"
+                );
+                let known = self.stamps().in_force().unwrap_or_default();
+                change.stamped(known)
+            }
+        }
+    }
+
+    fn stamps(&self) -> MutexGuard<'_, Stamps> {
+        self.stamps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Loads what is new, and edits or switches.
     fn carry_out(
         &self,
@@ -213,27 +238,44 @@ impl Kernel {
             return Ok(());
         }
         let load = batch::load(ruleset, names);
+        let mut commands = match change.switch {
+            true => batch::switch(),
+            false => change.edits(),
+        };
+        if change.switch || ruleset.recheck {
+            commands.extend(batch::restamp(ruleset, names));
+        }
         let done = self
             .transport
             .prepare(table, &load)
             .and_then(|load| self.transport.apply_in_parts(load, names))
             .and_then(|()| {
                 before_switch();
-                match change.switch {
-                    true => self.transport.apply(&batch::switch(), names),
-                    false => self.transport.apply(&change.edits(), names),
-                }
+                self.transport.apply(&commands, names)
             });
-        let Err(error) = done else { return Ok(()) };
+        let Err(error) = done else {
+            self.stamps_in_force(ruleset, names);
+            return Ok(());
+        };
         // An nft that was stopped may have switched all the same, and so may a kernel that did not answer: it knows.
         if change.switch && self.is_entered(names)? {
+            self.stamps_in_force(ruleset, names);
             return Ok(());
         }
+        // It is not known what flows are stamped with now.
+        self.stamps().forget();
         // Edits of which it is not known whether they were made may lead to what was loaded.
         if change.switch || error.batch().is_some() {
             self.clean_up(names.generation());
         }
         Err(error.into())
+    }
+
+    fn stamps_in_force(&self, ruleset: &Ruleset, names: &Names) {
+        match ruleset.recheck {
+            true => self.stamps().switched(names.stamp()),
+            false => self.stamps().forget(),
+        }
     }
 
     /// Whether each base chain leads to this ruleset, and has no other rule.
@@ -343,6 +385,7 @@ impl Kernel {
     fn delete_table(&self) -> Result<bool, EnforceError> {
         let enforced = self.in_force()?.is_some();
         if self.changeable()?.is_some() {
+            self.stamps().forget();
             self.transport
                 .apply(&[Command::DeleteTable], &Names::none())?;
         }

@@ -5,6 +5,7 @@
 //! | [`netlink`] | one whole dump, and again if the kernel says that it changed meanwhile |
 //! | [`seed`] | the established TCP sockets, put into connection tracking |
 //! | [`links`] | interfaces, their addresses, and those that carry a default route |
+//! | [`ways`] | by which interface an address is reached |
 //! | [`interfaces`] | what is wrong with the interfaces that a definition binds (pure) |
 //! | [`enforce`] | load, switch, delete: what is enforced replaced without a gap |
 //! | [`transport`] | commands, by one of the two ways: |
@@ -13,12 +14,15 @@
 //! | [`ownership`] | who may change our table |
 //! | [`events`] | what the kernel tells unasked: of our table, and of interfaces |
 //! | [`objects`] | the chains and sets of our table |
+//! | [`flows`] | the tracked flows, and their labels taken off |
+//! | [`stamps`] | by which label flows are known that the policy allows, and which is next |
 //! | [`hits`] | the counters of our rules |
 //! | [`blind`] | what passes this host without meeting our hooks |
 
 pub mod blind;
 pub mod enforce;
 pub mod events;
+pub mod flows;
 pub mod hits;
 pub mod interfaces;
 pub mod links;
@@ -28,4 +32,6 @@ pub mod nft;
 pub mod objects;
 pub mod ownership;
 pub mod seed;
+pub mod stamps;
 pub mod transport;
+pub mod ways;

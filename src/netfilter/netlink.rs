@@ -125,6 +125,64 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// Appends a request that is no dump to `messages`, to be told with others.
+    ///
+    /// # Errors
+    ///
+    /// When it is of another protocol.
+    pub fn append(
+        &self,
+        messages: &mut Vec<u8>,
+        request: &impl NetlinkRequest,
+    ) -> Result<(), NetlinkError> {
+        let (_, request_type) = protocol(request)?;
+        let header = Nlmsghdr {
+            len: (Nlmsghdr::len() + request.payload().len()) as u32,
+            r#type: request_type,
+            flags: request.flags() | NLM_F_REQUEST,
+            seq: self.sequence.fetch_add(1, Ordering::Relaxed),
+            pid: 0,
+        };
+        messages.extend_from_slice(header.as_slice());
+        messages.extend_from_slice(request.payload());
+        messages.resize(messages.len().next_multiple_of(4), 0);
+        Ok(())
+    }
+
+    /// Sends what was appended. The kernel has done it, or refused it, when this returns; that something has gone meanwhile
+    /// is no error.
+    ///
+    /// # Errors
+    ///
+    /// See [`NetlinkError`]; the first refusal counts.
+    pub fn tell(&self, messages: &[u8]) -> Result<(), NetlinkError> {
+        send(self.socket.as_raw_fd(), messages, MsgFlags::empty()).map_err(NetlinkError::Socket)?;
+        let mut buffer = vec![0; BUFFER_BYTES];
+        let mut refused = Ok(());
+        loop {
+            let length = match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+                Err(Errno::EAGAIN) => return refused,
+                // More refusals than fit: the first ones were read.
+                Err(Errno::EINTR | Errno::ENOBUFS) => continue,
+                other => other.map_err(NetlinkError::Socket)?,
+            };
+            let mut rest = buffer.get(..length).unwrap_or_default();
+            while !rest.is_empty() {
+                let (header, payload, next) = split(rest)?;
+                rest = next;
+                if header.r#type != NLMSG_ERROR || refused.is_err() {
+                    continue;
+                }
+                refused = match finish(payload, false) {
+                    Err(NetlinkError::Refused(Errno::ENOENT)) => Ok(()),
+                    other => other.map(|_| ()),
+                };
+            }
+        }
+    }
+}
+
 /// One dump through a socket of its own, in the network namespace of the calling thread; see [`Reader::dump`].
 ///
 /// # Errors

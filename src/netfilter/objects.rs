@@ -1,7 +1,8 @@
 //! The chains and sets of our table, read without the nft program.
 
 use super::netlink::{NetlinkError, Reader};
-use crate::ruleset::table::{BASE_CHAINS, Hook};
+use crate::policy::Direction;
+use crate::ruleset::table::{BASE_CHAINS, Hook, Stamp, is_lasting, passed_chain};
 use crate::ruleset::{Generation, TABLE};
 use netlink_bindings::nftables::{
     ExprAttrs, ExprListAttrs, ExprOps, IterableExprListAttrs, Nfgenmsg, Request,
@@ -148,6 +149,48 @@ pub fn entries_over(reader: &Reader) -> Result<[Vec<Option<String>>; 2], Netlink
     Ok(entries)
 }
 
+/// The stamp that flows get which pass now, if there is one.
+///
+/// # Errors
+///
+/// See [`NetlinkError`].
+pub fn stamp_in_force_over(reader: &Reader) -> Result<Option<Stamp>, NetlinkError> {
+    let header = Nfgenmsg {
+        nfgen_family: libc::NFPROTO_INET as u8,
+        ..Default::default()
+    };
+    let passed = passed_chain(Direction::Inbound);
+    let mut request = Request::new().op_getrule_dump(&header);
+    request
+        .encode()
+        .push_table(&table())
+        .push_chain(&name(passed));
+    let found = reader.dump(&request, |(_, rule)| {
+        (rule.get_chain().ok()?.to_str() == Ok(passed)).then_some(())?;
+        rule.get_expressions().ok().and_then(set_label)
+    });
+    match found {
+        Err(NetlinkError::Refused(nix::errno::Errno::ENOENT)) => Ok(None),
+        found => Ok(found?.pop().and_then(Stamp::of)),
+    }
+}
+
+/// The label that a rule sets: an `immediate` expression that holds the 16 bytes of all labels.
+fn set_label(expressions: IterableExprListAttrs<'_>) -> Option<u8> {
+    expressions
+        .flatten()
+        .find_map(|ExprListAttrs::Elem(expression)| {
+            expression.flatten().find_map(|attribute| match attribute {
+                ExprAttrs::Data(ExprOps::Immediate(immediate)) => {
+                    let bytes = immediate.get_data().ok()?.get_value().ok()?;
+                    let labels = u128::from_ne_bytes(bytes.try_into().ok()?);
+                    (labels != 0).then(|| labels.trailing_zeros() as u8)
+                }
+                _ => None,
+            })
+        })
+}
+
 impl Hook {
     /// `NF_INET_…` of `linux/netfilter.h`.
     pub(super) fn number(self) -> u32 {
@@ -205,7 +248,7 @@ impl Objects {
             Some((of, _)) => of != generation,
             None => {
                 let anonymous = name.starts_with("__");
-                !anonymous && BASE_CHAINS.iter().all(|base| base.name != name)
+                !anonymous && !is_lasting(name)
             }
         })
     }

@@ -70,12 +70,18 @@ impl Policy {
             .bindings
             .iter()
             .find(|binding| binding.interface.matches(&packet.interface));
-        let managed = binding.is_some()
-            || (platform.unbound_refuse && packet.direction == Direction::Inbound);
+        let unjudged = matches!(packet.state, State::Unjudged | State::UnjudgedReply);
+        let opened = packet.flow_direction();
+        let refuses = packet.direction == Direction::Inbound
+            || (platform.recheck && opened == Direction::Inbound);
+        let managed = binding.is_some() || (platform.unbound_refuse && refuses);
         if !managed || packet.interface == "lo" {
             return Ok(decision(Allow, Reason::Unmanaged));
         }
-        if matches!(packet.state, State::Established | State::IcmpError) {
+        let known = matches!(packet.state, State::Established | State::IcmpError);
+        // What is not bound judges inbound flows only.
+        let unbound_answer = binding.is_none() && opened == Direction::Outbound;
+        if known || (unjudged && (!platform.recheck || unbound_answer)) {
             return Ok(decision(Allow, Reason::Established));
         }
         if !packet.forwarded && is_essential(packet) {
@@ -87,9 +93,12 @@ impl Policy {
         binding.map_or(Ok(decision(Refuse, Reason::Unmanaged)), Err)
     }
 
-    /// What the platform and the groups of a binding say about a packet that opens a flow.
+    /// What the platform and the groups of a binding say about a packet that opens a flow; of one that answers, about the flow.
     pub fn decide_by_list(&self, binding: &Binding, packet: &Packet) -> Decision {
         use Verdict::{Allow, Refuse};
+        if packet.state == State::UnjudgedReply {
+            return self.decide_by_list(binding, &packet.opened_by());
+        }
         let platform = &*self.platform;
         if is_blocked(platform, packet) {
             return decision(Refuse, Reason::BlockedPorts);

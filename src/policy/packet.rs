@@ -42,9 +42,14 @@ impl Protocol {
 pub enum State {
     /// It opens a flow, or belongs to one that was never answered.
     New,
-    /// It belongs to a tracked flow.
+    /// It belongs to a tracked flow that this policy allows.
     Established,
-    /// An ICMP error about a tracked flow: unreachable, too big, time exceeded or parameter problem.
+    /// It belongs to a tracked flow and goes the way of the packet that opened it; the policy has changed since, and has
+    /// judged none of the flow's packets yet.
+    Unjudged,
+    /// The same, and it goes the other way.
+    UnjudgedReply,
+    /// An ICMP error about a tracked flow that this policy allows: unreachable, too big, time exceeded or parameter problem.
     IcmpError,
     /// It belongs to a flow that a helper expects, or is another ICMP message about a flow: as if new.
     Related,
@@ -80,6 +85,26 @@ pub struct Packet {
 }
 
 impl Packet {
+    /// The direction in which its flow was opened.
+    pub fn flow_direction(&self) -> Direction {
+        match (self.state, self.direction) {
+            (State::UnjudgedReply, Direction::Inbound) => Direction::Outbound,
+            (State::UnjudgedReply, Direction::Outbound) => Direction::Inbound,
+            (_, direction) => direction,
+        }
+    }
+
+    /// The packet that opened the flow of this answer.
+    pub fn opened_by(&self) -> Self {
+        Packet {
+            direction: self.flow_direction(),
+            state: State::New,
+            source_port: self.destination_port,
+            destination_port: self.source_port,
+            ..self.clone()
+        }
+    }
+
     /// The packet that opens a flow, as `explain` judges it: from an ephemeral port, an echo request
     /// in ICMP, from or to the host itself.
     pub fn opening(

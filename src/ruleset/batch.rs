@@ -5,8 +5,8 @@
 //! tells the kernel's name of it.
 
 use super::ir::*;
-use super::table::{BASE_CHAINS, BaseChain, Generation};
-use crate::policy::{Interval, Reason};
+use super::table::{BASE_CHAINS, BaseChain, DIRECTIONS, Generation, Stamp, passed_chain};
+use crate::policy::{Direction, Interval, Reason};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,6 +22,8 @@ pub enum Command<'r> {
     AddTable,
     /// `add chain inet secgroupd inbound { type filter hook prerouting priority -160; policy accept; }`
     AddBaseChain(&'static BaseChain),
+    /// `add chain inet secgroupd passed_in`, which may be there already.
+    AddPassedChain(Direction),
     /// `add chain inet secgroupd g7_in_0`
     AddChain(Name),
     /// `add set inet secgroupd g7_v4_0 { type ipv4_addr; flags interval; }`
@@ -63,6 +65,8 @@ pub enum Command<'r> {
         /// The rule.
         rule: Cow<'r, NftRule>,
     },
+    /// `add rule inet secgroupd passed_in ct label set 64 accept`
+    AddPassedRule(Direction, Stamp),
     /// `flush chain inet secgroupd inbound`
     FlushChain(Name),
     /// `delete map inet secgroupd g6_in_0_3`
@@ -108,6 +112,7 @@ pub enum Elements<'r> {
 pub struct Names {
     generation: Generation,
     reused: HashMap<Name, Name>,
+    stamp: Stamp,
 }
 
 impl Names {
@@ -116,7 +121,19 @@ impl Names {
         Names {
             generation,
             reused: HashMap::new(),
+            stamp: Stamp::default(),
         }
+    }
+
+    /// The same with another stamp than the first.
+    pub fn stamped(mut self, stamp: Stamp) -> Self {
+        self.stamp = stamp;
+        self
+    }
+
+    /// By which flows are known that the ruleset allows.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
     }
 
     /// For commands that lead to no object of a ruleset.
@@ -154,6 +171,7 @@ impl Names {
 pub fn load<'r>(ruleset: &'r Ruleset, names: &Names) -> Vec<Command<'r>> {
     let mut commands = vec![Command::AddTable];
     commands.extend(BASE_CHAINS.iter().map(Command::AddBaseChain));
+    commands.extend(DIRECTIONS.map(Command::AddPassedChain));
     let new = |name: &str| names.reused(name).is_none();
     for set in ruleset.sets.iter().filter(|set| new(&set.name)) {
         let name = names.of(&set.name);
@@ -201,6 +219,28 @@ fn add_elements<'r>(commands: &mut Vec<Command<'r>>, of: ElementsOf, elements: E
                 elements,
             }),
     );
+}
+
+/// What the transaction that puts the ruleset into force must say of its stamp: what passes is stamped with it, and chains
+/// that an earlier generation has loaded ask for it.
+pub fn restamp<'r>(ruleset: &'r Ruleset, names: &Names) -> Vec<Command<'r>> {
+    let mut commands = Vec::new();
+    for direction in DIRECTIONS {
+        commands.push(Command::FlushChain(passed_chain(direction).into()));
+        if ruleset.recheck {
+            commands.push(Command::AddPassedRule(direction, names.stamp()));
+        }
+    }
+    let asks = |chain: &&Chain| chain.rules.iter().any(NftRule::asks_for_stamp);
+    for chain in ruleset.chains.iter().filter(asks) {
+        let Some(name) = names.reused(&chain.name) else { continue };
+        commands.push(Command::FlushChain(name.clone()));
+        commands.extend(chain.rules.iter().map(|rule| Command::AddRule {
+            chain: name.clone(),
+            rule: Cow::Borrowed(rule),
+        }));
+    }
+    commands
 }
 
 /// The switch transaction: each base chain jumps to the generation's chain and to nothing else.
@@ -358,7 +398,7 @@ mod tests {
         names.reuse("in_0_1".into(), "g6_in_0_1".into());
         let commands = load(&ruleset, &names);
         assert_eq!(
-            texts(&commands, &names)[3..],
+            texts(&commands, &names)[5..],
             [
                 "add chain g7_in_0",
                 "add rule g7_in_0 tcp dport vmap @g6_in_0_1"

@@ -3,52 +3,66 @@
 //! ```text
 //! inbound -> in_0 -> tracked flows, exempt traffic, invalid packets, then the role's diagram; what it does not decide is refused
 //! ```
+//!
+//! With `established: recheck` the roles are those of [`super::recheck`].
 
 use super::diagram::clause::clauses;
-use super::diagram::emit::emit;
+use super::diagram::emit::{emit, emit_messages};
 use super::ir::*;
+use super::recheck::{self, ICMP_ERRORS, ICMPV6_ERRORS, exempt, role};
 use super::remote::Remotes;
+use super::table::DIRECTIONS;
 use crate::policy::{
     Binding, Direction, GroupId, InterfaceName, Interval, Policy, PortSet, Reason,
 };
 
-/// ICMP errors about a tracked flow: unreachable, time exceeded, parameter problem. IPv4's "too big" is a
-/// code of unreachable; a redirect (5) is none of them.
-const ICMP_ERRORS: &[(u8, u8)] = &[(3, 3), (11, 12)];
-/// Unreachable, too big, time exceeded, parameter problem.
-const ICMPV6_ERRORS: &[(u8, u8)] = &[(1, 4)];
-
 /// Compiles a policy. The result is a function of the policy alone.
 pub fn compile(policy: &Policy) -> Ruleset {
-    let mut ruleset = Ruleset::default();
+    let mut ruleset = Ruleset {
+        recheck: policy.platform.recheck,
+        ..Ruleset::default()
+    };
     let mut remotes = Remotes::default();
-    for direction in [Direction::Inbound, Direction::Outbound] {
+    for direction in DIRECTIONS {
         ruleset.chains.push(exempt_chain(direction));
-        let roles = Roles::new(&policy.bindings, direction);
+        if ruleset.recheck {
+            ruleset.chains.extend(recheck::shared_chains(direction));
+        }
+        let roles = Roles::new(&policy.bindings);
         for (index, binding) in roles.lists.iter().enumerate() {
             let clauses = clauses(policy, &binding.groups, direction);
-            let name = roles.name(index);
-            let diagram = emit(
-                &name,
-                &clauses,
-                remote_side(direction),
-                &mut remotes,
-                &mut ruleset,
-            );
+            let name = role(direction, index);
+            let diagram = emit(&name, &clauses, direction, &mut remotes, &mut ruleset);
+            if !ruleset.recheck {
+                let chain = role_chain(name, diagram, direction, Reason::Default);
+                ruleset.chains.push(chain);
+                continue;
+            }
+            let messages = format!("{name}_icmp");
+            let messages =
+                emit_messages(&messages, &clauses, direction, &mut remotes, &mut ruleset);
+            let list = recheck::list_chain(index, direction, diagram);
+            ruleset.chains.push(list);
             ruleset
                 .chains
-                .push(role_chain(name, diagram, direction, Reason::Default));
+                .extend(recheck::role_chains(index, direction, messages));
         }
-        let unbound = policy.platform.unbound_refuse && direction == Direction::Inbound;
-        if unbound {
-            ruleset.chains.push(role_chain(
-                "unbound_in".into(),
-                Vec::new(),
-                direction,
-                Reason::Unmanaged,
-            ));
+        let refuse = policy.platform.unbound_refuse;
+        let inbound = direction == Direction::Inbound;
+        if refuse && ruleset.recheck {
+            ruleset.chains.push(recheck::unbound_chain(direction));
+        } else if refuse && inbound {
+            let name = "unbound_in".into();
+            let chain = role_chain(name, Vec::new(), direction, Reason::Unmanaged);
+            ruleset.chains.push(chain);
         }
-        ruleset.chains.push(entry_chain(&roles, direction, unbound));
+        let unbound = match (ruleset.recheck, refuse && inbound) {
+            (true, _) => recheck::unbound_rules(direction, refuse),
+            (false, true) => vec![plain(vec![], NftVerdict::Goto("unbound_in".into()))],
+            (false, false) => Vec::new(),
+        };
+        let spared = refuse && (inbound || ruleset.recheck);
+        ruleset.chains.push(entry_chain(&roles, direction, spared, unbound));
     }
     ruleset.sets = remotes.into_sets();
     ruleset
@@ -59,11 +73,10 @@ struct Roles<'p> {
     lists: Vec<&'p Binding>,
     /// Each interface and the index of its list.
     interfaces: Vec<(&'p InterfaceName, usize)>,
-    suffix: &'static str,
 }
 
 impl<'p> Roles<'p> {
-    fn new(bindings: &'p [Binding], direction: Direction) -> Self {
+    fn new(bindings: &'p [Binding]) -> Self {
         let ids = |binding: &Binding| -> Vec<GroupId> {
             binding
                 .groups
@@ -81,22 +94,14 @@ impl<'p> Roles<'p> {
             });
             interfaces.push((&binding.interface, index));
         }
-        Roles {
-            lists,
-            interfaces,
-            suffix: suffix(direction),
-        }
-    }
-
-    fn name(&self, list: usize) -> String {
-        format!("{}_{list}", self.suffix)
+        Roles { lists, interfaces }
     }
 }
 
 /// A role: what passes anyway, what is invalid, the diagram, and the refusal of the rest.
 fn role_chain(name: String, diagram: Vec<NftRule>, direction: Direction, rest: Reason) -> Chain {
     let mut rules = tracked_rules();
-    rules.push(jump(format!("exempt_{}", suffix(direction))));
+    rules.push(jump(exempt(direction)));
     rules.push(rule(
         vec![Match::State(CtState::Invalid)],
         NftVerdict::Drop,
@@ -111,24 +116,28 @@ fn role_chain(name: String, diagram: Vec<NftRule>, direction: Direction, rest: R
 }
 
 /// Where packets of a direction enter: `iifname "eth0" goto in_0`. What falls off the end is not managed.
-fn entry_chain(roles: &Roles, direction: Direction, unbound: bool) -> Chain {
+/// `spared`: loopback must be told from what is not bound; `unbound`: how that goes on.
+fn entry_chain(
+    roles: &Roles,
+    direction: Direction,
+    spared: bool,
+    unbound: Vec<NftRule>,
+) -> Chain {
     let (name, side) = match direction {
         Direction::Inbound => (INBOUND, Side::Source),
         Direction::Outbound => (OUTBOUND, Side::Destination),
     };
     let mut rules = Vec::new();
-    if unbound || roles.interfaces.iter().any(|(name, _)| name.matches("lo")) {
+    if spared || roles.interfaces.iter().any(|(name, _)| name.matches("lo")) {
         rules.push(plain(vec![Match::Loopback(side)], NftVerdict::Return));
     }
     for (interface, list) in &roles.interfaces {
         rules.push(plain(
             vec![Match::Interface(side, (*interface).clone())],
-            NftVerdict::Goto(roles.name(*list).into()),
+            NftVerdict::Goto(role(direction, *list).into()),
         ));
     }
-    if unbound {
-        rules.push(plain(vec![], NftVerdict::Goto("unbound_in".into())));
-    }
+    rules.extend(unbound);
     Chain {
         name: name.into(),
         rules,
@@ -222,23 +231,8 @@ fn exempt_chain(direction: Direction) -> Chain {
         .into_iter()
         .map(|matches| rule(matches, NftVerdict::Accept, Reason::Essential));
     Chain {
-        name: format!("exempt_{}", suffix(direction)).into(),
+        name: exempt(direction).into(),
         rules: never.chain(essential).collect(),
-    }
-}
-
-/// The remote is the source of an inbound and the destination of an outbound packet.
-fn remote_side(direction: Direction) -> Side {
-    match direction {
-        Direction::Inbound => Side::Source,
-        Direction::Outbound => Side::Destination,
-    }
-}
-
-fn suffix(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Inbound => "in",
-        Direction::Outbound => "out",
     }
 }
 

@@ -3,7 +3,7 @@
 //! Names are nft's own words. A [`Ruleset`] is one generation's objects; where they hang in the table is
 //! said in [`super::table`].
 
-use crate::policy::{InterfaceName, Interval, PortSet, Protocol, Reason};
+use crate::policy::{Direction, InterfaceName, Interval, PortSet, Protocol, Reason};
 use std::sync::Arc;
 
 /// The objects of one generation. Jumps and set references name objects of the same generation.
@@ -17,6 +17,8 @@ pub struct Ruleset {
     pub chains: Vec<Chain>,
     /// The lists that are no single diagram.
     pub cuts: Vec<Cut>,
+    /// Whether live flows are judged again when the policy changes: see [`super::recheck`].
+    pub recheck: bool,
 }
 
 /// A list that was cut into parts because one diagram would have passed its bound.
@@ -72,6 +74,10 @@ pub enum MapKey {
     Port(Transport),
     /// `ip saddr`, `ip6 daddr`, …
     Address(Side, Family),
+    /// The port that a tracked flow of this direction was opened to: `ct original proto-dst`, `ct reply proto-src`.
+    FlowPort(Direction, Transport),
+    /// The remote of a tracked flow of this direction: `ct original ip saddr`, `ct reply ip6 saddr`.
+    FlowAddress(Direction, Family),
 }
 
 /// The elements of a verdict map.
@@ -110,7 +116,7 @@ pub struct NftRule {
     pub matches: Vec<Match>,
     /// What happens then.
     pub verdict: NftVerdict,
-    /// What this rule decides for: it is counted, and its comment says this.
+    /// What this rule decides for: its comment says this, and it is counted (see [`NftRule::counts`]).
     pub reason: Option<Reason>,
 }
 
@@ -131,6 +137,8 @@ pub enum NftVerdict {
     Protocols(Vec<(u8, Arc<str>)>),
     /// Back to where the jump was.
     Return,
+    /// The flow is allowed in this direction: it is stamped, and the packet has passed our hook. `goto passed_in`
+    Pass(Direction),
 }
 
 /// One condition. The nft text of each stands in [`super::text`].
@@ -142,6 +150,10 @@ pub enum Match {
     Loopback(Side),
     /// `ct state established`.
     State(CtState),
+    /// `ct direction original`, `ct direction reply`; untracked packets have neither.
+    FlowSide(FlowSide),
+    /// The present policy has allowed the flow in this direction: `ct label 64`.
+    Stamp(Direction),
     /// `meta nfproto ipv4`.
     Family(Family),
     /// `meta l4proto 47`.
@@ -153,6 +165,17 @@ pub enum Match {
         /// Source or destination.
         side: Side,
         /// What it is compared with.
+        with: AddressMatch,
+        /// `!=` instead of `==`.
+        negated: bool,
+    },
+    /// [`MapKey::FlowPort`]: `meta l4proto tcp ct original proto-dst { 80, 8000-8100 }`.
+    FlowPort(Direction, Transport, PortSet),
+    /// [`MapKey::FlowAddress`]: `ct original ip saddr @set`.
+    FlowAddress {
+        /// Which way the flow was opened.
+        direction: Direction,
+        /// What its remote is compared with.
         with: AddressMatch,
         /// `!=` instead of `==`.
         negated: bool,
@@ -226,6 +249,27 @@ pub enum CtState {
     Related,
     /// `invalid`.
     Invalid,
+    /// `untracked`.
+    Untracked,
+}
+
+/// Which of a tracked flow's two sides sent a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FlowSide {
+    /// The one that opened it.
+    Original,
+    /// The other.
+    Reply,
+}
+
+impl AddressMatch {
+    /// Its family.
+    pub fn family(&self) -> Family {
+        match self {
+            AddressMatch::Inline(addresses) => addresses.family(),
+            AddressMatch::Set(_, family) => *family,
+        }
+    }
 }
 
 impl Addresses {
@@ -248,6 +292,22 @@ impl Addresses {
             Addresses::V4(_) => Family::V4,
             Addresses::V6(_) => Family::V6,
         }
+    }
+}
+
+impl NftRule {
+    /// Whether packets that it decides about are counted: all that a reason is given for, but for packets of tracked flows that
+    /// pass a changed policy, since those have been counted before.
+    pub fn counts(&self) -> bool {
+        let again = matches!(self.verdict, NftVerdict::Pass(_))
+            && self.matches == [Match::State(CtState::Established)];
+        self.reason.is_some() && !again
+    }
+
+    /// Whether it asks which flows the present policy has allowed.
+    pub fn asks_for_stamp(&self) -> bool {
+        let asks = |each: &Match| matches!(each, Match::Stamp(_));
+        self.matches.iter().any(asks)
     }
 }
 

@@ -3,10 +3,10 @@
 //! What the crate cannot say (`rt ipsec`) has a serde type of its own; see [`Statement`].
 
 use super::ir::*;
-use super::table::{BASE_CHAINS, Generation, Hook, TABLE};
-use crate::policy::{AddressRange, Interval};
+use super::table::{BASE_CHAINS, DIRECTIONS, Generation, Hook, Stamp, TABLE, passed_chain};
+use crate::policy::{AddressRange, Direction, Interval};
 use nftables::expr::{
-    CT, Expression, Fib, FibFlag, FibResult, Meta, MetaKey, NamedExpression, Payload, PayloadField,
+    CT, CTDir, Expression, Fib, FibFlag, FibResult, Meta, MetaKey, NamedExpression, Payload, PayloadField,
     Prefix, Range, SetItem, Verdict,
 };
 use nftables::schema::{
@@ -80,6 +80,10 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> Batch {
         handle: None,
     }))];
     commands.extend(ruleset.sets.iter().map(|each| set(each, generation)));
+    commands.extend(DIRECTIONS.map(|direction| {
+        let name = passed_chain(direction).to_owned();
+        known(NfListObject::Chain(own_chain(name)))
+    }));
     let chains = ruleset.chains.iter();
     commands.extend(chains.clone().map(|chain| {
         known(NfListObject::Chain(own_chain(
@@ -99,6 +103,9 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> Batch {
         }))
     }));
     commands.extend(ruleset.maps.iter().map(|each| map(each, generation)));
+    if ruleset.recheck {
+        commands.extend(DIRECTIONS.map(passed_rule));
+    }
     for chain in chains {
         commands.extend(
             chain
@@ -116,6 +123,25 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> Batch {
         commands.push(rule(&jump, base.name.to_owned(), generation));
     }
     Batch { nftables: commands }
+}
+
+/// `ct label set 64 accept`
+fn passed_rule(direction: Direction) -> Command {
+    let label = Stamp::default().label(direction);
+    let set = serde_json::json!({ "mangle": { "key": { "ct": { "key": "label" } }, "value": label } });
+    let expr = vec![
+        Statement::Own(set),
+        Statement::Known(NfStatement::Accept(None)),
+    ];
+    Command::Add(Object::Rule {
+        rule: RuleObject {
+            family: NfFamily::INet,
+            table: TABLE,
+            chain: passed_chain(direction).to_owned(),
+            expr,
+            comment: None,
+        },
+    })
 }
 
 fn known(object: NfListObject<'static>) -> Command {
@@ -169,9 +195,9 @@ fn map(each: &Map, generation: Generation) -> Command {
             .collect(),
     };
     let key = match each.key {
-        MapKey::Port(_) => SetType::InetService,
-        MapKey::Address(_, Family::V4) => SetType::Ipv4Addr,
-        MapKey::Address(_, Family::V6) => SetType::Ipv6Addr,
+        MapKey::Port(_) | MapKey::FlowPort(..) => SetType::InetService,
+        MapKey::Address(_, Family::V4) | MapKey::FlowAddress(_, Family::V4) => SetType::Ipv4Addr,
+        MapKey::Address(_, Family::V6) | MapKey::FlowAddress(_, Family::V6) => SetType::Ipv6Addr,
     };
     let flags = if each.elements.are_points() {
         vec![]
@@ -196,7 +222,44 @@ fn key_expression(key: MapKey) -> Expression<'static> {
     match key {
         MapKey::Port(transport) => payload(transport.name(), "dport"),
         MapKey::Address(side, family) => payload(family.header(), side.address()),
+        MapKey::FlowPort(direction, _) => flow_port(direction),
+        MapKey::FlowAddress(direction, family) => flow_address(direction, family),
     }
+}
+
+/// `ct original proto-dst`, which must stand behind the protocol.
+fn flow_port(direction: Direction) -> Expression<'static> {
+    let (side, field) = direction.of_flow();
+    ct(field, Some(side))
+}
+
+/// `ct original ip saddr`
+fn flow_address(direction: Direction, family: Family) -> Expression<'static> {
+    let key = match family {
+        Family::V4 => "ip saddr",
+        Family::V6 => "ip6 saddr",
+    };
+    ct(key, Some(direction.of_flow().0))
+}
+
+fn ct(key: &'static str, side: Option<&'static str>) -> Expression<'static> {
+    let dir = side.map(|side| match side {
+        "original" => CTDir::Original,
+        _ => CTDir::Reply,
+    });
+    named(NamedExpression::CT(CT {
+        key: key.into(),
+        family: None,
+        dir,
+    }))
+}
+
+/// `meta l4proto tcp`
+fn protocol(number: u8) -> Statement {
+    let meta = named(NamedExpression::Meta(Meta {
+        key: MetaKey::L4proto,
+    }));
+    matches(Operator::EQ, meta, Expression::Number(u32::from(number)))
 }
 
 fn rule(each: &NftRule, chain: String, generation: Generation) -> Command {
@@ -205,10 +268,13 @@ fn rule(each: &NftRule, chain: String, generation: Generation) -> Command {
         .iter()
         .flat_map(|condition| statements(condition, generation))
         .collect();
-    if each.reason.is_some() {
+    if each.counts() {
         expr.push(Statement::Known(NfStatement::Counter(Counter::Anonymous(
             Some(AnonymousCounter::default()),
         ))));
+    }
+    if let NftVerdict::Map(MapKey::FlowPort(_, transport), _) = &each.verdict {
+        expr.push(protocol(transport.protocol().0));
     }
     let target = |name: &str| JumpTarget {
         target: generation.object(name).into(),
@@ -217,6 +283,9 @@ fn rule(each: &NftRule, chain: String, generation: Generation) -> Command {
         NftVerdict::Accept => NfStatement::Accept(None),
         NftVerdict::Drop => NfStatement::Drop(None),
         NftVerdict::Return => NfStatement::Return(None),
+        NftVerdict::Pass(direction) => NfStatement::Goto(JumpTarget {
+            target: passed_chain(*direction).into(),
+        }),
         NftVerdict::Jump(chain) => NfStatement::Jump(target(chain)),
         NftVerdict::Goto(chain) => NfStatement::Goto(target(chain)),
         NftVerdict::Map(key, map) => NfStatement::VerdictMap(VerdictMap {
@@ -267,12 +336,30 @@ fn statements(each: &Match, generation: Generation) -> Vec<Statement> {
         Match::Interface(side, name) => one(interface(side), text(name)),
         Match::Loopback(side) => one(interface(side), text("lo")),
         Match::State(state) => {
-            let ct = named(NamedExpression::CT(CT {
-                key: "state".into(),
-                family: None,
-                dir: None,
-            }));
-            vec![matches(Operator::IN, ct, text(state.name()))]
+            vec![matches(Operator::IN, ct("state", None), text(state.name()))]
+        }
+        Match::FlowSide(side) => one(ct("direction", None), text(side.name())),
+        Match::Stamp(direction) => {
+            let label = u32::from(Stamp::default().label(*direction));
+            let label = Expression::Number(label);
+            vec![matches(Operator::IN, ct("label", None), label)]
+        }
+        Match::FlowPort(direction, transport, ports) => vec![
+            protocol(transport.protocol().0),
+            matches(
+                Operator::EQ,
+                flow_port(*direction),
+                elements(ports.intervals().iter().map(number_interval).collect()),
+            ),
+        ],
+        Match::FlowAddress {
+            direction,
+            with,
+            negated,
+        } => {
+            let left = flow_address(*direction, with.family());
+            let operator = if *negated { Operator::NEQ } else { Operator::EQ };
+            vec![matches(operator, left, compared(with, generation))]
         }
         Match::Family(family) => one(meta(MetaKey::Nfproto), text(family.nfproto())),
         Match::Protocol(protocol) => one(
@@ -295,26 +382,9 @@ fn statements(each: &Match, generation: Generation) -> Vec<Statement> {
             with,
             negated,
         } => {
-            let (family, right) = match with {
-                AddressMatch::Inline(addresses) => {
-                    (addresses.family(), elements(address_list(addresses)))
-                }
-                AddressMatch::Set(name, family) => {
-                    (*family, text(format!("@{}", generation.object(name))))
-                }
-            };
-            let header = if family == Family::V4 { "ip" } else { "ip6" };
-            let field = if *side == Side::Source {
-                "saddr"
-            } else {
-                "daddr"
-            };
-            let operator = if *negated {
-                Operator::NEQ
-            } else {
-                Operator::EQ
-            };
-            vec![matches(operator, payload(header, field), right)]
+            let left = payload(with.family().header(), side.address());
+            let operator = if *negated { Operator::NEQ } else { Operator::EQ };
+            vec![matches(operator, left, compared(with, generation))]
         }
         Match::IcmpType(types) => one(payload("icmp", "type"), types_set(types)),
         Match::Icmpv6Type(types) => one(payload("icmpv6", "type"), types_set(types)),
@@ -347,6 +417,14 @@ fn statements(each: &Match, generation: Generation) -> Vec<Statement> {
                 words(&["broadcast", "multicast"]),
             ),
         ],
+    }
+}
+
+/// What an address is compared with.
+fn compared(with: &AddressMatch, generation: Generation) -> Expression<'static> {
+    match with {
+        AddressMatch::Inline(addresses) => elements(address_list(addresses)),
+        AddressMatch::Set(name, _) => text(format!("@{}", generation.object(name))),
     }
 }
 

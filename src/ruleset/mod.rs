@@ -13,6 +13,7 @@ pub mod compile;
 pub mod diagram;
 pub mod ir;
 pub mod json;
+mod recheck;
 mod remote;
 pub mod table;
 pub mod text;

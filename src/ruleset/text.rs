@@ -2,8 +2,8 @@
 
 use super::batch::{Command, Elements, Names};
 use super::ir::*;
-use super::table::{BASE_CHAINS, Generation, TABLE};
-use crate::policy::{AddressRange, Interval, PortSet};
+use super::table::{BASE_CHAINS, DIRECTIONS, Generation, Stamp, TABLE, passed_chain};
+use crate::policy::{AddressRange, Direction, Interval, PortSet};
 use std::fmt::{Display, Write};
 
 /// One command, as `nft -f` takes it; examples stand at [`Command`].
@@ -15,6 +15,9 @@ pub fn command(command: &Command, names: &Names) -> String {
             format!(
                 "add chain inet {TABLE} {name} {{ type filter hook {hook} priority {priority}; policy accept; }}"
             )
+        }
+        Command::AddPassedChain(direction) => {
+            format!("add chain inet {TABLE} {}", passed_chain(*direction))
         }
         Command::AddChain(name) => format!("add chain inet {TABLE} {name}"),
         Command::AddSet { name, family } => {
@@ -42,6 +45,11 @@ pub fn command(command: &Command, names: &Names) -> String {
         Command::AddRule { chain, rule } => {
             format!("add rule inet {TABLE} {chain} {}", rule_text(rule, names))
         }
+        Command::AddPassedRule(direction, stamp) => format!(
+            "add rule inet {TABLE} {} {}",
+            passed_chain(*direction),
+            passed_rule(*direction, *stamp)
+        ),
         Command::FlushChain(name) => format!("flush chain inet {TABLE} {name}"),
         Command::DeleteMap(name) => format!("delete map inet {TABLE} {name}"),
         Command::DeleteSet(name) => format!("delete set inet {TABLE} {name}"),
@@ -95,6 +103,13 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
             element_list(Elements::of_map(map), Some(names)).join(", ")
         );
     }
+    for direction in DIRECTIONS {
+        let _ = writeln!(out, "\tchain {} {{", passed_chain(direction));
+        if ruleset.recheck {
+            let _ = writeln!(out, "\t\t{}", passed_rule(direction, names.stamp()));
+        }
+        out += "\t}\n\n";
+    }
     for chain in &ruleset.chains {
         let _ = writeln!(out, "\tchain {} {{", names.of(&chain.name));
         for rule in &chain.rules {
@@ -115,6 +130,11 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
     out
 }
 
+/// What passes is stamped: `ct label set 64 accept`. Untracked packets and flows without room for labels just pass.
+fn passed_rule(direction: Direction, stamp: Stamp) -> String {
+    format!("ct label set {} accept", stamp.label(direction))
+}
+
 fn address_type(family: Family) -> &'static str {
     match family {
         Family::V4 => "ipv4_addr",
@@ -129,7 +149,7 @@ pub fn rule_text(rule: &NftRule, names: &Names) -> String {
         .iter()
         .map(|each| match_text(each, names))
         .collect();
-    if rule.reason.is_some() {
+    if rule.counts() {
         words.push("counter".into());
     }
     words.push(verdict_text(&rule.verdict, names));
@@ -144,6 +164,7 @@ fn verdict_text(verdict: &NftVerdict, names: &Names) -> String {
         NftVerdict::Accept => "accept".into(),
         NftVerdict::Drop => "drop".into(),
         NftVerdict::Return => "return".into(),
+        NftVerdict::Pass(direction) => format!("goto {}", passed_chain(*direction)),
         NftVerdict::Jump(chain) => format!("jump {}", names.of(chain)),
         NftVerdict::Goto(chain) => format!("goto {}", names.of(chain)),
         NftVerdict::Map(key, map) => format!("{} vmap @{}", key_text(*key), names.of(map)),
@@ -161,13 +182,26 @@ fn key_text(key: MapKey) -> String {
     match key {
         MapKey::Port(transport) => format!("{} dport", transport.name()),
         MapKey::Address(side, family) => format!("{} {}", family.header(), side.address()),
+        MapKey::FlowPort(direction, transport) => flow_port(direction, transport),
+        MapKey::FlowAddress(direction, family) => flow_address(direction, family),
     }
+}
+
+/// `meta l4proto tcp ct original proto-dst`: nft takes a port of connection tracking for one only behind its protocol.
+fn flow_port(direction: Direction, transport: Transport) -> String {
+    let (side, field) = direction.of_flow();
+    format!("meta l4proto {} ct {side} {field}", transport.name())
+}
+
+/// `ct original ip saddr`
+fn flow_address(direction: Direction, family: Family) -> String {
+    format!("ct {} {} saddr", direction.of_flow().0, family.header())
 }
 
 fn key_type(key: MapKey) -> &'static str {
     match key {
-        MapKey::Port(_) => "inet_service",
-        MapKey::Address(_, family) => address_type(family),
+        MapKey::Port(_) | MapKey::FlowPort(..) => "inet_service",
+        MapKey::Address(_, family) | MapKey::FlowAddress(_, family) => address_type(family),
     }
 }
 
@@ -204,6 +238,8 @@ fn match_text(each: &Match, names: &Names) -> String {
         }
         Match::Loopback(side) => format!("{} \"lo\"", name(side, "iifname", "oifname")),
         Match::State(state) => format!("ct state {}", state.name()),
+        Match::FlowSide(side) => format!("ct direction {}", side.name()),
+        Match::Stamp(direction) => format!("ct label {}", names.stamp().label(*direction)),
         Match::Family(family) => format!("meta nfproto {}", family.nfproto()),
         Match::Protocol(protocol) => format!("meta l4proto {protocol}"),
         Match::Port(transport, side, ports) => format!(
@@ -217,15 +253,23 @@ fn match_text(each: &Match, names: &Names) -> String {
             with,
             negated,
         } => {
-            let (family, value) = match with {
-                AddressMatch::Inline(addresses) => {
-                    (addresses.family(), elements(&address_list(addresses)))
-                }
-                AddressMatch::Set(set, family) => (*family, format!("@{}", names.of(set))),
-            };
+            let (family, value) = compared(with, names);
             let header = family.header();
             let not = if *negated { "!= " } else { "" };
             format!("{header} {} {not}{value}", name(side, "saddr", "daddr"))
+        }
+        Match::FlowPort(direction, transport, ports) => {
+            let field = flow_port(*direction, *transport);
+            format!("{field} {}", elements(&port_list(ports)))
+        }
+        Match::FlowAddress {
+            direction,
+            with,
+            negated,
+        } => {
+            let (family, value) = compared(with, names);
+            let not = if *negated { "!= " } else { "" };
+            format!("{} {not}{value}", flow_address(*direction, family))
         }
         Match::IcmpType(types) => format!("icmp type {}", elements(&pairs(types))),
         Match::Icmpv6Type(types) => format!("icmpv6 type {}", elements(&pairs(types))),
@@ -238,6 +282,16 @@ fn match_text(each: &Match, names: &Names) -> String {
         Match::LoopedBack => {
             "rt ipsec missing fib saddr type local fib daddr type { broadcast, multicast }".into()
         }
+    }
+}
+
+/// What an address is compared with.
+fn compared(with: &AddressMatch, names: &Names) -> (Family, String) {
+    match with {
+        AddressMatch::Inline(addresses) => {
+            (addresses.family(), elements(&address_list(addresses)))
+        }
+        AddressMatch::Set(set, family) => (*family, format!("@{}", names.of(set))),
     }
 }
 
@@ -289,6 +343,28 @@ impl CtState {
             CtState::Established => "established",
             CtState::Related => "related",
             CtState::Invalid => "invalid",
+            CtState::Untracked => "untracked",
+        }
+    }
+}
+
+impl FlowSide {
+    /// nft's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            FlowSide::Original => "original",
+            FlowSide::Reply => "reply",
+        }
+    }
+}
+
+impl Direction {
+    /// Where connection tracking keeps the remote of a flow of this direction, and its port beside the remote: an inbound flow's
+    /// remote has opened it; an outbound flow's is whoever answers, which is also right behind DNAT.
+    pub fn of_flow(self) -> (&'static str, &'static str) {
+        match self {
+            Direction::Inbound => ("original", "proto-dst"),
+            Direction::Outbound => ("reply", "proto-src"),
         }
     }
 }

@@ -79,7 +79,7 @@ impl<'r> Walker<'r> {
             match verdict {
                 // The map has nothing: the next rule.
                 None | Some(NftVerdict::Map(..) | NftVerdict::Protocols(_)) => {}
-                Some(NftVerdict::Accept) => return Some((Verdict::Allow, rule.reason.as_ref())),
+                Some(NftVerdict::Accept | NftVerdict::Pass(_)) => return Some((Verdict::Allow, rule.reason.as_ref())),
                 Some(NftVerdict::Drop) => return Some((Verdict::Refuse, rule.reason.as_ref())),
                 Some(NftVerdict::Return) => return None,
                 Some(NftVerdict::Goto(chain)) => return self.in_chain(&chain, packet, depth),
@@ -99,6 +99,20 @@ impl<'r> Walker<'r> {
         match (key, elements, packet.remote) {
             (MapKey::Port(transport), MapElements::Ports(list), _) => {
                 (packet.protocol == transport.protocol()).then(|| find_port(list))?
+            }
+            (MapKey::FlowPort(direction, transport), MapElements::Ports(list), _) => {
+                let asked = is_of_flow(packet, direction) && packet.protocol == transport.protocol();
+                asked.then(|| find(list, flow_port(packet)))?
+            }
+            (MapKey::FlowAddress(direction, Family::V4), MapElements::V4(list), IpAddr::V4(address))
+                if is_of_flow(packet, direction) =>
+            {
+                find(list, address.into())
+            }
+            (MapKey::FlowAddress(direction, Family::V6), MapElements::V6(list), IpAddr::V6(address))
+                if is_of_flow(packet, direction) =>
+            {
+                find(list, address.into())
             }
             (MapKey::Address(side, Family::V4), MapElements::V4(list), IpAddr::V4(address))
                 if side == remote_side(packet) =>
@@ -129,6 +143,26 @@ fn remote_side(packet: &Packet) -> Side {
     }
 }
 
+/// Whether what is known of the packet's flow is that it was opened in this direction. An ICMP message about a flow
+/// tells nothing of that flow here.
+fn is_of_flow(packet: &Packet, direction: Direction) -> bool {
+    let about_another = matches!(packet.protocol, Protocol::ICMP | Protocol::ICMPV6)
+        && matches!(packet.state, State::IcmpError | State::Related);
+    match packet.state {
+        State::Invalid | State::Untracked => false,
+        State::UnjudgedReply => packet.direction != direction,
+        _ => packet.direction == direction && !about_another,
+    }
+}
+
+/// The port that the packet's flow was opened to.
+fn flow_port(packet: &Packet) -> u16 {
+    match packet.state {
+        State::UnjudgedReply => packet.source_port,
+        _ => packet.destination_port,
+    }
+}
+
 fn holds(sets: &HashMap<&str, &Addresses>, each: &Match, packet: &Packet) -> bool {
     let v6 = packet.remote.is_ipv6();
     let is_type = |types: &[(u8, u8)]| {
@@ -141,11 +175,20 @@ fn holds(sets: &HashMap<&str, &Addresses>, each: &Match, packet: &Packet) -> boo
         Match::Interface(side, name) => *side == remote && name.matches(&packet.interface),
         Match::Loopback(side) => *side == remote && packet.interface == "lo",
         Match::State(state) => match packet.state {
-            State::Established => *state == CtState::Established,
+            State::Established | State::Unjudged | State::UnjudgedReply => {
+                *state == CtState::Established
+            }
             State::IcmpError | State::Related => *state == CtState::Related,
             State::Invalid => *state == CtState::Invalid,
-            State::New | State::Untracked => false,
+            State::Untracked => *state == CtState::Untracked,
+            State::New => false,
         },
+        Match::FlowSide(side) => match packet.state {
+            State::Invalid | State::Untracked => false,
+            State::UnjudgedReply => *side == FlowSide::Reply,
+            _ => *side == FlowSide::Original,
+        },
+        Match::Stamp(_) => matches!(packet.state, State::Established | State::IcmpError),
         Match::Family(family) => (*family == Family::V6) == v6,
         Match::Protocol(protocol) => packet.protocol.0 == *protocol,
         Match::Port(transport, side, ports) => {
@@ -163,22 +206,19 @@ fn holds(sets: &HashMap<&str, &Addresses>, each: &Match, packet: &Packet) -> boo
             side,
             with,
             negated,
+        } => *side == remote && is_among(sets, with, packet.remote) == Some(!negated),
+        Match::FlowPort(direction, transport, ports) => {
+            is_of_flow(packet, *direction)
+                && packet.protocol == transport.protocol()
+                && ports.contains(flow_port(packet))
+        }
+        Match::FlowAddress {
+            direction,
+            with,
+            negated,
         } => {
-            let addresses = match with {
-                AddressMatch::Inline(addresses) => Some(addresses),
-                AddressMatch::Set(name, _) => sets.get(name.as_str()).copied(),
-            };
-            let inside = match (addresses, packet.remote) {
-                (Some(Addresses::V4(list)), IpAddr::V4(address)) => list
-                    .iter()
-                    .any(|interval| interval.contains(address.into())),
-                (Some(Addresses::V6(list)), IpAddr::V6(address)) => list
-                    .iter()
-                    .any(|interval| interval.contains(address.into())),
-                // The other family does not match, negated or not: nft asks for the family first.
-                _ => return false,
-            };
-            *side == remote && inside != *negated
+            is_of_flow(packet, *direction)
+                && is_among(sets, with, packet.remote) == Some(!negated)
         }
         Match::IcmpType(types) => !v6 && packet.protocol == Protocol::ICMP && is_type(types),
         Match::Icmpv6Type(types) => v6 && packet.protocol == Protocol::ICMPV6 && is_type(types),
@@ -188,5 +228,27 @@ fn holds(sets: &HashMap<&str, &Addresses>, each: &Match, packet: &Packet) -> boo
         Match::FromLinkToMany => !packet.forwarded && v6 && packet.remote.is_multicast(),
         // Such packets are never filtered and have no place in the model.
         Match::Decrypted | Match::WillEncrypt | Match::LoopedBack => false,
+    }
+}
+
+/// Whether an address is among these; `None` for one of the other family, which matches nothing, negated or not: the kernel
+/// asks for the family first.
+fn is_among(
+    sets: &HashMap<&str, &Addresses>,
+    with: &AddressMatch,
+    remote: IpAddr,
+) -> Option<bool> {
+    let addresses = match with {
+        AddressMatch::Inline(addresses) => Some(addresses),
+        AddressMatch::Set(name, _) => sets.get(name.as_str()).copied(),
+    };
+    match (addresses, remote) {
+        (Some(Addresses::V4(list)), IpAddr::V4(address)) => {
+            Some(list.iter().any(|interval| interval.contains(address.into())))
+        }
+        (Some(Addresses::V6(list)), IpAddr::V6(address)) => {
+            Some(list.iter().any(|interval| interval.contains(address.into())))
+        }
+        _ => None,
     }
 }

@@ -1,7 +1,7 @@
 //! Random rulesets, straight in the language of rulesets.
 
 use fastrand::Rng;
-use secgroupd::policy::{InterfaceName, Interval, PortSet, Reason};
+use secgroupd::policy::{Direction, InterfaceName, Interval, PortSet, Reason};
 use secgroupd::ruleset::Ruleset;
 use secgroupd::ruleset::ir::*;
 
@@ -34,6 +34,7 @@ pub fn ruleset(rng: &mut Rng) -> Ruleset {
         chains: chains.collect(),
         sets,
         maps,
+        recheck: true,
         ..Ruleset::default()
     }
 }
@@ -79,10 +80,20 @@ fn rule(rng: &mut Rng, at: usize, sets: &[Set], maps: &[Map]) -> NftRule {
         matches.push(interface(rng));
     }
     if rng.u8(..) < 60 {
-        let states = [CtState::Established, CtState::Related, CtState::Invalid];
-        matches.push(Match::State(states[rng.usize(..3)]));
+        let states = [
+            CtState::Established,
+            CtState::Related,
+            CtState::Invalid,
+            CtState::Untracked,
+        ];
+        matches.push(Match::State(states[rng.usize(..4)]));
     }
-    match rng.u8(..16) {
+    match rng.u8(..22) {
+        16 => matches.extend([Match::FlowSide(flow_side(rng)), Match::Stamp(direction(rng))]),
+        17 => matches.push(flow_port(rng)),
+        18 | 19 => matches.push(flow_address(rng, sets)),
+        20 => matches.extend([flow_port(rng), flow_address(rng, sets)]),
+        21 => matches.extend([flow_address(rng, sets), flow_port(rng)]),
         0 => matches.push(Match::Protocol(rng.u8(..))),
         1 => matches.extend([Match::Protocol(6), port_of(rng, Transport::Tcp)]),
         2 => matches.extend([Match::Family(Family::V4), icmp(rng)]),
@@ -110,7 +121,16 @@ fn rule(rng: &mut Rng, at: usize, sets: &[Set], maps: &[Map]) -> NftRule {
             // The packet may be of another kind, but not by the rule's own words.
             matches.clear();
             let map = &maps[rng.usize(..maps.len())];
-            NftVerdict::Map(map.key, map.name.clone())
+            let key = match map.key {
+                MapKey::Port(transport) if rng.bool() => {
+                    MapKey::FlowPort(direction(rng), transport)
+                }
+                MapKey::Address(_, family) if rng.bool() => {
+                    MapKey::FlowAddress(direction(rng), family)
+                }
+                key => key,
+            };
+            NftVerdict::Map(key, map.name.clone())
         }
         _ if at + 1 < CHAINS.len() && matches.is_empty() => NftVerdict::Return,
         _ if at + 1 < CHAINS.len() && rng.u8(..) < 30 => {
@@ -140,9 +160,10 @@ fn rule(rng: &mut Rng, at: usize, sets: &[Set], maps: &[Map]) -> NftRule {
 /// A verdict that leads at most to chains from `from` on.
 fn verdict(rng: &mut Rng, from: usize) -> NftVerdict {
     let later = CHAINS.get(from..).unwrap_or_default();
-    match rng.u8(..5) {
+    match rng.u8(..6) {
         0 => NftVerdict::Accept,
         1 => NftVerdict::Drop,
+        5 => NftVerdict::Pass(direction(rng)),
         2 | 3 if !later.is_empty() => {
             let chain = later[rng.usize(..later.len())].into();
             match rng.bool() {
@@ -187,6 +208,31 @@ fn port_of(rng: &mut Rng, transport: Transport) -> Match {
         side(rng),
         PortSet::new(apart(rng, 1, most)).unwrap(),
     )
+}
+
+fn flow_port(rng: &mut Rng) -> Match {
+    let most = if rng.bool() { 1 } else { 12 };
+    let ports = PortSet::new(apart(rng, 1, most)).unwrap();
+    Match::FlowPort(direction(rng), transport(rng), ports)
+}
+
+fn flow_address(rng: &mut Rng, sets: &[Set]) -> Match {
+    let Match::Address { with, negated, .. } = address(rng, sets) else {
+        unreachable!("an address is one");
+    };
+    Match::FlowAddress {
+        direction: direction(rng),
+        with,
+        negated,
+    }
+}
+
+fn direction(rng: &mut Rng) -> Direction {
+    [Direction::Inbound, Direction::Outbound][rng.usize(..2)]
+}
+
+fn flow_side(rng: &mut Rng) -> FlowSide {
+    [FlowSide::Original, FlowSide::Reply][rng.usize(..2)]
 }
 
 fn both_ports(rng: &mut Rng) -> [Match; 2] {

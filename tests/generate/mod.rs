@@ -396,11 +396,13 @@ impl Edges {
         if rng.u8(..) < 50 {
             packet.state = [
                 State::Established,
+                State::Unjudged,
+                State::UnjudgedReply,
                 State::IcmpError,
                 State::Related,
                 State::Invalid,
                 State::Untracked,
-            ][rng.usize(..5)];
+            ][rng.usize(..7)];
         }
         if packet.state == State::IcmpError {
             // Only ICMP can be one.

@@ -3,13 +3,14 @@
 //! A header is read only once it is known to be there: `tcp dport 22` becomes `meta l4proto tcp`, and then the port.
 
 use super::elements::Key;
-use super::expressions::{Expressions, Field, SetName, Verdict};
+use super::expressions::{Expressions, Field, Origin, SetName, Verdict};
 use super::rules::{FROM_LINK, LOCAL, TO_MANY, intervals};
 use super::sets::constant_name;
-use crate::policy::{AddressRange, InterfaceName, Interval};
+use crate::policy::{AddressRange, Direction, InterfaceName, Interval};
 use crate::ruleset::batch::Names;
 use crate::ruleset::ir::*;
-use netlink_bindings::nftables::{CmpOps, FibFlags, MetaKeys, PayloadBase};
+use crate::ruleset::table::Stamp;
+use netlink_bindings::nftables::{CmpOps, CtDirection, CtKeys, FibFlags, MetaKeys, PayloadBase};
 use nix::libc;
 
 /// An interface's name in a register, padded with NUL (`IFNAMSIZ`).
@@ -60,7 +61,7 @@ impl<'b, 'n> Writer<'b, 'n> {
                 }
             };
         }
-        if rule.reason.is_some() {
+        if rule.counts() {
             self.out.counter();
         }
         self.verdict(&rule.verdict);
@@ -74,6 +75,11 @@ impl<'b, 'n> Writer<'b, 'n> {
                 self.out.compare(CmpOps::Eq, &interface_bytes("lo"));
             }
             Match::State(state) => self.state(*state),
+            Match::FlowSide(side) => {
+                self.out.ct_direction();
+                self.out.compare(CmpOps::Eq, &[side_number(*side) as u8]);
+            }
+            Match::Stamp(direction) => self.stamp(*direction),
             Match::Family(family) => self.family(*family),
             Match::Protocol(protocol) => self.protocol(*protocol),
             Match::Port(transport, side, ports) => {
@@ -84,12 +90,27 @@ impl<'b, 'n> Writer<'b, 'n> {
                 side,
                 with,
                 negated,
-            } => self.address(*side, with, *negated),
+            } => {
+                let origin = self.address_field(*side, with.family());
+                self.address(origin, with, *negated);
+            }
+            Match::FlowPort(direction, transport, ports) => {
+                let origin = self.flow_port(*direction, *transport);
+                self.field(origin, ports.intervals(), false, |_| None);
+            }
+            Match::FlowAddress {
+                direction,
+                with,
+                negated,
+            } => {
+                let (key, side) = flow_address(*direction, with.family());
+                self.address(Origin::Flow(key, side), with, *negated);
+            }
             Match::IcmpType(types) => self.icmp_type(Family::V4, 1, types),
             Match::Icmpv6Type(types) => self.icmp_type(Family::V6, 58, types),
             Match::HopLimit(hops) => {
                 self.family(Family::V6);
-                self.out.payload(HOP_LIMIT, 1);
+                self.out.load(HOP_LIMIT, 1);
                 self.out.compare(CmpOps::Eq, &[*hops]);
             }
             Match::ToThisHost => self.address_type_in_braces(FibFlags::Daddr),
@@ -133,10 +154,19 @@ impl<'b, 'n> Writer<'b, 'n> {
             CtState::Invalid => 1,
             CtState::Established => 2,
             CtState::Related => 4,
+            CtState::Untracked => 64,
         };
         self.out.ct_state();
         self.out.mask(&bit.to_ne_bytes());
         self.out.compare(CmpOps::Neq, &0u32.to_ne_bytes());
+    }
+
+    /// `ct label 64`: one bit of 128.
+    fn stamp(&mut self, direction: Direction) {
+        let bit = label_bytes(self.names.stamp(), direction);
+        self.out.ct_labels();
+        self.out.mask(&bit);
+        self.out.compare(CmpOps::Neq, &[0; 16]);
     }
 
     /// `meta nfproto ipv4`, if it was not asked before.
@@ -173,25 +203,22 @@ impl<'b, 'n> Writer<'b, 'n> {
     /// `udp sport 67 udp dport 68`: the fields are neighbours, and are compared at once.
     fn both_ports(&mut self, transport: Transport, from: u16, to: u16) {
         let field = self.port(transport, Side::Source);
-        self.out.payload(field, 4);
+        self.out.load(field, 4);
         let ports = [from.to_be_bytes(), to.to_be_bytes()];
         self.out.compare(CmpOps::Eq, ports.as_flattened());
     }
 
-    /// `ip saddr 10.0.0.0/8`, `ip saddr { … }`, `ip saddr @g7_v4_0`
-    fn address(&mut self, side: Side, with: &AddressMatch, negated: bool) {
+    /// `ip saddr 10.0.0.0/8`, `ip saddr { … }`, `ip saddr @g7_v4_0`; the same of `ct original ip saddr`.
+    fn address(&mut self, origin: Origin, with: &AddressMatch, negated: bool) {
         match with {
             AddressMatch::Inline(Addresses::V4(list)) => {
-                let field = self.address_field(side, Family::V4);
-                self.field(field, list, negated, v4_prefix);
+                self.field(origin, list, negated, v4_prefix);
             }
             AddressMatch::Inline(Addresses::V6(list)) => {
-                let field = self.address_field(side, Family::V6);
-                self.field(field, list, negated, v6_prefix);
+                self.field(origin, list, negated, v6_prefix);
             }
             AddressMatch::Set(set, family) => {
-                let field = self.address_field(side, *family);
-                self.out.payload(field, address_bytes(*family));
+                self.out.load(origin, address_bytes(*family));
                 let name = self.names.of(set);
                 let set = SetName {
                     name: &name,
@@ -218,7 +245,7 @@ impl<'b, 'n> Writer<'b, 'n> {
     /// the prefix if nft writes an interval as a network.
     fn field<K: Key>(
         &mut self,
-        field: Field,
+        field: Origin,
         list: &[Interval<K>],
         negated: bool,
         prefix: impl Fn(&Interval<K>) -> Option<u8>,
@@ -226,7 +253,7 @@ impl<'b, 'n> Writer<'b, 'n> {
         let length = K::LENGTH as u32;
         let equal = if negated { CmpOps::Neq } else { CmpOps::Eq };
         let [interval] = list else {
-            self.out.payload(field, length);
+            self.out.load(field, length);
             self.in_braces(negated);
             return;
         };
@@ -234,28 +261,28 @@ impl<'b, 'n> Writer<'b, 'n> {
         let (first, last) = (&first[..K::LENGTH], &last[..K::LENGTH]);
         match prefix(interval) {
             _ if first == last => {
-                self.out.payload(field, length);
+                self.out.load(field, length);
                 self.out.compare(equal, first);
             }
             // Whole bytes are read alone, and need no mask.
             Some(bits) if bits > 0 && bits % 8 == 0 => {
                 let bytes = usize::from(bits / 8);
-                self.out.payload(field, bytes as u32);
+                self.out.load(field, bytes as u32);
                 self.out.compare(equal, &first[..bytes]);
             }
             Some(_) => {
                 // Where first and last agree, the mask is set.
                 let mask: Vec<u8> = first.iter().zip(last).map(|(a, b)| !(a ^ b)).collect();
-                self.out.payload(field, length);
+                self.out.load(field, length);
                 self.out.mask(&mask);
                 self.out.compare(equal, first);
             }
             None if negated => {
-                self.out.payload(field, length);
+                self.out.load(field, length);
                 self.out.outside(first, last);
             }
             None => {
-                self.out.payload(field, length);
+                self.out.load(field, length);
                 self.out.compare(CmpOps::Gte, first);
                 self.out.compare(CmpOps::Lte, last);
             }
@@ -277,16 +304,20 @@ impl<'b, 'n> Writer<'b, 'n> {
         }
         match verdict {
             NftVerdict::Map(key, map) => {
-                match key {
-                    MapKey::Port(transport) => {
-                        let field = self.port(*transport, Side::Destination);
-                        self.out.payload(field, 2);
+                let (origin, length) = match *key {
+                    MapKey::Port(transport) => (self.port(transport, Side::Destination), 2),
+                    MapKey::FlowPort(direction, transport) => {
+                        (self.flow_port(direction, transport), 2)
                     }
                     MapKey::Address(side, family) => {
-                        let field = self.address_field(*side, *family);
-                        self.out.payload(field, address_bytes(*family));
+                        (self.address_field(side, family), address_bytes(family))
                     }
-                }
+                    MapKey::FlowAddress(direction, family) => {
+                        let (key, side) = flow_address(direction, family);
+                        (Origin::Flow(key, side), address_bytes(family))
+                    }
+                };
+                self.out.load(origin, length);
                 let name = self.names.of(map);
                 self.out.lookup_verdict(SetName {
                     name: &name,
@@ -306,20 +337,27 @@ impl<'b, 'n> Writer<'b, 'n> {
     }
 
     /// Where a port stands, once it is known that the packet has one.
-    fn port(&mut self, transport: Transport, side: Side) -> Field {
+    fn port(&mut self, transport: Transport, side: Side) -> Origin {
         self.protocol(transport.protocol().0);
         let offset = match side {
             Side::Source => 0,
             Side::Destination => 2,
         };
-        Field {
+        Origin::Packet(Field {
             base: PayloadBase::TransportHeader,
             offset,
-        }
+        })
+    }
+
+    /// Where connection tracking keeps the port that a flow was opened to, once it is known to have one.
+    fn flow_port(&mut self, direction: Direction, transport: Transport) -> Origin {
+        self.protocol(transport.protocol().0);
+        let (key, side) = flow_port(direction);
+        Origin::Flow(key, side)
     }
 
     /// Where an address stands, once the packet's family is known.
-    fn address_field(&mut self, side: Side, family: Family) -> Field {
+    fn address_field(&mut self, side: Side, family: Family) -> Origin {
         self.family(family);
         let offset = match (family, side) {
             (Family::V4, Side::Source) => 12,
@@ -327,21 +365,50 @@ impl<'b, 'n> Writer<'b, 'n> {
             (Family::V6, Side::Source) => 8,
             (Family::V6, Side::Destination) => 24,
         };
-        Field {
+        Origin::Packet(Field {
             base: PayloadBase::NetworkHeader,
             offset,
-        }
+        })
     }
 }
 
-const ICMP_TYPE: Field = Field {
+const ICMP_TYPE: Origin = Origin::Packet(Field {
     base: PayloadBase::TransportHeader,
     offset: 0,
-};
-const HOP_LIMIT: Field = Field {
+});
+const HOP_LIMIT: Origin = Origin::Packet(Field {
     base: PayloadBase::NetworkHeader,
     offset: 7,
-};
+});
+
+/// Where connection tracking keeps the port that a flow was opened to.
+pub(super) fn flow_port(direction: Direction) -> (CtKeys, CtDirection) {
+    match direction {
+        Direction::Inbound => (CtKeys::ProtoDst, CtDirection::Original),
+        Direction::Outbound => (CtKeys::ProtoSrc, CtDirection::Reply),
+    }
+}
+
+/// Where connection tracking keeps the remote of a flow; of the other family it has none, so the family need not be asked.
+pub(super) fn flow_address(direction: Direction, family: Family) -> (CtKeys, CtDirection) {
+    let key = match family {
+        Family::V4 => CtKeys::SrcIp,
+        Family::V6 => CtKeys::SrcIp6,
+    };
+    (key, flow_port(direction).1)
+}
+
+fn side_number(side: FlowSide) -> CtDirection {
+    match side {
+        FlowSide::Original => CtDirection::Original,
+        FlowSide::Reply => CtDirection::Reply,
+    }
+}
+
+/// A stamp as the kernel has it: one bit of 128, in the host's order.
+pub(super) fn label_bytes(stamp: Stamp, direction: Direction) -> [u8; 16] {
+    (1_u128 << stamp.label(direction)).to_ne_bytes()
+}
 
 fn address_bytes(family: Family) -> u32 {
     match family {

@@ -3,8 +3,9 @@
 
 use crate::ruleset::batch::{Name, Names};
 use crate::ruleset::ir::NftVerdict;
+use crate::ruleset::table::passed_chain;
 use netlink_bindings::nftables::{
-    CmpOps, CtKeys, FibFlags, LookupFlags, MetaKeys, PayloadBase, PushExprAttrs, PushExprListAttrs,
+    CmpOps, CtDirection, CtKeys, FibFlags, LookupFlags, MetaKeys, PayloadBase, PushExprAttrs, PushExprListAttrs,
     PushVerdictAttrs, RangeOps, Registers, VerdictCode,
 };
 use netlink_bindings::utils::{Pusher, finalize_nested_header, push_header, push_nested_header};
@@ -33,6 +34,15 @@ pub(super) struct Field {
     pub base: PayloadBase,
     /// In bytes.
     pub offset: u32,
+}
+
+/// What is loaded into the register.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Origin {
+    /// Bytes of the packet.
+    Packet(Field),
+    /// What connection tracking knows of the packet's flow, of one of its sides.
+    Flow(CtKeys, CtDirection),
 }
 
 /// A verdict, and the chain that it leads to.
@@ -87,6 +97,50 @@ impl<'b> Expressions<'b> {
             .nested_data_ct()
             .push_key(CtKeys::State as u32)
             .push_dreg(REGISTER);
+    }
+
+    /// `[ ct load direction => reg 1 ]`
+    pub fn ct_direction(&mut self) {
+        self.next()
+            .nested_data_ct()
+            .push_key(CtKeys::Direction as u32)
+            .push_dreg(REGISTER);
+    }
+
+    /// `[ ct load label => reg 1 ]`
+    pub fn ct_labels(&mut self) {
+        self.next()
+            .nested_data_ct()
+            .push_key(CtKeys::Labels as u32)
+            .push_dreg(REGISTER);
+    }
+
+    /// `[ immediate reg 1 0x00000000 0x00000000 0x00000001 0x00000000 ]`, `[ ct set label with reg 1 ]`
+    pub fn set_ct_labels(&mut self, labels: &[u8; 16]) {
+        self.next()
+            .nested_data_immediate()
+            .push_dreg(REGISTER)
+            .nested_data()
+            .push_value(labels);
+        self.next()
+            .nested_data_ct()
+            .push_key(CtKeys::Labels as u32)
+            .push_sreg(REGISTER);
+    }
+
+    /// `[ payload load 4b @ network header + 12 => reg 1 ]`, `[ ct load src_ip => reg 1 , dir original ]`: of what stands in the
+    /// packet as many bytes as are asked for, of the flow all of them.
+    pub fn load(&mut self, origin: Origin, length: u32) {
+        match origin {
+            Origin::Packet(field) => self.payload(field, length),
+            Origin::Flow(key, direction) => {
+                self.next()
+                    .nested_data_ct()
+                    .push_key(key as u32)
+                    .push_dreg(REGISTER)
+                    .push_direction(direction as u8);
+            }
+        }
     }
 
     /// `[ fib daddr type => reg 1 ]`
@@ -207,6 +261,14 @@ fn number(buffer: &mut Vec<u8>, attribute: u16, value: u32) {
 }
 
 impl Verdict {
+    /// `accept`
+    pub fn accept() -> Self {
+        Verdict {
+            code: VerdictCode::Accept,
+            chain: None,
+        }
+    }
+
     /// The verdict, if it is one and not a lookup.
     pub fn of(verdict: &NftVerdict, names: &Names) -> Option<Self> {
         let (code, chain) = match verdict {
@@ -215,6 +277,11 @@ impl Verdict {
             NftVerdict::Return => (VerdictCode::Return, None),
             NftVerdict::Jump(chain) => (VerdictCode::Jump, Some(chain)),
             NftVerdict::Goto(chain) => (VerdictCode::Goto, Some(chain)),
+            NftVerdict::Pass(direction) => {
+                let chain = Some(passed_chain(*direction).into());
+                let code = VerdictCode::Goto;
+                return Some(Verdict { code, chain });
+            }
             NftVerdict::Map(..) | NftVerdict::Protocols(_) => return None,
         };
         let chain = chain.map(|chain| names.of(chain));

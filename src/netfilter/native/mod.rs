@@ -28,6 +28,7 @@ mod socket;
 use super::ownership::OWNED;
 use crate::policy::Reason;
 use crate::ruleset::batch::{Command, Names};
+use crate::ruleset::table::passed_chain;
 use crate::ruleset::{TABLE, text};
 use batch::{Batch, NLM_F_CREATE, NLM_F_EXCL};
 use elements::Change;
@@ -285,6 +286,16 @@ fn encode(batch: &mut Batch, command: &Command, names: &Names) {
                     .push_num(base.hook.number())
                     .push_priority(base.priority);
             });
+        }
+        Command::AddPassedChain(direction) => {
+            batch.message(libc::NFT_MSG_NEWCHAIN, NLM_F_CREATE, |buffer| {
+                PushChainAttrs::new(buffer)
+                    .push_table_bytes(table)
+                    .push_name_bytes(passed_chain(*direction).as_bytes());
+            });
+        }
+        Command::AddPassedRule(direction, stamp) => {
+            rules::add_passed_rule(batch, *direction, *stamp);
         }
         Command::AddChain(name) => batch.message(
             libc::NFT_MSG_NEWCHAIN,

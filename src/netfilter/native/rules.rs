@@ -1,13 +1,15 @@
 //! One rule as a message, behind the sets in its braces.
 
 use super::batch::{Batch, NLM_F_APPEND, NLM_F_CREATE};
-use super::conditions::Writer;
+use super::conditions::{Writer, label_bytes};
 use super::elements::Key;
+use super::expressions::{Expressions, Verdict};
 use super::sets::{Compared, constant_address_types, constant_protocol_map, constant_set};
-use crate::policy::Interval;
+use crate::policy::{Direction, Interval};
 use crate::ruleset::TABLE;
 use crate::ruleset::batch::Names;
 use crate::ruleset::ir::*;
+use crate::ruleset::table::{Stamp, passed_chain};
 use netlink_bindings::nftables::{FibFlags, PushRuleAttrs};
 use netlink_bindings::utils::{finalize_nested_header, push_nested_header};
 use nix::libc;
@@ -59,6 +61,24 @@ pub(super) fn add_rule(batch: &mut Batch, chain: &str, rule: &NftRule, names: &N
     );
 }
 
+/// `add rule inet secgroupd passed_in ct label set 64 accept`
+pub(super) fn add_passed_rule(batch: &mut Batch, direction: Direction, stamp: Stamp) {
+    batch.message(
+        libc::NFT_MSG_NEWRULE,
+        NLM_F_CREATE | NLM_F_APPEND,
+        |buffer| {
+            PushRuleAttrs::new(&mut *buffer)
+                .push_table_bytes(TABLE.as_bytes())
+                .push_chain_bytes(passed_chain(direction).as_bytes());
+            let list = push_nested_header(buffer, NFTA_RULE_EXPRESSIONS);
+            let mut out = Expressions::new(buffer);
+            out.set_ct_labels(&label_bytes(stamp, direction));
+            out.verdict(&Verdict::accept());
+            finalize_nested_header(buffer, list);
+        },
+    );
+}
+
 /// nft's note of a comment: its type, its length, and the text with NUL.
 fn comment(text: &str) -> Vec<u8> {
     let text = &text.as_bytes()[..text.len().min(COMMENT_BYTES)];
@@ -74,16 +94,25 @@ fn constant_sets(batch: &mut Batch, rule: &NftRule, names: &Names) -> Vec<u32> {
                 let compared = Compared::Port(*transport, *side);
                 sets.extend(several(batch, compared, ports.intervals(), names));
             }
+            Match::FlowPort(direction, _, ports) => {
+                let compared = Compared::FlowPort(*direction);
+                sets.extend(several(batch, compared, ports.intervals(), names));
+            }
             Match::Address {
                 side,
                 with: AddressMatch::Inline(addresses),
                 ..
             } => {
                 let compared = Compared::Address(*side, addresses.family());
-                sets.extend(match addresses {
-                    Addresses::V4(list) => several(batch, compared, list, names),
-                    Addresses::V6(list) => several(batch, compared, list, names),
-                });
+                sets.extend(several_addresses(batch, compared, addresses, names));
+            }
+            Match::FlowAddress {
+                direction,
+                with: AddressMatch::Inline(addresses),
+                ..
+            } => {
+                let compared = Compared::FlowAddress(*direction, addresses.family());
+                sets.extend(several_addresses(batch, compared, addresses, names));
             }
             Match::IcmpType(types) => {
                 sets.extend(several(batch, Compared::IcmpType, &intervals(types), names));
@@ -117,9 +146,12 @@ fn constant_sets(batch: &mut Batch, rule: &NftRule, names: &Names) -> Vec<u32> {
             Match::Interface(..)
             | Match::Loopback(_)
             | Match::State(_)
+            | Match::FlowSide(_)
+            | Match::Stamp(_)
             | Match::Family(_)
             | Match::Protocol(_)
             | Match::Address { .. }
+            | Match::FlowAddress { .. }
             | Match::HopLimit(_)
             | Match::FromProcess
             | Match::Decrypted
@@ -140,6 +172,18 @@ fn several<K: Key>(
     names: &Names,
 ) -> Option<u32> {
     (list.len() != 1).then(|| constant_set(batch, compared, list, names))
+}
+
+fn several_addresses(
+    batch: &mut Batch,
+    compared: Compared,
+    addresses: &Addresses,
+    names: &Names,
+) -> Option<u32> {
+    match addresses {
+        Addresses::V4(list) => several(batch, compared, list, names),
+        Addresses::V6(list) => several(batch, compared, list, names),
+    }
 }
 
 pub(super) fn intervals(types: &[(u8, u8)]) -> Vec<Interval<u8>> {

@@ -5,12 +5,13 @@
 
 use super::batch::{Batch, NLM_F_CREATE, NLM_F_EXCL};
 use super::elements::{Change, Key, Shape, elements, udata_u32};
+use super::conditions::{flow_address, flow_port};
 use super::expressions::SetName;
-use crate::policy::Interval;
+use crate::policy::{Direction, Interval};
 use crate::ruleset::TABLE;
 use crate::ruleset::batch::{Elements, ElementsOf, Names};
 use crate::ruleset::ir::{Family, MapKey, NftVerdict, Side, Transport};
-use netlink_bindings::nftables::{FibFlags, PushSetAttrs, SetFlags};
+use netlink_bindings::nftables::{CtDirection, CtKeys, FibFlags, PushSetAttrs, SetFlags};
 use nix::libc;
 use std::sync::Arc;
 
@@ -71,6 +72,10 @@ pub(super) enum Compared {
     Port(Transport, Side),
     /// `ip saddr { … }`
     Address(Side, Family),
+    /// `ct original proto-dst { … }`
+    FlowPort(Direction),
+    /// `ct original ip saddr { … }`
+    FlowAddress(Direction, Family),
     /// `icmp type { … }`
     IcmpType,
     /// `icmpv6 type { … }`
@@ -93,8 +98,8 @@ pub(super) fn add_set(batch: &mut Batch, name: &str, family: Family) {
 /// `add map inet secgroupd g7_in_0_3 { type ipv4_addr : verdict; flags interval; }`
 pub(super) fn add_map(batch: &mut Batch, name: &str, key: MapKey, intervals: bool) {
     let key = match key {
-        MapKey::Port(_) => INET_SERVICE,
-        MapKey::Address(_, family) => KeyType::of_address(family),
+        MapKey::Port(_) | MapKey::FlowPort(..) => INET_SERVICE,
+        MapKey::Address(_, family) | MapKey::FlowAddress(_, family) => KeyType::of_address(family),
     };
     let intervals = if intervals {
         SetFlags::Interval as u32
@@ -309,6 +314,7 @@ fn header(
 /// nft's numbers of what a key was taken from: `enum expr_types` in its `expression.h`.
 const EXPR_VERDICT: u32 = 1;
 const EXPR_PAYLOAD: u32 = 7;
+const EXPR_CT: u32 = 12;
 const EXPR_FIB: u32 = 26;
 
 /// nft's note of what a key was taken from: the expression's number, and its own numbers.
@@ -319,6 +325,12 @@ fn typeof_note(kind: u8, expression: u32, inside: &[[u8; 6]]) -> Vec<u8> {
     note.extend([1, inside.len() as u8]);
     note.extend(inside);
     note
+}
+
+/// The same of what connection tracking knows: the kernel's numbers of the key and of the side.
+fn flow_note((key, side): (CtKeys, CtDirection)) -> Vec<u8> {
+    let inside = [udata_u32(0, key as u32), udata_u32(1, side as u32)];
+    typeof_note(KEY_TYPEOF, EXPR_CT, &inside)
 }
 
 fn point<K: Copy>(key: K) -> Interval<K> {
@@ -340,8 +352,10 @@ impl KeyType {
 impl Compared {
     fn key(self) -> KeyType {
         match self {
-            Compared::Port(..) => INET_SERVICE,
-            Compared::Address(_, family) => KeyType::of_address(family),
+            Compared::Port(..) | Compared::FlowPort(_) => INET_SERVICE,
+            Compared::Address(_, family) | Compared::FlowAddress(_, family) => {
+                KeyType::of_address(family)
+            }
             Compared::IcmpType => ICMP_TYPE,
             Compared::Icmpv6Type => ICMPV6_TYPE,
         }
@@ -360,6 +374,10 @@ impl Compared {
             Compared::Address(Side::Destination, Family::V6) => (13, 9),
             Compared::IcmpType => (4, 1),
             Compared::Icmpv6Type => (14, 1),
+            Compared::FlowPort(direction) => return flow_note(flow_port(direction)),
+            Compared::FlowAddress(direction, family) => {
+                return flow_note(flow_address(direction, family));
+            }
         };
         let inside = [udata_u32(0, header), udata_u32(1, field)];
         typeof_note(KEY_TYPEOF, EXPR_PAYLOAD, &inside)

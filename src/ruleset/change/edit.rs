@@ -266,7 +266,23 @@ fn exclude(first: &NftRule, second: &NftRule) -> bool {
     };
     let other_family =
         family(first).is_some() && family(second).is_some() && family(first) != family(second);
-    matches!(first.verdict, NftVerdict::Goto(_)) || other_family
+    let untracked = |rule: &NftRule| {
+        let asks = |each: &Match| matches!(each, Match::State(CtState::Untracked));
+        rule.matches.iter().any(asks)
+    };
+    // A rule over what is known of the flow, and the same for untracked packets.
+    let twins = of_flow(first) && untracked(second);
+    matches!(first.verdict, NftVerdict::Goto(_)) || other_family || twins
+}
+
+/// Whether a rule holds for packets of tracked flows alone.
+fn of_flow(rule: &NftRule) -> bool {
+    let key = match &rule.verdict {
+        NftVerdict::Map(key, _) => matches!(key, MapKey::FlowPort(..) | MapKey::FlowAddress(..)),
+        _ => false,
+    };
+    let asks = |each: &Match| matches!(each, Match::FlowPort(..) | Match::FlowAddress { .. });
+    key || rule.matches.iter().any(asks)
 }
 
 /// Whether any of `wanted` can be reached from these names.

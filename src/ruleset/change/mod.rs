@@ -16,7 +16,7 @@ mod same;
 
 use super::batch::{Command, Elements, ElementsOf, Name, Names};
 use super::ir::*;
-use super::table::{BASE_CHAINS, Generation};
+use super::table::{BASE_CHAINS, Generation, Stamp};
 use edit::Pair;
 use same::{Object, Same, objects};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -79,7 +79,7 @@ impl Change {
     /// From `old` to `new`; what is loaded anew is of `generation`, which must have no objects yet.
     pub fn between(old: &Loaded, new: &Ruleset, generation: Generation) -> Self {
         let mut same = Same::new(&old.ruleset, new);
-        let mut names = Names::new(generation);
+        let mut names = Names::new(generation).stamped(old.names.stamp());
         for name in objects(new).into_keys() {
             if let Some(found) = same.find(name) {
                 names.reuse(name.into(), old.names.of(found));
@@ -117,6 +117,12 @@ impl Change {
             switch,
             edits,
         }
+    }
+
+    /// With another stamp, by which flows are known that the new ruleset allows.
+    pub fn stamped(mut self, stamp: Stamp) -> Self {
+        self.names = self.names.stamped(stamp);
+        self
     }
 
     /// Whether anything of the living ruleset changes.

@@ -166,6 +166,18 @@ pub fn alike(new: &NftRule, old: &NftRule) -> bool {
                     negated: old_negated,
                 },
             ) => (side, family, negated) == (old_side, old_family, old_negated),
+            (
+                Match::FlowAddress {
+                    direction,
+                    with: AddressMatch::Set(_, family),
+                    negated,
+                },
+                Match::FlowAddress {
+                    direction: old_direction,
+                    with: AddressMatch::Set(_, old_family),
+                    negated: old_negated,
+                },
+            ) => (direction, family, negated) == (old_direction, old_family, old_negated),
             (new, old) => new == old,
         })
         && match (&new.verdict, &old.verdict) {
@@ -186,6 +198,10 @@ pub fn references(rule: &NftRule) -> Vec<&str> {
         Match::Address {
             with: AddressMatch::Set(name, _),
             ..
+        }
+        | Match::FlowAddress {
+            with: AddressMatch::Set(name, _),
+            ..
         } => Some(name.as_str()),
         _ => None,
     });
@@ -195,7 +211,10 @@ pub fn references(rule: &NftRule) -> Vec<&str> {
             names.push(name);
         }
         NftVerdict::Protocols(list) => names.extend(list.iter().map(|(_, name)| &**name)),
-        NftVerdict::Accept | NftVerdict::Drop | NftVerdict::Return => {}
+        NftVerdict::Accept
+        | NftVerdict::Drop
+        | NftVerdict::Return
+        | NftVerdict::Pass(_) => {}
     }
     names
 }
@@ -223,7 +242,14 @@ fn shape(object: &Object) -> u64 {
             {
                 match each {
                     Match::Port(transport, side, ports) => (transport, side, ports).hash(&mut hash),
+                    Match::FlowPort(direction, transport, ports) => {
+                        (direction, transport, ports).hash(&mut hash);
+                    }
                     Match::Address {
+                        with: AddressMatch::Inline(addresses),
+                        ..
+                    }
+                    | Match::FlowAddress {
                         with: AddressMatch::Inline(addresses),
                         ..
                     } => addresses.hash(&mut hash),

@@ -5,13 +5,14 @@
 //! policy's own list, read as it is written ([`list`]), and must be decided there by the same entry, all of it. That is
 //! exact for packets that open a flow, as far as the time allows ([`regions`] says how much); a ruleset that falls into
 //! more boxes is compared on boundary packets, rule by rule, instead. What boxes do not cover (states, essential traffic, other
-//! interfaces) is walked packet by packet.
+//! interfaces) is walked packet by packet; that untracked packets meet the same is seen rule by rule ([`twins`]).
 
 mod buckets;
 mod list;
 mod regions;
 mod samples;
 mod sets;
+mod twins;
 
 use crate::policy::{Direction, Policy, Protocol};
 use crate::ruleset::ir::{INBOUND, NftVerdict, OUTBOUND, Ruleset};
@@ -60,6 +61,7 @@ pub struct Checked {
 /// The first difference that is found.
 pub fn check(policy: &Policy, ruleset: &Ruleset) -> Result<Checked, Difference> {
     let mut checked = Checked::default();
+    twins::check(ruleset)?;
     let walker = Walker::new(ruleset);
     let regions = Regions::new(ruleset);
     for direction in [Direction::Inbound, Direction::Outbound] {

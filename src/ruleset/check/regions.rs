@@ -197,7 +197,9 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
     ) -> Result<(), Difference> {
         let reason_or = || reason.as_ref().unwrap_or(&Reason::Unmanaged);
         match verdict {
-            NftVerdict::Accept => decide(region, Verdict::Allow, reason_or()),
+            NftVerdict::Accept | NftVerdict::Pass(_) => {
+                decide(region, Verdict::Allow, reason_or())
+            }
             NftVerdict::Drop => decide(region, Verdict::Refuse, reason_or()),
             NftVerdict::Return => {
                 fell.push(region);
@@ -243,9 +245,10 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
         rest: &mut Vec<Region<T>>,
     ) -> Vec<(Option<&'r NftVerdict>, Region<T>)> {
         match (key, elements) {
-            (MapKey::Port(transport), MapElements::Ports(list))
-                if transport.protocol() == self.run.protocol =>
-            {
+            (
+                MapKey::Port(transport) | MapKey::FlowPort(_, transport),
+                MapElements::Ports(list),
+            ) if transport.protocol() == self.run.protocol && self.asks(key) => {
                 let parts = along(list, region.ports, |(ports, _)| *ports);
                 let parts = parts.into_iter().map(|(ports, element)| {
                     let addresses = region.addresses.clone();
@@ -254,8 +257,8 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
                 });
                 parts.collect()
             }
-            (MapKey::Address(side, family), elements)
-                if side == remote_side(self.run.direction) && family == T::FAMILY =>
+            (MapKey::Address(_, family) | MapKey::FlowAddress(_, family), elements)
+                if family == T::FAMILY && self.asks(key) =>
             {
                 let list = T::of_map(elements).unwrap_or_default();
                 let ports = region.ports;
@@ -285,8 +288,10 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
             return matching.push(region);
         };
         match first {
-            Match::Port(transport, Side::Destination, ports) => {
-                if transport.protocol() != self.run.protocol {
+            Match::Port(transport, Side::Destination, ports)
+            | Match::FlowPort(_, transport, ports) => {
+                let other = matches!(first, Match::FlowPort(of, ..) if *of != self.run.direction);
+                if transport.protocol() != self.run.protocol || other {
                     return rest.push(region);
                 }
                 let list = ports.intervals();
@@ -299,11 +304,9 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
                     }
                 }
             }
-            Match::Address {
-                side,
-                with,
-                negated,
-            } if *side == remote_side(self.run.direction) => {
+            Match::Address { with, negated, .. } | Match::FlowAddress { with, negated, .. }
+                if self.asks_remote(first) =>
+            {
                 let list = match with {
                     AddressMatch::Inline(list) => Some(list),
                     AddressMatch::Set(name, _) => self.regions.sets.get(name.as_str()).copied(),
@@ -331,7 +334,10 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
     fn never(&self, each: &Match) -> bool {
         let varies = matches!(
             each,
-            Match::Port(_, Side::Destination, _) | Match::Address { .. }
+            Match::Port(_, Side::Destination, _)
+                | Match::Address { .. }
+                | Match::FlowPort(..)
+                | Match::FlowAddress { .. }
         );
         !varies && !self.holds(each)
     }
@@ -359,14 +365,35 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
             }
             Match::ToThisHost => run.direction == Direction::Inbound,
             Match::FromProcess => run.direction == Direction::Outbound,
+            Match::FlowSide(side) => *side == FlowSide::Original,
             // New flows have none of these.
             Match::State(_)
+            | Match::Stamp(_)
             | Match::Decrypted
             | Match::WillEncrypt
             | Match::LoopedBack
             | Match::FromLinkToMany => false,
             // Nothing compiled asks for the own address.
             Match::Address { .. } => false,
+            // What varies is cut, and not asked here.
+            Match::FlowPort(..) | Match::FlowAddress { .. } => false,
+        }
+    }
+
+    /// Whether a map is asked with what the run's packets vary in; of a new flow that is the same as in its first packet.
+    fn asks(&self, key: MapKey) -> bool {
+        match key {
+            MapKey::Port(_) => true,
+            MapKey::Address(side, _) => side == remote_side(self.run.direction),
+            MapKey::FlowPort(of, _) | MapKey::FlowAddress(of, _) => of == self.run.direction,
+        }
+    }
+
+    fn asks_remote(&self, each: &Match) -> bool {
+        match each {
+            Match::Address { side, .. } => *side == remote_side(self.run.direction),
+            Match::FlowAddress { direction, .. } => *direction == self.run.direction,
+            _ => false,
         }
     }
 

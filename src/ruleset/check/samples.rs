@@ -9,9 +9,11 @@ use crate::ruleset::walk::Walker;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-const STATES: [State; 6] = [
+const STATES: [State; 8] = [
     State::New,
     State::Established,
+    State::Unjudged,
+    State::UnjudgedReply,
     State::IcmpError,
     State::Related,
     State::Invalid,
@@ -30,7 +32,10 @@ pub fn check(
     let mut listed = HashMap::new();
     for packet in &samples {
         let decided = policy.decide_before_list(packet).unwrap_or_else(|binding| {
-            let asked = (packet.protocol, packet.remote, packet.destination_port);
+            let asked = match packet.state {
+                State::UnjudgedReply => (packet.protocol, packet.remote, packet.source_port, true),
+                _ => (packet.protocol, packet.remote, packet.destination_port, false),
+            };
             let decided = listed.entry(asked);
             decided
                 .or_insert_with(|| policy.decide_by_list(binding, packet))

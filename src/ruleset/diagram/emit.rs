@@ -14,8 +14,9 @@ use super::plan::{
     parts,
 };
 use super::pool::{Dimension, Entry, Written};
-use crate::policy::{Interval, PortSet, Protocol, Service, Verdict};
+use crate::policy::{Direction, Interval, PortSet, Protocol, Reason, Service, Verdict};
 use crate::ruleset::ir::{Addresses as AddressList, *};
+use crate::ruleset::recheck;
 use crate::ruleset::remote::Remotes;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -29,27 +30,48 @@ const FEW_PIECES: usize = 8;
 pub fn emit(
     prefix: &str,
     clauses: &[Clause],
-    side: Side,
+    direction: Direction,
     remotes: &mut Remotes,
     ruleset: &mut Ruleset,
 ) -> Vec<NftRule> {
-    let mut emitter = Emitter {
-        prefix,
-        clauses,
-        side,
-        remotes,
-        ruleset,
-        leaves: HashMap::new(),
-        number: 0,
-    };
+    let mut emitter = Emitter::new(prefix, clauses, direction, remotes, ruleset);
     let v4 = emitter.family::<u32>(&format!("{prefix}_v4"));
     let v6 = emitter.family::<u128>(&format!("{prefix}_v6"));
-    let jump = |(chain, family): (Option<Arc<str>>, Family)| {
-        chain.map(|chain| NftRule {
-            matches: vec![Match::Family(family)],
-            verdict: NftVerdict::Jump(chain),
-            reason: None,
+    jumps(v4, v6)
+}
+
+/// Writes what a list says about ICMP, rule after rule, for messages that are about a flow and no part of it: they are few,
+/// and what is known of the flow must not count for them.
+pub fn emit_messages(
+    prefix: &str,
+    clauses: &[Clause],
+    direction: Direction,
+    remotes: &mut Remotes,
+    ruleset: &mut Ruleset,
+) -> Vec<NftRule> {
+    let of_icmp = |service: &Service| matches!(service, Service::All | Service::Icmp | Service::Icmpv6);
+    let clauses: Vec<Clause> = clauses
+        .iter()
+        .map(|clause| Clause {
+            services: clause.services.iter().filter(|each| of_icmp(each)).cloned().collect(),
+            ..clause.clone()
         })
+        .filter(|clause| !clause.services.is_empty())
+        .collect();
+    let mut emitter = Emitter::new(prefix, &clauses, direction, remotes, ruleset);
+    emitter.recheck = false;
+    let all = 0..clauses.len();
+    let v4 = all.clone().flat_map(|at| emitter.plain_rules::<u32>(at)).collect();
+    let v4 = emitter.named_chain(&format!("{prefix}_v4"), v4);
+    let v6 = all.flat_map(|at| emitter.plain_rules::<u128>(at)).collect();
+    let v6 = emitter.named_chain(&format!("{prefix}_v6"), v6);
+    jumps(v4, v6)
+}
+
+/// `meta nfproto ipv4 jump in_0_v4`
+fn jumps(v4: Option<Arc<str>>, v6: Option<Arc<str>>) -> Vec<NftRule> {
+    let jump = |(chain, family): (Option<Arc<str>>, Family)| {
+        chain.map(|chain| plain(vec![Match::Family(family)], NftVerdict::Jump(chain)))
     };
     [(v4, Family::V4), (v6, Family::V6)]
         .into_iter()
@@ -60,7 +82,10 @@ pub fn emit(
 struct Emitter<'e> {
     prefix: &'e str,
     clauses: &'e [Clause],
+    direction: Direction,
     side: Side,
+    /// Whether tracked packets are judged by what their flow was opened with: see [`super::super::recheck`].
+    recheck: bool,
     remotes: &'e mut Remotes,
     ruleset: &'e mut Ruleset,
     /// The chains of clauses that a map leads to.
@@ -172,7 +197,27 @@ impl Named for u128 {
     const ICMP_NUMBER: u8 = Protocol::ICMPV6.0;
 }
 
-impl Emitter<'_> {
+impl<'e> Emitter<'e> {
+    fn new(
+        prefix: &'e str,
+        clauses: &'e [Clause],
+        direction: Direction,
+        remotes: &'e mut Remotes,
+        ruleset: &'e mut Ruleset,
+    ) -> Self {
+        Emitter {
+            prefix,
+            clauses,
+            direction,
+            side: remote_side(direction),
+            recheck: ruleset.recheck,
+            remotes,
+            ruleset,
+            leaves: HashMap::new(),
+            number: 0,
+        }
+    }
+
     /// The chain of a family, if it has anything to say.
     fn family<T: Named>(&mut self, name: &str) -> Option<Arc<str>> {
         let parts = parts::<T>(self.clauses);
@@ -200,15 +245,25 @@ impl Emitter<'_> {
                 }
             }
         }
-        if rules.is_empty() {
-            return None;
-        }
-        let chain: Arc<str> = name.into();
+        self.named_chain(name, rules)
+    }
+
+    /// A chain of this name, unless it were empty.
+    fn named_chain(&mut self, name: &str, rules: Vec<NftRule>) -> Option<Arc<str>> {
+        let name: Arc<str> = name.into();
+        (!rules.is_empty()).then(|| self.push(name, rules))
+    }
+
+    fn push(&mut self, name: Arc<str>, rules: Vec<NftRule>) -> Arc<str> {
+        let rules = match self.recheck {
+            true => recheck::of_flows(rules, self.direction),
+            false => rules,
+        };
         self.ruleset.chains.push(Chain {
-            name: chain.clone(),
+            name: name.clone(),
             rules,
         });
-        Some(chain)
+        name
     }
 
     fn service_first<T: Named>(&mut self, name: &str, part: ServiceFirst<T>) -> Vec<NftRule> {
@@ -466,7 +521,7 @@ impl Emitter<'_> {
     }
 
     /// A target as the verdict of a rule. Nothing matches nothing further: back to the role.
-    fn target_rule(&self, matches: Vec<Match>, target: &Target) -> Option<NftRule> {
+    fn target_rule(&mut self, matches: Vec<Match>, target: &Target) -> Option<NftRule> {
         match target {
             Target::Clause(clause) => Some(self.deciding(matches, *clause)),
             Target::Chain(chain) => Some(plain(matches, NftVerdict::Goto(chain.clone()))),
@@ -499,25 +554,25 @@ impl Emitter<'_> {
             return chain.clone();
         }
         let chain: Arc<str> = format!("{}_r{clause}", self.prefix).into();
-        let rules = vec![self.deciding(vec![], clause)];
-        self.ruleset.chains.push(Chain {
-            name: chain.clone(),
-            rules,
-        });
+        let decides = &self.clauses[clause as usize];
+        let reason = decides.reason.clone();
+        let rules = match decides.verdict {
+            Verdict::Refuse => vec![counted(vec![], NftVerdict::Drop, reason)],
+            Verdict::Allow if self.recheck => recheck::allowed(self.direction, reason),
+            Verdict::Allow => vec![counted(vec![], NftVerdict::Accept, reason)],
+        };
+        self.push(chain.clone(), rules);
         self.leaves.insert(clause, chain.clone());
         chain
     }
 
-    fn deciding(&self, matches: Vec<Match>, clause: u32) -> NftRule {
-        let clause = &self.clauses[clause as usize];
-        let verdict = match clause.verdict {
-            Verdict::Allow => NftVerdict::Accept,
-            Verdict::Refuse => NftVerdict::Drop,
-        };
-        NftRule {
-            matches,
-            verdict,
-            reason: Some(clause.reason.clone()),
+    fn deciding(&mut self, matches: Vec<Match>, clause: u32) -> NftRule {
+        let decides = &self.clauses[clause as usize];
+        let reason = decides.reason.clone();
+        match decides.verdict {
+            Verdict::Refuse => counted(matches, NftVerdict::Drop, reason),
+            Verdict::Allow if self.recheck => plain(matches, NftVerdict::Goto(self.leaf(clause))),
+            Verdict::Allow => counted(matches, NftVerdict::Accept, reason),
         }
     }
 
@@ -546,23 +601,18 @@ impl Emitter<'_> {
             Service::Icmpv6 if T::FAMILY == Family::V4 => None,
             other => Some(other.protocol().map(|protocol| Match::Protocol(protocol.0))),
         });
-        services
-            .map(|service| {
-                self.deciding(
-                    remote.clone().into_iter().chain(service).collect(),
-                    at as u32,
-                )
-            })
+        let conditions: Vec<Vec<Match>> = services
+            .map(|service| service.into_iter().chain(remote.clone()).collect())
+            .collect();
+        conditions
+            .into_iter()
+            .map(|conditions| self.deciding(conditions, at as u32))
             .collect()
     }
 
     fn chain(&mut self, name: &str, rules: Vec<NftRule>) -> Arc<str> {
         let chain = self.name(name, "");
-        self.ruleset.chains.push(Chain {
-            name: chain.clone(),
-            rules,
-        });
-        chain
+        self.push(chain, rules)
     }
 
     fn name(&mut self, name: &str, kind: &str) -> Arc<str> {
@@ -594,5 +644,21 @@ fn plain(matches: Vec<Match>, verdict: NftVerdict) -> NftRule {
         matches,
         verdict,
         reason: None,
+    }
+}
+
+fn counted(matches: Vec<Match>, verdict: NftVerdict, reason: Reason) -> NftRule {
+    NftRule {
+        matches,
+        verdict,
+        reason: Some(reason),
+    }
+}
+
+/// The remote is the source of an inbound and the destination of an outbound packet.
+fn remote_side(direction: Direction) -> Side {
+    match direction {
+        Direction::Inbound => Side::Source,
+        Direction::Outbound => Side::Destination,
     }
 }

@@ -1,0 +1,296 @@
+//! A changed rule holds for live flows too (`established: recheck`): the chains that judge packets of tracked flows.
+//!
+//! Every flow that the policy allows gets a *stamp*, a label of connection tracking, one for each direction. A change of the policy
+//! has a new stamp, so the next packet of every flow is judged again, whichever side sends it, and either stamped anew or refused.
+//! A stamped packet is let pass at the first question:
+//!
+//! ```text
+//! chain in_0 {                                                          inbound packets of an interface
+//!     ct state established ct direction original ct label 64 goto established_in
+//!     ct state established ct direction reply ct label 96 goto established_in
+//!     jump exempt_in
+//!     ct state invalid goto invalid_in
+//!     ct state related goto in_0_related
+//!     ct direction reply goto out_0_list                                an answer: the outbound list decides about its flow
+//!     goto in_0_list
+//! }
+//! chain in_0_r7 {
+//!     ct state established goto passed_in comment "sg-web/in/7"         judged again, and counted before
+//!     counter goto passed_in comment "sg-web/in/7"
+//! }
+//! chain passed_in { ct label set 64 accept; }
+//! ```
+//!
+//! A list judges tracked packets by what their flow was opened with, and not by what stands in the packet, so that it can be asked
+//! about answers, and about both sides of a translation: of inbound flows `ct original` address and port, of outbound ones
+//! `ct reply` address and source port (the original tuple holds the destination before DNAT). Untracked packets are judged by
+//! themselves: each such rule stands twice.
+//!
+//! ```text
+//! meta l4proto tcp ct original proto-dst vmap @in_0_v4_m1
+//! ct state untracked tcp dport vmap @in_0_v4_m1
+//! ```
+//!
+//! An ICMP error passes if the flow that it is about is stamped. Else, and if it is no error (a redirect), it is judged by itself, as
+//! it is no packet of the flow. So in the moments after a change an error can be refused whose flow has sent nothing since.
+//!
+//! Flows that were tracked before the first ruleset that stamps have no room for labels: they are judged at every packet.
+//! Interfaces that are not bound stamp too, so that what entered there is answered wherever its answers leave.
+
+use super::ir::*;
+use crate::policy::{Direction, Protocol, Reason};
+
+/// ICMP errors about a tracked flow: unreachable, time exceeded, parameter problem. IPv4's "too big" is a
+/// code of unreachable; a redirect (5) is none of them.
+pub const ICMP_ERRORS: &[(u8, u8)] = &[(3, 3), (11, 12)];
+/// Unreachable, too big, time exceeded, parameter problem.
+pub const ICMPV6_ERRORS: &[(u8, u8)] = &[(1, 4)];
+
+/// The chains that all roles of a direction share: what counts packets of stamped flows and those that connection tracking can
+/// make nothing of, apart from chains that are filled anew at every change; and where an ICMP error asks whether the flow is
+/// stamped that it is about.
+pub fn shared_chains(direction: Direction) -> [Chain; 3] {
+    let deciding = |name, verdict, reason| {
+        let rules = vec![NftRule {
+            matches: vec![],
+            verdict,
+            reason: Some(reason),
+        }];
+        chain(name, rules)
+    };
+    let mut asking = known(direction);
+    asking.iter_mut().for_each(|rule| {
+        rule.matches.remove(0);
+    });
+    [
+        deciding(established(direction), NftVerdict::Accept, Reason::Established),
+        deciding(invalid(direction), NftVerdict::Drop, Reason::Invalid),
+        chain(about(direction), asking),
+    ]
+}
+
+/// A role's chains, but for its list: `in_0`, `in_0_related` and `in_0_icmp`. `messages` are what the list says about ICMP.
+pub fn role_chains(index: usize, direction: Direction, messages: Vec<NftRule>) -> [Chain; 3] {
+    let name = role(direction, index);
+    let answers = || {
+        plain(
+            vec![Match::FlowSide(FlowSide::Reply)],
+            goto(list(opposite(direction), index)),
+        )
+    };
+    let mut rules = known(direction);
+    rules.extend([
+        plain(vec![], NftVerdict::Jump(exempt(direction).into())),
+        plain(vec![Match::State(CtState::Invalid)], goto(invalid(direction))),
+        plain(
+            vec![Match::State(CtState::Related)],
+            goto(format!("{name}_related")),
+        ),
+        answers(),
+        plain(vec![], goto(list(direction, index))),
+    ]);
+    let mut related = errors(direction);
+    related.extend([Protocol::ICMP, Protocol::ICMPV6].map(|protocol| {
+        plain(
+            vec![Match::Protocol(protocol.0)],
+            goto(format!("{name}_icmp")),
+        )
+    }));
+    // What a helper expects is a new flow.
+    related.extend([answers(), plain(vec![], goto(list(direction, index)))]);
+    let mut icmp = messages;
+    icmp.push(refused(Reason::Default));
+    [
+        chain(format!("{name}_icmp"), icmp),
+        chain(format!("{name}_related"), related),
+        chain(name, rules),
+    ]
+}
+
+/// The list of a role: what its diagram does not decide is refused. Reached from both of the interface's directions.
+pub fn list_chain(index: usize, direction: Direction, diagram: Vec<NftRule>) -> Chain {
+    let mut rules = diagram;
+    rules.push(refused(Reason::Default));
+    chain(list(direction, index), rules)
+}
+
+/// Interfaces that are not bound and refuse new inbound flows: what comes in, and what answers it.
+pub fn unbound_chain(direction: Direction) -> Chain {
+    let mut rules = known(direction);
+    rules.push(plain(vec![], NftVerdict::Jump(exempt(direction).into())));
+    if direction == Direction::Inbound {
+        rules.push(plain(vec![Match::State(CtState::Invalid)], goto(invalid(direction))));
+        rules.push(plain(
+            vec![Match::State(CtState::Established), Match::FlowSide(FlowSide::Reply)],
+            goto(established(direction)),
+        ));
+    }
+    rules.extend(errors(direction).into_iter().map(|mut rule| {
+        rule.matches.insert(0, Match::State(CtState::Related));
+        rule
+    }));
+    rules.push(refused(Reason::Unmanaged));
+    chain(unbound(direction), rules)
+}
+
+/// How packets of interfaces that are not bound go on, at the end of a direction's entry.
+pub fn unbound_rules(direction: Direction, refuse: bool) -> Vec<NftRule> {
+    let left_alone = plain(
+        vec![Match::FlowSide(FlowSide::Original)],
+        NftVerdict::Pass(direction),
+    );
+    match (refuse, direction) {
+        (false, _) => vec![left_alone],
+        (true, Direction::Inbound) => vec![plain(vec![], goto(unbound(direction)))],
+        (true, Direction::Outbound) => vec![
+            left_alone,
+            plain(vec![Match::FlowSide(FlowSide::Reply)], goto(unbound(direction))),
+        ],
+    }
+}
+
+/// The rules that decide for an entry that allows. A packet that is judged again is not counted as one that the rule met.
+pub fn allowed(direction: Direction, reason: Reason) -> Vec<NftRule> {
+    let again = vec![Match::State(CtState::Established)];
+    [again, vec![]]
+        .map(|matches| NftRule {
+            matches,
+            verdict: NftVerdict::Pass(direction),
+            reason: Some(reason.clone()),
+        })
+        .into()
+}
+
+/// Rules over a packet's remote and port, each as two: over those of its flow, and for untracked packets as it was.
+pub fn of_flows(rules: Vec<NftRule>, direction: Direction) -> Vec<NftRule> {
+    let mut out = Vec::with_capacity(2 * rules.len());
+    for rule in rules {
+        let mut of_flow = rule.clone();
+        let mut differs = false;
+        for each in &mut of_flow.matches {
+            let flow = match each {
+                Match::Port(transport, Side::Destination, ports) => {
+                    Match::FlowPort(direction, *transport, ports.clone())
+                }
+                Match::Address { with, negated, .. } => Match::FlowAddress {
+                    direction,
+                    with: with.clone(),
+                    negated: *negated,
+                },
+                _ => continue,
+            };
+            (*each, differs) = (flow, true);
+        }
+        if let NftVerdict::Map(key, _) = &mut of_flow.verdict {
+            *key = match *key {
+                MapKey::Port(transport) => MapKey::FlowPort(direction, transport),
+                MapKey::Address(_, family) => MapKey::FlowAddress(direction, family),
+                key => key,
+            };
+            differs = true;
+        }
+        if !differs {
+            out.push(rule);
+            continue;
+        }
+        let mut untracked = rule;
+        untracked.matches.insert(0, Match::State(CtState::Untracked));
+        out.extend([of_flow, untracked]);
+    }
+    out
+}
+
+/// Packets of stamped flows pass.
+fn known(direction: Direction) -> Vec<NftRule> {
+    let stamped = |side, of| {
+        let matches = vec![
+            Match::State(CtState::Established),
+            Match::FlowSide(side),
+            Match::Stamp(of),
+        ];
+        plain(matches, goto(established(direction)))
+    };
+    vec![
+        stamped(FlowSide::Original, direction),
+        stamped(FlowSide::Reply, opposite(direction)),
+    ]
+}
+
+/// ICMP errors, of a packet that is about a flow.
+fn errors(direction: Direction) -> Vec<NftRule> {
+    [Match::IcmpType(ICMP_ERRORS), Match::Icmpv6Type(ICMPV6_ERRORS)]
+        .map(|error| plain(vec![error], NftVerdict::Jump(about(direction).into())))
+        .into()
+}
+
+/// `in_0`
+pub fn role(direction: Direction, index: usize) -> String {
+    format!("{}_{index}", suffix(direction))
+}
+
+fn list(direction: Direction, index: usize) -> String {
+    format!("{}_list", role(direction, index))
+}
+
+fn established(direction: Direction) -> String {
+    format!("established_{}", suffix(direction))
+}
+
+fn invalid(direction: Direction) -> String {
+    format!("invalid_{}", suffix(direction))
+}
+
+fn about(direction: Direction) -> String {
+    format!("about_{}", suffix(direction))
+}
+
+fn unbound(direction: Direction) -> String {
+    format!("unbound_{}", suffix(direction))
+}
+
+/// `exempt_in`
+pub fn exempt(direction: Direction) -> String {
+    format!("exempt_{}", suffix(direction))
+}
+
+/// `in`, `out`
+pub fn suffix(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Inbound => "in",
+        Direction::Outbound => "out",
+    }
+}
+
+fn opposite(direction: Direction) -> Direction {
+    match direction {
+        Direction::Inbound => Direction::Outbound,
+        Direction::Outbound => Direction::Inbound,
+    }
+}
+
+fn chain(name: String, rules: Vec<NftRule>) -> Chain {
+    Chain {
+        name: name.into(),
+        rules,
+    }
+}
+
+fn goto(chain: String) -> NftVerdict {
+    NftVerdict::Goto(chain.into())
+}
+
+fn plain(matches: Vec<Match>, verdict: NftVerdict) -> NftRule {
+    NftRule {
+        matches,
+        verdict,
+        reason: None,
+    }
+}
+
+fn refused(reason: Reason) -> NftRule {
+    NftRule {
+        matches: vec![],
+        verdict: NftVerdict::Drop,
+        reason: Some(reason),
+    }
+}
