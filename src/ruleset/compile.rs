@@ -50,7 +50,7 @@ pub fn compile(policy: &Policy) -> Ruleset {
         }
         ruleset.chains.push(entry_chain(&roles, direction, unbound));
     }
-    ruleset.sets = remotes.into_sets();
+    ruleset.sets.extend(remotes.into_sets());
     ruleset
 }
 

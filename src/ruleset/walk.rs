@@ -121,6 +121,11 @@ fn find<T: Copy + Ord>(list: &[(Interval<T>, NftVerdict)], point: T) -> Option<N
     found.map(|(_, verdict)| verdict.clone())
 }
 
+fn holds_point<T: Copy + Ord>(list: &[Interval<T>], point: T) -> bool {
+    let at = list.partition_point(|interval| interval.last < point);
+    list.get(at).is_some_and(|interval| interval.first <= point)
+}
+
 /// The walk knows the remote only; nothing compiled asks for the own address.
 fn remote_side(packet: &Packet) -> Side {
     match packet.direction {
@@ -169,12 +174,12 @@ fn holds(sets: &HashMap<&str, &Addresses>, each: &Match, packet: &Packet) -> boo
                 AddressMatch::Set(name, _) => sets.get(name.as_str()).copied(),
             };
             let inside = match (addresses, packet.remote) {
-                (Some(Addresses::V4(list)), IpAddr::V4(address)) => list
-                    .iter()
-                    .any(|interval| interval.contains(address.into())),
-                (Some(Addresses::V6(list)), IpAddr::V6(address)) => list
-                    .iter()
-                    .any(|interval| interval.contains(address.into())),
+                (Some(Addresses::V4(list)), IpAddr::V4(address)) => {
+                    holds_point(list, address.into())
+                }
+                (Some(Addresses::V6(list)), IpAddr::V6(address)) => {
+                    holds_point(list, address.into())
+                }
                 // The other family does not match, negated or not: nft asks for the family first.
                 _ => return false,
             };
