@@ -114,14 +114,20 @@ type Parts<'r, T> = Rc<[(Option<&'r NftVerdict>, Set<T>)]>;
 /// The parts of a set inside and outside of a list.
 type Halves<T> = [Option<Set<T>>; 2];
 
+/// Where a list or a set lies in memory.
+type Place<T> = *const Interval<T>;
+
+/// What is known of sets; each is held with it, so that nothing else can come to lie where it does.
+type Known<T, K, V> = HashMap<K, (Set<T>, V)>;
+
 /// What long maps lead to and long lists hold of the same addresses, read once for all protocols.
 #[derive(Debug)]
 pub struct Targets<'r, T> {
     whole: Set<T>,
-    /// By the map and where the set lies in memory, which is held, so that nothing else can come to lie there.
-    known: HashMap<(&'r str, *const Interval<T>), (Set<T>, Parts<'r, T>)>,
+    /// By the map and where the set lies in memory.
+    known: Known<T, (&'r str, Place<T>), Parts<'r, T>>,
     /// By where list and set lie in memory.
-    halves: HashMap<[*const Interval<T>; 2], (Set<T>, Halves<T>)>,
+    halves: Known<T, [Place<T>; 2], Halves<T>>,
 }
 
 impl<'r, T: Line> Targets<'r, T> {
