@@ -11,8 +11,12 @@ mod figures;
 mod lists;
 #[path = "common/processor.rs"]
 mod processor;
+#[path = "common/programs.rs"]
+mod programs;
 #[path = "../tests/support/mod.rs"]
 mod support;
+#[path = "common/ufw.rs"]
+mod ufw;
 #[path = "../tests/workloads/mod.rs"]
 mod workloads;
 
@@ -21,10 +25,10 @@ mod load {
     pub mod ours;
     #[path = "../../tests/daemon/process.rs"]
     pub mod process;
+    pub mod replay;
     #[path = "../../tests/daemon/site.rs"]
     pub mod site;
     pub mod table;
-    pub mod ufw;
     pub mod ways;
 
     use super::support;
@@ -32,11 +36,12 @@ mod load {
 
 use load::ours::Through;
 use load::table::{Row, heads, promises};
-use load::ufw::{Ufw, user_rules};
-use load::ways::{feed, measure, undo};
-use load::{ours, table};
+use load::ways::measure;
+use load::{ours, replay, table};
+use programs::{feed, undo};
 use std::time::Duration;
 use support::Host;
+use ufw::{Ufw, user_rules};
 use workloads::Workload;
 
 /// Counted runs of each figure, after one to warm up; the median is printed.
@@ -64,6 +69,7 @@ fn main() -> std::process::ExitCode {
         }
         promised.extend(promises(workload.name, &rows));
     }
+    promised.push(table::program());
     println!("\n{}", figures::table(&promised));
     std::process::ExitCode::SUCCESS
 }
@@ -79,6 +85,11 @@ fn rows(workload: &Workload, ufw: Option<&Ufw>) -> Vec<Row> {
     let mut rows = vec![
         Row::ours(workload, &pure, &steps(Through::Netlink), &daemon),
         Row::through_nft(&pure, &steps(Through::Nft)),
+        Row::of(
+            "secgroupd's messages, from memory",
+            pure.ruleset.rule_count(),
+            replay::measured(&host, &pure.ruleset, RUNS),
+        ),
     ];
 
     let nft = |text: &str, table: &str| {

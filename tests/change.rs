@@ -11,7 +11,7 @@ use policy::policy;
 use secgroupd::ruleset::batch::{self, Command, Names};
 use secgroupd::ruleset::change::{Change, Loaded};
 use secgroupd::ruleset::table::{BASE_CHAINS, DIRECTIONS, Stamp, passed_chain};
-use secgroupd::ruleset::{Generation, Ruleset, compile, text};
+use secgroupd::ruleset::{Generation, Ruleset, check, compile, text};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A definition of which lines come and go.
@@ -26,7 +26,13 @@ struct Definition {
 impl Definition {
     fn new(rng: &mut Rng) -> Self {
         let rules = (0..rng.usize(5..60)).map(|_| rule(rng)).collect();
-        let addresses = (0..rng.usize(3..80)).map(|_| rng.u32(0..4000)).collect();
+        // Few of a long list lie next to each other, so that most are points.
+        let long = rng.u8(0..3) == 0;
+        let (count, most) = match long {
+            true => (rng.usize(600..1200), 40_000),
+            false => (rng.usize(3..80), 4000),
+        };
+        let addresses = (0..count).map(|_| rng.u32(0..most)).collect();
         Definition {
             rules,
             addresses,
@@ -84,6 +90,8 @@ fn rule(rng: &mut Rng) -> String {
         0 | 1 => "ipm-list".to_owned(),
         2 => "any".to_owned(),
         3 => format!("10.{}.0.0/16", rng.u8(..)),
+        // Across a part of the list.
+        4 => format!("20.0.{}.0/21", 8 * rng.u8(0..20)),
         _ => format!("10.0.0.{}", rng.u8(..)),
     };
     let port = match rng.u8(0..4) {
@@ -171,9 +179,12 @@ impl Table {
                     }
                 }
                 Command::DeleteElements { of, .. } => {
-                    let map = self.maps.get_mut(&*of.name).expect("the map");
                     for key in braced(&line) {
-                        assert!(map.remove(key).is_some(), "{line}");
+                        let was_there = match self.maps.get_mut(&*of.name) {
+                            Some(map) => map.remove(key).is_some(),
+                            None => self.sets.get_mut(&*of.name).expect("the set").remove(key),
+                        };
+                        assert!(was_there, "{line}");
                     }
                 }
                 Command::AddRule { chain, .. } => {
@@ -325,13 +336,19 @@ fn reach(
 #[test]
 fn any_history_ends_like_a_fresh_load() {
     let (mut edits, mut switches, mut nothing, mut kept) = (0, 0, 0, 0);
+    let (mut in_sets, mut set_edits) = (0, 0);
     for seed in 0..40 {
         let mut rng = Rng::with_seed(seed);
         let mut definition = Definition::new(&mut rng);
         let mut table = Table::default();
         let mut loaded: Option<Loaded> = None;
         for step in 1..40 {
-            let ruleset = compile(&policy(&definition.text()));
+            let policy = policy(&definition.text());
+            let ruleset = compile(&policy);
+            if definition.addresses.len() > 500 {
+                check(&policy, &ruleset).expect("a right ruleset");
+                in_sets += usize::from(ruleset.sets.iter().any(|set| set.elements.len() > 100));
+            }
             let before: BTreeSet<String> = table.objects().into_iter().map(str::to_owned).collect();
             let (now, change) = reach(&mut table, loaded.as_ref(), ruleset.clone(), step);
             let mut fresh = Table::default();
@@ -353,6 +370,9 @@ fn any_history_ends_like_a_fresh_load() {
                 edits += usize::from(change.edited().0 > 0);
                 switches += usize::from(change.switch);
                 nothing += usize::from(change.is_empty());
+                let of_set =
+                    |command: &Command| text::command(command, &change.names).contains("_s");
+                set_edits += usize::from(change.edits().iter().any(of_set));
                 kept += before.iter().filter(|name| known.contains(*name)).count();
             }
             loaded = Some(now);
@@ -364,7 +384,59 @@ fn any_history_ends_like_a_fresh_load() {
     println!(
         "{edits} edits, {switches} switches, {nothing} times nothing to do, {kept} objects kept"
     );
+    println!("{in_sets} rulesets with a long set, {set_edits} edits of one");
     assert!(edits > 10 && switches > 100 && nothing > 100 && kept > 1000);
+    assert!(in_sets > 40 && set_edits > 5);
+}
+
+/// A list of 600 internal addresses, 600 external ones and `more`, outbound: the block of TCP 25 is for external ones alone, so
+/// that the list becomes two sets.
+fn both_sides(internal_networks: &str, more: &str) -> Ruleset {
+    let addresses: Vec<String> = (0..1200)
+        .map(|at| match at % 2 {
+            0 => format!("20.{}.{}.7", at / 250, at % 250),
+            _ => format!("10.{}.{}.7", at / 250, at % 250),
+        })
+        .collect();
+    // So many rules of one list are asked by address first.
+    let rules: String = (443..447)
+        .map(|port| {
+            format!(
+                "      - {{ action: allow, protocol: tcp, port: {port}, destination: ipm-list }}\n"
+            )
+        })
+        .collect();
+    let ruleset = compile(&policy(&format!(
+        "version: 1\nplatform: {{ blocked_ports: {{ profile: none }}, internal_networks: [{internal_networks}] }}\n\
+         address_templates: {{ ipm-list: [{}, {more}] }}\n\
+         security_groups:\n  sg-a:\n    outbound:\n{rules}instances:\n  ins-a:\n    interfaces:\n      eth0: {{ addresses: [198.18.0.5], security_groups: [sg-a] }}\n",
+        addresses.join(", ")
+    )));
+    assert_eq!(ruleset.sets.len(), 2);
+    ruleset
+}
+
+/// Sets that are asked one after the other change in one transaction if no address is in both changes.
+#[test]
+fn an_address_for_another_of_another_set() {
+    let mut table = Table::default();
+    let networks = "10.0.0.0/8, 172.16.0.0/12";
+    let start = both_sides(networks, "99.1.2.3, 172.16.0.7");
+    let (old, _) = reach(&mut table, None, start, 1);
+    let now = both_sides(networks, "99.1.2.9, 172.16.0.9");
+    let (_, change) = reach(&mut table, Some(&old), now, 2);
+    assert_eq!((change.switch, change.edited()), (false, (4, 2)));
+}
+
+/// An address that goes from one set to the other would be in neither for a packet in between.
+#[test]
+fn an_address_from_set_to_set_is_switched() {
+    let mut table = Table::default();
+    let start = both_sides("10.0.0.0/8", "99.1.2.3");
+    let (old, _) = reach(&mut table, None, start, 1);
+    let now = both_sides("10.0.0.0/8, 20.0.4.7/32", "99.1.2.3");
+    let (_, change) = reach(&mut table, Some(&old), now, 2);
+    assert!(change.switch);
 }
 
 /// One address more in a long list is one element, and nothing else is touched.

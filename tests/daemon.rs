@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
 mod support;
+mod workloads;
 
 mod daemon {
     pub mod alone;
@@ -30,7 +31,7 @@ mod daemon {
     pub mod trouble;
     pub mod unblocks;
 
-    use super::support;
+    use super::{support, workloads};
 }
 
 fn main() -> std::process::ExitCode {

@@ -80,16 +80,24 @@ fn edits() {
         let load = batch::load(&ruleset, &names);
         socket.apply_in_parts(&load, &names).unwrap();
         nft.nft(&text::transaction(&load, &names));
-        for map in &ruleset.maps {
-            let elements = Elements::of_map(map);
+        let maps = ruleset.maps.iter();
+        let maps = maps.map(|map| {
+            let intervals = !map.elements.are_points();
+            (&*map.name, Elements::of_map(map), intervals)
+        });
+        // Sets of intervals are never changed.
+        let sets = ruleset.sets.iter();
+        let sets = sets.filter(|set| set.elements.are_points());
+        let sets = sets.map(|set| (set.name.as_str(), Elements::of_set(set), false));
+        for (name, elements, intervals) in maps.chain(sets) {
             // One stays: into an empty map nft puts a bound below the first again.
             let at = rng.usize(..elements.len());
             let parts = elements.chunks(1).enumerate();
             let out = parts.filter(|(index, _)| *index != at && rng.bool());
             let out: Vec<Elements> = out.map(|(_, part)| part).collect();
             let of = ElementsOf {
-                name: names.of(&map.name),
-                intervals: !map.elements.are_points(),
+                name: names.of(name),
+                intervals,
             };
             let delete = out.iter().map(|elements| Command::DeleteElements {
                 of: of.clone(),

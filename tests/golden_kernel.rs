@@ -34,9 +34,12 @@ fn text_and_json_are_the_same(case: &Path) {
     by_json.nft_json(&serde_json::to_string(&json::table(&ruleset, Generation(1))).unwrap());
     let listing = by_text.nft_list("table inet secgroupd");
     assert_eq!(listing, by_json.nft_list("table inet secgroupd"));
-    let again = Host::new("again");
-    again.nft(&listing);
-    assert_eq!(listing, again.nft_list("table inet secgroupd"));
+    // nft 1.0.6 writes ports of connection tracking that stand in braces in a way that it does not read (`0x50 [invalid type]`).
+    if !listing.contains("[invalid type]") {
+        let again = Host::new("again");
+        again.nft(&listing);
+        assert_eq!(listing, again.nft_list("table inet secgroupd"));
+    }
     assert_eq!(
         listing.matches("counter").count(),
         written.matches("counter").count(),

@@ -2,8 +2,9 @@
 
 use super::memory::{Watch, of_process};
 use super::site::Site;
-use super::ways::{Cost, measure, median};
+use super::ways::{Cost, measure};
 use crate::processor;
+use crate::programs::median;
 use crate::support::Host;
 use crate::workloads::Workload;
 use secgroupd::netfilter::enforce::Kernel;
@@ -97,7 +98,7 @@ pub fn steps(host: &Host, ruleset: &Ruleset, through: Through, runs: usize) -> S
     }
 }
 
-/// A daemon that has read, compiled, checked and loaded a definition, and rests.
+/// A daemon that has read, compiled, checked and loaded a definition, and a change of its list of addresses, and rests.
 pub struct Daemon {
     /// The most it had resident, and what it has at rest.
     pub peak: u64,
@@ -117,6 +118,12 @@ pub fn daemon(workload: &Workload) -> Daemon {
     let watch = Watch::below(daemon.pid());
     daemon.until_logged(" enforced for ");
     thread::sleep(Duration::from_millis(500));
+    if let Some((_, rest)) = workload.template.split_once('\n') {
+        // One address changes: the old list and the new are both there for a moment.
+        site.save("addresses.txt", &format!("198.51.100.9\n{rest}"));
+        daemon.until_logged("addresses.txt was saved");
+        thread::sleep(Duration::from_millis(500));
+    }
     let field = |name| of_process(daemon.pid(), name).expect("a running daemon");
     Daemon {
         peak: field("VmHWM"),

@@ -237,7 +237,8 @@ fn unchanged_bytes(path: &Path, expected: &Metadata) -> Result<Option<Vec<u8>>, 
     if state(&before) != state(expected) {
         return Ok(None);
     }
-    let mut bytes = Vec::new();
+    let room = before.len().min(BYTES_AT_MOST) as usize + 1;
+    let mut bytes = Vec::with_capacity(room);
     (&file)
         .take(BYTES_AT_MOST + 1)
         .read_to_end(&mut bytes)

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A file that belongs to a definition: the path to show, and what was read.
 #[derive(Debug, Clone)]
@@ -11,8 +11,8 @@ pub struct Source {
     pub path: Arc<str>,
     /// The whole text.
     pub text: Arc<str>,
-    /// The byte offset at which each line starts.
-    line_starts: Arc<[u32]>,
+    /// The byte offset at which each line starts, once a place is asked for: of a hundred thousand right lines none is.
+    line_starts: OnceLock<Arc<[u32]>>,
 }
 
 /// All files of a definition, in the order in which they were read.
@@ -44,13 +44,10 @@ pub struct Place {
 impl Sources {
     /// Adds a file and gives its index.
     pub fn add(&mut self, path: &str, text: &str) -> u32 {
-        let starts = std::iter::once(0)
-            .chain(text.match_indices('\n').map(|(at, _)| at as u32 + 1))
-            .collect();
         self.files.push(Source {
             path: path.into(),
             text: text.into(),
-            line_starts: starts,
+            line_starts: OnceLock::new(),
         });
         self.files.len() as u32 - 1
     }
@@ -76,10 +73,19 @@ impl Sources {
 }
 
 impl Source {
+    fn line_starts(&self) -> &[u32] {
+        self.line_starts.get_or_init(|| {
+            let breaks = self.text.match_indices('\n');
+            let after = breaks.map(|(at, _)| at as u32 + 1);
+            std::iter::once(0).chain(after).collect()
+        })
+    }
+
     /// Line and column of a byte, both counted from 1, the column in characters.
     pub fn position(&self, byte: u32) -> (u32, u32) {
-        let line = self.line_starts.partition_point(|start| *start <= byte);
-        let start = self.line_starts[line - 1] as usize;
+        let starts = self.line_starts();
+        let line = starts.partition_point(|start| *start <= byte);
+        let start = starts[line - 1] as usize;
         let end = (byte as usize).min(self.text.len());
         let column = self
             .text
@@ -90,9 +96,9 @@ impl Source {
 
     /// The bytes of a line (counted from 1) without its line break.
     pub fn line(&self, line: u32) -> std::ops::Range<usize> {
-        let start = self.line_starts[line as usize - 1] as usize;
-        let end = self
-            .line_starts
+        let starts = self.line_starts();
+        let start = starts[line as usize - 1] as usize;
+        let end = starts
             .get(line as usize)
             .map_or(self.text.len(), |next| *next as usize);
         let text = &self.text[start..end];

@@ -40,7 +40,14 @@ impl<T: Point> Interval<T> {
 
 /// Sorts intervals and merges those that overlap or touch: nftables refuses overlapping elements.
 pub fn merged<T: Point>(mut intervals: Vec<Interval<T>>) -> Vec<Interval<T>> {
-    intervals.sort_unstable();
+    let apart = |pair: &[Interval<T>]| {
+        let after = pair[0].last.successor();
+        after.is_some_and(|after| after < pair[1].first)
+    };
+    if intervals.windows(2).all(apart) {
+        return intervals;
+    }
+    intervals.sort_unstable_by_key(|interval| interval.first);
     let mut out: Vec<Interval<T>> = Vec::with_capacity(intervals.len());
     for next in intervals {
         match out.last_mut() {

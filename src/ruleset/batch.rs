@@ -32,6 +32,8 @@ pub enum Command<'r> {
         name: Name,
         /// What its elements are.
         family: Family,
+        /// Whether it holds intervals, and not points alone.
+        intervals: bool,
     },
     /// `add map inet secgroupd g7_in_0_3 { type ipv4_addr : verdict; flags interval; }`
     AddMap {
@@ -87,7 +89,7 @@ pub type Name = Arc<str>;
 pub struct ElementsOf {
     /// Its name in the kernel.
     pub name: Name,
-    /// Whether it holds intervals, as every set does: its elements are said by their beginning and their end.
+    /// Whether it holds intervals: its elements are said by their beginning and their end.
     pub intervals: bool,
 }
 
@@ -174,15 +176,13 @@ pub fn load<'r>(ruleset: &'r Ruleset, names: &Names) -> Vec<Command<'r>> {
     commands.extend(DIRECTIONS.map(Command::AddPassedChain));
     let new = |name: &str| names.reused(name).is_none();
     for set in ruleset.sets.iter().filter(|set| new(&set.name)) {
-        let name = names.of(&set.name);
+        let (name, intervals) = (names.of(&set.name), !set.elements.are_points());
         commands.push(Command::AddSet {
             name: name.clone(),
             family: set.elements.family(),
+            intervals,
         });
-        let of = ElementsOf {
-            name,
-            intervals: true,
-        };
+        let of = ElementsOf { name, intervals };
         add_elements(&mut commands, of, Elements::of_set(set));
     }
     // Chains before the maps that lead to them, and the rules at last: they refer to everything.
@@ -290,19 +290,12 @@ impl Command<'_> {
 impl<'r> Elements<'r> {
     /// All elements of a set.
     pub fn of_set(set: &'r Set) -> Self {
-        match &set.elements {
-            Addresses::V4(elements) => Elements::V4(elements),
-            Addresses::V6(elements) => Elements::V6(elements),
-        }
+        Self::from(&set.elements)
     }
 
     /// All elements of a map.
     pub fn of_map(map: &'r Map) -> Self {
-        match &map.elements {
-            MapElements::Ports(elements) => Elements::PortMap(elements),
-            MapElements::V4(elements) => Elements::V4Map(elements),
-            MapElements::V6(elements) => Elements::V6Map(elements),
-        }
+        Self::from(&map.elements)
     }
 
     /// How many.
@@ -335,6 +328,25 @@ impl<'r> Elements<'r> {
             Elements::PortMap(elements) => Elements::PortMap(&elements[range]),
             Elements::V4Map(elements) => Elements::V4Map(&elements[range]),
             Elements::V6Map(elements) => Elements::V6Map(&elements[range]),
+        }
+    }
+}
+
+impl<'r> From<&'r Addresses> for Elements<'r> {
+    fn from(addresses: &'r Addresses) -> Self {
+        match addresses {
+            Addresses::V4(elements) => Elements::V4(elements),
+            Addresses::V6(elements) => Elements::V6(elements),
+        }
+    }
+}
+
+impl<'r> From<&'r MapElements> for Elements<'r> {
+    fn from(elements: &'r MapElements) -> Self {
+        match elements {
+            MapElements::Ports(elements) => Elements::PortMap(elements),
+            MapElements::V4(elements) => Elements::V4Map(elements),
+            MapElements::V6(elements) => Elements::V6Map(elements),
         }
     }
 }

@@ -64,7 +64,7 @@ pub fn compile(policy: &Policy) -> Ruleset {
         let spared = refuse && (inbound || ruleset.recheck);
         ruleset.chains.push(entry_chain(&roles, direction, spared, unbound));
     }
-    ruleset.sets = remotes.into_sets();
+    ruleset.sets.extend(remotes.into_sets());
     ruleset
 }
 

@@ -286,6 +286,14 @@ impl Addresses {
         self.len() == 0
     }
 
+    /// Whether each is a single point, so that a hash serves instead of a tree, and they can be changed while in use.
+    pub fn are_points(&self) -> bool {
+        match self {
+            Addresses::V4(elements) => elements.iter().all(|i| i.first == i.last),
+            Addresses::V6(elements) => elements.iter().all(|i| i.first == i.last),
+        }
+    }
+
     /// Their family.
     pub fn family(&self) -> Family {
         match self {

@@ -162,12 +162,13 @@ fn set(each: &Set, generation: Generation) -> Command {
         Family::V4 => SetType::Ipv4Addr,
         Family::V6 => SetType::Ipv6Addr,
     };
+    let flags = (!each.elements.are_points()).then(|| [SetFlag::Interval].into());
     known(NfListObject::Set(Box::new(NfSet {
         family: NfFamily::INet,
         table: TABLE.into(),
         name: generation.object(&each.name).into(),
         set_type: SetTypeValue::Single(set_type),
-        flags: Some([SetFlag::Interval].into()),
+        flags,
         elem: Some(address_list(&each.elements).into()),
         ..NfSet::default()
     })))

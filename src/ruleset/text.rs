@@ -20,9 +20,13 @@ pub fn command(command: &Command, names: &Names) -> String {
             format!("add chain inet {TABLE} {}", passed_chain(*direction))
         }
         Command::AddChain(name) => format!("add chain inet {TABLE} {name}"),
-        Command::AddSet { name, family } => {
-            let kind = address_type(*family);
-            format!("add set inet {TABLE} {name} {{ type {kind}; flags interval; }}")
+        Command::AddSet {
+            name,
+            family,
+            intervals,
+        } => {
+            let (kind, flags) = (address_type(*family), interval_flag(*intervals));
+            format!("add set inet {TABLE} {name} {{ type {kind};{flags} }}")
         }
         Command::AddMap {
             name,
@@ -75,10 +79,13 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
     for set in &ruleset.sets {
         let _ = writeln!(
             out,
-            "\tset {} {{\n\t\ttype {}\n\t\tflags interval",
+            "\tset {} {{\n\t\ttype {}",
             names.of(&set.name),
             address_type(set.elements.family())
         );
+        if !set.elements.are_points() {
+            out += "\t\tflags interval\n";
+        }
         let _ = writeln!(
             out,
             "\t\telements = {{ {} }}\n\t}}\n",
@@ -87,15 +94,13 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
     }
     for map in &ruleset.maps {
         let kind = key_type(map.key);
-        let flags = interval_flag(!map.elements.are_points());
-        let flags = flags.trim().trim_end_matches(';');
         let _ = writeln!(
             out,
             "\tmap {} {{\n\t\ttype {kind} : verdict",
             names.of(&map.name)
         );
-        if !flags.is_empty() {
-            let _ = writeln!(out, "\t\t{flags}");
+        if !map.elements.are_points() {
+            out += "\t\tflags interval\n";
         }
         let _ = writeln!(
             out,

@@ -135,6 +135,11 @@ fn find<T: Copy + Ord>(list: &[(Interval<T>, NftVerdict)], point: T) -> Option<N
     found.map(|(_, verdict)| verdict.clone())
 }
 
+fn holds_point<T: Copy + Ord>(list: &[Interval<T>], point: T) -> bool {
+    let at = list.partition_point(|interval| interval.last < point);
+    list.get(at).is_some_and(|interval| interval.first <= point)
+}
+
 /// The walk knows the remote only; nothing compiled asks for the own address.
 fn remote_side(packet: &Packet) -> Side {
     match packet.direction {
@@ -244,10 +249,10 @@ fn is_among(
     };
     match (addresses, remote) {
         (Some(Addresses::V4(list)), IpAddr::V4(address)) => {
-            Some(list.iter().any(|interval| interval.contains(address.into())))
+            Some(holds_point(list, address.into()))
         }
         (Some(Addresses::V6(list)), IpAddr::V6(address)) => {
-            Some(list.iter().any(|interval| interval.contains(address.into())))
+            Some(holds_point(list, address.into()))
         }
         _ => None,
     }

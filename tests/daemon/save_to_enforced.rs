@@ -10,11 +10,15 @@ use std::time::{Duration, Instant};
 
 use super::site::{SOON, Site};
 use super::support::{Outbound, Probe, Sent};
+use super::workloads::{self, Workload};
 
 /// Rules of the one group.
 const RULES: usize = 500;
 /// The pause between two questions to the kernel.
 const STEP: Duration = Duration::from_micros(300);
+
+/// Where the packets go by which it is seen what is enforced.
+const PROBED: &str = "198.51.100.9";
 
 /// Addresses of the long list.
 const ADDRESSES: u32 = 100_000;
@@ -26,7 +30,9 @@ pub enum Saved {
     SinglePorts,
     /// A definition whose rules each have a list of ports.
     PortLists,
-    /// A file of addresses that ten rules use, one line changed.
+    /// A definition of 10,000 rules, each with a network and a port of its own.
+    TenThousand,
+    /// A file of 100,000 addresses that ten rules use, one line changed.
     OneAddress,
 }
 
@@ -40,13 +46,19 @@ pub struct Times {
 }
 
 impl Saved {
-    pub const ALL: [Self; 3] = [Self::SinglePorts, Self::PortLists, Self::OneAddress];
+    pub const ALL: [Self; 4] = [
+        Self::SinglePorts,
+        Self::PortLists,
+        Self::TenThousand,
+        Self::OneAddress,
+    ];
 
     /// What is promised at the median, in a release build.
-    pub fn target(self) -> Duration {
+    pub fn target(self) -> Option<Duration> {
         match self {
-            Self::SinglePorts | Self::PortLists => Duration::from_millis(10),
-            Self::OneAddress => Duration::from_millis(30),
+            Self::SinglePorts | Self::PortLists => Some(Duration::from_millis(10)),
+            Self::TenThousand => None,
+            Self::OneAddress => Some(Duration::from_millis(30)),
         }
     }
 
@@ -54,13 +66,14 @@ impl Saved {
         match self {
             Self::SinglePorts => "500 rules, single ports: one rule changes",
             Self::PortLists => "500 rules, port lists: one rule changes",
+            Self::TenThousand => "10,000 rules (W3): one rule changes",
             Self::OneAddress => "10 rules over 100,000 addresses: one address changes",
         }
     }
 
     fn file(self) -> &'static str {
         match self {
-            Self::SinglePorts | Self::PortLists => "groups.yaml",
+            Self::SinglePorts | Self::PortLists | Self::TenThousand => "groups.yaml",
             Self::OneAddress => "addresses.txt",
         }
     }
@@ -68,12 +81,15 @@ impl Saved {
     /// What the file says when UDP 4000 may go out, and when not.
     fn text(self, open: bool) -> String {
         match self {
-            Self::SinglePorts | Self::PortLists => self.definition(open),
+            Self::SinglePorts | Self::PortLists | Self::TenThousand => self.definition(open),
             Self::OneAddress => (0..ADDRESSES)
-                .map(|number| match (number, open) {
-                    (0, true) => "10.0.0.9\n".to_owned(),
-                    _ => format!("{}\n", Ipv4Addr::from(0x1400_0000 + number * 2)),
-                })
+                // In no order, and no two of them next to each other.
+                .map(
+                    |number| match u64::from(number) * 61_803 % u64::from(ADDRESSES) {
+                        0 if open => format!("{PROBED}\n"),
+                        place => format!("{}\n", Ipv4Addr::from(0x1400_0000 + place as u32 * 2)),
+                    },
+                )
                 .collect(),
         }
     }
@@ -86,8 +102,16 @@ impl Saved {
         }
     }
 
-    /// 499 inbound rules, and an outbound one that lets UDP 4000 out or not; or ten outbound ones over the list.
+    /// 499 or 10,000 inbound rules, and an outbound one that lets UDP 4000 out or not; or ten outbound ones over the list.
     fn definition(self, open: bool) -> String {
+        let action = if open { "allow" } else { "refuse" };
+        let outbound = format!(
+            "    outbound:\n      - {{ action: {action}, protocol: udp, port: 4000, destination: any }}\n"
+        );
+        if self == Self::TenThousand {
+            let rules = workloads::distinct(10_000).definition;
+            return rules.replace("instances:\n", &format!("{outbound}instances:\n"));
+        }
         let mut text = "version: 1\n".to_owned();
         if self == Self::OneAddress {
             text += "platform: { blocked_ports: { profile: none } }\n\
@@ -111,12 +135,22 @@ impl Saved {
                     rule % 256
                 );
             }
-            let action = if open { "allow" } else { "refuse" };
-            text += &format!(
-                "    outbound:\n      - {{ action: {action}, protocol: udp, port: 4000, destination: any }}\n"
-            );
+            text += &outbound;
         }
         text + "instances:\n  ins-web1: { interfaces: { eth0: { security_groups: [sg-web] } } }\n"
+    }
+
+    /// The same or its like as a workload, for programs that know inbound rules alone.
+    pub fn workload(self) -> Workload {
+        match self {
+            Self::OneAddress => workloads::template(ADDRESSES as usize),
+            _ => Workload {
+                name: self.name(),
+                definition: self.definition(false),
+                template: String::new(),
+                rules: RULES,
+            },
+        }
     }
 }
 
@@ -129,13 +163,13 @@ impl Times {
     pub fn row(&self) -> String {
         let middle = |times: &[Duration]| times[times.len() / 2];
         let cells = [
-            middle(&self.enforced),
-            self.enforced[0],
-            self.enforced[self.enforced.len() - 1],
+            Some(middle(&self.enforced)),
+            Some(self.enforced[0]),
+            Some(self.enforced[self.enforced.len() - 1]),
             self.saved.target(),
-            middle(&self.switched),
+            Some(middle(&self.switched)),
         ]
-        .map(|time| format!("{:.0}", time.as_secs_f64() * 1000.0));
+        .map(|time| time.map_or("-".to_owned(), milliseconds));
         format!("| {} | {} |", self.saved.name(), cells.join(" | "))
     }
 }
@@ -146,16 +180,25 @@ impl fmt::Display for Times {
         let median = |times: &[Duration]| ms(&times[times.len() / 2]);
         write!(
             f,
-            "save to enforced, {}, {} saves: median {:.1} ms, least {:.1}, most {:.1} (target {:.0}); \
+            "save to enforced, {}, {} saves: median {:.1} ms, least {:.1}, most {:.1} (target {}); \
              of it load and switch {:.1}",
             self.saved.name(),
             self.enforced.len(),
             median(&self.enforced),
             ms(&self.enforced[0]),
             ms(&self.enforced[self.enforced.len() - 1]),
-            ms(&self.saved.target()),
+            self.saved.target().map_or("-".to_owned(), milliseconds),
             median(&self.switched),
         )
+    }
+}
+
+/// With a digit where that matters.
+fn milliseconds(time: Duration) -> String {
+    let ms = time.as_secs_f64() * 1000.0;
+    match ms < 100.0 {
+        true => format!("{ms:.1}"),
+        false => format!("{ms:.0}"),
     }
 }
 
@@ -173,7 +216,10 @@ pub fn measure(saved: Saved, saves: usize) -> Times {
     let mut source = 1024_u16;
     let mut judged = || {
         source = source.checked_add(1).unwrap_or(1025);
-        outbound.send(&Probe::udp(&*format!("10.0.0.5:{source}"), "10.0.0.9:4000"))
+        outbound.send(&Probe::udp(
+            &*format!("10.0.0.5:{source}"),
+            &*format!("{PROBED}:4000"),
+        ))
     };
     let mut times = Times {
         saved,

@@ -190,24 +190,24 @@ impl Native {
     /// See [`NativeError`]. The transactions before the one that failed are in force.
     pub fn apply_in_parts(&self, commands: &[Command], names: &Names) -> Result<(), NativeError> {
         let limit = self.socket.room(PART_BYTES);
-        let mut batch = Batch::new();
-        let mut rest = commands;
-        for command in commands {
-            if batch.command(limit, |batch| encode(batch, command, names)) {
-                continue;
-            }
-            let (part, after) = rest.split_at(batch.len());
-            if part.is_empty() {
-                return Err(NativeError::TooLong { limit });
-            }
-            self.commit(&mut batch, part, names)?;
-            rest = after;
-            batch.begin();
-            if !batch.command(limit, |batch| encode(batch, command, names)) {
-                return Err(NativeError::TooLong { limit });
-            }
-        }
-        self.commit(&mut batch, rest, names)
+        in_parts(commands, names, limit, |batch, part| {
+            self.commit(batch, part, names)
+        })
+    }
+
+    /// The bytes of each transaction that [`Self::apply_in_parts`] sends: a benchmark sends them as they are, to know what of
+    /// a load is the kernel's time.
+    ///
+    /// # Errors
+    ///
+    /// [`NativeError::TooLong`].
+    pub fn transactions(commands: &[Command], names: &Names) -> Result<Vec<Vec<u8>>, NativeError> {
+        let mut transactions = Vec::new();
+        in_parts(commands, names, PART_BYTES, |batch, _| {
+            transactions.push(batch.end().to_vec());
+            Ok(())
+        })?;
+        Ok(transactions)
     }
 
     /// Sends the transaction that these commands have become.
@@ -230,6 +230,33 @@ impl Native {
         };
         judge(&answers, batch, commands, names)
     }
+}
+
+/// Makes transactions of at most `limit` bytes of commands that may be cut, and has each sent.
+fn in_parts(
+    commands: &[Command],
+    names: &Names,
+    limit: usize,
+    mut send: impl FnMut(&mut Batch, &[Command]) -> Result<(), NativeError>,
+) -> Result<(), NativeError> {
+    let mut batch = Batch::new();
+    let mut rest = commands;
+    for command in commands {
+        if batch.command(limit, |batch| encode(batch, command, names)) {
+            continue;
+        }
+        let (part, after) = rest.split_at(batch.len());
+        if part.is_empty() {
+            return Err(NativeError::TooLong { limit });
+        }
+        send(&mut batch, part)?;
+        rest = after;
+        batch.begin();
+        if !batch.command(limit, |batch| encode(batch, command, names)) {
+            return Err(NativeError::TooLong { limit });
+        }
+    }
+    send(&mut batch, rest)
 }
 
 /// What the answers say. Of a transaction that is committed there is one answer: its last message asked for it. What was
@@ -306,7 +333,11 @@ fn encode(batch: &mut Batch, command: &Command, names: &Names) {
                     .push_name_bytes(name.as_bytes());
             },
         ),
-        Command::AddSet { name, family } => sets::add_set(batch, name, *family),
+        Command::AddSet {
+            name,
+            family,
+            intervals,
+        } => sets::add_set(batch, name, *family, *intervals),
         Command::AddMap {
             name,
             key,

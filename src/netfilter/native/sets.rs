@@ -83,13 +83,13 @@ pub(super) enum Compared {
 }
 
 /// `add set inet secgroupd g7_v4_0 { type ipv4_addr; flags interval; }`
-pub(super) fn add_set(batch: &mut Batch, name: &str, family: Family) {
+pub(super) fn add_set(batch: &mut Batch, name: &str, family: Family, intervals: bool) {
     let key = KeyType::of_address(family);
     header(
         batch,
         SetName { name, id: None },
         key,
-        SetFlags::Interval as u32,
+        interval_flag(intervals),
         None,
         &udata_u32(KEY_BYTEORDER, NETWORK),
     );
@@ -101,11 +101,6 @@ pub(super) fn add_map(batch: &mut Batch, name: &str, key: MapKey, intervals: boo
         MapKey::Port(_) | MapKey::FlowPort(..) => INET_SERVICE,
         MapKey::Address(_, family) | MapKey::FlowAddress(_, family) => KeyType::of_address(family),
     };
-    let intervals = if intervals {
-        SetFlags::Interval as u32
-    } else {
-        0
-    };
     let notes = [
         udata_u32(KEY_BYTEORDER, NETWORK),
         udata_u32(DATA_BYTEORDER, 0),
@@ -115,10 +110,17 @@ pub(super) fn add_map(batch: &mut Batch, name: &str, key: MapKey, intervals: boo
         batch,
         SetName { name, id: None },
         key,
-        SetFlags::Map as u32 | intervals,
+        SetFlags::Map as u32 | interval_flag(intervals),
         None,
         notes.as_flattened(),
     );
+}
+
+fn interval_flag(intervals: bool) -> u32 {
+    match intervals {
+        true => SetFlags::Interval as u32,
+        false => 0,
+    }
 }
 
 /// `add element inet secgroupd g7_in_0_3 { 10.0.0.0/8 : goto g7_in_0_4 }` and `delete element …`.

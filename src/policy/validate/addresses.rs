@@ -8,6 +8,7 @@ use crate::definition::{Definition, Diagnostic, Severity, Span, closest};
 use crate::policy::account::Instance;
 use crate::policy::address::{AddressError, AddressRange, AddressSet};
 use crate::policy::id::{AddressTemplateGroupId, AddressTemplateId, GroupId};
+use crate::policy::interval::Interval;
 use std::collections::{BTreeMap, HashMap};
 
 /// A file with more wrong lines than this is not worth listing whole.
@@ -318,11 +319,23 @@ fn file(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<AddressSet> {
     let text = definition.sources.get(source).text.clone();
-    let mut ranges = Vec::new();
+    let (mut v4, mut v6) = (Vec::new(), Vec::new());
     let mut wrong = 0;
     let mut first_unlisted = None;
     let mut start = 0;
-    for line in text.split_inclusive('\n') {
+    while start < text.len() {
+        // Most lines are an address and nothing else.
+        if let Some((address, bytes)) = AddressRange::leading_ipv4(&text.as_bytes()[start..])
+            && let Some(after) = after_line_break(text.as_bytes(), start + bytes)
+        {
+            v4.push(Interval {
+                first: address,
+                last: address,
+            });
+            start = after;
+            continue;
+        }
+        let line = text[start..].split_inclusive('\n').next().unwrap_or("");
         let content = line.split('#').next().unwrap_or("").trim();
         // `content` is a part of `line`, so the distance of their starts is its offset.
         let at = start + (content.as_ptr() as usize - line.as_ptr() as usize);
@@ -340,7 +353,8 @@ fn file(
         };
         let before = diagnostics.len();
         match range(&item, diagnostics) {
-            Some(range) => ranges.push(range),
+            Some(AddressRange::V4(interval)) => v4.push(interval),
+            Some(AddressRange::V6(interval)) => v6.push(interval),
             None => {
                 wrong += 1;
                 if wrong > MOST_WRONG_LINES {
@@ -362,7 +376,7 @@ fn file(
                 .help("one address, CIDR or range a line; `#` begins a comment"),
         );
     }
-    if ranges.is_empty() && wrong == 0 {
+    if v4.is_empty() && v6.is_empty() && wrong == 0 {
         let message = format!("the file `{}` holds no address", written.text);
         diagnostics.push(Diagnostic::error("empty-list", written.span, message).help(
             "nothing empty ever means \"any\": put an address into it, or remove the template",
@@ -371,6 +385,16 @@ fn file(
     if wrong > 0 {
         None
     } else {
-        AddressSet::new(ranges)
+        AddressSet::of(v4, v6)
+    }
+}
+
+/// Where the next line begins if this one ends here.
+fn after_line_break(text: &[u8], at: usize) -> Option<usize> {
+    match &text[at..] {
+        [] => Some(at),
+        [b'\n', ..] => Some(at + 1),
+        [b'\r', b'\n', ..] => Some(at + 2),
+        _ => None,
     }
 }

@@ -1,8 +1,8 @@
-//! Where a new ruleset differs from the old in elements of living maps alone.
+//! Where a new ruleset differs from the old in elements of living maps and sets alone.
 //!
 //! Both are walked side by side from their entries. A packet in flight may meet the old of one object and the new of
 //! another, so no packet's way may lead through two that change: what is changed together lies on ways that exclude
-//! each other. Only maps of points are changed: their hash tells old from new by the transaction that is in force, whereas the
+//! each other. Only maps and sets of points are changed: their hash tells old from new by the transaction that is in force, whereas the
 //! tree of an interval map can lose sight of a living element beside one that is being added or removed
 //! (`nft_rbtree_lookup` in the kernel's `net/netfilter/nft_set_rbtree.c` does not visit what is sorted below an inactive one).
 //! And elements only come or go: one that is removed and added again, leading elsewhere, can be missed by a lookup that
@@ -11,9 +11,11 @@
 //! empty for a moment.
 
 use super::same::{Object, Same, alike, references, target};
-use crate::policy::Interval;
+use crate::policy::{Direction, Interval};
+use crate::ruleset::batch::Elements;
 use crate::ruleset::ir::*;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// More changes than this are loaded as a new map and switched: a transaction of these fits every socket buffer.
 const AT_MOST: usize = 256;
@@ -25,8 +27,33 @@ pub struct Pair<'o, 'n> {
     pub new: &'n str,
     /// Its name in the old one.
     pub old: &'o str,
-    /// The elements that are removed and added, if it is a map of which some are.
-    pub difference: Option<(MapElements, MapElements)>,
+    /// The elements that change, if it is a map or a set of which some do.
+    pub difference: Option<Difference>,
+}
+
+/// The elements that are removed, and those that are added.
+#[derive(Debug)]
+pub enum Difference {
+    /// Of a map.
+    Map(MapElements, MapElements),
+    /// Of a set.
+    Set(Addresses, Addresses),
+}
+
+impl Difference {
+    /// What is removed and what is added.
+    pub fn elements(&self) -> (Elements<'_>, Elements<'_>) {
+        match self {
+            Difference::Map(removed, added) => (removed.into(), added.into()),
+            Difference::Set(removed, added) => (removed.into(), added.into()),
+        }
+    }
+
+    /// How many they are.
+    pub fn len(&self) -> usize {
+        let (removed, added) = self.elements();
+        removed.len() + added.len()
+    }
 }
 
 /// How a new object can stand in for an old one.
@@ -79,10 +106,12 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
         let old: HashSet<&str> = changed().map(|pair| pair.old).collect();
         let new: HashSet<&str> = changed().map(|pair| pair.new).collect();
         changed().all(|pair| {
-            pair.difference.as_ref().is_none_or(|(removed, added)| {
-                !reaches(&self.same.old, targets(removed), &old)
-                    && !reaches(&self.same.new, targets(added), &new)
-            })
+            let Some(Difference::Map(removed, added)) = &pair.difference else {
+                // What a set's rule leads to stays: `chains` sees to that.
+                return true;
+            };
+            !reaches(&self.same.old, targets(removed), &old)
+                && !reaches(&self.same.new, targets(added), &new)
         })
     }
 
@@ -108,6 +137,9 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
             (Some(Object::Map(chosen)), Some(Object::Map(former))) => {
                 return self.maps((new, chosen), (old, former));
             }
+            (Some(Object::Set(chosen)), Some(Object::Set(former))) => {
+                return self.sets((new, chosen), (old, former));
+            }
             _ => Outcome::Replaced,
         };
         match outcome {
@@ -117,12 +149,7 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
         outcome
     }
 
-    fn remember(
-        &mut self,
-        new: &'n str,
-        old: &'o str,
-        difference: Option<(MapElements, MapElements)>,
-    ) {
+    fn remember(&mut self, new: &'n str, old: &'o str, difference: Option<Difference>) {
         self.by_new.insert(new, old);
         self.by_old.insert(old, new);
         self.pairs.push(Pair {
@@ -137,8 +164,8 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
         for pair in self.pairs.drain(mark..) {
             self.by_new.remove(pair.new);
             self.by_old.remove(pair.old);
-            if let Some((removed, added)) = pair.difference {
-                self.changes -= removed.len() + added.len();
+            if let Some(difference) = pair.difference {
+                self.changes -= difference.len();
             }
         }
     }
@@ -149,29 +176,72 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
             return Outcome::Replaced;
         }
         let mut outcome = Outcome::Same;
-        let mut changed: Vec<&NftRule> = Vec::new();
+        let mut changed: Vec<Changed> = Vec::new();
         for (rule, old_rule) in new.rules.iter().zip(&old.rules) {
             if !alike(rule, old_rule) {
                 return Outcome::Replaced;
             }
             let pairs = references(rule).into_iter().zip(references(old_rule));
-            let mut within = false;
+            let (mut asks, mut within) = (None, false);
             for (new, old) in pairs {
                 match self.pair(new, old) {
-                    Outcome::Same => {}
-                    Outcome::Within => within = true,
+                    Outcome::Same => continue,
                     Outcome::Replaced => return Outcome::Replaced,
+                    // What asks a set that changes may not lead to what changes, nor ask another.
+                    Outcome::Within if asks.is_some() => return Outcome::Replaced,
+                    Outcome::Within => within = true,
+                }
+                if let Some(Object::Set(_)) = self.same.new.get(new) {
+                    asks = Some(new);
                 }
             }
             if within {
-                if changed.iter().any(|before| !exclude(before, rule)) {
+                let now = Changed { rule, asks };
+                if changed.iter().any(|before| !self.exclude(before, &now)) {
                     return Outcome::Replaced;
                 }
-                changed.push(rule);
+                changed.push(now);
                 outcome = Outcome::Within;
             }
         }
         outcome
+    }
+
+    /// Whether no packet meets what changes of both: those that have met the first do not come to the second, or the second
+    /// changes for other addresses alone.
+    fn exclude(&self, first: &Changed, second: &Changed) -> bool {
+        let family = |rule: &NftRule| {
+            rule.matches.iter().find_map(|each| match each {
+                Match::Family(family) => Some(*family),
+                _ => None,
+            })
+        };
+        let families = (family(first.rule), family(second.rule));
+        let other_family = matches!(families, (Some(a), Some(b)) if a != b);
+        other_family
+            || are_of_others(first.rule, second.rule)
+            || match (first.asks, second.asks) {
+                (None, _) => matches!(first.rule.verdict, NftVerdict::Goto(_)),
+                // What a set does not hold goes on to the next rule.
+                (Some(_), None) => false,
+                (Some(a), Some(b)) => {
+                    side(first.rule, a) == side(second.rule, b) && self.differ_apart(a, b)
+                }
+            }
+    }
+
+    /// Whether no address changes in two sets.
+    fn differ_apart(&self, a: &str, b: &str) -> bool {
+        let difference = |name| {
+            let mut pairs = self.pairs.iter();
+            pairs.find(|pair| pair.new == name)?.difference.as_ref()
+        };
+        match (difference(a), difference(b)) {
+            (Some(Difference::Set(a, b)), Some(Difference::Set(c, d))) => [c, d]
+                .iter()
+                .all(|other| !share(a, other) && !share(b, other)),
+            _ => false,
+        }
     }
 
     /// A map stays if the targets of its elements do, or if those elements can be changed that differ.
@@ -191,6 +261,50 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
             }
             _ => Outcome::Replaced,
         }
+    }
+
+    /// A set of points stays if the elements can be changed that differ.
+    fn sets(&mut self, new: (&'n str, &'n Set), old: (&'o str, &'o Set)) -> Outcome {
+        let difference = match (&new.1.elements, &old.1.elements) {
+            (Addresses::V4(a), Addresses::V4(b)) => self.points(a, b, Addresses::V4),
+            (Addresses::V6(a), Addresses::V6(b)) => self.points(a, b, Addresses::V6),
+            _ => None,
+        };
+        let points = || new.1.elements.are_points() && old.1.elements.are_points();
+        match difference.filter(|_| points()) {
+            None => Outcome::Replaced,
+            Some(difference) => {
+                self.changes += difference.len();
+                self.remember(new.0, old.0, Some(difference));
+                Outcome::Within
+            }
+        }
+    }
+
+    /// The elements of one of two sets alone, unless they are too many.
+    fn points<T: Copy + Ord>(
+        &self,
+        new: &[Interval<T>],
+        old: &[Interval<T>],
+        wrap: fn(Arc<[Interval<T>]>) -> Addresses,
+    ) -> Option<Difference> {
+        let (mut removed, mut added) = (Vec::new(), Vec::new());
+        let (mut a, mut b) = (new.iter().peekable(), old.iter().peekable());
+        while self.changes + removed.len() + added.len() <= AT_MOST {
+            match (a.peek(), b.peek()) {
+                (None, None) => {
+                    return Some(Difference::Set(wrap(removed.into()), wrap(added.into())));
+                }
+                (Some(at), Some(old_at)) if at == old_at => {
+                    a.next();
+                    b.next();
+                }
+                (Some(at), Some(old_at)) if at > old_at => removed.extend(b.next()),
+                (None, _) => removed.extend(b.next()),
+                _ => added.extend(a.next()),
+            }
+        }
+        None
     }
 
     fn elements<T: Copy + Ord>(
@@ -216,7 +330,8 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
             match (a.peek(), b.peek()) {
                 (None, None) => {
                     self.changes += removed.len() + added.len();
-                    self.remember(name, old_name, Some((wrap(removed), wrap(added))));
+                    let difference = Difference::Map(wrap(removed), wrap(added));
+                    self.remember(name, old_name, Some(difference));
                     return Outcome::Within;
                 }
                 (Some((at, verdict)), Some((old_at, old_verdict))) if at == old_at => {
@@ -242,47 +357,77 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
         new: &'n [(Interval<T>, NftVerdict)],
         old: &'o [(Interval<T>, NftVerdict)],
     ) -> bool {
+        let elements = || new.iter().zip(old);
+        // The targets of late, by where their names lie: a long map leads to few.
+        let mut stayed: [Option<(&str, &str)>; 2] = [None; 2];
         new.len() == old.len()
-            && new.iter().zip(old).all(|((at, new), (old_at, old))| {
-                at == old_at
-                    && match (target(new), target(old)) {
-                        (Some(chain), Some(old_chain)) => {
-                            std::mem::discriminant(new) == std::mem::discriminant(old)
-                                && self.pair(chain, old_chain) != Outcome::Replaced
-                        }
-                        _ => new == old,
-                    }
+            && elements().all(|(new, old)| new.0 == old.0)
+            && elements().all(|((_, new), (_, old))| match (target(new), target(old)) {
+                (Some(chain), Some(old_chain)) => {
+                    let mut known = stayed.iter().flatten();
+                    let known =
+                        known.any(|(a, b)| std::ptr::eq(*a, chain) && std::ptr::eq(*b, old_chain));
+                    std::mem::discriminant(new) == std::mem::discriminant(old)
+                        && (known || {
+                            stayed = [Some((chain, old_chain)), stayed[0]];
+                            self.pair(chain, old_chain) != Outcome::Replaced
+                        })
+                }
+                _ => new == old,
             })
     }
 }
 
-/// Whether no packet that has met the first rule's target comes to the second rule.
-fn exclude(first: &NftRule, second: &NftRule) -> bool {
-    let family = |rule: &NftRule| {
-        rule.matches.iter().find_map(|each| match each {
-            Match::Family(family) => Some(*family),
-            _ => None,
-        })
-    };
-    let other_family =
-        family(first).is_some() && family(second).is_some() && family(first) != family(second);
-    let untracked = |rule: &NftRule| {
-        let asks = |each: &Match| matches!(each, Match::State(CtState::Untracked));
-        rule.matches.iter().any(asks)
-    };
-    // A rule over what is known of the flow, and the same for untracked packets.
-    let twins = of_flow(first) && untracked(second);
-    matches!(first.verdict, NftVerdict::Goto(_)) || other_family || twins
+/// A rule below which something changes.
+struct Changed<'n> {
+    rule: &'n NftRule,
+    /// The set that it asks, if that changes, and not what the rule leads to.
+    asks: Option<&'n str>,
+}
+
+/// Which address of a packet the rule asks this set for.
+fn side(rule: &NftRule, set: &str) -> Option<Side> {
+    rule.matches.iter().find_map(|each| match each {
+        Match::Address {
+            side,
+            with: AddressMatch::Set(name, _),
+            ..
+        } if name == set => Some(*side),
+        Match::FlowAddress {
+            direction,
+            with: AddressMatch::Set(name, _),
+            ..
+        } if name == set => Some(match direction {
+            Direction::Inbound => Side::Source,
+            Direction::Outbound => Side::Destination,
+        }),
+        _ => None,
+    })
+}
+
+/// Whether an address is in both of two lists of single addresses.
+fn share(a: &Addresses, b: &Addresses) -> bool {
+    match (a, b) {
+        (Addresses::V4(a), Addresses::V4(b)) => a.iter().any(|point| b.contains(point)),
+        (Addresses::V6(a), Addresses::V6(b)) => a.iter().any(|point| b.contains(point)),
+        _ => false,
+    }
+}
+
+/// Whether one rule is over what is known of tracked flows, and the other for untracked packets.
+fn are_of_others(first: &NftRule, second: &NftRule) -> bool {
+    let untracked = |rule: &NftRule| rule.matches.contains(&Match::State(CtState::Untracked));
+    (is_of_flow(first) && untracked(second)) || (untracked(first) && is_of_flow(second))
 }
 
 /// Whether a rule holds for packets of tracked flows alone.
-fn of_flow(rule: &NftRule) -> bool {
-    let key = match &rule.verdict {
-        NftVerdict::Map(key, _) => matches!(key, MapKey::FlowPort(..) | MapKey::FlowAddress(..)),
-        _ => false,
-    };
+fn is_of_flow(rule: &NftRule) -> bool {
     let asks = |each: &Match| matches!(each, Match::FlowPort(..) | Match::FlowAddress { .. });
-    key || rule.matches.iter().any(asks)
+    let looks_up = matches!(
+        rule.verdict,
+        NftVerdict::Map(MapKey::FlowPort(..) | MapKey::FlowAddress(..), _)
+    );
+    looks_up || rule.matches.iter().any(asks)
 }
 
 /// Whether any of `wanted` can be reached from these names.

@@ -1,23 +1,23 @@
 //! From the ruleset that the kernel has to a new one, at a cost that follows the difference.
 //!
 //! - What is equal, with all it leads to, stays in the kernel under its old name and keeps its counters.
-//! - Where the new ruleset differs in elements of verdict maps alone, they are changed in the living maps, all in one
+//! - Where the new ruleset differs in elements of maps and sets alone, they are changed in the living ones, all in one
 //!   transaction, and nothing is switched.
 //! - Else what differs is loaded, the base chains are switched, and what nothing leads to any more is deleted.
 //!
 //! ```text
 //! load    what is new, which nothing leads to yet
-//! edit    delete element inet secgroupd g5_in_0_v4_m1 { 203.0.113.7 }     or     switch    jump g7_inbound
+//! edit    delete element inet secgroupd g5_in_0_v4_s1 { 203.0.113.7 }     or     switch    jump g7_inbound
 //! delete  what is left over
 //! ```
 
 mod edit;
 mod same;
 
-use super::batch::{Command, Elements, ElementsOf, Name, Names};
+use super::batch::{Command, ElementsOf, Name, Names};
 use super::ir::*;
 use super::table::{BASE_CHAINS, Generation, Stamp};
-use edit::Pair;
+use edit::{Difference, Pair};
 use same::{Object, Same, objects};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -49,13 +49,12 @@ pub struct Change {
     left_over: BTreeMap<Name, Kind>,
 }
 
-/// A living map whose elements change.
+/// A living map or set whose elements change.
 #[derive(Debug)]
 struct Edit {
     /// Its name in the kernel.
     kernel: Name,
-    removed: MapElements,
-    added: MapElements,
+    difference: Difference,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,37 +79,30 @@ impl Change {
     pub fn between(old: &Loaded, new: &Ruleset, generation: Generation) -> Self {
         let mut same = Same::new(&old.ruleset, new);
         let mut names = Names::new(generation).stamped(old.names.stamp());
-        for name in objects(new).into_keys() {
+        let new_names: Vec<&str> = same.new.keys().copied().collect();
+        for name in &new_names {
             if let Some(found) = same.find(name) {
-                names.reuse(name.into(), old.names.of(found));
+                names.reuse((*name).into(), old.names.of(found));
             }
         }
         let edited = edit::edits(&mut same, BASE_CHAINS.map(|base| base.name));
         let (mut switch, mut edits) = (true, Vec::new());
         if let Some(pairs) = edited
-            && let Some(with_pairs) = named_alone(&names, &pairs, old, new)
+            && let Some(with_pairs) = named_alone(&names, &pairs, old, &same)
         {
             (names, switch) = (with_pairs, false);
             edits.extend(pairs.into_iter().filter_map(|pair| {
                 let kernel = old.names.of(pair.old);
-                pair.difference.map(|(removed, added)| Edit {
-                    kernel,
-                    removed,
-                    added,
-                })
+                pair.difference
+                    .map(|difference| Edit { kernel, difference })
             }));
         }
-        let kept: HashSet<Name> = objects(new)
-            .into_keys()
-            .map(|name| names.of(name))
-            .collect();
+        let kept: HashSet<Name> = new_names.iter().map(|name| names.of(name)).collect();
         // Two names may be of one object.
-        let left_over = objects(&old.ruleset)
-            .into_iter()
-            .filter_map(|(name, object)| {
-                let kernel = old.names.of(name);
-                (!kept.contains(&kernel)).then_some((kernel, object.kind()))
-            });
+        let left_over = same.old.iter().filter_map(|(name, object)| {
+            let kernel = old.names.of(name);
+            (!kept.contains(&kernel)).then_some((kernel, object.kind()))
+        });
         Change {
             left_over: left_over.collect(),
             names,
@@ -130,7 +122,7 @@ impl Change {
         !self.switch && self.edits.is_empty()
     }
 
-    /// The transaction that edits living maps: all of it or nothing takes effect. Empty if there is a switch.
+    /// The transaction that edits living maps and sets: all of it or nothing takes effect. Empty if there is a switch.
     pub fn edits(&self) -> Vec<Command<'_>> {
         let mut commands = Vec::new();
         for edit in &self.edits {
@@ -138,7 +130,7 @@ impl Change {
                 name: edit.kernel.clone(),
                 intervals: false,
             };
-            let (removed, added) = (elements(&edit.removed), elements(&edit.added));
+            let (removed, added) = edit.difference.elements();
             if !removed.is_empty() {
                 commands.push(Command::DeleteElements {
                     of: of.clone(),
@@ -164,22 +156,22 @@ impl Change {
         })
     }
 
-    /// How many elements of living maps change, and in how many maps.
+    /// How many elements of living maps and sets change, and in how many of these.
     pub fn edited(&self) -> (usize, usize) {
         let elements = self.edits.iter();
-        let elements = elements.map(|edit| edit.removed.len() + edit.added.len());
+        let elements = elements.map(|edit| edit.difference.len());
         (elements.sum(), self.edits.len())
     }
 }
 
 /// The names with those of the pairs; `None` if an object of the kernel that changes has another name in the old or the
 /// new ruleset too: equal objects may have become one.
-fn named_alone(names: &Names, pairs: &[Pair], old: &Loaded, new: &Ruleset) -> Option<Names> {
+fn named_alone(names: &Names, pairs: &[Pair], old: &Loaded, same: &Same) -> Option<Names> {
     let mut names = names.clone();
     for pair in pairs {
         names.reuse(pair.new.into(), old.names.of(pair.old));
     }
-    let (uses, old_uses) = (uses(&names, new), uses(&old.names, &old.ruleset));
+    let (uses, old_uses) = (uses(&names, &same.new), uses(&old.names, &same.old));
     let alone = pairs
         .iter()
         .map(|pair| names.of(pair.new))
@@ -188,9 +180,9 @@ fn named_alone(names: &Names, pairs: &[Pair], old: &Loaded, new: &Ruleset) -> Op
 }
 
 /// How many objects of a ruleset each of the kernel's is.
-fn uses(names: &Names, ruleset: &Ruleset) -> HashMap<Name, usize> {
+fn uses(names: &Names, objects: &HashMap<&str, Object>) -> HashMap<Name, usize> {
     let mut uses = HashMap::new();
-    for name in objects(ruleset).into_keys() {
+    for name in objects.keys() {
         *uses.entry(names.of(name)).or_default() += 1;
     }
     uses
@@ -203,13 +195,5 @@ impl Object<'_> {
             Object::Map(_) => Kind::Map,
             Object::Set(_) => Kind::Set,
         }
-    }
-}
-
-fn elements(elements: &MapElements) -> Elements<'_> {
-    match elements {
-        MapElements::Ports(elements) => Elements::PortMap(elements),
-        MapElements::V4(elements) => Elements::V4Map(elements),
-        MapElements::V6(elements) => Elements::V6Map(elements),
     }
 }

@@ -63,10 +63,15 @@ impl<T: Point> Buckets<T> {
 
 /// The buckets that a list touches, each once.
 fn buckets<T: Point>(starts: &[T], list: &[Interval<T>]) -> Vec<usize> {
-    let ranges = list
-        .iter()
-        .flat_map(|each| bucket(starts, each.first)..=bucket(starts, each.last));
-    let mut touched: Vec<usize> = ranges.collect();
+    let mut touched: Vec<usize> = Vec::new();
+    let mut rest = list;
+    while let Some(each) = rest.first() {
+        let last = bucket(starts, each.last);
+        touched.extend(bucket(starts, each.first)..=last);
+        // What ends in the same bucket touches no other.
+        let Some(next) = starts.get(last) else { break };
+        rest = &rest[rest.partition_point(|each| each.last < *next)..];
+    }
     touched.dedup();
     touched
 }

@@ -104,14 +104,30 @@ impl<'r> Regions<'r> {
     }
 }
 
+/// Lists of at least this many elements, and of them so many, are read once: what every packet meets comes first.
+const LONG: usize = 4096;
+const KEPT: usize = 64;
+
 /// Where addresses lead in a map: each target with all that lead there.
 type Parts<'r, T> = Rc<[(Option<&'r NftVerdict>, Set<T>)]>;
 
-/// What the maps over addresses lead to, read once for all protocols.
+/// The parts of a set inside and outside of a list.
+type Halves<T> = [Option<Set<T>>; 2];
+
+/// Where a list or a set lies in memory.
+type Place<T> = *const Interval<T>;
+
+/// What is known of sets; each is held with it, so that nothing else can come to lie where it does.
+type Known<T, K, V> = HashMap<K, (Set<T>, V)>;
+
+/// What long maps lead to and long lists hold of the same addresses, read once for all protocols.
 #[derive(Debug)]
 pub struct Targets<'r, T> {
     whole: Set<T>,
-    known: HashMap<&'r str, Parts<'r, T>>,
+    /// By the map and where the set lies in memory.
+    known: Known<T, (&'r str, Place<T>), Parts<'r, T>>,
+    /// By where list and set lie in memory.
+    halves: Known<T, [Place<T>; 2], Halves<T>>,
 }
 
 impl<'r, T: Line> Targets<'r, T> {
@@ -120,6 +136,7 @@ impl<'r, T: Line> Targets<'r, T> {
         Targets {
             whole: [T::WHOLE].into(),
             known: HashMap::new(),
+            halves: HashMap::new(),
         }
     }
 
@@ -129,13 +146,27 @@ impl<'r, T: Line> Targets<'r, T> {
         elements: &'r [(Interval<T>, NftVerdict)],
         set: &Set<T>,
     ) -> Parts<'r, T> {
-        if !Rc::ptr_eq(set, &self.whole) {
-            return by_target(elements, set).into();
+        let key = (map, set.as_ptr());
+        if let Some((_, parts)) = self.known.get(&key) {
+            return parts.clone();
         }
-        let known = self.known.entry(map);
-        known
-            .or_insert_with(|| by_target(elements, set).into())
-            .clone()
+        let parts: Parts<T> = by_target(elements, set).into();
+        if elements.len().max(set.len()) >= LONG && self.known.len() < KEPT {
+            self.known.insert(key, (set.clone(), parts.clone()));
+        }
+        parts
+    }
+
+    fn split(&mut self, list: &'r [Interval<T>], set: &Set<T>) -> Halves<T> {
+        let key = [list.as_ptr(), set.as_ptr()];
+        if let Some((_, halves)) = self.halves.get(&key) {
+            return halves.clone();
+        }
+        let halves = split(list, set);
+        if list.len().max(set.len()) >= LONG && self.halves.len() < KEPT {
+            self.halves.insert(key, (set.clone(), halves.clone()));
+        }
+        halves
     }
 }
 
@@ -278,8 +309,8 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
 
     /// Cuts a box by the conditions of a rule: what meets all of them, and the rest.
     fn cut(
-        &self,
-        matches: &[Match],
+        &mut self,
+        matches: &'r [Match],
         region: Region<T>,
         matching: &mut Vec<Region<T>>,
         rest: &mut Vec<Region<T>>,
@@ -315,7 +346,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
                     return rest.push(region);
                 };
                 let ports = region.ports;
-                let [inside, outside] = split(list, &region.addresses);
+                let [inside, outside] = self.targets.split(list, &region.addresses);
                 let (meets, fails) = match negated {
                     false => (inside, outside),
                     true => (outside, inside),

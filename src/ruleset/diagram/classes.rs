@@ -44,8 +44,11 @@ pub fn classes<T: Point + Hash>(
     let mut sweep = Sweep {
         groups: &groups,
         active: BTreeSet::new(),
+        toggled: Vec::new(),
+        holding: 0,
         key: 0,
         known: HashMap::new(),
+        recent: [None; 2],
         clauses: Vec::new(),
         listed: 0,
     };
@@ -57,7 +60,7 @@ pub fn classes<T: Point + Hash>(
             sweep.toggle(*begins, *index);
             at += 1;
         }
-        if sweep.active.is_empty() {
+        if sweep.holding == 0 {
             continue;
         }
         let class = sweep.class();
@@ -68,7 +71,7 @@ pub fn classes<T: Point + Hash>(
         let last = events.get(at).map(|(next, ..)| before(*next));
         let last = last.or_else(|| {
             sweep
-                .active
+                .active()
                 .iter()
                 .filter_map(|index| groups[*index as usize].0.last())
                 .map(|i| i.last)
@@ -114,9 +117,16 @@ fn group<T: Point + Hash>(
 
 struct Sweep<'g, T> {
     groups: &'g [Group<T>],
+    /// The groups that hold, but for what has happened since a class was new.
     active: BTreeSet<u32>,
+    /// Those that have begun or ended since: a list of single addresses begins and ends for ever, and leads to nothing new.
+    toggled: Vec<u32>,
+    /// How many hold.
+    holding: usize,
     key: u128,
     known: HashMap<u128, u32>,
+    /// The classes of late.
+    recent: [Option<(u128, u32)>; 2],
     clauses: Vec<Vec<u32>>,
     listed: usize,
 }
@@ -125,12 +135,40 @@ impl<T> Sweep<'_, T> {
     fn toggle(&mut self, begins: bool, index: u32) {
         self.key ^= random(index);
         match begins {
-            true => self.active.insert(index),
-            false => self.active.remove(&index),
+            true => self.holding += 1,
+            false => self.holding -= 1,
         };
+        match self.toggled.last() == Some(&index) {
+            true => drop(self.toggled.pop()),
+            false => self.toggled.push(index),
+        }
+    }
+
+    /// The groups that hold.
+    fn active(&mut self) -> &BTreeSet<u32> {
+        for index in self.toggled.drain(..) {
+            if !self.active.remove(&index) {
+                self.active.insert(index);
+            }
+        }
+        &self.active
     }
 
     fn class(&mut self) -> u32 {
+        let recent = self.recent.into_iter().flatten();
+        if let Some((_, class)) = recent.into_iter().find(|(key, _)| *key == self.key) {
+            return class;
+        }
+        let class = match self.known.get(&self.key) {
+            Some(class) => *class,
+            None => self.new_class(),
+        };
+        self.recent = [Some((self.key, class)), self.recent[0]];
+        class
+    }
+
+    fn new_class(&mut self) -> u32 {
+        self.active();
         let (active, groups, clauses, listed) = (
             &self.active,
             self.groups,

@@ -10,8 +10,8 @@
 use super::clause::Clause;
 use super::paint::Function;
 use super::plan::{
-    AddressFirst, Family as PlanFamily, MANY_POINTS, Part, ServiceFirst, ServiceNode, is_gapless,
-    parts,
+    AddressFirst, Family as PlanFamily, MANY_POINTS, Part, ServiceFirst, ServiceNode, counts,
+    is_gapless, parts,
 };
 use super::pool::{Dimension, Entry, Written};
 use crate::policy::{Direction, Interval, PortSet, Protocol, Reason, Service, Verdict};
@@ -24,6 +24,8 @@ use std::sync::Arc;
 /// Up to so many targets and so many pieces are written as rules: the kernel gives a map, however small, 16 KB.
 const FEW_TARGETS: usize = 3;
 const FEW_PIECES: usize = 8;
+/// So many points of one target are a set: each set is one lookup more.
+const LONG_SET: usize = 64;
 
 /// Writes the list of a role. Its chains are `{prefix}_v4` and `{prefix}_v6`, to be jumped to; what they do not
 /// decide comes back.
@@ -94,6 +96,9 @@ struct Emitter<'e> {
     number: usize,
 }
 
+/// A piece's number that stands for [`Target::Nothing`], where the others are those of clauses.
+const NOTHING: u32 = u32::MAX;
+
 /// Where a piece leads.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Target {
@@ -117,6 +122,8 @@ trait Worded: Dimension {
     fn key(word: Self::Word) -> MapKey;
     /// The elements of a map.
     fn elements(elements: Vec<(Interval<Self>, NftVerdict)>) -> MapElements;
+    /// Points as the elements of a set; `None` for ports, of which there are no sets.
+    fn set_of(points: Vec<Interval<Self>>) -> Option<AddressList>;
 }
 
 impl Worded for u16 {
@@ -140,6 +147,10 @@ impl Worded for u16 {
 
     fn elements(elements: Vec<(Interval<u16>, NftVerdict)>) -> MapElements {
         MapElements::Ports(elements)
+    }
+
+    fn set_of(_: Vec<Interval<u16>>) -> Option<AddressList> {
+        None
     }
 }
 
@@ -167,6 +178,10 @@ macro_rules! worded_addresses {
 
             fn elements(elements: Vec<(Interval<$number>, NftVerdict)>) -> MapElements {
                 MapElements::$family(elements)
+            }
+
+            fn set_of(points: Vec<Interval<$number>>) -> Option<AddressList> {
+                Some(AddressList::$family(points.into()))
             }
         }
     };
@@ -276,11 +291,12 @@ impl<'e> Emitter<'e> {
             if is_whole(&function, part.other) || function.is_empty() {
                 continue;
             }
-            let pieces = function
-                .into_iter()
-                .map(|(interval, node)| (interval, nodes[node as usize].clone()))
-                .collect();
-            let rules = self.pieces(name, pieces, transport);
+            let rules = self.pieces(
+                name,
+                function,
+                &|node| nodes[node as usize].clone(),
+                transport,
+            );
             protocols.push((protocol.0, self.chain(name, rules)));
         }
         for (protocol, node) in [(T::ICMP_NUMBER, part.icmp), (Protocol::GRE.0, part.gre)] {
@@ -300,12 +316,8 @@ impl<'e> Emitter<'e> {
             .iter()
             .map(|node| self.service_node::<T>(name, node, &tcp, &udp))
             .collect();
-        let pieces = part
-            .addresses
-            .into_iter()
-            .map(|(interval, node)| (interval, nodes[node as usize].clone()))
-            .collect();
-        self.pieces(name, pieces, self.side)
+        let target = |node: u32| nodes[node as usize].clone();
+        self.pieces(name, part.addresses, &target, self.side)
     }
 
     /// What is asked at an address: protocol, then port.
@@ -391,10 +403,14 @@ impl<'e> Emitter<'e> {
                     let base = written
                         .base
                         .map_or(Target::Nothing, |base| targets[base as usize].clone());
-                    let pieces = pieces.into_iter().map(|(interval, value)| {
-                        (interval, value.map_or(Target::Nothing, Target::Clause))
-                    });
-                    let mut rules = self.pieces(name, pieces.collect(), word);
+                    let pieces = pieces
+                        .into_iter()
+                        .map(|(interval, value)| (interval, value.unwrap_or(NOTHING)));
+                    let target = |value| match value {
+                        NOTHING => Target::Nothing,
+                        clause => Target::Clause(clause),
+                    };
+                    let mut rules = self.pieces(name, pieces.collect(), &target, word);
                     rules.extend(self.target_rule(T::present(word), &base));
                     Target::Chain(self.chain(name, rules))
                 }
@@ -413,11 +429,7 @@ impl<'e> Emitter<'e> {
             [] => Target::Nothing,
             [(interval, clause)] if *interval == T::WHOLE => Target::Clause(*clause),
             _ => {
-                let pieces = function
-                    .into_iter()
-                    .map(|(interval, clause)| (interval, Target::Clause(clause)))
-                    .collect();
-                let rules = self.pieces(name, pieces, word);
+                let rules = self.pieces(name, function, &Target::Clause, word);
                 Target::Chain(self.chain(name, rules))
             }
         }
@@ -429,87 +441,142 @@ impl<'e> Emitter<'e> {
     fn pieces<T: Worded>(
         &mut self,
         name: &str,
-        pieces: Vec<(Interval<T>, Target)>,
+        mut pieces: Function<T, u32>,
+        target: &dyn Fn(u32) -> Target,
         word: T::Word,
     ) -> Vec<NftRule> {
-        let rest = if is_gapless(&pieces) {
-            most(&pieces)
-        } else {
-            None
+        let rest = match is_gapless(&pieces) {
+            true => most(&pieces, target),
+            false => None,
         };
-        let pieces: Vec<_> = pieces
-            .into_iter()
-            .filter(|(_, target)| Some(target) != rest.as_ref())
-            .collect();
-        let mut by_target: BTreeMap<&Target, Vec<Interval<T>>> = BTreeMap::new();
-        for (interval, target) in pieces.iter().take(FEW_PIECES + 1) {
-            by_target.entry(target).or_default().push(*interval);
+        pieces.retain(|(_, value)| Some(*value) != rest);
+        let rest = rest.map(target);
+        let mut by_target: BTreeMap<Target, Vec<Interval<T>>> = BTreeMap::new();
+        for (interval, value) in pieces.iter().take(FEW_PIECES + 1) {
+            by_target.entry(target(*value)).or_default().push(*interval);
         }
         let mut rules: Vec<NftRule> =
             match pieces.len() <= FEW_PIECES && by_target.len() <= FEW_TARGETS {
                 true => by_target
                     .into_iter()
                     .filter_map(|(target, list)| {
-                        self.target_rule(vec![T::condition(word, list)?], target)
+                        self.target_rule(vec![T::condition(word, list)?], &target)
                     })
                     .collect(),
-                false => self.maps(name, pieces, word),
+                false => self.maps(name, pieces, target, word),
             };
         rules.extend(rest.and_then(|target| self.target_rule(T::present(word), &target)));
         rules
     }
 
-    /// One map; of many pieces two, if many are points and some are not: `ip saddr vmap @in_0_v4_m1`, then
+    /// One map; of many pieces two, if many are points and some are not: the points as [`Self::points`] asks them, then
     /// `ip saddr vmap @in_0_v4_m2`. A hash is faster than a tree, and its elements can be changed while it is in use.
     fn maps<T: Worded>(
         &mut self,
         name: &str,
-        pieces: Vec<(Interval<T>, Target)>,
+        mut pieces: Function<T, u32>,
+        target: &dyn Fn(u32) -> Target,
         word: T::Word,
     ) -> Vec<NftRule> {
-        let is_point = |(interval, _): &(Interval<T>, Target)| interval.first == interval.last;
-        let points = pieces.iter().filter(|piece| is_point(piece)).count();
-        if points < MANY_POINTS || points == pieces.len() {
-            return vec![self.map(name, pieces, word)];
+        let points = pieces.iter().filter(|(i, _)| i.first == i.last).count();
+        if points < MANY_POINTS {
+            return vec![self.map(name, pieces, target, word)];
         }
         // The points are asked first: an interval may go on across them, and does not change when they do.
-        let mut intervals: Vec<(Interval<T>, Target)> = Vec::new();
+        let mut intervals: Function<T, u32> = Vec::new();
         let (mut end, mut bridged) = (None, false);
-        for (interval, target) in pieces.iter().cloned() {
+        pieces.retain(|(interval, value)| {
+            let is_point = interval.first == interval.last;
             let goes_on = end.is_some_and(|end: T| end.successor() == Some(interval.first));
             end = Some(interval.last);
             match intervals.last_mut() {
-                _ if interval.first == interval.last => {
-                    if !goes_on {
-                        // Nothing before it touches it: what comes next begins anew.
-                        bridged = false;
-                    }
-                    continue;
-                }
-                Some((last, known)) if bridged && goes_on && *known == target => {
+                // A point too, where what is between two others is as all around them.
+                Some((last, known)) if bridged && goes_on && known == value => {
                     last.last = interval.last;
+                    return false;
                 }
-                _ => intervals.push((interval, target)),
+                _ if is_point => {
+                    // Where nothing before it touches it, what comes next begins anew.
+                    bridged &= goes_on;
+                    return true;
+                }
+                _ => intervals.push((*interval, *value)),
             }
             bridged = true;
+            false
+        });
+        let mut rules = self.points(name, pieces, target, word);
+        if !intervals.is_empty() {
+            rules.push(self.map(name, intervals, target, word));
         }
-        let points = pieces.into_iter().filter(is_point).collect();
-        vec![
-            self.map(name, points, word),
-            self.map(name, intervals, word),
-        ]
+        rules
+    }
+
+    /// A set for each target of many points, `ip saddr @in_0_v4_s1 goto in_0_v4_2`, and a map for the others. A change of a set
+    /// costs the kernel nothing more, while after one of a map it looks at every element of the table's maps: they may lead
+    /// in circles.
+    fn points<T: Worded>(
+        &mut self,
+        name: &str,
+        mut pieces: Function<T, u32>,
+        target: &dyn Fn(u32) -> Target,
+        word: T::Word,
+    ) -> Vec<NftRule> {
+        let mut long = counts(&pieces);
+        long.retain(|(_, count)| *count >= LONG_SET);
+        // The longest first, so that one address more or less seldom changes their order.
+        long.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        long.truncate(FEW_TARGETS);
+        let mut rules = Vec::new();
+        for (value, count) in long {
+            let mut points = Vec::with_capacity(count);
+            let of_value = pieces.iter().filter(|(_, of)| *of == value);
+            points.extend(of_value.map(|(point, _)| *point));
+            let Some(elements) = T::set_of(points) else {
+                break;
+            };
+            pieces.retain(|(_, of)| *of != value);
+            let set = self.name(name, "s").to_string();
+            let asked = Match::Address {
+                side: self.side,
+                with: AddressMatch::Set(set.clone(), elements.family()),
+                negated: false,
+            };
+            rules.extend(self.target_rule(vec![asked], &target(value)));
+            self.ruleset.sets.push(Set {
+                name: set,
+                elements,
+            });
+        }
+        if !pieces.is_empty() {
+            rules.push(self.map(name, pieces, target, word));
+        }
+        rules
     }
 
     /// `tcp dport vmap @in_0_v4_m1`
     fn map<T: Worded>(
         &mut self,
         name: &str,
-        pieces: Vec<(Interval<T>, Target)>,
+        pieces: Function<T, u32>,
+        target: &dyn Fn(u32) -> Target,
         word: T::Word,
     ) -> NftRule {
+        // The verdicts of late: neighbours often lead to one of two targets.
+        let mut recent: [Option<(u32, NftVerdict)>; 2] = [None, None];
+        let mut element = |value: u32| {
+            let known = recent.iter().flatten().find(|(known, _)| *known == value);
+            if let Some((_, verdict)) = known {
+                return verdict.clone();
+            }
+            let verdict = self.element(&target(value));
+            recent.swap(0, 1);
+            recent[0] = Some((value, verdict.clone()));
+            verdict
+        };
         let elements = pieces
             .into_iter()
-            .map(|(interval, target)| (interval, self.element(&target)))
+            .map(|(interval, value)| (interval, element(value)))
             .collect();
         let map: Arc<str> = self.name(name, "m");
         self.ruleset.maps.push(Map {
@@ -621,17 +688,13 @@ impl<'e> Emitter<'e> {
     }
 }
 
-/// The target of the most pieces.
-fn most<T>(pieces: &[(Interval<T>, Target)]) -> Option<Target> {
-    let mut counts: HashMap<&Target, usize> = HashMap::new();
-    for (_, target) in pieces {
-        *counts.entry(target).or_default() += 1;
-    }
-    // Of equals the one that sorts first, so that compiling twice gives one result.
-    counts
+/// What the most pieces have.
+fn most<T>(pieces: &[(Interval<T>, u32)], target: &dyn Fn(u32) -> Target) -> Option<u32> {
+    // Of equals the one whose target sorts first, so that compiling twice gives one result.
+    counts(pieces)
         .into_iter()
-        .max_by(|a, b| a.1.cmp(&b.1).then_with(|| b.0.cmp(a.0)))
-        .map(|(target, _)| target.clone())
+        .max_by(|a, b| a.1.cmp(&b.1).then_with(|| target(b.0).cmp(&target(a.0))))
+        .map(|(value, _)| value)
 }
 
 /// Whether a function over ports is the same for all of them, and the same as that of other protocols.

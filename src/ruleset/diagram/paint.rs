@@ -57,21 +57,15 @@ pub fn paint<'a, T: Point + 'a, V: Copy + PartialEq>(
 }
 
 /// Joins neighbours that touch and have one value.
-pub fn merge_equal<T: Point, V: PartialEq>(
-    pieces: impl IntoIterator<Item = (Interval<T>, V)>,
-) -> Function<T, V> {
-    let mut out: Function<T, V> = Vec::new();
-    for (interval, value) in pieces {
-        match out.last_mut() {
-            Some((last, known))
-                if *known == value && last.last.successor() == Some(interval.first) =>
-            {
-                last.last = interval.last
-            }
-            _ => out.push((interval, value)),
+pub fn merge_equal<T: Point, V: PartialEq>(mut pieces: Function<T, V>) -> Function<T, V> {
+    pieces.dedup_by(|(next, value), (last, known)| {
+        let joins = known == value && last.last.successor() == Some(next.first);
+        if joins {
+            last.last = next.last;
         }
-    }
-    out
+        joins
+    });
+    pieces
 }
 
 /// Where `function` differs from `base`, and its value there: `None` where it has none and the base has one.

@@ -18,7 +18,8 @@
 //! | lookups of a new flow | 4: protocol, ports, addresses, the base of a difference | 4 for each part, or one plain rule after the other |
 //! | parts | 1 | 2 n / `LINEAR` |
 //!
-//! A long map of mixed elements is two, points and intervals, which is one lookup more for each such map. A list of more than one
+//! A long map of mixed elements is two, points and intervals, which is one lookup more for each such map. Many points of
+//! one target are a set instead, up to three in a list, which can be changed at no other cost. A list of more than one
 //! part is in [`crate::ruleset::Ruleset::cuts`], which the daemon logs and `compile` prints.
 //!
 //! Sources: interval decision diagrams for packet filters (Christiansen and Fleury, "An interval decision diagram
@@ -327,7 +328,8 @@ impl List<'_> {
             classes
                 .intervals
                 .into_iter()
-                .map(|(interval, class)| (interval, nodes[class as usize])),
+                .map(|(interval, class)| (interval, nodes[class as usize]))
+                .collect(),
         ))
     }
 
@@ -390,7 +392,8 @@ impl List<'_> {
             classes
                 .intervals
                 .into_iter()
-                .map(|(interval, class)| (interval, nodes[class as usize])),
+                .map(|(interval, class)| (interval, nodes[class as usize]))
+                .collect(),
         );
         let (tcp, udp) = (tcp.write(), udp.write());
         let cost = without_most(&addresses) + 2 * services.len() + tcp.cost + udp.cost;
@@ -411,11 +414,16 @@ fn without_most<T: Dimension>(function: &Function<T, u32>) -> usize {
     if !is_gapless(function) {
         return function.len();
     }
-    let mut counts: HashMap<u32, usize> = HashMap::new();
-    for (_, value) in function {
-        *counts.entry(*value).or_default() += 1;
-    }
-    function.len() - counts.into_values().max().unwrap_or(0)
+    let most = counts(function).into_iter().map(|(_, count)| count).max();
+    function.len() - most.unwrap_or(0)
+}
+
+/// How often each value stands in a function. Sorting numbers of which few differ is faster than hashing them.
+pub fn counts<T>(function: &[(Interval<T>, u32)]) -> Vec<(u32, usize)> {
+    let mut values: Vec<u32> = function.iter().map(|(_, value)| *value).collect();
+    values.sort_unstable();
+    let runs = values.chunk_by(|a, b| a == b);
+    runs.map(|run| (run[0], run.len())).collect()
 }
 
 /// Whether a function says something everywhere.
