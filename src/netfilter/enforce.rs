@@ -144,6 +144,7 @@ impl Kernel {
             Ok(()) => of_chains(hits.unwrap_or_default(), &left_over.chains),
             Err(_) => Vec::new(),
         };
+        self.stamps().tidy(&self.reader);
         *loaded = left_behind.is_none().then(|| Loaded {
             ruleset: ruleset.clone(),
             names: change.names,

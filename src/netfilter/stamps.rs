@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// A packet that was on its way at a switch may still set the stamp that has gone; by then it has passed.
 const ON_THEIR_WAY: Duration = Duration::from_millis(20);
 
+/// With fewer than these left, flows are looked at for more.
+const FEW: usize = 8;
+
 /// The stamps of one network namespace.
 #[derive(Debug, Default)]
 pub struct Stamps {
@@ -22,29 +25,47 @@ pub struct Stamps {
 }
 
 impl Stamps {
-    /// A stamp that no flow carries. Every 31st costs a reading of all flows.
+    /// A stamp that no flow carries. All flows are read for it only where [`Self::tidy`] could not do it in time.
     ///
     /// # Errors
     ///
     /// When the flows cannot be read, or their labels not be taken off.
     pub fn next(&mut self, reader: &Reader) -> Result<Stamp, NetlinkError> {
-        if let Some(stamp) = self.clean.first() {
-            return Ok(*stamp);
+        if self.clean.is_empty() {
+            if let Some((_, at)) = self.retired {
+                std::thread::sleep(ON_THEIR_WAY.saturating_sub(at.elapsed()));
+            }
+            // An earlier process may have left one in force.
+            if self.in_force.is_none() {
+                self.in_force = stamp_in_force_over(reader)?;
+            }
+            self.clean(reader, self.in_force)?;
         }
-        if let Some((_, at)) = self.retired {
-            std::thread::sleep(ON_THEIR_WAY.saturating_sub(at.elapsed()));
+        Ok(self.clean.first().copied().unwrap_or_default())
+    }
+
+    /// Takes what is out of force off all flows, once few are left that no flow carries: after a change, when nothing waits.
+    pub fn tidy(&mut self, reader: &Reader) {
+        if self.in_force.is_none() || self.clean.len() >= FEW {
+            return;
         }
-        // An earlier process may have left one in force.
-        if self.in_force.is_none() {
-            self.in_force = stamp_in_force_over(reader)?;
-        }
-        let free: Vec<Stamp> = Stamp::all()
-            .filter(|stamp| Some(*stamp) != self.in_force)
-            .collect();
+        let still = self.retired.filter(|(_, at)| at.elapsed() < ON_THEIR_WAY);
+        let kept = self.in_force.into_iter().chain(still.map(|(stamp, _)| stamp));
+        // What fails is tried again by `next`, which says so.
+        let _ = self.clean(reader, kept.collect::<Vec<_>>());
+    }
+
+    fn clean(
+        &mut self,
+        reader: &Reader,
+        kept: impl IntoIterator<Item = Stamp>,
+    ) -> Result<(), NetlinkError> {
+        let kept: BTreeSet<Stamp> = kept.into_iter().collect();
+        let free: BTreeSet<Stamp> = Stamp::all().filter(|stamp| !kept.contains(stamp)).collect();
         let bits = free.iter().map(|stamp| stamp.bits()).sum();
         clear_labels(reader, bits)?;
-        self.clean = free.into_iter().collect();
-        Ok(self.clean.first().copied().unwrap_or_default())
+        self.clean = free;
+        Ok(())
     }
 
     /// The stamp is in force now.
