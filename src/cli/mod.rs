@@ -3,6 +3,7 @@
 //! Exit status: 0 success (warnings alone are success), 1 the answer is no, 2 a usage or run-time error.
 
 mod apply;
+mod boot;
 mod check;
 mod compile;
 mod explain;
@@ -51,6 +52,8 @@ Exit status: 0 success, 1 the answer is no (errors found, a flow refused), 2 a u
 enum Command {
     /// The daemon: enforce, watch, reload
     Run(run::Arguments),
+    /// Enforce the kept policy, as secgroupd-boot.service does before the network is up
+    Boot(boot::Arguments),
     /// Validate a definition; errors and warnings with line and column
     Check(check::Arguments),
     /// Print the nftables ruleset, changing nothing
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
     print::end_with_the_pipe();
     let result = match Cli::parse().command {
         Command::Run(arguments) => run::run(arguments),
+        Command::Boot(arguments) => boot::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Compile(arguments) => compile::run(arguments),
         Command::Apply(arguments) => apply::run(arguments),

@@ -50,6 +50,9 @@ fn page(status: &Status) -> String {
                 Some(generation) => {
                     format!("Generation {generation} of an earlier daemon is enforced, and nothing")
                 }
+                None if status.closed => {
+                    "This host is closed: it refuses new inbound flows until a policy is enforced. Nothing is enforced".to_owned()
+                }
                 None => "Nothing is enforced".to_owned(),
             };
             let _ = writeln!(
@@ -100,7 +103,7 @@ fn page(status: &Status) -> String {
 fn enforced(status: &Status, summary: &Summary) -> String {
     let [inbound, outbound] = summary.rules;
     let state = match (&status.last_error, status.warnings.is_empty()) {
-        (None, true) => "enforced",
+        (None, true) if status.not_kept.is_none() => "enforced",
         _ => "enforced, but DEGRADED",
     };
     let mut page = String::new();
@@ -127,6 +130,21 @@ fn enforced(status: &Status, summary: &Summary) -> String {
                 count(status.restorations as usize, "time"),
                 ago(last.at),
                 crate::definition::printable(&last.what)
+            ),
+        );
+    }
+    if status.from_kept {
+        line(
+            "Origin",
+            "the policy that was kept; the definition was not enforced since the start".into(),
+        );
+    }
+    if let Some(why) = &status.not_kept {
+        line(
+            "Not kept",
+            format!(
+                "{}: the next start does not know this policy",
+                crate::definition::printable(why)
             ),
         );
     }

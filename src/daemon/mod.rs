@@ -3,7 +3,12 @@
 //! | file | subject |
 //! |---|---|
 //! | [`run`] | the loop: a saved file, a signal, a request |
+//! | [`start`] | what holds before the definition is read |
+//! | `answer` | what it does when it is asked |
 //! | [`host`] | the reconcile step, which a single `apply` runs too |
+//! | [`keep`] | the last good policy, kept and enforced at start; written down as [`kept`] says |
+//! | `hits` | what the rules have met |
+//! | `in_force` | which policy the kernel had last |
 //! | [`guard`] | what other programs change in our table is put right, at the [`pace`] that a fight allows |
 //! | [`first`] | which flows the first enforcement must know |
 //! | [`load`] | from a path to an account, through [`read`] |
@@ -15,10 +20,16 @@
 //! | [`report`] | what it answers |
 //! | [`logging`] | the log |
 
+mod answer;
 pub mod control;
 pub mod first;
 pub mod guard;
+mod hits;
 pub mod host;
+mod in_force;
+pub mod keep;
+mod keeper;
+pub mod kept;
 pub mod load;
 pub mod logging;
 pub mod pace;
@@ -26,6 +37,7 @@ pub mod read;
 pub mod report;
 pub mod route;
 pub mod run;
+pub mod start;
 pub mod state;
 pub mod store;
 pub mod watch;

@@ -19,6 +19,15 @@ pub struct Status {
     /// The generation that an earlier daemon left enforced, while this one has enforced nothing.
     #[serde(default)]
     pub inherited: Option<u64>,
+    /// Whether what is enforced is the policy that an earlier daemon kept, and no definition was enforced since.
+    #[serde(default)]
+    pub from_kept: bool,
+    /// Whether the host is closed for want of a policy.
+    #[serde(default)]
+    pub closed: bool,
+    /// Why the enforced policy will not be there at the next start.
+    #[serde(default)]
+    pub not_kept: Option<String>,
     /// What keeps other programs from changing what is enforced: begins with `owned`,
     /// `restored` or `none`.
     #[serde(default)]

@@ -7,6 +7,7 @@
 //! | [`links`] | interfaces, their addresses, and those that carry a default route |
 //! | [`interfaces`] | what is wrong with the interfaces that a definition binds (pure) |
 //! | [`enforce`] | load, switch, delete: what is enforced replaced without a gap |
+//! | [`standing`] | what an earlier process has left in force, taken up, and a host without a policy, closed |
 //! | [`transport`] | commands, by one of the two ways: |
 //! | [`native`] | messages of nf_tables over netlink |
 //! | [`nft`] | the nft program, with a time limit and its words kept |
@@ -28,4 +29,5 @@ pub mod nft;
 pub mod objects;
 pub mod ownership;
 pub mod seed;
+pub mod standing;
 pub mod transport;

@@ -14,9 +14,9 @@ use crate::policy::{
 
 /// ICMP errors about a tracked flow: unreachable, time exceeded, parameter problem. IPv4's "too big" is a
 /// code of unreachable; a redirect (5) is none of them.
-const ICMP_ERRORS: &[(u8, u8)] = &[(3, 3), (11, 12)];
+pub(super) const ICMP_ERRORS: &[(u8, u8)] = &[(3, 3), (11, 12)];
 /// Unreachable, too big, time exceeded, parameter problem.
-const ICMPV6_ERRORS: &[(u8, u8)] = &[(1, 4)];
+pub(super) const ICMPV6_ERRORS: &[(u8, u8)] = &[(1, 4)];
 
 /// Compiles a policy. The result is a function of the policy alone.
 pub fn compile(policy: &Policy) -> Ruleset {
@@ -150,15 +150,19 @@ fn tracked_rules() -> Vec<NftRule> {
             NftVerdict::Accept,
             Reason::Established,
         ),
-        related(Match::IcmpType(ICMP_ERRORS)),
-        related(Match::Icmpv6Type(ICMPV6_ERRORS)),
+        related(Match::IcmpType(ICMP_ERRORS.into())),
+        related(Match::Icmpv6Type(ICMPV6_ERRORS.into())),
     ]
 }
 
 /// What is never filtered, and the essential traffic, to and from the host itself only.
-fn exempt_chain(direction: Direction) -> Chain {
-    let icmpv6 = |types, hops, host: &[Match]| {
-        [&[Match::Icmpv6Type(types), Match::HopLimit(hops)], host].concat()
+pub(super) fn exempt_chain(direction: Direction) -> Chain {
+    let icmpv6 = |types: &'static [(u8, u8)], hops, host: &[Match]| {
+        [
+            &[Match::Icmpv6Type(types.into()), Match::HopLimit(hops)],
+            host,
+        ]
+        .concat()
     };
     let udp = |from: u16, to: u16, peer: Vec<Match>, host: Match| {
         [

@@ -15,6 +15,11 @@ use std::fmt;
 /// The table that this program owns, in the family `inet`. No other is ever touched.
 pub const TABLE: &str = "secgroupd";
 
+/// What an enforced ruleset is made of and means, as a number: counted up with each change of the base chains, of what the
+/// generation's chains are asked for, or of how [`super::ir`] is written down. A ruleset that was kept under another number
+/// is not loaded; the definition it came from is compiled anew.
+pub const LAYOUT: u32 = 1;
+
 /// A base chain: created once, never deleted while a policy is enforced.
 #[derive(Debug, Clone, Copy)]
 pub struct BaseChain {
@@ -31,6 +36,8 @@ pub struct BaseChain {
 pub enum Hook {
     /// `prerouting`
     Prerouting,
+    /// `input`
+    Input,
     /// `postrouting`
     Postrouting,
 }
@@ -40,6 +47,7 @@ impl fmt::Display for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Hook::Prerouting => "prerouting",
+            Hook::Input => "input",
             Hook::Postrouting => "postrouting",
         })
     }
