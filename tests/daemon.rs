@@ -10,8 +10,11 @@ mod support;
 mod daemon {
     pub mod alone;
     pub mod asking;
+    pub mod boot;
+    pub mod closed;
     pub mod first_start;
     pub mod instance;
+    pub mod kept;
     pub mod latency;
     pub mod links;
     pub mod nft_fails;
@@ -25,7 +28,9 @@ mod daemon {
     pub mod saved;
     pub mod service;
     pub mod site;
+    pub mod ssh;
     pub mod stopped;
+    pub mod trial;
     pub mod trouble;
     pub mod unblocks;
 
@@ -44,6 +49,11 @@ fn main() -> std::process::ExitCode {
             daemon::rights::tests(),
             daemon::unblocks::tests(),
             daemon::nft_fails::tests(),
+            daemon::kept::tests(),
+            daemon::boot::tests(),
+            daemon::closed::tests(),
+            daemon::trial::tests(),
+            daemon::ssh::tests(),
             daemon::owned::tests(),
             daemon::owned_flood::tests(),
             daemon::restored::tests(),

@@ -6,12 +6,14 @@ mod apply;
 mod boot;
 mod check;
 mod compile;
+mod confirm;
 mod explain;
 mod options;
 mod print;
 mod reload;
 mod remove;
 mod run;
+mod ssh;
 mod status;
 
 use clap::{Parser, Subcommand};
@@ -60,6 +62,8 @@ enum Command {
     Compile(compile::Arguments),
     /// Enforce once; with a running daemon, through it
     Apply(apply::Arguments),
+    /// Confirm the candidate of `apply --confirm`: it becomes the definition
+    Confirm(confirm::Arguments),
     /// Which layer, group and rule decides about a flow
     Explain(explain::Arguments),
     /// What is enforced: generation, interfaces, groups, hits, last error
@@ -80,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(arguments),
         Command::Compile(arguments) => compile::run(arguments),
         Command::Apply(arguments) => apply::run(arguments),
+        Command::Confirm(arguments) => confirm::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Status(arguments) => status::run(arguments),
         Command::Reload(arguments) => reload::run(arguments),

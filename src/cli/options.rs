@@ -14,7 +14,7 @@ use crate::netfilter::nft::Nft;
 use crate::policy::{Account, Policy};
 use anyhow::{Context, Error};
 use clap::builder::BoolishValueParser;
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{Args, ValueEnum};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -53,7 +53,7 @@ pub struct SocketOptions {
 pub struct ClosedOptions {
     /// Where no policy was ever enforced, or the kept one cannot be used: refuse new inbound flows to this host until one is
     /// enforced. Replies, outbound and forwarded flows pass, and so does lo
-    #[arg(long, env = "SECGROUPD_FAIL_CLOSED", value_parser = BoolishValueParser::new(), num_args = 0, default_missing_value = "true", action = ArgAction::Set, default_value = "false", hide_default_value = true, hide_possible_values = true)]
+    #[arg(long, env = "SECGROUPD_FAIL_CLOSED", value_parser = BoolishValueParser::new())]
     pub fail_closed: bool,
 }
 

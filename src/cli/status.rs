@@ -133,6 +133,22 @@ fn enforced(status: &Status, summary: &Summary) -> String {
             ),
         );
     }
+    if let Some(trial) = &status.trial {
+        line(
+            "On trial",
+            format!(
+                "{}: `secgroupd confirm` within {:.0} s, or the policy of before comes back",
+                crate::definition::printable(&trial.candidate.display().to_string()),
+                trial.seconds_left
+            ),
+        );
+    }
+    if status.held {
+        line(
+            "Held",
+            "saves of the definition are not followed until `secgroupd reload`".into(),
+        );
+    }
     if status.from_kept {
         line(
             "Origin",

@@ -3,9 +3,12 @@
 use super::control::{Call, Request, Response};
 use super::report::{Failure, Status, Summary};
 use super::run::{Daemon, read};
+use super::trial::Attempt;
 use crate::netfilter::{blind, links};
 use serde_json::{Value, json};
-use tracing::warn;
+use std::path::PathBuf;
+use std::time::Duration;
+use tracing::{info, warn};
 
 impl Daemon {
     pub(super) async fn answer(&mut self, call: Call) {
@@ -13,19 +16,70 @@ impl Daemon {
             Request::Status => Response::Ok {
                 payload: self.status(),
             },
-            Request::Reload => respond(self.reload("asked to").await),
-            Request::Apply { path, instance } => {
-                let watched = path == self.options.definition;
-                let loaded = read(path.clone()).await;
-                let (loaded, result) = self.enforce(loaded, path, instance, "asked to").await;
-                if let (Some(loaded), true) = (loaded, watched) {
-                    self.watch.set_files(&loaded.template_files);
-                }
-                respond(result)
+            Request::Reload { force } => {
+                let attempt = match force {
+                    true => Attempt::Forced,
+                    false => Attempt::Plain,
+                };
+                respond(self.reload("asked to", attempt).await)
             }
+            Request::Hold => match self.hold() {
+                Ok(()) => Response::Ok {
+                    payload: json!({ "held": true }),
+                },
+                Err(message) => Response::Error { message },
+            },
+            Request::Apply {
+                path,
+                instance,
+                confirm,
+            } => respond(self.apply(path, instance, confirm).await),
+            Request::Confirm { content } => self.confirm(&content).await,
             Request::Remove => self.remove(),
         };
         call.answer(response);
+    }
+
+    async fn apply(
+        &mut self,
+        path: PathBuf,
+        instance: Option<String>,
+        confirm: Option<u32>,
+    ) -> Result<Summary, Failure> {
+        let attempt = match confirm {
+            Some(seconds) => Attempt::Trial(Duration::from_secs(seconds.into())),
+            None => Attempt::Plain,
+        };
+        // What would come back must be on the disk.
+        self.keeper.finish(&self.host).await;
+        let watched = path == self.options.definition;
+        let loaded = read(path.clone()).await;
+        let (loaded, result) = self
+            .enforce(loaded, path, instance, "asked to", attempt)
+            .await;
+        if let (Some(loaded), true) = (loaded, watched) {
+            self.watch.set_files(&loaded.template_files);
+        }
+        result
+    }
+
+    /// The candidate is the policy for good, and the definition holds it by now.
+    async fn confirm(&mut self, content: &str) -> Response {
+        self.keeper.finish(&self.host).await;
+        if let Err(message) = self.host().confirm(content) {
+            return Response::Refused {
+                message,
+                details: Value::Null,
+            };
+        }
+        info!("the candidate was confirmed");
+        self.time_trial();
+        self.let_go();
+        let loaded = read(self.options.definition.clone()).await;
+        respond(
+            self.enforce_watched(loaded, "confirmed", Attempt::Plain)
+                .await,
+        )
     }
 
     fn remove(&mut self) -> Response {
@@ -36,6 +90,7 @@ impl Daemon {
                     "the policy was taken off this host on request; the next save or `secgroupd reload` enforces it again"
                 );
                 self.last_error = None;
+                self.time_trial();
                 self.tell_state();
                 Response::Ok {
                     payload: json!({ "removed": removed }),
@@ -48,6 +103,7 @@ impl Daemon {
     }
 
     fn status(&self) -> Value {
+        let trial = self.trial_status();
         let host = self.host();
         let spots = links::links()
             .map(|links| blind::blind_spots(&links))
@@ -60,6 +116,8 @@ impl Daemon {
             inherited: host.inherited(),
             from_kept: host.is_from_kept(),
             closed: host.is_closed(),
+            trial,
+            held: self.held.asked,
             not_kept: host.not_kept().map(str::to_owned),
             protection: host.protection(self.guard.is_listening()),
             restorations: self.guard.restorations(),

@@ -3,10 +3,11 @@
 
 use super::first;
 use super::keep::{Resumed, Written};
-use super::kept::Origin;
+use super::kept::{Origin, content};
 use super::load::Loaded;
 use super::report::{Failure, GroupSummary, InterfaceSummary, Summary, in_one_line, now};
 use super::state::{Lock, State, StateError};
+use super::trial::{Attempt, Trial};
 use crate::cloud::Ledger;
 use crate::definition::{Diagnostic, Severity};
 use crate::netfilter::enforce::{EnforceError, Kernel};
@@ -37,6 +38,8 @@ pub struct Host {
     pub(super) enforced: Option<Standing>,
     /// Hits of the generations that are gone, by comment.
     pub(super) past_hits: BTreeMap<String, (u64, u64)>,
+    /// Whether nobody else could change our table even before this process was started.
+    pub(super) owned_at_start: bool,
     /// Whether this process has made its own the table that an earlier one left.
     pub(super) adopted: bool,
     /// Whether this host is closed for want of a policy.
@@ -45,6 +48,7 @@ pub struct Host {
     pub(super) origin: Option<Origin>,
     pub(super) written: Written,
     pub(super) not_kept: Option<String>,
+    pub(super) trial: Option<Trial>,
 }
 
 /// What is enforced.
@@ -73,6 +77,7 @@ impl Host {
         Ok(Host {
             state,
             _lock: lock,
+            owned_at_start: kernel.owns(),
             kernel,
             instance,
             enforced: None,
@@ -82,6 +87,7 @@ impl Host {
             origin: None,
             written: Written::default(),
             not_kept: None,
+            trial: None,
         })
     }
 
@@ -196,7 +202,7 @@ impl Host {
         self.kernel.owning_socket()
     }
 
-    /// Enforces a definition that was read from `path`, as this instance if one is named.
+    /// Enforces a definition that was read from `path`, as this instance if one is named; a candidate for a while only.
     ///
     /// # Errors
     ///
@@ -206,6 +212,7 @@ impl Host {
         loaded: &Loaded,
         path: &Path,
         instance: Option<&str>,
+        attempt: Attempt,
     ) -> Result<Summary, Failure> {
         let Some(account) = &loaded.account else {
             let message = format!(
@@ -218,6 +225,9 @@ impl Host {
                 &loaded.sources,
             ));
         };
+        if attempt == Attempt::Plain {
+            self.judge_unconfirmed(&loaded.sources)?;
+        }
         let instance =
             choose(account, instance.or(self.instance.as_deref())).map_err(Failure::other)?;
         let first = self
@@ -252,6 +262,29 @@ impl Host {
             "compiled in {compiled:.1?}, checked in {:.1?}",
             begin.elapsed() - compiled
         );
+        let remarks = loaded.diagnostics.iter().chain(&plan.refused);
+        let mut summary = Summary {
+            generation: 0,
+            definition: path.to_owned(),
+            instance: policy.instance.to_string(),
+            since: now(),
+            interfaces: interface_summaries(&policy),
+            rules: [
+                policy.rule_count(Direction::Inbound),
+                policy.rule_count(Direction::Outbound),
+            ],
+            smtp_blocked: policy.smtp_blocked,
+            unblocks: [plan.ledger.spent, policy.platform.unblocks_per_account],
+            switched_after_ms: 0.0,
+            remarks: remarks
+                .map(|remark| remark.render(&loaded.sources, false))
+                .collect(),
+        };
+        let origin = Origin::of(loaded, &policy, &plan.ledger.unblocked);
+        let trial = match attempt {
+            Attempt::Trial(time) => Some(self.prepare_trial(&origin, &summary, &ruleset, time)?),
+            _ => None,
+        };
         // Nothing is tracked before our first table: flows of now are made known before it is loaded, and those that
         // opened meanwhile before it is switched in.
         let seed = || {
@@ -263,43 +296,44 @@ impl Host {
         let next = self.enforced().map_or(Generation(1), |summary| {
             Generation(summary.generation).next()
         });
+        self.before_change();
         let enforced = self
             .kernel
             .enforce_with(&ruleset, next, seed)
-            .map_err(|error| self.refused(error, Some(&policy)))?;
+            .map_err(|error| {
+                if trial.is_some() {
+                    self.end_trial();
+                }
+                self.refused(error, Some(&policy))
+            })?;
         self.add_hits(&enforced.replaced_hits);
         if let Some(left) = &enforced.left_behind {
             warn!("the old generation was not cleaned up: {left}");
         }
-        // Spent only now that it is enforced. Should this fail, the next reconcile spends it.
+        // Spent only now that it is enforced for good. Should this fail, the next reconcile spends it.
         if damaged.is_none()
+            && trial.is_none()
             && plan.ledger != ledger
             && let Err(error) = self.write_ledger(&plan.ledger)
         {
             warn!("cannot keep the unblock ledger: {error}");
         }
-        let remarks = loaded.diagnostics.iter().chain(&plan.refused);
         for refused in &plan.refused {
             tracing::error!("{}", refused.message);
         }
-        let summary = Summary {
-            generation: enforced.generation.0,
-            definition: path.to_owned(),
-            instance: policy.instance.to_string(),
-            since: now(),
-            interfaces: interface_summaries(&policy),
-            rules: [
-                policy.rule_count(Direction::Inbound),
-                policy.rule_count(Direction::Outbound),
-            ],
-            smtp_blocked: policy.smtp_blocked,
-            unblocks: [plan.ledger.spent, policy.platform.unblocks_per_account],
-            switched_after_ms: enforced.switched_after.as_secs_f64() * 1000.0,
-            remarks: remarks
-                .map(|remark| remark.render(&loaded.sources, false))
-                .collect(),
-        };
-        self.origin = Some(Origin::of(loaded, &policy, &plan.ledger.unblocked));
+        summary.generation = enforced.generation.0;
+        summary.since = now();
+        summary.switched_after_ms = enforced.switched_after.as_secs_f64() * 1000.0;
+        match trial {
+            Some(trial) => self.begin_trial(trial),
+            None => {
+                self.end_trial();
+                self.origin = Some(origin);
+            }
+        }
+        if attempt == Attempt::Forced {
+            self.acquit(&content(&loaded.sources));
+        }
         self.closed = false;
         self.enforced = Some(Standing {
             policy: Some(policy),

@@ -1,10 +1,13 @@
 //! What the kernel had when this process last looked, kept beside the policy: by it the next process knows that what is in force
 //! is the kept policy, and goes on with it without replacing anything.
+//!
+//! It is taken away before each change and written after it, so where it stands no process was killed in between.
 
 use super::kept::{Key, seal, sealed_begin, unseal};
 use super::state::{State, StateError};
 use crate::ruleset::batch::Names;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The file's name in the state directory.
 const FILE: &str = "in-force";
@@ -22,6 +25,8 @@ pub struct InForce {
     pub generation: u64,
     /// The kernel's names of its objects.
     pub names: Names,
+    /// Packets and bytes that its rules had met in generations that were gone by then, by comment.
+    pub past_hits: BTreeMap<String, (u64, u64)>,
 }
 
 impl InForce {
@@ -39,7 +44,7 @@ impl InForce {
     pub fn write(&self, state: &State) -> Result<(), StateError> {
         // Names and numbers can always be said.
         let bytes = postcard::to_extend(self, sealed_begin()).unwrap_or_default();
-        state.write_atomically(FILE, &seal(bytes))
+        state.write_for_now(FILE, &seal(bytes))
     }
 
     /// Takes it away.

@@ -6,12 +6,12 @@ use super::in_force::{InForce, boot};
 use super::kept::{Kept, Key, POLICY, write_down};
 use super::report::{Summary, now};
 use super::start;
-use super::state::State;
+use super::state::{State, StateError};
 use crate::netfilter::enforce::{EnforceError, Enforced};
 use crate::policy::{Direction, Policy, Verdict};
 use crate::ruleset::{Generation, Ruleset, Walker, compile};
 use std::path::PathBuf;
-use tracing::warn;
+use tracing::{debug, warn};
 
 /// What became of the kept policy at start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,71 +26,111 @@ pub enum Resumed {
     Later(u64),
 }
 
-/// What is to be written, when nobody waits for it.
+/// A policy that is to be written, when nobody waits for it.
 #[derive(Debug)]
 pub struct Writing {
     state: State,
-    policy: Option<(Key, Result<Vec<u8>, String>)>,
-    in_force: Option<InForce>,
+    key: Key,
+    bytes: Result<Vec<u8>, String>,
 }
 
-/// What was written.
+/// What is on the disk.
 #[derive(Debug, Clone, Default)]
 pub struct Written {
-    key: Option<Key>,
-    in_force: Option<InForce>,
+    /// Which policy.
+    pub(super) key: Option<Key>,
+    pub(super) in_force: Option<InForce>,
 }
 
 impl Host {
-    /// Enforces the kept policy, unless it is in force already.
+    /// Enforces the kept policy, unless it is in force already; or the candidate whose trial goes on.
     ///
     /// # Errors
     ///
     /// Why there is one that cannot be used or not be enforced; what was in force still is.
     pub fn resume(&mut self) -> Result<Resumed, String> {
-        let path = self.kept_path();
-        let cannot = |why: String| {
-            format!(
-                "the kept policy {} cannot be used: {why}; the next definition that is enforced takes its place",
-                path.display()
-            )
-        };
+        match self.trial_at_start() {
+            None => self.resume_kept(false),
+            Some((trial, Some(candidate))) => {
+                let resumed = self.resume_from(&candidate, true)?;
+                self.trial = Some(trial);
+                Ok(resumed)
+            }
+            // Its time was up before this start, or the machine was started again.
+            Some((trial, None)) => {
+                let old = self.state.read(POLICY).ok().flatten();
+                self.remember(&trial, old.and_then(|old| Kept::read(old).ok()).as_ref());
+                let resumed = self.resume_kept(true)?;
+                if resumed == Resumed::Nothing {
+                    self.kernel.remove().map_err(|error| error.to_string())?;
+                }
+                self.keep();
+                self.end_trial();
+                warn!(
+                    "the candidate {} was not confirmed in time: the old policy is back",
+                    trial.candidate.display()
+                );
+                Ok(resumed)
+            }
+        }
+    }
+
+    /// With `back`, whatever else is in force gives way to it.
+    fn resume_kept(&mut self, back: bool) -> Result<Resumed, String> {
+        let path = self.state.directory().join(POLICY);
         let bytes = self.state.read(POLICY).map_err(|error| error.to_string())?;
         let Some(bytes) = bytes else {
             return Ok(Resumed::Nothing);
         };
-        let kept = Kept::read(bytes).map_err(|error| cannot(error.to_string()))?;
-        let ruleset = kept.ruleset().map_err(|error| cannot(error.to_string()))?;
+        let kept = Kept::read(bytes).map_err(|error| error.to_string());
+        kept.and_then(|kept| self.resume_from(&kept, back)).map_err(|why| {
+            format!(
+                "the kept policy {} cannot be used: {why}; the next definition that is enforced takes its place",
+                path.display()
+            )
+        })
+    }
+
+    fn resume_from(&mut self, kept: &Kept, back: bool) -> Result<Resumed, String> {
+        let ruleset = kept.ruleset().map_err(|error| error.to_string())?;
         let there = self.kernel.in_force().map_err(|error| error.to_string())?;
         let record = InForce::read(&self.state).filter(|record| record.boot == boot());
-        let summary = kept.summary();
         let kept_as = [
-            summary.as_ref().map(|summary| summary.generation),
+            kept.summary().map(|summary| summary.generation),
             record.as_ref().map(|record| record.generation),
         ];
         let kept_as = kept_as.into_iter().flatten().max().unwrap_or(0);
-        let resumed = match record.filter(|record| record.key == *kept.key()) {
-            Some(record) if self.is_untouched(&record) && self.take_up(&kept, &record) => {
-                self.written.in_force = Some(record.clone());
-                Resumed::Standing(record.generation)
+        let record = record.filter(|record| {
+            record.key == *kept.key() && self.is_untouched(record) && self.take_up(kept, record)
+        });
+        let resumed = match (record, there) {
+            (Some(record), _) => {
+                let generation = record.generation;
+                self.past_hits = record.past_hits.clone();
+                self.written.in_force = Some(record);
+                Resumed::Standing(generation)
             }
-            _ => match there {
-                Some(generation) if generation.0 > kept_as => {
-                    return Ok(Resumed::Later(generation.0));
-                }
-                _ => {
-                    let enforced = self
-                        .enforce_kept(&ruleset, Generation(kept_as.max(1)))
-                        .map_err(|error| format!("the kept policy is not enforced: {error}"))?;
-                    Resumed::Enforced(enforced.generation.0)
-                }
-            },
+            (None, Some(generation)) if generation.0 > kept_as && !back => {
+                return Ok(Resumed::Later(generation.0));
+            }
+            _ => {
+                let enforced = self
+                    .enforce_kept(&ruleset, Generation(kept_as.max(1)))
+                    .map_err(|error| error.to_string())?;
+                Resumed::Enforced(enforced.generation.0)
+            }
         };
-        let (Resumed::Standing(generation) | Resumed::Enforced(generation)) = resumed else {
-            return Ok(resumed);
-        };
+        if let Resumed::Standing(generation) | Resumed::Enforced(generation) = resumed {
+            self.stand_kept(kept, generation);
+        }
+        Ok(resumed)
+    }
+
+    /// What is enforced is this kept policy, as this generation.
+    pub(super) fn stand_kept(&mut self, kept: &Kept, generation: u64) {
+        let summary = kept.summary().unwrap_or_else(|| plain_summary(kept));
         self.written.key = Some(kept.key().clone());
-        let summary = summary.unwrap_or_else(|| plain_summary(&kept));
+        self.closed = false;
         self.enforced = Some(Standing {
             summary: Summary {
                 generation,
@@ -99,8 +139,6 @@ impl Host {
             policy: None,
             from_kept: true,
         });
-        self.closed = false;
-        Ok(resumed)
     }
 
     /// Reads the kept policy's definition, which tells the places of its rules. What is enforced does not wait for it.
@@ -109,8 +147,10 @@ impl Host {
         if !self.enforced.as_ref().is_some_and(wanted) {
             return;
         }
-        let kept = self.state.read(POLICY).ok().flatten().map(Kept::read);
-        let Some(Ok(kept)) = kept else { return };
+        let kept = self.state.read(self.kept_in()).ok().flatten();
+        let Some(Ok(kept)) = kept.map(Kept::read) else {
+            return;
+        };
         match (kept.policy(), &mut self.enforced) {
             (Ok(policy), Some(standing)) => standing.policy = Some(policy),
             (Err(why), _) => warn!(
@@ -121,8 +161,19 @@ impl Host {
         }
     }
 
-    /// Whether no program has changed any table since this was written.
+    /// Before anything is changed in the kernel: what is on the disk about it will no longer be so.
+    pub(super) fn before_change(&mut self) {
+        self.written.in_force = None;
+        if let Err(error) = InForce::remove(&self.state) {
+            debug!("{error}");
+        }
+    }
+
+    /// Whether nobody can have changed our table since this was written.
     fn is_untouched(&self, record: &InForce) -> bool {
+        if self.owned_at_start {
+            return true;
+        }
         let Ok(now) = self.kernel.transaction() else {
             return false;
         };
@@ -154,6 +205,7 @@ impl Host {
             }
         };
         seed();
+        self.before_change();
         let enforced = self.kernel.restore_with(ruleset, at_least, seed)?;
         self.add_hits(&enforced.replaced_hits);
         if let Some(left) = &enforced.left_behind {
@@ -167,7 +219,8 @@ impl Host {
         match self.enforced.as_ref().map(|standing| &standing.policy) {
             Some(Some(policy)) => Ok(compile(policy)),
             _ => {
-                let bytes = self.state.read(POLICY).map_err(|error| error.to_string())?;
+                let bytes = self.state.read(self.kept_in());
+                let bytes = bytes.map_err(|error| error.to_string())?;
                 let kept = bytes.map(Kept::read).ok_or("the kept policy is gone")?;
                 kept.and_then(|kept| kept.ruleset())
                     .map_err(|error| error.to_string())
@@ -178,65 +231,76 @@ impl Host {
     /// What has to be written so that what is enforced outlives the machine; `None` if it is written already.
     pub fn to_keep(&mut self) -> Option<Writing> {
         let standing = self.enforced.as_ref()?;
-        let generation = standing.summary.generation;
-        let origin = self.origin.take();
-        let key = match &origin {
-            Some(origin) => origin.key(),
-            None => self.written.key.clone()?,
-        };
-        let policy = origin
-            .filter(|_| self.written.key.as_ref() != Some(&key))
-            .map(|origin| {
-                let bytes = self.kernel.look(|loaded| match loaded {
-                    Some(loaded) => {
-                        write_down(&origin, key.clone(), &standing.summary, &loaded.ruleset)
-                    }
-                    None => {
-                        let ruleset = standing.policy.as_ref().map(compile).unwrap_or_default();
-                        write_down(&origin, key.clone(), &standing.summary, &ruleset)
-                    }
-                });
-                (key.clone(), bytes.map_err(|error| error.to_string()))
-            });
-        let transaction = self.kernel.transaction().ok();
-        let names = self.kernel.look(|loaded| Some(loaded?.names.clone()));
-        let in_force = names.zip(transaction).map(|(names, transaction)| InForce {
-            key,
-            boot: boot(),
-            transaction,
-            generation,
-            names,
+        let origin = self.origin.take()?;
+        let key = origin.key();
+        if self.written.key.as_ref() == Some(&key) {
+            return None;
+        }
+        let bytes = self.kernel.look(|loaded| match loaded {
+            Some(loaded) => write_down(&origin, key.clone(), &standing.summary, &loaded.ruleset),
+            None => {
+                let ruleset = standing.policy.as_ref().map(compile).unwrap_or_default();
+                write_down(&origin, key.clone(), &standing.summary, &ruleset)
+            }
         });
-        let in_force = in_force.filter(|new| self.written.in_force.as_ref() != Some(new));
-        (policy.is_some() || in_force.is_some()).then(|| Writing {
+        Some(Writing {
             state: self.state.clone(),
-            policy,
-            in_force,
+            key,
+            bytes: bytes.map_err(|error| error.to_string()),
         })
     }
 
-    /// Takes note of what became of it.
-    pub fn kept(&mut self, result: Result<Written, String>) {
+    /// Takes note of what was written, if there was anything to write, and of what the kernel has.
+    pub fn kept(&mut self, result: Option<Result<Key, String>>) {
         match result {
-            Ok(written) => {
-                self.written.key = written.key.or(self.written.key.take());
-                self.written.in_force = written.in_force.or(self.written.in_force.take());
+            None => {}
+            Some(Ok(key)) => {
+                self.written.key = Some(key);
                 self.not_kept = None;
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 warn!("the enforced policy is not kept for the next start: {error}");
                 self.written = Written::default();
                 self.not_kept = Some(error);
             }
         }
+        // Of something newer, what is enforced is not what was written.
+        if self.origin.is_none()
+            && let Some(key) = self.written.key.clone()
+            && let Err(error) = self.record(key)
+        {
+            debug!("the next start will load the policy anew: {error}");
+        }
     }
 
     /// Keeps what is enforced, and waits for it.
     pub fn keep(&mut self) {
-        if let Some(writing) = self.to_keep() {
-            let result = writing.write();
-            self.kept(result);
+        let result = self.to_keep().map(Writing::write);
+        self.kept(result);
+    }
+
+    /// Writes what the kernel has now.
+    fn record(&mut self, key: Key) -> Result<(), StateError> {
+        let Some(standing) = &self.enforced else {
+            return Ok(());
+        };
+        let names = self.kernel.look(|loaded| Some(loaded?.names.clone()));
+        let (Some(names), Ok(transaction)) = (names, self.kernel.transaction()) else {
+            return Ok(());
+        };
+        let in_force = InForce {
+            key,
+            boot: boot(),
+            transaction,
+            generation: standing.summary.generation,
+            names,
+            past_hits: self.past_hits.clone(),
+        };
+        if self.written.in_force.as_ref() != Some(&in_force) {
+            in_force.write(&self.state)?;
+            self.written.in_force = Some(in_force);
         }
+        Ok(())
     }
 
     /// Forgets the kept policy: it was taken off this host on request.
@@ -278,9 +342,15 @@ impl Host {
     pub fn is_closed(&self) -> bool {
         self.closed
     }
+}
 
-    fn kept_path(&self) -> PathBuf {
-        self.state.directory().join(POLICY)
+impl Written {
+    /// A policy that is on the disk, and nothing else.
+    pub(super) fn of(key: Key) -> Self {
+        Written {
+            key: Some(key),
+            in_force: None,
+        }
     }
 }
 
@@ -289,22 +359,12 @@ impl Writing {
     ///
     /// # Errors
     ///
-    /// Why not all of it could be; what was kept before still is.
-    pub fn write(self) -> Result<Written, String> {
-        let mut written = Written::default();
-        if let Some((key, bytes)) = self.policy {
-            self.state
-                .write_atomically(POLICY, &bytes?)
-                .map_err(|error| error.to_string())?;
-            written.key = Some(key);
-        }
-        if let Some(in_force) = self.in_force {
-            in_force
-                .write(&self.state)
-                .map_err(|error| error.to_string())?;
-            written.in_force = Some(in_force);
-        }
-        Ok(written)
+    /// Why it could not be; what was kept before still is.
+    pub fn write(self) -> Result<Key, String> {
+        self.state
+            .write_atomically(POLICY, &self.bytes?)
+            .map_err(|error| error.to_string())?;
+        Ok(self.key)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Keeps what is enforced while the daemon goes on: a slow disk delays no enforcement. One is written at a time, the newest next.
 
 use super::host::Host;
+use super::keep::Writing;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinHandle;
 
@@ -48,8 +49,6 @@ impl Keeper {
 fn keep(host: &Mutex<Host>) {
     let lock = || host.lock().unwrap_or_else(PoisonError::into_inner);
     let writing = lock().to_keep();
-    if let Some(writing) = writing {
-        let result = writing.write();
-        lock().kept(result);
-    }
+    let result = writing.map(Writing::write);
+    lock().kept(result);
 }

@@ -23,6 +23,8 @@ use std::path::Path;
 
 /// The file's name in the state directory.
 pub const POLICY: &str = "policy";
+/// The file of a candidate that waits for its confirmation.
+pub const CANDIDATE: &str = "candidate";
 
 const MAGIC: &[u8; 8] = b"secgroup";
 const FORMAT: u32 = 1;

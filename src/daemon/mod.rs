@@ -7,8 +7,11 @@
 //! | `answer` | what it does when it is asked |
 //! | [`host`] | the reconcile step, which a single `apply` runs too |
 //! | [`keep`] | the last good policy, kept and enforced at start; written down as [`kept`] says |
+//! | `held` | when saves are not followed |
 //! | `hits` | what the rules have met |
 //! | `in_force` | which policy the kernel had last |
+//! | [`install`] | a confirmed candidate takes the definition's place |
+//! | [`trial`] | a candidate that must be confirmed in time |
 //! | [`guard`] | what other programs change in our table is put right, at the [`pace`] that a fight allows |
 //! | [`first`] | which flows the first enforcement must know |
 //! | [`load`] | from a path to an account, through [`read`] |
@@ -24,9 +27,11 @@ mod answer;
 pub mod control;
 pub mod first;
 pub mod guard;
+mod held;
 mod hits;
 pub mod host;
 mod in_force;
+pub mod install;
 pub mod keep;
 mod keeper;
 pub mod kept;
@@ -40,4 +45,5 @@ pub mod run;
 pub mod start;
 pub mod state;
 pub mod store;
+pub mod trial;
 pub mod watch;

@@ -28,6 +28,12 @@ pub struct Status {
     /// Why the enforced policy will not be there at the next start.
     #[serde(default)]
     pub not_kept: Option<String>,
+    /// The candidate that waits for its confirmation.
+    #[serde(default)]
+    pub trial: Option<TrialStatus>,
+    /// Whether saves of the definition are not followed, as asked, until the next reload.
+    #[serde(default)]
+    pub held: bool,
     /// What keeps other programs from changing what is enforced: begins with `owned`,
     /// `restored` or `none`.
     #[serde(default)]
@@ -50,6 +56,17 @@ pub struct Status {
     pub reloads: u64,
     /// Refused definitions since the daemon was started.
     pub failures: u64,
+}
+
+/// A candidate that waits for its confirmation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrialStatus {
+    /// Where it was read.
+    pub candidate: PathBuf,
+    /// The hash of its texts.
+    pub content: String,
+    /// The time that is left, in seconds.
+    pub seconds_left: f64,
 }
 
 /// What is enforced.

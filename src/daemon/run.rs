@@ -2,12 +2,14 @@
 
 use super::control::ControlSocket;
 use super::guard::{Due, Guard};
+use super::held::{Held, reached};
 use super::host::{Host, count};
 use super::keeper::Keeper;
 use super::load::{Loaded, load};
 use super::read::Trust;
 use super::report::{Failure, Summary};
 use super::store;
+use super::trial::Attempt;
 use super::watch::{Reason, Watch};
 use crate::netfilter::events::links::LinkEvents;
 use sd_notify::NotifyState;
@@ -69,6 +71,8 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
         reloads: 0,
         failures: 0,
         keeper: Keeper::default(),
+        trial_ends: None,
+        held: Held::default(),
     };
     daemon.start().await;
     loop {
@@ -77,8 +81,9 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
             due = daemon.guard.due() => daemon.restore(due).await,
             _ = next(&mut daemon.links) => daemon.follow_links(),
             _ = daemon.keeper.done(&daemon.host) => {}
+            _ = reached(daemon.trial_ends) => daemon.look_at_trial().await,
             _ = hangup.recv() => {
-                let _ = daemon.reload("SIGHUP").await;
+                let _ = daemon.reload("SIGHUP", Attempt::Plain).await;
             }
             Some(call) = calls.recv() => daemon.answer(call).await,
             _ = terminate.recv() => break,
@@ -123,6 +128,9 @@ pub(super) struct Daemon {
     pub(super) reloads: u64,
     pub(super) failures: u64,
     pub(super) keeper: Keeper,
+    /// When a candidate's time is looked at.
+    pub(super) trial_ends: Option<tokio::time::Instant>,
+    pub(super) held: Held,
 }
 
 impl Daemon {
@@ -134,6 +142,9 @@ impl Daemon {
     /// Reads and enforces what was saved. A writer who began while it was read may have left half a file to read: then
     /// it is read again when that one has closed it.
     async fn follow(&mut self, reason: Reason) {
+        if self.holds_back(&reason) {
+            return;
+        }
         let loaded = read(self.options.definition.clone()).await;
         let refused = !matches!(&loaded, Ok(loaded) if loaded.account.is_some());
         if refused {
@@ -147,23 +158,30 @@ impl Daemon {
             return;
         }
         self.postponed = None;
-        let _ = self.enforce_watched(loaded, &reason.to_string()).await;
+        let reason = reason.to_string();
+        let _ = self.enforce_watched(loaded, &reason, Attempt::Plain).await;
     }
 
     /// Reads and enforces the watched definition, and loads all of it: who asks may have a reason.
-    pub(super) async fn reload(&mut self, reason: &str) -> Result<Summary, Failure> {
+    pub(super) async fn reload(
+        &mut self,
+        reason: &str,
+        attempt: Attempt,
+    ) -> Result<Summary, Failure> {
+        self.let_go();
         self.host().forget_loaded();
         let loaded = read(self.options.definition.clone()).await;
-        self.enforce_watched(loaded, reason).await
+        self.enforce_watched(loaded, reason, attempt).await
     }
 
     pub(super) async fn enforce_watched(
         &mut self,
         loaded: Result<Loaded, Failure>,
         reason: &str,
+        attempt: Attempt,
     ) -> Result<Summary, Failure> {
         let path = self.options.definition.clone();
-        let (loaded, result) = self.enforce(loaded, path, None, reason).await;
+        let (loaded, result) = self.enforce(loaded, path, None, reason, attempt).await;
         if let Some(loaded) = loaded {
             self.watch.set_files(&loaded.template_files);
         }
@@ -177,6 +195,7 @@ impl Daemon {
         path: PathBuf,
         instance: Option<String>,
         reason: &str,
+        attempt: Attempt,
     ) -> (Option<Loaded>, Result<Summary, Failure>) {
         let host = self.host.clone();
         let work = loaded.map(|loaded| {
@@ -184,7 +203,7 @@ impl Daemon {
                 let result = host
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
-                    .reconcile(&loaded, &path, instance.as_deref());
+                    .reconcile(&loaded, &path, instance.as_deref(), attempt);
                 (loaded, result)
             })
         });
@@ -208,6 +227,7 @@ impl Daemon {
                     .for_each(|warning| warn!("{warning}"));
                 info!("{} ({reason})", sentence(summary));
                 self.tell_ready();
+                self.time_trial();
                 self.keeper.wake(&self.host);
             }
             Err(failure) => {

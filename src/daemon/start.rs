@@ -4,6 +4,7 @@ use super::first;
 use super::host::Host;
 use super::keep::Resumed;
 use super::run::{Daemon, off_the_loop, read};
+use super::trial::Attempt;
 use crate::netfilter::enforce::{EnforceError, Kernel};
 use std::sync::PoisonError;
 use tracing::{error, info, warn};
@@ -21,9 +22,17 @@ impl Daemon {
             self.on_the_host(Host::recollect).await;
         }
         info!("watching {}", self.options.definition.display());
-        // What stands already is changed as far as it differs.
-        let loaded = read(self.options.definition.clone()).await;
-        let _ = self.enforce_watched(loaded, "start").await;
+        self.recall_hold();
+        self.time_trial();
+        let enforces = self.host().enforced().is_some();
+        // Not the definition of before, nor half of a new one; but better that than none.
+        if enforces && self.is_held() {
+            self.tell_state();
+        } else {
+            // What stands already is changed as far as it differs.
+            let loaded = read(self.options.definition.clone()).await;
+            let _ = self.enforce_watched(loaded, "start", Attempt::Plain).await;
+        }
         if self.host().enforced().is_some() {
             self.tell_ready();
         }
@@ -31,7 +40,7 @@ impl Daemon {
     }
 
     /// Works on the host off the loop's thread; gives nothing if that panicked, which is logged.
-    async fn on_the_host<R: Send + 'static>(
+    pub(super) async fn on_the_host<R: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Host) -> R + Send + 'static,
     ) -> Option<R> {

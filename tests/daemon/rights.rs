@@ -109,15 +109,18 @@ fn files() {
         &with(&[22], "billing: prepaid, smtp: unblocked, "),
     );
     let _daemon = site.start();
+    super::kept::until_kept(&site, "ins-web1");
     assert_eq!(mode(&site.path("control.sock")), 0o660);
     assert_eq!(mode(&site.path("state")), 0o700);
     assert_eq!(mode(&site.path("state/lock")), 0o600);
-    assert_eq!(mode(&site.path("state/unblocks.json")), 0o600);
+    for name in ["unblocks.json", "policy", "in-force"] {
+        assert_eq!(mode(&site.path("state").join(name)), 0o600, "{name}");
+    }
     let names: Vec<_> = fs::read_dir(site.path("state"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
-    assert_eq!(names.len(), 2, "nothing else is left: {names:?}");
+    assert_eq!(names.len(), 4, "nothing else is left: {names:?}");
     // A state directory that everybody may write to is refused.
     drop(_daemon);
     fs::set_permissions(site.path("state"), fs::Permissions::from_mode(0o777)).unwrap();

@@ -51,6 +51,7 @@ fn the_words_on_the_wire() {
     let apply = Request::Apply {
         path: "/x.yaml".into(),
         instance: None,
+        confirm: None,
     };
     assert_eq!(text(&apply), r#"{"command":"apply","path":"/x.yaml"}"#);
     let refused: Response =
@@ -82,7 +83,9 @@ async fn asks_and_answers() {
     };
     assert_eq!(payload["request"]["command"], "status");
     assert_eq!(payload["uid"], nix::unistd::geteuid().as_raw());
-    let reload = asked(&path, Request::Reload).await.unwrap();
+    let reload = asked(&path, Request::Reload { force: false })
+        .await
+        .unwrap();
     match nix::unistd::geteuid().is_root() {
         true => assert!(matches!(reload, Response::Ok { .. })),
         false => assert!(matches!(reload, Response::Refused { .. })),
@@ -152,8 +155,9 @@ async fn others_may_only_ask() {
     let apply = Request::Apply {
         path: "/x".into(),
         instance: None,
+        confirm: None,
     };
-    for request in [Request::Reload, apply, Request::Remove] {
+    for request in [Request::Reload { force: false }, apply, Request::Remove] {
         let refused = as_another(request).await.unwrap().unwrap();
         let expected = "only root may change what is enforced; user 12345";
         assert!(refused.contains(expected), "{refused}");

@@ -1,1 +1,162 @@
+//! What is kept is what is read again, or it is refused as damaged.
 
+use super::*;
+use crate::daemon::read::Trust;
+use crate::ruleset::text;
+
+const DEFINITION: &str = "version: 1
+security_groups:
+  sg-web:
+    inbound:
+      - { action: allow, protocol: tcp, port: \"80,8000-8100\", source: ipm-list }
+      - { action: refuse, protocol: icmpv6, source: \"2001:db8::/32\" }
+      - { action: allow, protocol: gre, source: [192.0.2.1, 192.0.2.3-192.0.2.9] }
+    outbound:
+      - { action: allow, protocol: all, destination: any }
+address_templates:
+  ipm-list: { file: list.txt }
+instances:
+  ins-a: { hostname: a, interfaces: { eth0: { security_groups: [sg-web] }, \"wg*\": { security_groups: [] } } }
+platform: { unbound_interfaces: refuse }
+";
+
+/// A definition of two files as it is kept, and what was enforced.
+fn kept() -> (Vec<u8>, Ruleset) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("groups.yaml");
+    std::fs::write(&path, DEFINITION).unwrap();
+    std::fs::write(
+        folder.path().join("list.txt"),
+        "203.0.113.7\n2001:db8:1::/48\n",
+    )
+    .unwrap();
+    let loaded = crate::daemon::load::load(&path, Trust::Any);
+    let account = loaded.account.as_ref().unwrap();
+    let policy = account
+        .policy(&account.instances[0].id, &BTreeSet::new())
+        .unwrap();
+    let ruleset = compile(&policy);
+    let origin = Origin::of(&loaded, &policy, &BTreeSet::new());
+    let summary = Summary {
+        generation: 7,
+        definition: path,
+        instance: "ins-a".into(),
+        since: 1,
+        interfaces: Vec::new(),
+        rules: [3, 1],
+        smtp_blocked: true,
+        unblocks: [0, 5],
+        switched_after_ms: 1.5,
+        remarks: Vec::new(),
+    };
+    let bytes = write_down(&origin, origin.key(), &summary, &ruleset).unwrap();
+    (bytes, ruleset)
+}
+
+/// As the kernel would be told.
+fn said(ruleset: &Ruleset) -> String {
+    text::table(ruleset, crate::ruleset::Generation(1))
+}
+
+/// The same with another header.
+fn rewritten(bytes: &[u8], change: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let length = u32::from_le_bytes(bytes[BODY..BODY + 4].try_into().unwrap()) as usize;
+    let (header, rest) = bytes[BODY + 4..].split_at(length);
+    let mut header = serde_json::from_slice(header).unwrap();
+    change(&mut header);
+    let header = serde_json::to_vec(&header).unwrap();
+    let mut new = sealed_begin();
+    new.extend((header.len() as u32).to_le_bytes());
+    new.extend(header);
+    new.extend(rest);
+    seal(new)
+}
+
+#[test]
+fn what_was_kept_is_read_again() {
+    let (bytes, ruleset) = kept();
+    let kept = Kept::read(bytes).unwrap();
+    assert_eq!(said(&kept.compiled().unwrap()), said(&ruleset));
+    let policy = kept.policy().unwrap();
+    assert_eq!(
+        said(&compile(&policy)),
+        said(&ruleset),
+        "the texts say the same"
+    );
+    let summary = kept.summary().unwrap();
+    assert_eq!((summary.generation, &*summary.instance), (7, "ins-a"));
+}
+
+#[test]
+fn every_byte_counts() {
+    let (bytes, _) = kept();
+    for length in 0..bytes.len() {
+        let cut = Kept::read(bytes[..length].to_vec());
+        assert!(matches!(cut, Err(KeptError::Damaged(_))), "cut at {length}");
+    }
+    for at in 0..bytes.len() {
+        let mut wrong = bytes.clone();
+        wrong[at] ^= 0x40;
+        let read = Kept::read(wrong);
+        assert!(
+            matches!(read, Err(KeptError::Damaged(_) | KeptError::Format(_))),
+            "byte {at}"
+        );
+    }
+}
+
+#[test]
+fn another_version_compiles_the_texts() {
+    let (bytes, ruleset) = kept();
+    for (key, value) in [
+        ("program", Value::from("0.0.9")),
+        ("layout", Value::from(99)),
+    ] {
+        let other = rewritten(&bytes, |header| {
+            header["program"] = "0.0.9".into();
+            header[key] = value;
+            // What a later version said of it.
+            header["summary"] = serde_json::json!({ "new": true });
+        });
+        let kept = Kept::read(other).unwrap();
+        assert!(kept.compiled().is_none() && kept.summary().is_none());
+        assert_eq!(said(&kept.ruleset().unwrap()), said(&ruleset), "{key}");
+    }
+}
+
+#[test]
+fn a_stricter_version_falls_back_to_what_was_compiled() {
+    let (bytes, ruleset) = kept();
+    let strict = |layout: u32| {
+        let bytes = rewritten(&bytes, |header| {
+            header["program"] = "0.0.9".into();
+            header["layout"] = layout.into();
+            // As if this version knew no such template file.
+            header["files"][1][0] = "/elsewhere".into();
+        });
+        Kept::read(bytes).unwrap()
+    };
+    assert_eq!(said(&strict(LAYOUT).ruleset().unwrap()), said(&ruleset));
+    let refused = strict(99).ruleset().unwrap_err().to_string();
+    assert!(
+        refused.contains("of secgroupd 0.0.9") && refused.contains("it was not kept"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_later_format_is_named() {
+    let (mut bytes, _) = kept();
+    bytes[8] = 9;
+    let error = Kept::read(bytes).unwrap_err().to_string();
+    assert!(error.contains("format 9"), "{error}");
+}
+
+/// Whoever changes what is written here changes what older files mean: then count up `LAYOUT`.
+#[test]
+fn the_ruleset_is_written_as_ever() {
+    let (_, ruleset) = kept();
+    let bytes = postcard::to_allocvec(&ruleset).unwrap();
+    let again: Ruleset = postcard::from_bytes(&bytes).unwrap();
+    assert_eq!(said(&again), said(&ruleset));
+}
