@@ -48,5 +48,13 @@ pub fn run(arguments: Arguments) -> Result {
     let confirm = Request::Confirm {
         content: trial.content,
     };
-    answered(ask(socket, &confirm, TIME_LIMIT)?, arguments.json)
+    match ask(socket, &confirm, TIME_LIMIT)? {
+        // Its time was up in this very moment.
+        Response::Refused { message, details } if details.is_null() => bail!(
+            "{message}. The definition {} holds the candidate by now, which is not enforced: change it, or enforce it with \
+             `secgroupd reload --force`",
+            status.definition.display()
+        ),
+        response => answered(response, arguments.json),
+    }
 }

@@ -169,10 +169,13 @@ fn enforced(status: &Status, summary: &Summary) -> String {
     if summary.definition != status.definition {
         line(
             "Watched",
-            format!(
-                "{} (saving it replaces what is enforced)",
-                status.definition.display()
-            ),
+            match status.trial.is_some() || status.held {
+                true => status.definition.display().to_string(),
+                false => format!(
+                    "{} (saving it replaces what is enforced)",
+                    status.definition.display()
+                ),
+            },
         );
     }
     line("Rules", format!("{inbound} inbound, {outbound} outbound"));

@@ -14,7 +14,7 @@ use super::report::Summary;
 use crate::definition::Sources;
 use crate::policy::{InstanceId, Policy};
 use crate::ruleset::table::LAYOUT;
-use crate::ruleset::{Ruleset, compile};
+use crate::ruleset::{Ruleset, check, compile};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -247,8 +247,15 @@ impl Kept {
         if let Some(ruleset) = self.compiled() {
             return Ok(ruleset);
         }
-        match self.policy() {
-            Ok(policy) => Ok(compile(&policy)),
+        let compiled = self.policy().and_then(|policy| {
+            let ruleset = compile(&policy);
+            match check(&policy, &ruleset) {
+                Ok(_) => Ok(ruleset),
+                Err(difference) => Err(difference.to_string()),
+            }
+        });
+        match compiled {
+            Ok(ruleset) => Ok(ruleset),
             // Refused by a stricter version, it is still the last good one.
             Err(why) => self.decoded().ok_or(KeptError::Refused {
                 program: self.header.program.clone(),

@@ -18,8 +18,6 @@ impl Daemon {
         if !matches!(resumed, None | Some(Ok(Resumed::Nothing))) {
             self.keep_socket();
             self.follow_table();
-            // Only now, since it reads a definition.
-            self.on_the_host(Host::recollect).await;
         }
         info!("watching {}", self.options.definition.display());
         self.recall_hold();
@@ -33,6 +31,8 @@ impl Daemon {
             let loaded = read(self.options.definition.clone()).await;
             let _ = self.enforce_watched(loaded, "start", Attempt::Plain).await;
         }
+        // Now that there is time to read the kept definition, if it still counts.
+        self.on_the_host(Host::recollect).await;
         if self.host().enforced().is_some() {
             self.tell_ready();
         }

@@ -17,6 +17,7 @@ use super::route::shown;
 use super::state::State;
 use crate::definition::{Diagnostic, Severity, Sources};
 use crate::netfilter::enforce::EnforceError;
+use crate::policy::Policy;
 use crate::ruleset::{Generation, Ruleset};
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
@@ -100,6 +101,26 @@ impl Trial {
         let kept = Kept::read(state.read(CANDIDATE).ok()??).ok()?;
         (*kept.key() == self.key).then_some(kept)
     }
+}
+
+/// The policy that was enforced last on this host, as the state directory has it.
+///
+/// # Errors
+///
+/// A sentence, when none is kept, or it cannot be read.
+pub fn last_enforced(directory: &Path) -> Result<Policy, String> {
+    let path = directory.join(POLICY);
+    let state = State::open(directory).map_err(|error| error.to_string())?;
+    let trial = Trial::read(&state).filter(|trial| !trial.left().is_zero());
+    if let Some(kept) = trial.and_then(|trial| trial.kept(&state)) {
+        return kept.policy();
+    }
+    let bytes = state.read(POLICY).map_err(|error| error.to_string())?;
+    let kept = bytes
+        .map(Kept::read)
+        .ok_or_else(|| format!("no policy is kept in {}: none was enforced", shown(&path)))?;
+    kept.map_err(|error| format!("{} cannot be used: {error}", shown(&path)))?
+        .policy()
 }
 
 /// Since the start of the machine, sleep included.

@@ -1,13 +1,15 @@
 //! What secgroupd-boot.service does, beside other programs' services.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
 
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
 use super::kept::{lose, until_kept};
-use super::site::{Site, WRONG, opening, until};
-use crate::support::{kernel_test, through_nft};
+use super::rights::{Elsewhere, GROUP, USER, has_other_users};
+use super::site::{Ran, Site, WRONG, opening, until};
+use crate::support::{Skip, kernel_test, through_nft};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -15,6 +17,7 @@ pub fn tests() -> Vec<Trial> {
         kernel_test("boot_beside_nftables_service", &["nft"], beside),
         kernel_test("boot_leaves_a_running_daemon_alone", &["nft"], running),
         kernel_test("boot_reads_no_definition", &["nft"], unread),
+        kernel_test("boot_needs_one_capability", &["nft", "setpriv"], narrow),
     ]
 }
 
@@ -116,4 +119,46 @@ fn unread() {
         site.status()["enforced"]["generation"] == 1
     });
     site.unchanged(&before);
+}
+
+/// As the unit runs it: another user, with CAP_NET_ADMIN and nothing else.
+fn narrow() -> Result<(), Skip> {
+    if !has_other_users() {
+        return Err(Skip(
+            "there is no other user in this user namespace; root has one".into(),
+        ));
+    }
+    let site = rebooted();
+    count(&site);
+    // The program and the state where that user can reach them; /run is this test binary's own.
+    let elsewhere = Elsewhere::new("boot");
+    let state = elsewhere.folder.join("state");
+    fs::create_dir(&state).unwrap();
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).unwrap();
+    let policy = state.join("policy");
+    fs::copy(site.path("state/policy"), &policy).unwrap();
+    for path in [&state, &policy] {
+        chown(path, Some(USER), Some(GROUP)).unwrap();
+    }
+    let user = [
+        &*format!("--reuid={USER}"),
+        &*format!("--regid={GROUP}"),
+        "--clear-groups",
+        "--inh-caps=-all,+net_admin",
+        "--ambient-caps=+net_admin",
+        "--bounding-set=-all,+net_admin",
+        "--no-new-privs",
+    ];
+    let mut command = site.host.command("setpriv");
+    command
+        .args(user)
+        .arg(elsewhere.program())
+        .arg("boot")
+        .arg("--state")
+        .arg(&state);
+    let boot = Ran::of(command.env("NO_COLOR", "1"));
+    assert_eq!(boot.code, 0, "{boot:?}");
+    assert!(site.lets_in(22) && !site.lets_in(443));
+    assert!(state.join("in-force").exists());
+    Ok(())
 }

@@ -101,6 +101,15 @@ fn before() {
         page.contains("the policy that was kept") && page.contains("DEGRADED"),
         "{page}"
     );
+    let flow = "inbound tcp 198.51.100.7 22";
+    site.run(&format!("explain {flow}"))
+        .failed(2, &["groups.yaml:5:19"]);
+    let explained = site.run(&format!("explain --enforced {flow}"));
+    assert_eq!(explained.code, 0, "{explained:?}");
+    assert!(
+        explained.out.starts_with("allow: rule sg-web/in/0 ("),
+        "{explained:?}"
+    );
     site.save("groups.yaml", &opening(&[443]));
     site.until_open(&[443], &[22]);
     assert_eq!(site.status()["from_kept"], false);

@@ -176,7 +176,8 @@ impl Site {
         for (option, takes, path) in places {
             let given = words
                 .iter()
-                .any(|word| *word == option || *word == "--help");
+                .any(|word| *word == option || *word == "--help")
+                || (option == "--definition" && words.contains(&"--enforced"));
             if !given && takes.split(' ').any(|each| each == words[0]) {
                 command.arg(option).arg(path);
             }

@@ -54,6 +54,9 @@ fn the_words_on_the_wire() {
         confirm: None,
     };
     assert_eq!(text(&apply), r#"{"command":"apply","path":"/x.yaml"}"#);
+    // As an earlier command says it.
+    let reload: Request = serde_json::from_str(r#"{"command":"reload"}"#).unwrap();
+    assert_eq!(reload, Request::Reload { force: false });
     let refused: Response =
         serde_json::from_str(r#"{"outcome":"refused","message":"no"}"#).unwrap();
     assert_eq!(
@@ -157,7 +160,11 @@ async fn others_may_only_ask() {
         instance: None,
         confirm: None,
     };
-    for request in [Request::Reload { force: false }, apply, Request::Remove] {
+    let confirm = Request::Confirm {
+        content: "00".into(),
+    };
+    let reload = Request::Reload { force: true };
+    for request in [reload, apply, confirm, Request::Hold, Request::Remove] {
         let refused = as_another(request).await.unwrap().unwrap();
         let expected = "only root may change what is enforced; user 12345";
         assert!(refused.contains(expected), "{refused}");
