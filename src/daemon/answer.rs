@@ -50,8 +50,10 @@ impl Daemon {
             Some(seconds) => Attempt::Trial(Duration::from_secs(seconds.into())),
             None => Attempt::Plain,
         };
-        // What would come back must be on the disk.
-        self.keeper.finish(&self.host).await;
+        if confirm.is_some() {
+            // What would come back must be on the disk.
+            self.keeper.finish(&self.host).await;
+        }
         let watched = path == self.options.definition;
         let loaded = read(path.clone()).await;
         let (loaded, result) = self

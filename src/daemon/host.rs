@@ -282,7 +282,10 @@ impl Host {
         };
         let origin = Origin::of(loaded, &policy, &plan.ledger.unblocked);
         let trial = match attempt {
-            Attempt::Trial(time) => Some(self.prepare_trial(&origin, &summary, &ruleset, time)?),
+            Attempt::Trial(time) => {
+                let hashed = origin.clone().hashed();
+                Some(self.prepare_trial(&hashed, &summary, &ruleset, time)?)
+            }
             _ => None,
         };
         // Nothing is tracked before our first table: flows of now are made known before it is loaded, and those that

@@ -3,7 +3,7 @@
 use super::first;
 use super::host::{Host, Standing, interface_summaries};
 use super::in_force::{InForce, boot};
-use super::kept::{Kept, Key, POLICY, write_down};
+use super::kept::{Hashed, Kept, Key, Origin, POLICY, Unsealed};
 use super::report::{Summary, now};
 use super::start;
 use super::state::{State, StateError};
@@ -31,7 +31,7 @@ pub enum Resumed {
 pub struct Writing {
     state: State,
     key: Key,
-    bytes: Result<Vec<u8>, String>,
+    bytes: Result<Unsealed, String>,
 }
 
 /// What is on the disk.
@@ -228,24 +228,28 @@ impl Host {
         }
     }
 
-    /// What has to be written so that what is enforced outlives the machine; `None` if it is written already.
-    pub fn to_keep(&mut self) -> Option<Writing> {
+    /// What was enforced since anything was kept last.
+    pub fn unkept(&mut self) -> Option<Origin> {
+        self.origin.take()
+    }
+
+    /// What has to be written so that what is enforced outlives the machine; `None` if it is written already, or something else
+    /// is enforced by now.
+    pub fn to_keep(&self, hashed: &Hashed) -> Option<Writing> {
         let standing = self.enforced.as_ref()?;
-        let origin = self.origin.take()?;
-        let key = origin.key();
-        if self.written.key.as_ref() == Some(&key) {
+        if self.origin.is_some() || self.written.key.as_ref() == Some(&hashed.key) {
             return None;
         }
         let bytes = self.kernel.look(|loaded| match loaded {
-            Some(loaded) => write_down(&origin, key.clone(), &standing.summary, &loaded.ruleset),
+            Some(loaded) => hashed.write_down(&standing.summary, &loaded.ruleset),
             None => {
                 let ruleset = standing.policy.as_ref().map(compile).unwrap_or_default();
-                write_down(&origin, key.clone(), &standing.summary, &ruleset)
+                hashed.write_down(&standing.summary, &ruleset)
             }
         });
         Some(Writing {
             state: self.state.clone(),
-            key,
+            key: hashed.key.clone(),
             bytes: bytes.map_err(|error| error.to_string()),
         })
     }
@@ -275,8 +279,9 @@ impl Host {
 
     /// Keeps what is enforced, and waits for it.
     pub fn keep(&mut self) {
-        let result = self.to_keep().map(Writing::write);
-        self.kept(result);
+        let hashed = self.unkept().map(Origin::hashed);
+        let writing = hashed.and_then(|hashed| self.to_keep(&hashed));
+        self.kept(writing.map(Writing::write));
     }
 
     /// Writes what the kernel has now.
@@ -362,7 +367,7 @@ impl Writing {
     /// Why it could not be; what was kept before still is.
     pub fn write(self) -> Result<Key, String> {
         self.state
-            .write_atomically(POLICY, &self.bytes?)
+            .write_atomically(POLICY, &self.bytes?.seal())
             .map_err(|error| error.to_string())?;
         Ok(self.key)
     }

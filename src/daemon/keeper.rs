@@ -2,6 +2,7 @@
 
 use super::host::Host;
 use super::keep::Writing;
+use super::kept::Origin;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinHandle;
 
@@ -48,7 +49,9 @@ impl Keeper {
 /// The host is not kept from enforcing while its disk works.
 fn keep(host: &Mutex<Host>) {
     let lock = || host.lock().unwrap_or_else(PoisonError::into_inner);
-    let writing = lock().to_keep();
+    let unkept = lock().unkept();
+    let hashed = unkept.map(Origin::hashed);
+    let writing = hashed.and_then(|hashed| lock().to_keep(&hashed));
     let result = writing.map(Writing::write);
     lock().kept(result);
 }

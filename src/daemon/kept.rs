@@ -107,8 +107,9 @@ impl Origin {
         }
     }
 
-    /// Tells this policy from any other, under this version of the program.
-    pub fn key(&self) -> Key {
+    /// The same with its hashes, which take a while for long texts.
+    pub fn hashed(self) -> Hashed {
+        let content = content(&self.sources);
         let mut hash = Sha256::new();
         let mut add = |part: &str| {
             hash.update((part.len() as u64).to_le_bytes());
@@ -118,12 +119,24 @@ impl Origin {
         add(&LAYOUT.to_string());
         add(self.instance.as_str());
         add(&format!("{:?}", self.unblocked));
-        for source in self.sources.iter() {
-            add(&source.path);
-            add(&source.text);
+        add(&content);
+        self.sources.iter().for_each(|source| add(&source.path));
+        Hashed {
+            key: hex(&hash.finalize()),
+            content,
+            origin: self,
         }
-        hex(&hash.finalize())
     }
+}
+
+/// What a policy was made of, and the hashes of that.
+#[derive(Debug)]
+pub struct Hashed {
+    origin: Origin,
+    /// See [`content`].
+    pub content: String,
+    /// Tells this policy from any other, under this version of the program.
+    pub key: Key,
 }
 
 /// The hash of a definition's texts, wherever they stand.
@@ -136,45 +149,54 @@ pub fn content(sources: &Sources) -> String {
     hex(&hash.finalize())
 }
 
-/// Writes down a policy.
-///
-/// # Errors
-///
-/// [`KeptError::Unsayable`].
-pub fn write_down(
-    origin: &Origin,
-    key: Key,
-    summary: &Summary,
-    ruleset: &Ruleset,
-) -> Result<Vec<u8>, KeptError> {
-    let unsayable = |error: &dyn std::fmt::Display| KeptError::Unsayable(error.to_string());
-    let files = origin.sources.iter();
-    let header = Header {
-        program: env!("CARGO_PKG_VERSION").into(),
-        layout: LAYOUT,
-        key,
-        content: content(&origin.sources),
-        instance: origin.instance.clone(),
-        unblocked: origin.unblocked.clone(),
-        files: files
-            .map(|source| (source.path.to_string(), source.text.len()))
-            .collect(),
-        definition_files: origin.definition_files,
-        summary: serde_json::to_value(summary).map_err(|error| unsayable(&error))?,
-    };
-    let header = serde_json::to_vec(&header).map_err(|error| unsayable(&error))?;
-    let mut bytes = sealed_begin();
-    bytes.extend((header.len() as u32).to_le_bytes());
-    bytes.extend(header);
-    for source in origin.sources.iter() {
-        bytes.extend(source.text.as_bytes());
+/// A policy that is written down, all but its seal.
+#[derive(Debug)]
+pub struct Unsealed(Vec<u8>);
+
+impl Unsealed {
+    /// The whole file.
+    pub fn seal(self) -> Vec<u8> {
+        seal(self.0)
     }
-    let bytes = postcard::to_extend(ruleset, bytes).map_err(|error| unsayable(&error))?;
-    Ok(seal(bytes))
+}
+
+impl Hashed {
+    /// Writes down the policy.
+    ///
+    /// # Errors
+    ///
+    /// [`KeptError::Unsayable`].
+    pub fn write_down(&self, summary: &Summary, ruleset: &Ruleset) -> Result<Unsealed, KeptError> {
+        let unsayable = |error: &dyn std::fmt::Display| KeptError::Unsayable(error.to_string());
+        let origin = &self.origin;
+        let files = origin.sources.iter();
+        let header = Header {
+            program: env!("CARGO_PKG_VERSION").into(),
+            layout: LAYOUT,
+            key: self.key.clone(),
+            content: self.content.clone(),
+            instance: origin.instance.clone(),
+            unblocked: origin.unblocked.clone(),
+            files: files
+                .map(|source| (source.path.to_string(), source.text.len()))
+                .collect(),
+            definition_files: origin.definition_files,
+            summary: serde_json::to_value(summary).map_err(|error| unsayable(&error))?,
+        };
+        let header = serde_json::to_vec(&header).map_err(|error| unsayable(&error))?;
+        let mut bytes = sealed_begin();
+        bytes.extend((header.len() as u32).to_le_bytes());
+        bytes.extend(header);
+        for source in origin.sources.iter() {
+            bytes.extend(source.text.as_bytes());
+        }
+        let bytes = postcard::to_extend(ruleset, bytes).map_err(|error| unsayable(&error))?;
+        Ok(Unsealed(bytes))
+    }
 }
 
 impl Kept {
-    /// Reads what [`write_down`] wrote.
+    /// Reads what [`Hashed::write_down`] and [`Unsealed::seal`] wrote.
     ///
     /// # Errors
     ///

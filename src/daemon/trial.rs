@@ -11,7 +11,7 @@
 use super::host::{Host, Standing};
 use super::in_force::boot;
 use super::keep::Written;
-use super::kept::{CANDIDATE, Kept, Key, Origin, POLICY, content, write_down};
+use super::kept::{CANDIDATE, Hashed, Kept, Key, POLICY, content};
 use super::report::{Failure, Summary, now};
 use super::route::shown;
 use super::state::State;
@@ -66,11 +66,11 @@ struct Unconfirmed {
 }
 
 impl Trial {
-    fn new(candidate: &Path, content: String, key: Key, time: Duration) -> Self {
+    fn new(candidate: &Path, hashed: &Hashed, time: Duration) -> Self {
         Trial {
             candidate: candidate.to_owned(),
-            content,
-            key,
+            content: hashed.content.clone(),
+            key: hashed.key.clone(),
             boot: boot(),
             ends: since_start().saturating_add(time).as_millis() as u64,
         }
@@ -149,7 +149,7 @@ impl Host {
     /// When that cannot be done, or there would be nothing to come back to.
     pub(super) fn prepare_trial(
         &mut self,
-        origin: &Origin,
+        hashed: &Hashed,
         summary: &Summary,
         ruleset: &Ruleset,
         time: Duration,
@@ -157,13 +157,12 @@ impl Host {
         self.secure_the_old()?;
         let failed =
             |error: String| Failure::other(format!("the candidate was not tried: {error}"));
-        let key = origin.key();
-        let bytes = write_down(origin, key.clone(), summary, ruleset);
+        let bytes = hashed.write_down(summary, ruleset);
         let bytes = bytes.map_err(|error| failed(error.to_string()))?;
-        let trial = Trial::new(&summary.definition, content(&origin.sources), key, time);
+        let trial = Trial::new(&summary.definition, hashed, time);
         let deadline = serde_json::to_vec(&trial).map_err(|error| failed(error.to_string()))?;
         self.state
-            .write_atomically(CANDIDATE, &bytes)
+            .write_atomically(CANDIDATE, &bytes.seal())
             .and_then(|()| self.state.write_atomically(TRIAL, &deadline))
             .map_err(|error| failed(error.to_string()))?;
         Ok(trial)

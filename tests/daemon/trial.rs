@@ -31,6 +31,7 @@ pub fn tests() -> Vec<Trial> {
         kernel_test("the_first_policy_on_trial", &["nft"], first),
         kernel_test("what_cannot_be_tried_is_said", &["nft"], refused),
         kernel_test("a_definition_edited_under_a_hold", &["nft"], held),
+        kernel_test("a_directory_takes_a_directory_s_place", &["nft"], directory),
         kernel_test("killed_anywhere_in_a_trial", &["nft"], killed),
     ]
 }
@@ -312,6 +313,30 @@ fn held() {
     assert_eq!(site.run("reload --hold").code, 0);
     assert_eq!(site.run("reload").code, 0);
     assert_eq!(site.status()["held"], false);
+}
+
+/// The two exchange their names, and what is saved afterwards is followed.
+fn directory() {
+    let site = Site::new();
+    site.write("etc/groups.yaml", &opening(&[22]));
+    site.write("etc/more.yaml", "version: 1\n");
+    let etc = site.path("etc").display().to_string();
+    let daemon = site.launch(&format!("run --definition {etc}"));
+    daemon.until_logged(" enforced for ");
+    attempt(&site, 60, &[443]).failed(2, &["a directory of 2 files", "a copy of the whole"]);
+    site.write("next/groups.yaml", &opening(&[443]));
+    site.write("next/more.yaml", "version: 1\n");
+    let next = site.path("next").display().to_string();
+    let tried = site.run(&format!("apply --confirm 60 {next}"));
+    assert_eq!(tried.code, 0, "{tried:?}");
+    assert!(site.lets_in(443) && !site.lets_in(22));
+    let confirm = site.run("confirm");
+    assert_eq!(confirm.code, 0, "{confirm:?}");
+    let text = |name: &str| fs::read_to_string(site.path(name)).unwrap();
+    assert_eq!(text("etc/groups.yaml"), opening(&[443]));
+    assert_eq!(text("next/groups.yaml"), opening(&[22]));
+    site.save("etc/groups.yaml", &opening(&[8080]));
+    site.until_open(&[8080], &[443]);
 }
 
 /// Whatever is killed when: afterwards one of the two policies holds, and at last the old one or a confirmed new one.
