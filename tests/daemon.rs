@@ -11,8 +11,11 @@ mod workloads;
 mod daemon {
     pub mod alone;
     pub mod asking;
+    pub mod boot;
+    pub mod closed;
     pub mod first_start;
     pub mod instance;
+    pub mod kept;
     pub mod latency;
     pub mod links;
     pub mod live_flows;
@@ -27,7 +30,9 @@ mod daemon {
     pub mod saved;
     pub mod service;
     pub mod site;
+    pub mod ssh;
     pub mod stopped;
+    pub mod trial;
     pub mod trouble;
     pub mod unblocks;
 
@@ -46,6 +51,11 @@ fn main() -> std::process::ExitCode {
             daemon::rights::tests(),
             daemon::unblocks::tests(),
             daemon::nft_fails::tests(),
+            daemon::kept::tests(),
+            daemon::boot::tests(),
+            daemon::closed::tests(),
+            daemon::trial::tests(),
+            daemon::ssh::tests(),
             daemon::owned::tests(),
             daemon::owned_flood::tests(),
             daemon::restored::tests(),

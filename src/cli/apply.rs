@@ -1,17 +1,23 @@
 //! `secgroupd apply`: enforce once.
 
-use super::options::{DefinitionOptions, SocketOptions, StateOptions, TransportOptions};
+use super::options::{
+    DefinitionOptions, SocketOptions, StateOptions, TransportOptions, policy_of_this_host,
+};
+use super::ssh::Session;
 use super::{ERROR, NO, Result, print};
 use crate::daemon::control::{ControlError, Request, Response, ask};
 use crate::daemon::host::Host;
+use crate::daemon::install::Move;
 use crate::daemon::load::load;
 use crate::daemon::read::Trust;
-use crate::daemon::report::{Failure, Summary};
+use crate::daemon::report::{Failure, Status, Summary};
 use crate::daemon::run::{absolute, sentence};
+use crate::daemon::trial::Attempt;
 use anyhow::bail;
 use clap::Args;
 use serde_json::json;
-use std::path::PathBuf;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,16 +25,26 @@ use std::time::Duration;
 pub const TIME_LIMIT: Duration = Duration::from_secs(120);
 
 /// Enforces a definition once. With a running daemon it goes through it, and holds until the daemon's own
-/// definition is saved again or reloaded.
+/// definition is saved again or reloaded; with --confirm it is taken back unless it is confirmed in time.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   sudo secgroupd apply                                  enforce /etc/secgroupd now
   sudo secgroupd apply candidate.yaml --instance ins-web1
+  sudo secgroupd apply --confirm 60 candidate.yaml      then, if you still reach this host: sudo secgroupd confirm
 
-Exit status: 0 if it is enforced, 1 if the definition was refused, 2 on another error; then nothing has changed.")]
+Not confirmed, the policy of before comes back, also if this session is lost or the daemon is restarted; and that content is \
+not enforced again until it changes, or `secgroupd reload --force`.
+
+Exit status: 0 if it is enforced, 1 if the definition was refused or you said no, 2 on another error; then nothing has changed.")]
 pub struct Arguments {
     /// The definition; by default that of --definition
     path: Option<PathBuf>,
+    /// Take it back after so many seconds, unless `secgroupd confirm` comes first; needs the running daemon
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    confirm: Option<u32>,
+    /// Do not ask before a policy is enforced that refuses the SSH session that this is called from
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     definition: DefinitionOptions,
     #[command(flatten)]
@@ -44,13 +60,23 @@ pub struct Arguments {
 
 pub fn run(arguments: Arguments) -> Result {
     let path = absolute(arguments.definition.path(&arguments.path))?;
+    if let Some(warning) = would_refuse_this_session(&path, &arguments) {
+        print::note(&format!("warning: {warning}"));
+        if !arguments.yes && arguments.confirm.is_none() && !goes_on()? {
+            return Ok(ExitCode::from(NO));
+        }
+    }
+    if arguments.confirm.is_some() {
+        can_be_moved(&path, &arguments.socket)?;
+    }
     let request = Request::Apply {
         path: path.clone(),
         instance: arguments.definition.instance.clone(),
+        confirm: arguments.confirm,
     };
     match ask(&arguments.socket.socket, &request, TIME_LIMIT) {
-        Ok(response) => return answered(response, arguments.json),
-        Err(ControlError::NotRunning { .. }) => {}
+        Ok(response) => return said(response, &arguments),
+        Err(ControlError::NotRunning { .. }) if arguments.confirm.is_none() => {}
         Err(error) => return Err(error.into()),
     }
     let mut host = Host::open(
@@ -59,13 +85,63 @@ pub fn run(arguments: Arguments) -> Result {
         arguments.definition.instance,
     )?;
     let loaded = load(&path, Trust::Checked);
-    let result = host.reconcile(&loaded, &path, None);
+    let result = host.reconcile(&loaded, &path, None, Attempt::Plain);
+    host.keep();
     if result.is_err() && loaded.account.is_none() && !arguments.json {
         // With colours, where the answer of a daemon has none.
         print::diagnostics(&loaded);
         return Ok(ExitCode::from(NO));
     }
     finish(result, arguments.json)
+}
+
+/// A candidate that could never take the definition's place is not tried.
+fn can_be_moved(candidate: &Path, socket: &SocketOptions) -> anyhow::Result<()> {
+    match ask(&socket.socket, &Request::Status, TIME_LIMIT)? {
+        Response::Ok { payload } => {
+            let status: Status = serde_json::from_value(payload)?;
+            Move::of(candidate, &status.definition)?;
+            Ok(())
+        }
+        Response::Refused { message, .. } | Response::Error { message } => bail!(message),
+    }
+}
+
+/// A sentence, if this command is called from an SSH session that the definition would refuse. What is wrong with the
+/// definition itself is said by whoever enforces it.
+fn would_refuse_this_session(path: &Path, arguments: &Arguments) -> Option<String> {
+    let session = Session::of_this_process()?;
+    let account = load(path, Trust::Any).account?;
+    let instance = arguments.definition.instance.as_deref();
+    let policy = policy_of_this_host(&account, instance).ok()??;
+    session.refused_by(&policy)
+}
+
+/// Asks, where there is somebody to ask.
+fn goes_on() -> anyhow::Result<bool> {
+    let (mut stderr, stdin) = (std::io::stderr(), std::io::stdin());
+    if !stderr.is_terminal() || !stdin.is_terminal() {
+        return Ok(true);
+    }
+    write!(
+        stderr,
+        "Enforce it all the same? `apply --confirm 60` would take it back by itself. [y/N] "
+    )?;
+    let mut answer = String::new();
+    stdin.read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// What the daemon answered, and what to do about a candidate.
+fn said(response: Response, arguments: &Arguments) -> Result {
+    let tried = matches!(response, Response::Ok { .. });
+    let code = answered(response, arguments.json)?;
+    if let (Some(seconds), true, false) = (arguments.confirm, tried, arguments.json) {
+        print::out(&format!(
+            "on trial: `secgroupd confirm` within {seconds} s, or the policy of before comes back\n"
+        ));
+    }
+    Ok(code)
 }
 
 /// What a daemon answered to `apply` or `reload`.

@@ -1,6 +1,7 @@
 //! `secgroupd check`: is the definition right?
 
 use super::options::{DefinitionOptions, StateOptions, plan, policy_of_this_host};
+use super::ssh::Session;
 use super::{NO, Result, print};
 use crate::daemon::host::{choose, count, hostname, interface_warnings};
 use crate::daemon::load::load;
@@ -40,6 +41,9 @@ pub fn run(arguments: Arguments) -> Result {
         if let Some(policy) =
             policy_of_this_host(account, arguments.definition.instance.as_deref())?
         {
+            let refused = Session::of_this_process().and_then(|ssh| ssh.refused_by(&policy));
+            let warning = |text| Diagnostic::new(Severity::Warning, "ssh-session", None, text);
+            more.extend(refused.map(warning));
             let warnings = interface_warnings(&policy).into_iter();
             more.extend(
                 warnings

@@ -2,9 +2,10 @@
 
 use super::options::{DefinitionOptions, StateOptions};
 use super::{ERROR, NO, Result, print};
+use crate::daemon::trial::last_enforced;
 use crate::insight::explain::{Answer, Question, explain};
 use crate::policy::{Direction, Policy, Verdict};
-use anyhow::{Context, anyhow};
+use anyhow::{Context, Error, anyhow};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::io::{BufRead, BufWriter, Write};
@@ -18,6 +19,7 @@ use std::process::ExitCode;
   secgroupd explain inbound tcp 203.0.113.9 443 --interface eth0
   secgroupd explain outbound icmp 198.51.100.7 --definition groups.yaml --instance ins-web1
   secgroupd explain --batch < flows.jsonl
+  sudo secgroupd explain --enforced inbound tcp 203.0.113.9 443
 
 With --batch, standard input has one JSON object a line, and so has standard output:
   {\"direction\":\"inbound\",\"interface\":\"eth0\",\"protocol\":\"tcp\",\"remote\":\"203.0.113.9\",\"port\":443}
@@ -42,6 +44,9 @@ pub struct Arguments {
     /// Judge one JSON object a line from standard input
     #[arg(long)]
     batch: bool,
+    /// Judge by what was enforced last on this host, whatever the definition says now; needs root
+    #[arg(long, conflicts_with_all = ["definition", "instance"])]
+    enforced: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -58,11 +63,16 @@ enum Way {
 }
 
 pub fn run(arguments: Arguments) -> Result {
-    let Some((policy, _)) = arguments
-        .definition
-        .policy(&arguments.definition.definition, &arguments.state.state)?
-    else {
-        return Ok(ExitCode::from(ERROR));
+    let state = &arguments.state.state;
+    let policy = match arguments.enforced {
+        true => last_enforced(state).map_err(Error::msg)?,
+        false => match arguments
+            .definition
+            .policy(&arguments.definition.definition, state)?
+        {
+            Some((policy, _)) => policy,
+            None => return Ok(ExitCode::from(ERROR)),
+        },
     };
     if arguments.batch {
         return batch(&policy, arguments.interface.as_deref());

@@ -3,14 +3,17 @@
 //! Exit status: 0 success (warnings alone are success), 1 the answer is no, 2 a usage or run-time error.
 
 mod apply;
+mod boot;
 mod check;
 mod compile;
+mod confirm;
 mod explain;
 mod options;
 mod print;
 mod reload;
 mod remove;
 mod run;
+mod ssh;
 mod status;
 
 use clap::{Parser, Subcommand};
@@ -51,12 +54,16 @@ Exit status: 0 success, 1 the answer is no (errors found, a flow refused), 2 a u
 enum Command {
     /// The daemon: enforce, watch, reload
     Run(run::Arguments),
+    /// Enforce the kept policy, as secgroupd-boot.service does before the network is up
+    Boot(boot::Arguments),
     /// Validate a definition; errors and warnings with line and column
     Check(check::Arguments),
     /// Print the nftables ruleset, changing nothing
     Compile(compile::Arguments),
     /// Enforce once; with a running daemon, through it
     Apply(apply::Arguments),
+    /// Confirm the candidate of `apply --confirm`: it becomes the definition
+    Confirm(confirm::Arguments),
     /// Which layer, group and rule decides about a flow
     Explain(explain::Arguments),
     /// What is enforced: generation, interfaces, groups, hits, last error
@@ -73,9 +80,11 @@ pub fn main() -> ExitCode {
     print::end_with_the_pipe();
     let result = match Cli::parse().command {
         Command::Run(arguments) => run::run(arguments),
+        Command::Boot(arguments) => boot::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Compile(arguments) => compile::run(arguments),
         Command::Apply(arguments) => apply::run(arguments),
+        Command::Confirm(arguments) => confirm::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Status(arguments) => status::run(arguments),
         Command::Reload(arguments) => reload::run(arguments),

@@ -6,12 +6,14 @@ use crate::daemon::control::DEFAULT_SOCKET;
 use crate::daemon::host::{LEDGER, choose};
 use crate::daemon::load::{Loaded, load};
 use crate::daemon::read::Trust;
+use crate::daemon::start::{CLOSED, close};
 use crate::daemon::state::DEFAULT_DIRECTORY;
 use crate::netfilter::enforce::Kernel;
 use crate::netfilter::native::Native;
 use crate::netfilter::nft::Nft;
 use crate::policy::{Account, Policy};
 use anyhow::{Context, Error};
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -44,6 +46,29 @@ pub struct SocketOptions {
     /// The control socket of the daemon
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     pub socket: PathBuf,
+}
+
+/// What a host without a policy does.
+#[derive(Debug, Args)]
+pub struct ClosedOptions {
+    /// Where no policy was ever enforced, or the kept one cannot be used: refuse new inbound flows to this host until one is
+    /// enforced. Replies, outbound and forwarded flows pass, and so does lo
+    #[arg(long, env = "SECGROUPD_FAIL_CLOSED", value_parser = BoolishValueParser::new())]
+    pub fail_closed: bool,
+}
+
+impl ClosedOptions {
+    /// Of a host whose state cannot be had nothing is known: it is closed as well, where that is wanted.
+    pub fn without_state(&self, transport: &TransportOptions) {
+        if !self.fail_closed {
+            return;
+        }
+        match transport.kernel().and_then(|kernel| Ok(close(&kernel)?)) {
+            Ok(true) => tracing::warn!("{CLOSED}"),
+            Ok(false) => {}
+            Err(error) => tracing::error!("this host could not be closed: {error:#}"),
+        }
+    }
 }
 
 /// How the kernel is told.

@@ -1,8 +1,11 @@
 //! `secgroupd run`: the daemon.
 
 use super::Result;
-use super::options::{DefinitionOptions, SocketOptions, StateOptions, TransportOptions};
+use super::options::{
+    ClosedOptions, DefinitionOptions, SocketOptions, StateOptions, TransportOptions,
+};
 use crate::daemon::host::Host;
+use crate::daemon::state::StateError;
 use crate::daemon::{logging, run as daemon, store};
 use anyhow::Context;
 use clap::Args;
@@ -28,6 +31,8 @@ pub struct Arguments {
     /// Look at the files every 5 s, for mounts without events that are not recognised as such
     #[arg(long)]
     poll: bool,
+    #[command(flatten)]
+    closed: ClosedOptions,
     /// What to log: error, warn, info, debug, trace; SECGROUPD_LOG does the same
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -51,13 +56,18 @@ pub fn run(arguments: Arguments) -> Result {
         &arguments.state.state,
         kernel,
         arguments.definition.instance,
-    )?;
+    );
+    let host = match host {
+        Err(error @ StateError::Locked { .. }) => return Err(error.into()),
+        host => host.inspect_err(|_| arguments.closed.without_state(&arguments.transport))?,
+    };
     let options = daemon::Options {
         definition: daemon::absolute(&arguments.definition.definition)
             .context("the definition's path")?,
         socket: arguments.socket.socket,
         poll: arguments.poll,
         socket_is_kept,
+        fail_closed: arguments.closed.fail_closed,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

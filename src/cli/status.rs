@@ -50,6 +50,9 @@ fn page(status: &Status) -> String {
                 Some(generation) => {
                     format!("Generation {generation} of an earlier daemon is enforced, and nothing")
                 }
+                None if status.closed => {
+                    "This host is closed: it refuses new inbound flows until a policy is enforced. Nothing is enforced".to_owned()
+                }
                 None => "Nothing is enforced".to_owned(),
             };
             let _ = writeln!(
@@ -100,7 +103,7 @@ fn page(status: &Status) -> String {
 fn enforced(status: &Status, summary: &Summary) -> String {
     let [inbound, outbound] = summary.rules;
     let state = match (&status.last_error, status.warnings.is_empty()) {
-        (None, true) => "enforced",
+        (None, true) if status.not_kept.is_none() => "enforced",
         _ => "enforced, but DEGRADED",
     };
     let mut page = String::new();
@@ -130,15 +133,49 @@ fn enforced(status: &Status, summary: &Summary) -> String {
             ),
         );
     }
+    if let Some(trial) = &status.trial {
+        line(
+            "On trial",
+            format!(
+                "{}: `secgroupd confirm` within {:.0} s, or the policy of before comes back",
+                crate::definition::printable(&trial.candidate.display().to_string()),
+                trial.seconds_left
+            ),
+        );
+    }
+    if status.held {
+        line(
+            "Held",
+            "saves of the definition are not followed until `secgroupd reload`".into(),
+        );
+    }
+    if status.from_kept {
+        line(
+            "Origin",
+            "the policy that was kept; the definition was not enforced since the start".into(),
+        );
+    }
+    if let Some(why) = &status.not_kept {
+        line(
+            "Not kept",
+            format!(
+                "{}: the next start does not know this policy",
+                crate::definition::printable(why)
+            ),
+        );
+    }
     line("Instance", summary.instance.clone());
     line("Definition", summary.definition.display().to_string());
     if summary.definition != status.definition {
         line(
             "Watched",
-            format!(
-                "{} (saving it replaces what is enforced)",
-                status.definition.display()
-            ),
+            match status.trial.is_some() || status.held {
+                true => status.definition.display().to_string(),
+                false => format!(
+                    "{} (saving it replaces what is enforced)",
+                    status.definition.display()
+                ),
+            },
         );
     }
     line("Rules", format!("{inbound} inbound, {outbound} outbound"));

@@ -31,7 +31,13 @@ pub enum Request {
     /// What is enforced, and how it goes.
     Status,
     /// Read the definition again, and enforce it.
-    Reload,
+    Reload {
+        /// Also if it was tried as a candidate and not confirmed.
+        #[serde(default)]
+        force: bool,
+    },
+    /// Do not follow the definition until the next reload.
+    Hold,
     /// Enforce another definition.
     Apply {
         /// The definition; absolute, since the daemon has a working directory of its own.
@@ -39,6 +45,14 @@ pub enum Request {
         /// As this instance, instead of the daemon's own.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         instance: Option<String>,
+        /// For so many seconds, unless it is confirmed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm: Option<u32>,
+    },
+    /// The candidate has taken the definition's place.
+    Confirm {
+        /// The hash of its texts, as the status says.
+        content: String,
     },
     /// Take the policy off this host.
     Remove,
@@ -49,7 +63,11 @@ impl Request {
     pub fn changes(&self) -> bool {
         match self {
             Request::Status => false,
-            Request::Reload | Request::Apply { .. } | Request::Remove => true,
+            Request::Reload { .. }
+            | Request::Hold
+            | Request::Apply { .. }
+            | Request::Confirm { .. }
+            | Request::Remove => true,
         }
     }
 }

@@ -4,7 +4,7 @@
 use super::host::count;
 use crate::netfilter::links;
 use crate::netfilter::seed::{TcpSocket, established_tcp, track};
-use crate::policy::{Direction, Packet, Policy, Protocol, Verdict};
+use crate::policy::{Direction, Packet, Protocol};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -13,14 +13,14 @@ use tracing::{info, warn};
 /// The ports that the kernel gives to a socket that asks for none.
 const OWN_PORTS: RangeInclusive<u16> = 32_768..=60_999;
 
-/// Puts the host's established TCP sockets that the policy allows into connection tracking. What it knows
-/// already stays as it is.
-pub fn seed(policy: &Policy) {
+/// Puts the host's established TCP sockets that are allowed into connection tracking, each judged by the packet that opened
+/// it. What it knows already stays as it is.
+pub fn seed(allows: impl Fn(&Packet) -> bool) {
     let result = established_tcp().and_then(|sockets| {
         let host = Host::look();
         let allowed: Vec<_> = sockets
             .into_iter()
-            .filter_map(|socket| host.allowed(policy, socket))
+            .filter_map(|socket| host.allowed(&allows, socket))
             .collect();
         track(&allowed)
     });
@@ -57,10 +57,10 @@ impl Host {
         }
     }
 
-    /// The flow as the policy allows it. The kernel does not keep who opened it: where nothing listens on the local port
+    /// The flow as it is allowed. The kernel does not keep who opened it: where nothing listens on the local port
     /// any more, this host is taken for the opener; but such a flow from a port that the kernel would not have chosen
     /// may as well be one of a listener that has gone (`nc -l`, a server being restarted), so that reading counts too.
-    fn allowed(&self, policy: &Policy, socket: TcpSocket) -> Option<TcpSocket> {
+    fn allowed(&self, allows: &impl Fn(&Packet) -> bool, socket: TcpSocket) -> Option<TcpSocket> {
         let other = TcpSocket {
             opened_by_remote: true,
             ..socket
@@ -70,19 +70,24 @@ impl Host {
         readings
             .into_iter()
             .flatten()
-            .find(|socket| self.is_allowed(policy, socket))
+            .find(|socket| self.is_allowed(allows, socket))
     }
 
     /// Judged at the interface of its local address; at any one if no interface has that address.
-    fn is_allowed(&self, policy: &Policy, socket: &TcpSocket) -> bool {
+    fn is_allowed(&self, allows: &impl Fn(&Packet) -> bool, socket: &TcpSocket) -> bool {
         let (direction, port) = match socket.opened_by_remote {
             true => (Direction::Inbound, socket.local.port()),
             false => (Direction::Outbound, socket.remote.port()),
         };
         let at = |interface: &str| {
             let remote = socket.remote.ip();
-            let packet = Packet::opening(direction, interface, Protocol::TCP, remote, port);
-            policy.decide(&packet).verdict == Verdict::Allow
+            allows(&Packet::opening(
+                direction,
+                interface,
+                Protocol::TCP,
+                remote,
+                port,
+            ))
         };
         match self.names.get(&socket.local.ip()) {
             Some(interface) => at(interface),

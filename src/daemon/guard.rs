@@ -3,13 +3,14 @@
 //! Nobody but us can change a table that is owned, and then nothing is listened to: the kernel would write a message for
 //! each thing that we load.
 
+use super::held::reached;
 use super::host::Host;
 use super::pace::Pace;
 use super::report::{Restoration, now};
 use crate::netfilter::events::tables::{ForeignChange, TableEvents};
 use nix::errno::Errno;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::warn;
 
 /// What the daemon knows of other programs' changes.
@@ -138,13 +139,6 @@ impl Guard {
     /// The last change that was put right.
     pub fn last(&self) -> Option<&Restoration> {
         self.last.as_ref()
-    }
-}
-
-async fn reached(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 

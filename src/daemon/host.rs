@@ -3,16 +3,18 @@
 
 use super::ended::EndedFlows;
 use super::first;
+use super::keep::{Resumed, Written};
+use super::kept::{Origin, content};
 use super::load::Loaded;
-use super::report::{Failure, GroupSummary, Hits, InterfaceSummary, Summary, in_one_line, now};
+use super::report::{Failure, GroupSummary, InterfaceSummary, Summary, in_one_line, now};
 use super::state::{Lock, State, StateError};
+use super::trial::{Attempt, Trial};
 use crate::cloud::Ledger;
 use crate::definition::{Diagnostic, Severity};
 use crate::netfilter::enforce::{EnforceError, Kernel};
 use crate::netfilter::events::tables::TableEvents;
-use crate::netfilter::hits::RuleHits;
 use crate::netfilter::{interfaces, links};
-use crate::policy::{Account, Action, Direction, Instance, Policy, Reason};
+use crate::policy::{Account, Direction, Instance, Policy, Reason, Verdict};
 use crate::ruleset::{Generation, check, compile};
 use nix::errno::Errno;
 use std::collections::BTreeMap;
@@ -29,15 +31,36 @@ const REFUSED_BATCH: &str = "refused-batch.nft";
 /// This host: its state directory, its kernel, and what it enforces.
 #[derive(Debug)]
 pub struct Host {
-    state: State,
+    pub(super) state: State,
     _lock: Lock,
-    kernel: Kernel,
+    pub(super) kernel: Kernel,
     /// The instance asked for on the command line.
     instance: Option<String>,
-    enforced: Option<(Policy, Summary)>,
+    pub(super) enforced: Option<Standing>,
     /// Hits of the generations that are gone, by comment.
-    past_hits: BTreeMap<String, (u64, u64)>,
+    pub(super) past_hits: BTreeMap<String, (u64, u64)>,
     ended: EndedFlows,
+    /// Whether nobody else could change our table even before this process was started.
+    pub(super) owned_at_start: bool,
+    /// Whether this process has made its own the table that an earlier one left.
+    pub(super) adopted: bool,
+    /// Whether this host is closed for want of a policy.
+    pub(super) closed: bool,
+    /// What the enforced policy was made of, until it is kept.
+    pub(super) origin: Option<Origin>,
+    pub(super) written: Written,
+    pub(super) not_kept: Option<String>,
+    pub(super) trial: Option<Trial>,
+}
+
+/// What is enforced.
+#[derive(Debug)]
+pub(super) struct Standing {
+    /// `None` for a kept policy whose definition was not read again yet.
+    pub policy: Option<Policy>,
+    pub summary: Summary,
+    /// Whether it is the kept policy, and no definition was enforced since.
+    pub from_kept: bool,
 }
 
 impl Host {
@@ -56,17 +79,24 @@ impl Host {
         Ok(Host {
             state,
             _lock: lock,
+            owned_at_start: kernel.owns(),
             kernel,
             instance,
             enforced: None,
             past_hits: BTreeMap::new(),
             ended: EndedFlows::default(),
+            adopted: false,
+            closed: false,
+            origin: None,
+            written: Written::default(),
+            not_kept: None,
+            trial: None,
         })
     }
 
     /// What is enforced by this process.
     pub fn enforced(&self) -> Option<&Summary> {
-        self.enforced.as_ref().map(|(_, summary)| summary)
+        self.enforced.as_ref().map(|standing| &standing.summary)
     }
 
     /// The generation that the kernel has from before this process, while this one has enforced nothing.
@@ -89,35 +119,43 @@ impl Host {
     ///
     /// When the kernel fails; then another program's change may stand.
     pub fn restore(&mut self) -> Result<bool, Failure> {
-        let Some((policy, summary)) = &self.enforced else {
-            return Ok(false);
+        let Some(standing) = &self.enforced else {
+            return self.restore_nothing();
         };
-        let known = self.kernel.forget();
-        let ruleset = known.unwrap_or_else(|| compile(policy));
-        let first = self
-            .kernel
-            .in_force()
-            .is_ok_and(|generation| generation.is_none());
-        // Without our table connection tracking may have stood still.
-        let seed = || {
-            if first {
-                first::seed(policy);
-            }
+        let next = Generation(standing.summary.generation).next();
+        let ruleset = match self.kernel.forget() {
+            Some(known) => known,
+            None => self.enforced_ruleset().map_err(Failure::other)?,
         };
-        seed();
-        let enforced = self
-            .kernel
-            .restore_with(&ruleset, Generation(summary.generation).next(), seed)
-            .map_err(|error| self.refused(error, policy))?;
-        self.add_hits(&enforced.replaced_hits);
-        if let Some(left) = &enforced.left_behind {
-            warn!("the old generation was not cleaned up: {left}");
-        }
-        if let Some((_, summary)) = &mut self.enforced {
+        let enforced = self.enforce_kept(&ruleset, next);
+        let enforced = enforced.map_err(|error| {
+            let policy = self
+                .enforced
+                .as_ref()
+                .and_then(|standing| standing.policy.as_ref());
+            self.refused(error, policy)
+        })?;
+        if let Some(Standing { summary, .. }) = &mut self.enforced {
             summary.generation = enforced.generation.0;
             summary.switched_after_ms = enforced.switched_after.as_secs_f64() * 1000.0;
         }
         Ok(true)
+    }
+
+    /// The same where this process has enforced nothing: what an earlier one has, or that the host is closed.
+    fn restore_nothing(&mut self) -> Result<bool, Failure> {
+        let failed = |error: EnforceError| Failure::other(error.to_string());
+        if self.closed {
+            return self.close().map_err(failed);
+        }
+        match self.kernel.in_force() {
+            Ok(None) => {
+                let resumed = self.resume().map_err(Failure::other)?;
+                self.recollect();
+                Ok(resumed != Resumed::Nothing)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// Listens to what other programs change in our table; within the runtime.
@@ -145,9 +183,11 @@ impl Host {
     }
 
     /// Makes the table that an earlier process has left ours, so that nobody else can change it.
-    pub fn adopt(&self) {
-        if let Err(error) = self.kernel.adopt() {
-            warn!("what is enforced is not protected: {error}");
+    pub fn adopt(&mut self) {
+        let before = self.kernel.owns();
+        match self.kernel.adopt() {
+            Ok(owned) => self.adopted = owned && !before,
+            Err(error) => warn!("what is enforced is not protected: {error}"),
         }
     }
 
@@ -165,7 +205,7 @@ impl Host {
         self.kernel.owning_socket()
     }
 
-    /// Enforces a definition that was read from `path`, as this instance if one is named.
+    /// Enforces a definition that was read from `path`, as this instance if one is named; a candidate for a while only.
     ///
     /// # Errors
     ///
@@ -175,6 +215,7 @@ impl Host {
         loaded: &Loaded,
         path: &Path,
         instance: Option<&str>,
+        attempt: Attempt,
     ) -> Result<Summary, Failure> {
         let Some(account) = &loaded.account else {
             let message = format!(
@@ -187,6 +228,9 @@ impl Host {
                 &loaded.sources,
             ));
         };
+        if attempt == Attempt::Plain {
+            self.judge_unconfirmed(&loaded.sources)?;
+        }
         let instance =
             choose(account, instance.or(self.instance.as_deref())).map_err(Failure::other)?;
         let first = self
@@ -221,38 +265,9 @@ impl Host {
             "compiled in {compiled:.1?}, checked in {:.1?}",
             begin.elapsed() - compiled
         );
-        // Nothing is tracked before our first table: flows of now are made known before it is loaded, and those that
-        // opened meanwhile before it is switched in.
-        let seed = || {
-            if first {
-                first::seed(&policy);
-            }
-        };
-        seed();
-        let next = self.enforced().map_or(Generation(1), |summary| {
-            Generation(summary.generation).next()
-        });
-        let enforced = self
-            .kernel
-            .enforce_with(&ruleset, next, seed)
-            .map_err(|error| self.refused(error, &policy))?;
-        self.add_hits(&enforced.replaced_hits);
-        if let Some(left) = &enforced.left_behind {
-            warn!("the old generation was not cleaned up: {left}");
-        }
-        // Spent only now that it is enforced. Should this fail, the next reconcile spends it.
-        if damaged.is_none()
-            && plan.ledger != ledger
-            && let Err(error) = self.write_ledger(&plan.ledger)
-        {
-            warn!("cannot keep the unblock ledger: {error}");
-        }
         let remarks = loaded.diagnostics.iter().chain(&plan.refused);
-        for refused in &plan.refused {
-            tracing::error!("{}", refused.message);
-        }
-        let summary = Summary {
-            generation: enforced.generation.0,
+        let mut summary = Summary {
+            generation: 0,
             definition: path.to_owned(),
             instance: policy.instance.to_string(),
             since: now(),
@@ -263,14 +278,80 @@ impl Host {
             ],
             smtp_blocked: policy.smtp_blocked,
             unblocks: [plan.ledger.spent, policy.platform.unblocks_per_account],
-            switched_after_ms: enforced.switched_after.as_secs_f64() * 1000.0,
+            switched_after_ms: 0.0,
             remarks: remarks
                 .map(|remark| remark.render(&loaded.sources, false))
                 .collect(),
         };
-        let old = self.enforced.take().map(|(policy, _)| policy);
-        self.ended.count(old, policy.clone(), ruleset);
-        self.enforced = Some((policy, summary.clone()));
+        let origin = Origin::of(loaded, &policy, &plan.ledger.unblocked);
+        let trial = match attempt {
+            Attempt::Trial(time) => {
+                let hashed = origin.clone().hashed();
+                Some(self.prepare_trial(&hashed, &summary, &ruleset, time)?)
+            }
+            _ => None,
+        };
+        // Nothing is tracked before our first table: flows of now are made known before it is loaded, and those that
+        // opened meanwhile before it is switched in.
+        let seed = || {
+            if first {
+                first::seed(|packet| policy.decide(packet).verdict == Verdict::Allow);
+            }
+        };
+        seed();
+        let next = self.enforced().map_or(Generation(1), |summary| {
+            Generation(summary.generation).next()
+        });
+        self.before_change();
+        let enforced = self
+            .kernel
+            .enforce_with(&ruleset, next, seed)
+            .map_err(|error| {
+                if trial.is_some() {
+                    self.end_trial();
+                }
+                self.refused(error, Some(&policy))
+            })?;
+        self.add_hits(&enforced.replaced_hits);
+        if let Some(left) = &enforced.left_behind {
+            warn!("the old generation was not cleaned up: {left}");
+        }
+        // Spent only now that it is enforced for good. Should this fail, the next reconcile spends it.
+        if damaged.is_none()
+            && trial.is_none()
+            && plan.ledger != ledger
+            && let Err(error) = self.write_ledger(&plan.ledger)
+        {
+            warn!("cannot keep the unblock ledger: {error}");
+        }
+        for refused in &plan.refused {
+            tracing::error!("{}", refused.message);
+        }
+        summary.generation = enforced.generation.0;
+        summary.since = now();
+        summary.switched_after_ms = enforced.switched_after.as_secs_f64() * 1000.0;
+        match trial {
+            Some(trial) => self.begin_trial(trial),
+            None => {
+                self.end_trial();
+                self.origin = Some(origin);
+            }
+        }
+        if attempt == Attempt::Forced {
+            self.acquit(&content(&loaded.sources));
+        }
+        self.closed = false;
+        let old = self.enforced.take();
+        // Of a kept policy it is not known what it allowed.
+        if old.as_ref().is_none_or(|old| old.policy.is_some()) {
+            let old = old.and_then(|old| old.policy);
+            self.ended.count(old, policy.clone(), ruleset);
+        }
+        self.enforced = Some(Standing {
+            policy: Some(policy),
+            summary: summary.clone(),
+            from_kept: false,
+        });
         Ok(summary)
     }
 
@@ -286,68 +367,20 @@ impl Host {
     /// When the kernel cannot be asked.
     pub fn remove(&mut self) -> Result<bool, EnforceError> {
         let removed = self.kernel.remove()?;
+        self.forget_kept();
         self.enforced = None;
+        self.closed = false;
         self.past_hits.clear();
         Ok(removed)
     }
 
     /// Doubts about the interfaces that the policy binds.
     pub fn interface_warnings(&self) -> Vec<String> {
-        let Some((policy, _)) = &self.enforced else {
+        let Some(standing) = &self.enforced else {
             return Vec::new();
         };
-        interface_warnings(policy)
-    }
-
-    /// Hits of every layer and rule that was met, and of every rule of the bound groups.
-    pub fn hits(&self) -> Vec<Hits> {
-        let Some((policy, _)) = &self.enforced else {
-            return Vec::new();
-        };
-        let mut counts = self.past_hits.clone();
-        match self.kernel.hits() {
-            Ok(hits) => add(&mut counts, &hits),
-            Err(error) => warn!("cannot read the hits: {error}"),
-        }
-        let rules = [Direction::Inbound, Direction::Outbound]
-            .into_iter()
-            .flat_map(|direction| {
-                let groups = policy.groups();
-                groups
-                    .into_iter()
-                    .flat_map(move |group| group.rules(direction))
-                    .collect::<Vec<_>>()
-            });
-        let mut hits: Vec<Hits> = rules
-            .map(|rule| {
-                let reason = rule.id.to_string();
-                let (packets, bytes) = counts.remove(&reason).unwrap_or_default();
-                let action = if rule.action == Action::Allow {
-                    "allow"
-                } else {
-                    "refuse"
-                };
-                Hits {
-                    reason,
-                    action: Some(action.into()),
-                    place: Some(rule.place.to_string()),
-                    packets,
-                    bytes,
-                }
-            })
-            .collect();
-        // What is left are layers, and rules that the definition no longer has.
-        let layers = counts
-            .into_iter()
-            .filter(|(reason, (packets, _))| !reason.starts_with("sg-") && *packets > 0);
-        hits.extend(layers.map(|(reason, (packets, bytes))| Hits {
-            reason,
-            action: None,
-            place: None,
-            packets,
-            bytes,
-        }));
-        hits
+        let names = standing.summary.interfaces.iter();
+        warnings_about(&names.map(|interface| &*interface.name).collect::<Vec<_>>())
     }
 
     /// The ledger as it was kept; none was kept on a new host.
@@ -365,13 +398,13 @@ impl Host {
 
     /// A failure of the kernel, with the place of the rule that it refused; the refused batch is kept for whoever looks
     /// into it.
-    fn refused(&self, error: EnforceError, policy: &Policy) -> Failure {
+    fn refused(&self, error: EnforceError, policy: Option<&Policy>) -> Failure {
         let mut message = error.to_string();
         let EnforceError::Apply(error) = error else {
             return Failure::other(message);
         };
         if let Some(Reason::Rule(id)) = error.reason()
-            && let Some(rule) = policy.rule(id)
+            && let Some(rule) = policy.and_then(|policy| policy.rule(id))
         {
             message += &format!("\nit is of the rule {id}, {}", rule.place);
         }
@@ -387,21 +420,6 @@ impl Host {
             }
         }
         Failure::other(message)
-    }
-
-    fn add_hits(&mut self, hits: &[RuleHits]) {
-        add(&mut self.past_hits, hits);
-    }
-}
-
-fn add(counts: &mut BTreeMap<String, (u64, u64)>, hits: &[RuleHits]) {
-    for hit in hits {
-        let Some(comment) = &hit.comment else {
-            continue;
-        };
-        let (packets, bytes) = counts.entry(comment.clone()).or_default();
-        *packets += hit.packets;
-        *bytes += hit.bytes;
     }
 }
 
@@ -444,17 +462,18 @@ pub fn interface_warnings(policy: &Policy) -> Vec<String> {
         .iter()
         .map(|binding| binding.interface.to_string())
         .collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    warnings_about(&names.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn warnings_about(names: &[&str]) -> Vec<String> {
     let found = links::links().and_then(|links| Ok((links, links::default_route_links()?)));
     match found {
-        Ok((links, default_route)) => {
-            interfaces::interface_warnings(&names, &links, &default_route)
-        }
+        Ok((links, default_route)) => interfaces::interface_warnings(names, &links, &default_route),
         Err(error) => vec![format!("the interfaces cannot be checked: {error}")],
     }
 }
 
-fn interface_summaries(policy: &Policy) -> Vec<InterfaceSummary> {
+pub(super) fn interface_summaries(policy: &Policy) -> Vec<InterfaceSummary> {
     let groups = |binding: &crate::policy::Binding| -> Vec<GroupSummary> {
         binding
             .groups

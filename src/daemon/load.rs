@@ -19,6 +19,8 @@ pub struct Loaded {
     pub diagnostics: Vec<Diagnostic>,
     /// The files that address templates name.
     pub template_files: Vec<PathBuf>,
+    /// How many of the sources are files of the definition itself; those of templates follow.
+    pub definition_files: usize,
 }
 
 /// Reads a definition, which may be a file or a directory. Never fails: what is wrong is in the diagnostics.
@@ -36,28 +38,34 @@ pub fn load(path: &Path, trust: Trust) -> Loaded {
         .iter()
         .map(|file| (file.path.to_string_lossy().into_owned(), file.text.as_str()))
         .collect();
-    let mut parsed = parse(texts.iter().map(|(path, text)| (path.as_str(), *text)));
+    let texts = texts.iter().map(|(path, text)| (path.as_str(), *text));
+    let template = |path: &Path| template_file(path, trust).map_err(|error| error.to_string());
+    let loaded = judge(texts, template, unread);
+    debug!("read and judged in {:.1?}", begin.elapsed());
+    loaded
+}
+
+/// Judges a definition by the texts of its files, given as path to show and text; those of templates are asked for.
+/// `unread` is what is wrong already.
+pub fn judge<'a>(
+    texts: impl IntoIterator<Item = (&'a str, &'a str)>,
+    template: impl Fn(&Path) -> Result<String, String>,
+    mut unread: Vec<Diagnostic>,
+) -> Loaded {
+    let mut parsed = parse(texts);
+    let definition_files = parsed.definition.sources.iter().count();
     let template_files = parsed.definition.template_files();
-    let read = |path: &PathBuf| {
-        (
-            path.clone(),
-            template_file(path, trust).map_err(|error| error.to_string()),
-        )
-    };
+    let read = |path: &PathBuf| (path.clone(), template(path));
     let contents: HashMap<_, _> = template_files.iter().map(read).collect();
     parsed.definition.attach(&contents);
     unread.extend(parsed.diagnostics);
-    let read = begin.elapsed();
     let validated = validate(&parsed.definition, unread);
-    debug!(
-        "read in {read:.1?}, judged in {:.1?}",
-        begin.elapsed() - read
-    );
     Loaded {
         sources: parsed.definition.sources,
         account: validated.account,
         diagnostics: validated.diagnostics,
         template_files,
+        definition_files,
     }
 }
 

@@ -3,7 +3,15 @@
 //! | file | subject |
 //! |---|---|
 //! | [`run`] | the loop: a saved file, a signal, a request |
+//! | [`start`] | what holds before the definition is read |
+//! | `answer` | what it does when it is asked |
 //! | [`host`] | the reconcile step, which a single `apply` runs too |
+//! | [`keep`] | the last good policy, kept and enforced at start; written down as [`kept`] says |
+//! | `held` | when saves are not followed |
+//! | `hits` | what the rules have met |
+//! | `in_force` | which policy the kernel had last |
+//! | [`install`] | a confirmed candidate takes the definition's place |
+//! | [`trial`] | a candidate that must be confirmed in time |
 //! | [`guard`] | what other programs change in our table is put right, at the [`pace`] that a fight allows |
 //! | [`first`] | which flows the first enforcement must know |
 //! | [`ended`] | how many live flows a change ends, for the log |
@@ -16,11 +24,19 @@
 //! | [`report`] | what it answers |
 //! | [`logging`] | the log |
 
+mod answer;
 pub mod control;
 pub mod ended;
 pub mod first;
 pub mod guard;
+mod held;
+mod hits;
 pub mod host;
+mod in_force;
+pub mod install;
+pub mod keep;
+mod keeper;
+pub mod kept;
 pub mod load;
 pub mod logging;
 pub mod pace;
@@ -28,6 +44,8 @@ pub mod read;
 pub mod report;
 pub mod route;
 pub mod run;
+pub mod start;
 pub mod state;
 pub mod store;
+pub mod trial;
 pub mod watch;

@@ -19,6 +19,21 @@ pub struct Status {
     /// The generation that an earlier daemon left enforced, while this one has enforced nothing.
     #[serde(default)]
     pub inherited: Option<u64>,
+    /// Whether what is enforced is the policy that an earlier daemon kept, and no definition was enforced since.
+    #[serde(default)]
+    pub from_kept: bool,
+    /// Whether the host is closed for want of a policy.
+    #[serde(default)]
+    pub closed: bool,
+    /// Why the enforced policy will not be there at the next start.
+    #[serde(default)]
+    pub not_kept: Option<String>,
+    /// The candidate that waits for its confirmation.
+    #[serde(default)]
+    pub trial: Option<TrialStatus>,
+    /// Whether saves of the definition are not followed, as asked, until the next reload.
+    #[serde(default)]
+    pub held: bool,
     /// What keeps other programs from changing what is enforced: begins with `owned`,
     /// `restored` or `none`.
     #[serde(default)]
@@ -41,6 +56,17 @@ pub struct Status {
     pub reloads: u64,
     /// Refused definitions since the daemon was started.
     pub failures: u64,
+}
+
+/// A candidate that waits for its confirmation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrialStatus {
+    /// Where it was read.
+    pub candidate: PathBuf,
+    /// The hash of its texts.
+    pub content: String,
+    /// The time that is left, in seconds.
+    pub seconds_left: f64,
 }
 
 /// What is enforced.

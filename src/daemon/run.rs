@@ -1,17 +1,18 @@
 //! The daemon's loop: waits for a saved file, a signal or a request, and reconciles.
 
-use super::control::{Call, ControlSocket, Request, Response};
+use super::control::ControlSocket;
 use super::guard::{Due, Guard};
+use super::held::{Held, reached};
 use super::host::{Host, count};
+use super::keeper::Keeper;
 use super::load::{Loaded, load};
 use super::read::Trust;
-use super::report::{Failure, Status, Summary};
+use super::report::{Failure, Summary};
 use super::store;
+use super::trial::Attempt;
 use super::watch::{Reason, Watch};
 use crate::netfilter::events::links::LinkEvents;
-use crate::netfilter::{blind, links};
 use sd_notify::NotifyState;
-use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -35,6 +36,8 @@ pub struct Options {
     pub poll: bool,
     /// Whether the service manager holds the socket that owns our table already.
     pub socket_is_kept: bool,
+    /// Whether a host without a policy refuses new inbound flows to itself.
+    pub fail_closed: bool,
 }
 
 /// Runs until SIGTERM or SIGINT. What is enforced then stays enforced.
@@ -42,7 +45,7 @@ pub struct Options {
 /// # Errors
 ///
 /// When the control socket or the signals cannot be had; a wrong definition is no error, since it can be mended.
-pub async fn run(host: Host, options: Options) -> anyhow::Result<()> {
+pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
     let (socket, mut calls) = ControlSocket::open(&options.socket)?;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -67,17 +70,20 @@ pub async fn run(host: Host, options: Options) -> anyhow::Result<()> {
         last_error: None,
         reloads: 0,
         failures: 0,
+        keeper: Keeper::default(),
+        trial_ends: None,
+        held: Held::default(),
     };
-    daemon.keep_socket();
-    info!("watching {}", daemon.options.definition.display());
-    let _ = daemon.reload("start").await;
+    daemon.start().await;
     loop {
         tokio::select! {
             reason = daemon.watch.changed() => daemon.follow(reason).await,
             due = daemon.guard.due() => daemon.restore(due).await,
             _ = next(&mut daemon.links) => daemon.follow_links(),
+            _ = daemon.keeper.done(&daemon.host) => {}
+            _ = reached(daemon.trial_ends) => daemon.look_at_trial().await,
             _ = hangup.recv() => {
-                let _ = daemon.reload("SIGHUP").await;
+                let _ = daemon.reload("SIGHUP", Attempt::Plain).await;
             }
             Some(call) = calls.recv() => daemon.answer(call).await,
             _ = terminate.recv() => break,
@@ -85,6 +91,7 @@ pub async fn run(host: Host, options: Options) -> anyhow::Result<()> {
         }
     }
     notify(&[NotifyState::Stopping]);
+    daemon.keeper.finish(&daemon.host).await;
     let enforced = {
         let host = daemon.host();
         host.enforced().is_some() || host.inherited().is_some()
@@ -93,43 +100,51 @@ pub async fn run(host: Host, options: Options) -> anyhow::Result<()> {
         true => {
             info!("stopped; the policy stays enforced. `secgroupd remove` takes it off this host")
         }
+        false if daemon.host().is_closed() => info!("stopped; this host stays closed"),
         false => info!("stopped; nothing is enforced"),
     }
     drop(socket);
     Ok(())
 }
 
-struct Daemon {
-    host: Arc<Mutex<Host>>,
-    watch: Watch,
-    guard: Guard,
+pub(super) struct Daemon {
+    pub(super) host: Arc<Mutex<Host>>,
+    pub(super) watch: Watch,
+    pub(super) guard: Guard,
     /// `None` when the kernel does not tell.
     links: Option<LinkEvents>,
     /// Doubts about the interfaces, as told last.
     warnings: Vec<String>,
-    options: Options,
+    pub(super) options: Options,
     /// Whether the service manager was told that a policy is enforced.
-    ready: bool,
+    pub(super) ready: bool,
     /// Whether it holds the socket that owns our table.
     socket_is_kept: bool,
     /// Since when readings have been given up for writers.
     postponed: Option<Instant>,
-    last_error: Option<Failure>,
+    pub(super) last_error: Option<Failure>,
     /// Whether that is of a restoration.
     restore_failed: bool,
-    reloads: u64,
-    failures: u64,
+    pub(super) reloads: u64,
+    pub(super) failures: u64,
+    pub(super) keeper: Keeper,
+    /// When a candidate's time is looked at.
+    pub(super) trial_ends: Option<tokio::time::Instant>,
+    pub(super) held: Held,
 }
 
 impl Daemon {
     /// The host, even if a thread panicked while it had it: its parts are each replaced whole.
-    fn host(&self) -> MutexGuard<'_, Host> {
+    pub(super) fn host(&self) -> MutexGuard<'_, Host> {
         self.host.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads and enforces what was saved. A writer who began while it was read may have left half a file to read: then
     /// it is read again when that one has closed it.
     async fn follow(&mut self, reason: Reason) {
+        if self.holds_back(&reason) {
+            return;
+        }
         let loaded = read(self.options.definition.clone()).await;
         let refused = !matches!(&loaded, Ok(loaded) if loaded.account.is_some());
         if refused {
@@ -143,23 +158,30 @@ impl Daemon {
             return;
         }
         self.postponed = None;
-        let _ = self.enforce_watched(loaded, &reason.to_string()).await;
+        let reason = reason.to_string();
+        let _ = self.enforce_watched(loaded, &reason, Attempt::Plain).await;
     }
 
     /// Reads and enforces the watched definition, and loads all of it: who asks may have a reason.
-    async fn reload(&mut self, reason: &str) -> Result<Summary, Failure> {
+    pub(super) async fn reload(
+        &mut self,
+        reason: &str,
+        attempt: Attempt,
+    ) -> Result<Summary, Failure> {
+        self.let_go();
         self.host().forget_loaded();
         let loaded = read(self.options.definition.clone()).await;
-        self.enforce_watched(loaded, reason).await
+        self.enforce_watched(loaded, reason, attempt).await
     }
 
-    async fn enforce_watched(
+    pub(super) async fn enforce_watched(
         &mut self,
         loaded: Result<Loaded, Failure>,
         reason: &str,
+        attempt: Attempt,
     ) -> Result<Summary, Failure> {
         let path = self.options.definition.clone();
-        let (loaded, result) = self.enforce(loaded, path, None, reason).await;
+        let (loaded, result) = self.enforce(loaded, path, None, reason, attempt).await;
         if let Some(loaded) = loaded {
             self.watch.set_files(&loaded.template_files);
         }
@@ -167,12 +189,13 @@ impl Daemon {
     }
 
     /// Enforces a definition that was read, off the loop's thread, since nft takes its time.
-    async fn enforce(
+    pub(super) async fn enforce(
         &mut self,
         loaded: Result<Loaded, Failure>,
         path: PathBuf,
         instance: Option<String>,
         reason: &str,
+        attempt: Attempt,
     ) -> (Option<Loaded>, Result<Summary, Failure>) {
         let host = self.host.clone();
         let work = loaded.map(|loaded| {
@@ -180,7 +203,7 @@ impl Daemon {
                 let result = host
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
-                    .reconcile(&loaded, &path, instance.as_deref());
+                    .reconcile(&loaded, &path, instance.as_deref(), attempt);
                 (loaded, result)
             })
         });
@@ -203,9 +226,9 @@ impl Daemon {
                     .flat_map(Loaded::warnings)
                     .for_each(|warning| warn!("{warning}"));
                 info!("{} ({reason})", sentence(summary));
-                if !std::mem::replace(&mut self.ready, true) {
-                    notify(&[NotifyState::Ready]);
-                }
+                self.tell_ready();
+                self.time_trial();
+                self.keeper.wake(&self.host);
             }
             Err(failure) => {
                 self.failures += 1;
@@ -222,8 +245,15 @@ impl Daemon {
         (loaded, result)
     }
 
+    /// Tells the service manager, once, that a policy is enforced.
+    pub(super) fn tell_ready(&mut self) {
+        if !std::mem::replace(&mut self.ready, true) {
+            notify(&[NotifyState::Ready]);
+        }
+    }
+
     /// Has the service manager hold the socket that owns our table, once it does.
-    fn keep_socket(&mut self) {
+    pub(super) fn keep_socket(&mut self) {
         if self.socket_is_kept {
             return;
         }
@@ -258,6 +288,7 @@ impl Daemon {
                 }
                 self.keep_socket();
                 self.follow_table();
+                self.keeper.wake(&self.host);
             }
             // Removed on request, or left by an earlier daemon and never ours.
             Ok(false) => warn!("{}; this daemon enforces nothing to restore", due.change),
@@ -272,7 +303,7 @@ impl Daemon {
     }
 
     /// Listens to other programs' changes where the table is not owned.
-    fn follow_table(&mut self) {
+    pub(super) fn follow_table(&mut self) {
         let host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
         self.guard.follow(&host);
     }
@@ -296,7 +327,7 @@ impl Daemon {
     }
 
     /// One line for `systemctl status`.
-    fn tell_state(&mut self) {
+    pub(super) fn tell_state(&mut self) {
         self.doubts_changed();
         let (host, warnings) = (self.host(), &self.warnings);
         let state = match (host.enforced(), &self.last_error) {
@@ -321,69 +352,6 @@ impl Daemon {
         };
         notify(&[NotifyState::Status(&state.replace('\n', " "))]);
     }
-
-    async fn answer(&mut self, call: Call) {
-        let response = match call.request.clone() {
-            Request::Status => Response::Ok {
-                payload: self.status(),
-            },
-            Request::Reload => respond(self.reload("asked to").await),
-            Request::Apply { path, instance } => {
-                let watched = path == self.options.definition;
-                let loaded = read(path.clone()).await;
-                let (loaded, result) = self.enforce(loaded, path, instance, "asked to").await;
-                if let (Some(loaded), true) = (loaded, watched) {
-                    self.watch.set_files(&loaded.template_files);
-                }
-                respond(result)
-            }
-            Request::Remove => self.remove(),
-        };
-        call.answer(response);
-    }
-
-    fn remove(&mut self) -> Response {
-        let removed = self.host().remove();
-        match removed {
-            Ok(removed) => {
-                warn!(
-                    "the policy was taken off this host on request; the next save or `secgroupd reload` enforces it again"
-                );
-                self.last_error = None;
-                self.tell_state();
-                Response::Ok {
-                    payload: json!({ "removed": removed }),
-                }
-            }
-            Err(error) => Response::Error {
-                message: error.to_string(),
-            },
-        }
-    }
-
-    fn status(&self) -> Value {
-        let host = self.host();
-        let spots = links::links()
-            .map(|links| blind::blind_spots(&links))
-            .unwrap_or_default();
-        let status = Status {
-            version: env!("CARGO_PKG_VERSION").into(),
-            pid: std::process::id(),
-            definition: self.options.definition.clone(),
-            enforced: host.enforced().cloned(),
-            inherited: host.inherited(),
-            protection: host.protection(self.guard.is_listening()),
-            restorations: self.guard.restorations(),
-            last_restoration: self.guard.last().cloned(),
-            hits: host.hits(),
-            last_error: self.last_error.clone(),
-            warnings: host.interface_warnings(),
-            blind_spots: spots.iter().map(ToString::to_string).collect(),
-            reloads: self.reloads,
-            failures: self.failures,
-        };
-        serde_json::to_value(status).unwrap_or_default()
-    }
 }
 
 /// Waits until interfaces or default routes change.
@@ -398,38 +366,30 @@ async fn next(links: &mut Option<LinkEvents>) {
 }
 
 /// What holds after a definition was refused.
-fn still(host: &Host) -> String {
+pub(super) fn still(host: &Host) -> String {
     match (host.enforced(), host.inherited()) {
         (Some(summary), _) => format!("generation {} stays enforced", summary.generation),
         (None, Some(generation)) => {
             format!("generation {generation} of an earlier daemon stays enforced")
+        }
+        (None, None) if host.is_closed() => {
+            "this host is closed: it refuses new inbound flows until a policy is enforced"
+                .to_owned()
         }
         (None, None) => "nothing is enforced".to_owned(),
     }
 }
 
 /// Reads a definition, off the loop's thread, since 100,000 lines take their time.
-async fn read(path: PathBuf) -> Result<Loaded, Failure> {
+pub(super) async fn read(path: PathBuf) -> Result<Loaded, Failure> {
     off_the_loop(move || load(&path, Trust::Checked)).await
 }
 
-async fn off_the_loop<R: Send + 'static>(
+pub(super) async fn off_the_loop<R: Send + 'static>(
     work: impl FnOnce() -> R + Send + 'static,
 ) -> Result<R, Failure> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|panic| Failure::other(format!("this is a fault of secgroupd: {panic}")))
-}
-
-fn respond(result: Result<Summary, Failure>) -> Response {
-    match result {
-        Ok(summary) => Response::Ok {
-            payload: serde_json::to_value(summary).unwrap_or_default(),
-        },
-        Err(failure) => Response::Refused {
-            message: failure.message.clone(),
-            details: serde_json::to_value(failure).unwrap_or_default(),
-        },
-    }
 }
 
 /// `generation 3 enforced for ins-web1 in 17 ms: 2 interfaces, 41 inbound and 3 outbound rules`.

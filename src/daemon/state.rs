@@ -160,6 +160,23 @@ impl State {
     /// # Errors
     /// What the system refuses; the file then holds what it held.
     pub fn write_atomically(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+        self.write_as(name, bytes, true)?;
+        // The new name is on disk only when the directory is.
+        File::open(&self.directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(failed("write", &self.file(name)?))
+    }
+
+    /// The same for what means nothing after a crash of the machine: only one of this process is withstood, and the disk is not
+    /// waited for.
+    ///
+    /// # Errors
+    /// What the system refuses; the file then holds what it held.
+    pub fn write_for_now(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+        self.write_as(name, bytes, false)
+    }
+
+    fn write_as(&self, name: &str, bytes: &[u8], sync: bool) -> Result<(), StateError> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let path = self.file(name)?;
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -167,19 +184,15 @@ impl State {
             .directory
             .join(format!(".{name}.{}-{count}.new", std::process::id()));
         let written = self
-            .write_new(&new, bytes)
+            .write_new(&new, bytes, sync)
             .and_then(|()| std::fs::rename(&new, &path));
-        if let Err(error) = written {
+        written.map_err(|error| {
             let _ = std::fs::remove_file(&new);
-            return Err(failed("write", &path)(error));
-        }
-        // The new name is on disk only when the directory is.
-        File::open(&self.directory)
-            .and_then(|directory| directory.sync_all())
-            .map_err(failed("write", &path))
+            failed("write", &path)(error)
+        })
     }
 
-    fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fn write_new(&self, path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -187,7 +200,10 @@ impl State {
             .open(path)?;
         self.give_to_owner(&file)?;
         file.write_all(bytes)?;
-        file.sync_all()
+        match sync {
+            true => file.sync_all(),
+            false => Ok(()),
+        }
     }
 
     /// What `apply` writes as root must stay the daemon's, which runs as its own user and owns the directory.

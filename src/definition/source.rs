@@ -57,6 +57,11 @@ impl Sources {
         self.files.is_empty()
     }
 
+    /// All files.
+    pub fn iter(&self) -> impl Iterator<Item = &Source> {
+        self.files.iter()
+    }
+
     /// The file with this index, as [`Sources::add`] gave it.
     pub fn get(&self, source: u32) -> &Source {
         &self.files[source as usize]

@@ -49,10 +49,10 @@ pub struct Enforced {
 /// The kernel's nftables, in the network namespace in which this was made.
 #[derive(Debug)]
 pub struct Kernel {
-    transport: Transport,
-    reader: Reader,
+    pub(super) transport: Transport,
+    pub(super) reader: Reader,
     /// What was enforced last, unless that failed.
-    loaded: Mutex<Option<Loaded>>,
+    pub(super) loaded: Mutex<Option<Loaded>>,
     stamps: Mutex<Stamps>,
 }
 
@@ -280,7 +280,7 @@ impl Kernel {
     }
 
     /// Whether each base chain leads to this ruleset, and has no other rule.
-    fn is_entered(&self, names: &Names) -> Result<bool, NetlinkError> {
+    pub(super) fn is_entered(&self, names: &Names) -> Result<bool, NetlinkError> {
         let entries = entries_over(&self.reader)?;
         Ok(BASE_CHAINS.iter().zip(&entries).all(|(base, rules)| {
             matches!(rules.as_slice(), [Some(target)] if **target == *names.of(base.name))
@@ -356,7 +356,7 @@ impl Kernel {
     }
 
     /// Our table, if there is one that we may change.
-    fn changeable(&self) -> Result<Option<Table>, EnforceError> {
+    pub(super) fn changeable(&self) -> Result<Option<Table>, EnforceError> {
         let table = table_over(&self.reader)?;
         match table.and_then(|table| table.owner) {
             Some(owner) if self.transport.port() != Some(owner) => Err(EnforceError::Owned(owner)),

@@ -8,6 +8,7 @@
 //! | [`ways`] | by which interface an address is reached |
 //! | [`interfaces`] | what is wrong with the interfaces that a definition binds (pure) |
 //! | [`enforce`] | load, switch, delete: what is enforced replaced without a gap |
+//! | [`standing`] | what an earlier process has left in force, taken up, and a host without a policy, closed |
 //! | [`transport`] | commands, by one of the two ways: |
 //! | [`native`] | messages of nf_tables over netlink |
 //! | [`nft`] | the nft program, with a time limit and its words kept |
@@ -33,5 +34,6 @@ pub mod objects;
 pub mod ownership;
 pub mod seed;
 pub mod stamps;
+pub mod standing;
 pub mod transport;
 pub mod ways;

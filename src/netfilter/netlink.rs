@@ -22,6 +22,7 @@ pub(super) const ATTEMPTS: u32 = 20;
 
 const NETLINK_NETFILTER: u16 = 12;
 const NLM_F_REQUEST: u16 = 0x1;
+const NLM_F_ACK: u16 = 0x4;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLMSG_NOOP: u16 = 1;
 const NLMSG_ERROR: u16 = 2;
@@ -87,6 +88,34 @@ impl Reader {
     pub fn dump<R, T>(
         &self,
         request: &R,
+        keep: impl FnMut(R::ReplyType<'_>) -> Option<T>,
+    ) -> Result<Vec<T>, NetlinkError>
+    where
+        R: NetlinkRequest,
+    {
+        self.exchange(request, 0, keep)
+    }
+
+    /// The same for a request that has one reply.
+    ///
+    /// # Errors
+    ///
+    /// See [`NetlinkError`].
+    pub fn ask<R, T>(
+        &self,
+        request: &R,
+        keep: impl FnMut(R::ReplyType<'_>) -> Option<T>,
+    ) -> Result<Vec<T>, NetlinkError>
+    where
+        R: NetlinkRequest,
+    {
+        self.exchange(request, NLM_F_ACK, keep)
+    }
+
+    fn exchange<R, T>(
+        &self,
+        request: &R,
+        flags: u16,
         mut keep: impl FnMut(R::ReplyType<'_>) -> Option<T>,
     ) -> Result<Vec<T>, NetlinkError>
     where
@@ -104,7 +133,7 @@ impl Reader {
             let header = Nlmsghdr {
                 len: (Nlmsghdr::len() + request.payload().len()) as u32,
                 r#type: request_type,
-                flags: request.flags() | NLM_F_REQUEST,
+                flags: request.flags() | NLM_F_REQUEST | flags,
                 seq: sequence,
                 pid: 0,
             };

@@ -196,6 +196,7 @@ impl Hook {
     pub(super) fn number(self) -> u32 {
         let number = match self {
             Hook::Prerouting => libc::NF_INET_PRE_ROUTING,
+            Hook::Input => libc::NF_INET_LOCAL_IN,
             Hook::Postrouting => libc::NF_INET_POST_ROUTING,
         };
         number as u32

@@ -5,6 +5,7 @@ use super::host::{Binding, Policy};
 use super::packet::{Packet, Protocol, State};
 use super::platform::Platform;
 use super::rule::{Action, Direction, Rule, RuleId, Service};
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ pub enum Verdict {
 }
 
 /// What decided: one of the layers, with the rule where there is one.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Reason {
     /// Traffic without which the network itself would not work.
     Essential,

@@ -1,5 +1,6 @@
 //! Names of network interfaces, exact or ending in `*`.
 
+use serde::{Deserialize, Serialize};
 use std::cmp::{Ordering, Reverse};
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use thiserror::Error;
 const LONGEST: usize = 15;
 
 /// An exact interface name, or a glob that ends in `*`. In nft's words: `"eth0"`, `"eth*"`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct InterfaceName {
     /// The name, or what stands before the `*`.
     text: Arc<str>,
@@ -90,6 +92,19 @@ impl InterfaceName {
     /// Whether it ends in `*`.
     pub fn is_glob(&self) -> bool {
         self.glob
+    }
+}
+
+impl TryFrom<String> for InterfaceName {
+    type Error = InterfaceError;
+    fn try_from(text: String) -> Result<Self, InterfaceError> {
+        InterfaceName::parse(&text)
+    }
+}
+
+impl From<InterfaceName> for String {
+    fn from(name: InterfaceName) -> String {
+        name.to_string()
     }
 }
 

@@ -1,7 +1,9 @@
 //! Closed intervals, and sets of them: sorted, merged, never empty.
 
+use serde::{Deserialize, Serialize};
+
 /// From `first` to `last`, both included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Interval<T> {
     /// The lowest point.
     pub first: T,

@@ -1,12 +1,14 @@
 //! Ports as a definition writes them, and sets of them.
 
 use super::interval::{Interval, contains, merged, without};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 use thiserror::Error;
 
 /// Ports: sorted, merged, never empty.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Interval<u16>>", into = "Vec<Interval<u16>>")]
 pub struct PortSet(Arc<[Interval<u16>]>);
 
 /// Why a text is no port, range or list of ports.
@@ -31,6 +33,19 @@ impl PortError {
             PortError::Zero => "ports begin with 1; write `all` if every port is meant",
             PortError::Reversed(_) => "write the lower port first",
         }
+    }
+}
+
+impl TryFrom<Vec<Interval<u16>>> for PortSet {
+    type Error = &'static str;
+    fn try_from(intervals: Vec<Interval<u16>>) -> Result<Self, Self::Error> {
+        PortSet::new(intervals).ok_or("no ports")
+    }
+}
+
+impl From<PortSet> for Vec<Interval<u16>> {
+    fn from(ports: PortSet) -> Self {
+        ports.0.to_vec()
     }
 }
 

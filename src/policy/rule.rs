@@ -29,7 +29,7 @@ pub enum Action {
 }
 
 /// The name of a rule: `sg-web/in/3`, counted from 0 as the cloud does.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RuleId {
     /// Its group.
     pub group: GroupId,

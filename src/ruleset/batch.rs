@@ -7,6 +7,7 @@
 use super::ir::*;
 use super::table::{BASE_CHAINS, BaseChain, DIRECTIONS, Generation, Stamp, passed_chain};
 use crate::policy::{Direction, Interval, Reason};
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -110,7 +111,7 @@ pub enum Elements<'r> {
 
 /// The kernel's name of each object of a ruleset: `g7_in_0_3` for `in_0_3`, unless the object is one that an earlier
 /// generation has loaded.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Names {
     generation: Generation,
     reused: HashMap<Name, Name>,

@@ -159,15 +159,19 @@ fn tracked_rules() -> Vec<NftRule> {
             NftVerdict::Accept,
             Reason::Established,
         ),
-        related(Match::IcmpType(ICMP_ERRORS)),
-        related(Match::Icmpv6Type(ICMPV6_ERRORS)),
+        related(Match::IcmpType(ICMP_ERRORS.into())),
+        related(Match::Icmpv6Type(ICMPV6_ERRORS.into())),
     ]
 }
 
 /// What is never filtered, and the essential traffic, to and from the host itself only.
-fn exempt_chain(direction: Direction) -> Chain {
-    let icmpv6 = |types, hops, host: &[Match]| {
-        [&[Match::Icmpv6Type(types), Match::HopLimit(hops)], host].concat()
+pub(super) fn exempt_chain(direction: Direction) -> Chain {
+    let icmpv6 = |types: &'static [(u8, u8)], hops, host: &[Match]| {
+        [
+            &[Match::Icmpv6Type(types.into()), Match::HopLimit(hops)],
+            host,
+        ]
+        .concat()
     };
     let udp = |from: u16, to: u16, peer: Vec<Match>, host: Match| {
         [

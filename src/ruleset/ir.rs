@@ -4,10 +4,12 @@
 //! said in [`super::table`].
 
 use crate::policy::{Direction, InterfaceName, Interval, PortSet, Protocol, Reason};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The objects of one generation. Jumps and set references name objects of the same generation.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Ruleset {
     /// Address lists that are too long to stand in a rule.
     pub sets: Vec<Set>,
@@ -22,7 +24,7 @@ pub struct Ruleset {
 }
 
 /// A list that was cut into parts because one diagram would have passed its bound.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cut {
     /// The chain of the role and family.
     pub chain: String,
@@ -48,7 +50,7 @@ pub const INBOUND: &str = "inbound";
 pub const OUTBOUND: &str = "outbound";
 
 /// A named set of addresses of one family.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Set {
     /// Its name within the generation.
     pub name: String,
@@ -57,7 +59,7 @@ pub struct Set {
 }
 
 /// A verdict map: intervals of one field, and where each leads.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Map {
     /// Its name within the generation.
     pub name: Arc<str>,
@@ -68,7 +70,7 @@ pub struct Map {
 }
 
 /// The field of a packet that a verdict map is asked with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum MapKey {
     /// `tcp dport`, `udp dport`.
     Port(Transport),
@@ -81,7 +83,7 @@ pub enum MapKey {
 }
 
 /// The elements of a verdict map.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum MapElements {
     /// Ports.
     Ports(Vec<(Interval<u16>, NftVerdict)>),
@@ -92,7 +94,7 @@ pub enum MapElements {
 }
 
 /// Addresses of one family, sorted and apart.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Addresses {
     /// IPv4.
     V4(Arc<[Interval<u32>]>),
@@ -101,7 +103,7 @@ pub enum Addresses {
 }
 
 /// A chain that something jumps to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Chain {
     /// Its name within the generation.
     pub name: Arc<str>,
@@ -110,7 +112,7 @@ pub struct Chain {
 }
 
 /// One nft rule: if all matches hold, the verdict.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NftRule {
     /// What must hold, all of it.
     pub matches: Vec<Match>,
@@ -121,7 +123,7 @@ pub struct NftRule {
 }
 
 /// nft's verdicts.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum NftVerdict {
     /// The packet has passed our hook.
     Accept,
@@ -142,7 +144,7 @@ pub enum NftVerdict {
 }
 
 /// One condition. The nft text of each stands in [`super::text`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Match {
     /// `iifname "eth0"` inbound, `oifname "eth0"` outbound.
     Interface(Side, InterfaceName),
@@ -181,9 +183,9 @@ pub enum Match {
         negated: bool,
     },
     /// `icmp type { 3, 11, 12 }`.
-    IcmpType(&'static [(u8, u8)]),
+    IcmpType(Cow<'static, [(u8, u8)]>),
     /// `icmpv6 type { 135-136 }`.
-    Icmpv6Type(&'static [(u8, u8)]),
+    Icmpv6Type(Cow<'static, [(u8, u8)]>),
     /// `ip6 hoplimit 255`.
     HopLimit(u8),
     /// To this host itself and not to be forwarded: `fib daddr type { local, broadcast, anycast, multicast }`.
@@ -205,7 +207,7 @@ pub enum Match {
 }
 
 /// What an address is compared with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AddressMatch {
     /// Elements in the rule itself.
     Inline(Addresses),
@@ -214,7 +216,7 @@ pub enum AddressMatch {
 }
 
 /// The source or the destination of a packet; with interfaces, where it entered or where it leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Side {
     /// `saddr`, `sport`, `iifname`.
     Source,
@@ -223,7 +225,7 @@ pub enum Side {
 }
 
 /// An address family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Family {
     /// `ipv4`.
     V4,
@@ -232,7 +234,7 @@ pub enum Family {
 }
 
 /// A protocol with ports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Transport {
     /// `tcp`.
     Tcp,
@@ -241,7 +243,7 @@ pub enum Transport {
 }
 
 /// A state of connection tracking.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CtState {
     /// `established`.
     Established,
@@ -254,7 +256,7 @@ pub enum CtState {
 }
 
 /// Which of a tracked flow's two sides sent a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FlowSide {
     /// The one that opened it.
     Original,

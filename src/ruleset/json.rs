@@ -95,6 +95,7 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> Batch {
             _type: Some(NfChainType::Filter),
             hook: Some(match base.hook {
                 Hook::Prerouting => NfHook::Prerouting,
+                Hook::Input => NfHook::Input,
                 Hook::Postrouting => NfHook::Postrouting,
             }),
             prio: Some(base.priority),

@@ -9,6 +9,7 @@
 pub mod batch;
 pub mod change;
 pub mod check;
+pub mod closed;
 pub mod compile;
 pub mod diagram;
 pub mod ir;

@@ -218,7 +218,7 @@ fn known(direction: Direction) -> Vec<NftRule> {
 
 /// ICMP errors, of a packet that is about a flow.
 fn errors(direction: Direction) -> Vec<NftRule> {
-    [Match::IcmpType(ICMP_ERRORS), Match::Icmpv6Type(ICMPV6_ERRORS)]
+    [Match::IcmpType(ICMP_ERRORS.into()), Match::Icmpv6Type(ICMPV6_ERRORS.into())]
         .map(|error| plain(vec![error], NftVerdict::Jump(about(direction).into())))
         .into()
 }

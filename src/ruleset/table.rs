@@ -11,10 +11,16 @@
 
 use super::ir::{INBOUND, OUTBOUND};
 use crate::policy::Direction;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The table that this program owns, in the family `inet`. No other is ever touched.
 pub const TABLE: &str = "secgroupd";
+
+/// What an enforced ruleset is made of and means, as a number: counted up with each change of the base chains, of what the
+/// generation's chains are asked for, or of how [`super::ir`] is written down. A ruleset that was kept under another number
+/// is not loaded; the definition it came from is compiled anew.
+pub const LAYOUT: u32 = 1;
 
 /// A base chain: created once, never deleted while a policy is enforced.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +38,8 @@ pub struct BaseChain {
 pub enum Hook {
     /// `prerouting`
     Prerouting,
+    /// `input`
+    Input,
     /// `postrouting`
     Postrouting,
 }
@@ -41,6 +49,7 @@ impl fmt::Display for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Hook::Prerouting => "prerouting",
+            Hook::Input => "input",
             Hook::Postrouting => "postrouting",
         })
     }
@@ -81,7 +90,9 @@ pub fn is_lasting(name: &str) -> bool {
 
 /// By which flows are known that the present policy allows: a label of connection tracking for each direction. Each change of
 /// the policy has another one, and one is used again only once it is taken off all flows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
 pub struct Stamp(u8);
 
 impl Stamp {

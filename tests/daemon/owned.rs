@@ -111,7 +111,7 @@ fn adopted() -> Result<(), Skip> {
         // Even by a daemon that has nothing of its own to enforce.
         site.write("groups.yaml", WRONG);
         let daemon = site.launch("run");
-        daemon.until_logged("of an earlier daemon stays enforced");
+        daemon.until_logged(" stays enforced");
         is_protected(&site);
         daemon.end(Signal::SIGTERM);
         site.write("groups.yaml", &opening(&[22]));
@@ -130,7 +130,8 @@ fn kept() -> Result<(), Skip> {
     let mut daemon = start(&site, &manager, "run");
     manager.hears_until("READY=1");
     assert!(manager.kept.borrow().is_some(), "the socket was stored");
-    for generation in 2..5 {
+    let before = site.listing();
+    for _ in 0..3 {
         daemon.end(Signal::SIGKILL);
         // Nobody runs, and still nobody else can change it.
         is_protected(&site);
@@ -143,7 +144,8 @@ fn kept() -> Result<(), Skip> {
             !heard.iter().any(|each| each.contains("FDSTORE")),
             "it is stored already: {heard:?}"
         );
-        assert_eq!(site.generations(), [generation]);
+        // Whatever other programs did with tables of their own meanwhile.
+        site.unchanged_by(&before, "the restart has changed it");
         is_protected(&site);
         assert!(protection(&site).starts_with("owned"));
     }

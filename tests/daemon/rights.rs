@@ -21,11 +21,11 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// Users and groups that are nobody's here.
-const USER: u32 = 12_345;
-const GROUP: u32 = 23_456;
+pub const USER: u32 = 12_345;
+pub const GROUP: u32 = 23_456;
 
 /// Whether this namespace has other users: an ordinary user's has only one.
-fn has_other_users() -> bool {
+pub fn has_other_users() -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     map.lines().any(|line| {
         let numbers: Vec<u64> = line
@@ -37,8 +37,25 @@ fn has_other_users() -> bool {
 }
 
 /// The program and the socket where another user can reach them.
-struct Elsewhere {
-    folder: PathBuf,
+pub struct Elsewhere {
+    pub folder: PathBuf,
+}
+
+impl Elsewhere {
+    /// A folder of this name.
+    pub fn new(name: &str) -> Self {
+        // /run is this test binary's own.
+        let folder = PathBuf::from(format!("/run/secgroupd-{name}"));
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        let elsewhere = Self { folder };
+        fs::copy(PROGRAM, elsewhere.program()).unwrap();
+        elsewhere
+    }
+
+    pub fn program(&self) -> PathBuf {
+        self.folder.join("secgroupd")
+    }
 }
 
 impl Drop for Elsewhere {
@@ -53,14 +70,8 @@ fn others() -> Result<(), Skip> {
             "there is no other user in this user namespace; root has one".into(),
         ));
     }
-    // /run is this test binary's own.
-    let elsewhere = Elsewhere {
-        folder: "/run/secgroupd-rights".into(),
-    };
-    fs::create_dir(&elsewhere.folder).unwrap();
-    fs::set_permissions(&elsewhere.folder, fs::Permissions::from_mode(0o755)).unwrap();
-    let program = elsewhere.folder.join("secgroupd");
-    fs::copy(PROGRAM, &program).unwrap();
+    let elsewhere = Elsewhere::new("rights");
+    let program = elsewhere.program();
     let socket = elsewhere.folder.join("control.sock");
 
     let site = Site::new();
@@ -109,15 +120,18 @@ fn files() {
         &with(&[22], "billing: prepaid, smtp: unblocked, "),
     );
     let _daemon = site.start();
+    super::kept::until_kept(&site, "ins-web1");
     assert_eq!(mode(&site.path("control.sock")), 0o660);
     assert_eq!(mode(&site.path("state")), 0o700);
     assert_eq!(mode(&site.path("state/lock")), 0o600);
-    assert_eq!(mode(&site.path("state/unblocks.json")), 0o600);
+    for name in ["unblocks.json", "policy", "in-force"] {
+        assert_eq!(mode(&site.path("state").join(name)), 0o600, "{name}");
+    }
     let names: Vec<_> = fs::read_dir(site.path("state"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
-    assert_eq!(names.len(), 2, "nothing else is left: {names:?}");
+    assert_eq!(names.len(), 4, "nothing else is left: {names:?}");
     // A state directory that everybody may write to is refused.
     drop(_daemon);
     fs::set_permissions(site.path("state"), fs::Permissions::from_mode(0o777)).unwrap();

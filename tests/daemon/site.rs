@@ -164,24 +164,28 @@ impl Site {
             ),
             (
                 "--state",
-                "run check compile apply explain remove",
+                "run boot check compile apply explain remove",
                 self.path("state"),
             ),
             (
                 "--socket",
-                "run apply status reload remove",
+                "run apply status reload confirm remove",
                 self.path("control.sock"),
             ),
         ];
         for (option, takes, path) in places {
             let given = words
                 .iter()
-                .any(|word| *word == option || *word == "--help");
+                .any(|word| *word == option || *word == "--help")
+                || (option == "--definition" && words.contains(&"--enforced"));
             if !given && takes.split(' ').any(|each| each == words[0]) {
                 command.arg(option).arg(path);
             }
         }
-        if through_nft() && !words.contains(&"--through") && "run apply remove".contains(words[0]) {
+        if through_nft()
+            && !words.contains(&"--through")
+            && "run boot apply remove".contains(words[0])
+        {
             command.args(["--through", "nft"]);
         }
         command.env_remove("NOTIFY_SOCKET").env("NO_COLOR", "1");

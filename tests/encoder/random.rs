@@ -99,12 +99,15 @@ fn rule(rng: &mut Rng, at: usize, sets: &[Set], maps: &[Map]) -> NftRule {
         2 => matches.extend([Match::Family(Family::V4), icmp(rng)]),
         3 => matches.push(icmp(rng)),
         4 => matches.extend([
-            Match::Icmpv6Type(&[(134, 136)]),
+            Match::Icmpv6Type([(134, 136)].as_slice().into()),
             Match::HopLimit(255),
             Match::ToThisHost,
         ]),
-        5 => matches.extend([Match::Icmpv6Type(&[(1, 4), (128, 128)])]),
-        6 => matches.extend([Match::Icmpv6Type(&[(143, 143)]), Match::FromProcess]),
+        5 => matches.extend([Match::Icmpv6Type([(1, 4), (128, 128)].as_slice().into())]),
+        6 => matches.extend([
+            Match::Icmpv6Type([(143, 143)].as_slice().into()),
+            Match::FromProcess,
+        ]),
         7 => matches.extend([Match::HopLimit(1), Match::FromLinkToMany]),
         // What leaves was never decrypted, says the kernel.
         8 if at == 0 => matches.push(Match::Decrypted),
@@ -193,7 +196,7 @@ fn icmp(rng: &mut Rng) -> Match {
         &[(0, 0), (8, 8)],
         &[(0, 255)],
     ];
-    Match::IcmpType(lists[rng.usize(..lists.len())])
+    Match::IcmpType(lists[rng.usize(..lists.len())].into())
 }
 
 fn port(rng: &mut Rng) -> Match {

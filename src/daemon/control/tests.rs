@@ -51,8 +51,12 @@ fn the_words_on_the_wire() {
     let apply = Request::Apply {
         path: "/x.yaml".into(),
         instance: None,
+        confirm: None,
     };
     assert_eq!(text(&apply), r#"{"command":"apply","path":"/x.yaml"}"#);
+    // As an earlier command says it.
+    let reload: Request = serde_json::from_str(r#"{"command":"reload"}"#).unwrap();
+    assert_eq!(reload, Request::Reload { force: false });
     let refused: Response =
         serde_json::from_str(r#"{"outcome":"refused","message":"no"}"#).unwrap();
     assert_eq!(
@@ -82,7 +86,9 @@ async fn asks_and_answers() {
     };
     assert_eq!(payload["request"]["command"], "status");
     assert_eq!(payload["uid"], nix::unistd::geteuid().as_raw());
-    let reload = asked(&path, Request::Reload).await.unwrap();
+    let reload = asked(&path, Request::Reload { force: false })
+        .await
+        .unwrap();
     match nix::unistd::geteuid().is_root() {
         true => assert!(matches!(reload, Response::Ok { .. })),
         false => assert!(matches!(reload, Response::Refused { .. })),
@@ -152,8 +158,13 @@ async fn others_may_only_ask() {
     let apply = Request::Apply {
         path: "/x".into(),
         instance: None,
+        confirm: None,
     };
-    for request in [Request::Reload, apply, Request::Remove] {
+    let confirm = Request::Confirm {
+        content: "00".into(),
+    };
+    let reload = Request::Reload { force: true };
+    for request in [reload, apply, confirm, Request::Hold, Request::Remove] {
         let refused = as_another(request).await.unwrap().unwrap();
         let expected = "only root may change what is enforced; user 12345";
         assert!(refused.contains(expected), "{refused}");

@@ -1,0 +1,60 @@
+//! `secgroupd confirm`: the candidate on trial is right.
+
+use super::apply::{TIME_LIMIT, answered};
+use super::options::SocketOptions;
+use super::{NO, Result, print};
+use crate::daemon::control::{Request, Response, ask};
+use crate::daemon::install::Move;
+use crate::daemon::report::Status;
+use anyhow::bail;
+use clap::Args;
+use serde_json::json;
+use std::process::ExitCode;
+
+/// Confirms the candidate that `apply --confirm` has handed to the daemon: it takes the place of the definition, in one step,
+/// and stays. A file replaces a file, with the owner and the permissions of the old one; a directory and a directory exchange
+/// their names.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  sudo secgroupd apply --confirm 60 new.yaml && sudo secgroupd confirm
+
+Exit status: 0 if it is the definition now, 1 if no candidate is on trial, 2 on another error; then nothing was moved.")]
+pub struct Arguments {
+    #[command(flatten)]
+    socket: SocketOptions,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: Arguments) -> Result {
+    let socket = &arguments.socket.socket;
+    let status: Status = match ask(socket, &Request::Status, TIME_LIMIT)? {
+        Response::Ok { payload } => serde_json::from_value(payload)?,
+        Response::Refused { message, .. } | Response::Error { message } => bail!(message),
+    };
+    let Some(trial) = status.trial else {
+        let message = "no candidate is on trial: its time was up, or there was none. `secgroupd status` shows what is enforced";
+        match arguments.json {
+            true => print::json(&json!({ "refused": message }))?,
+            false => print::error(message),
+        }
+        return Ok(ExitCode::from(NO));
+    };
+    if !nix::unistd::geteuid().is_root() {
+        bail!("only root may confirm a candidate");
+    }
+    Move::of(&trial.candidate, &status.definition)?.carry_out(&trial.candidate, &trial.content)?;
+    let confirm = Request::Confirm {
+        content: trial.content,
+    };
+    match ask(socket, &confirm, TIME_LIMIT)? {
+        // Its time was up in this very moment.
+        Response::Refused { message, details } if details.is_null() => bail!(
+            "{message}. The definition {} holds the candidate by now, which is not enforced: change it, or enforce it with \
+             `secgroupd reload --force`",
+            status.definition.display()
+        ),
+        response => answered(response, arguments.json),
+    }
+}

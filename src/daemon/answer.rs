@@ -1,0 +1,148 @@
+//! What the daemon does and says when it is asked on the control socket.
+
+use super::control::{Call, Request, Response};
+use super::report::{Failure, Status, Summary};
+use super::run::{Daemon, read};
+use super::trial::Attempt;
+use crate::netfilter::{blind, links};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::Duration;
+use tracing::{info, warn};
+
+impl Daemon {
+    pub(super) async fn answer(&mut self, call: Call) {
+        let response = match call.request.clone() {
+            Request::Status => Response::Ok {
+                payload: self.status(),
+            },
+            Request::Reload { force } => {
+                let attempt = match force {
+                    true => Attempt::Forced,
+                    false => Attempt::Plain,
+                };
+                respond(self.reload("asked to", attempt).await)
+            }
+            Request::Hold => match self.hold() {
+                Ok(()) => Response::Ok {
+                    payload: json!({ "held": true }),
+                },
+                Err(message) => Response::Error { message },
+            },
+            Request::Apply {
+                path,
+                instance,
+                confirm,
+            } => respond(self.apply(path, instance, confirm).await),
+            Request::Confirm { content } => self.confirm(&content).await,
+            Request::Remove => self.remove(),
+        };
+        call.answer(response);
+    }
+
+    async fn apply(
+        &mut self,
+        path: PathBuf,
+        instance: Option<String>,
+        confirm: Option<u32>,
+    ) -> Result<Summary, Failure> {
+        let attempt = match confirm {
+            Some(seconds) => Attempt::Trial(Duration::from_secs(seconds.into())),
+            None => Attempt::Plain,
+        };
+        if confirm.is_some() {
+            // What would come back must be on the disk.
+            self.keeper.finish(&self.host).await;
+        }
+        let watched = path == self.options.definition;
+        let loaded = read(path.clone()).await;
+        let (loaded, result) = self
+            .enforce(loaded, path, instance, "asked to", attempt)
+            .await;
+        if let (Some(loaded), true) = (loaded, watched) {
+            self.watch.set_files(&loaded.template_files);
+        }
+        result
+    }
+
+    /// The candidate is the policy for good, and the definition holds it by now.
+    async fn confirm(&mut self, content: &str) -> Response {
+        self.keeper.finish(&self.host).await;
+        if let Err(message) = self.host().confirm(content) {
+            return Response::Refused {
+                message,
+                details: Value::Null,
+            };
+        }
+        info!("the candidate was confirmed");
+        self.time_trial();
+        self.let_go();
+        let loaded = read(self.options.definition.clone()).await;
+        respond(
+            self.enforce_watched(loaded, "confirmed", Attempt::Plain)
+                .await,
+        )
+    }
+
+    fn remove(&mut self) -> Response {
+        let removed = self.host().remove();
+        match removed {
+            Ok(removed) => {
+                warn!(
+                    "the policy was taken off this host on request; the next save or `secgroupd reload` enforces it again"
+                );
+                self.last_error = None;
+                self.time_trial();
+                self.tell_state();
+                Response::Ok {
+                    payload: json!({ "removed": removed }),
+                }
+            }
+            Err(error) => Response::Error {
+                message: error.to_string(),
+            },
+        }
+    }
+
+    fn status(&self) -> Value {
+        let trial = self.trial_status();
+        let host = self.host();
+        let spots = links::links()
+            .map(|links| blind::blind_spots(&links))
+            .unwrap_or_default();
+        let status = Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            definition: self.options.definition.clone(),
+            enforced: host.enforced().cloned(),
+            inherited: host.inherited(),
+            from_kept: host.is_from_kept(),
+            closed: host.is_closed(),
+            trial,
+            held: self.held.asked,
+            not_kept: host.not_kept().map(str::to_owned),
+            protection: host.protection(self.guard.is_listening()),
+            restorations: self.guard.restorations(),
+            last_restoration: self.guard.last().cloned(),
+            hits: host.hits(),
+            last_error: self.last_error.clone(),
+            warnings: host.interface_warnings(),
+            blind_spots: spots.iter().map(ToString::to_string).collect(),
+            reloads: self.reloads,
+            failures: self.failures,
+        };
+        serde_json::to_value(status).unwrap_or_default()
+    }
+}
+
+fn respond(result: Result<Summary, Failure>) -> Response {
+    match result {
+        Ok(summary) => Response::Ok {
+            payload: serde_json::to_value(summary).unwrap_or_default(),
+        },
+        Err(failure) => Response::Refused {
+            message: failure.message.clone(),
+            details: serde_json::to_value(failure).unwrap_or_default(),
+        },
+    }
+}

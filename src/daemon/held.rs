@@ -1,0 +1,175 @@
+//! While a candidate is on trial, or somebody edits and has said so, saves of the definition are not followed.
+
+use super::in_force::boot;
+use super::report::TrialStatus;
+use super::run::Daemon;
+use super::state::State;
+use super::trial::Attempt;
+use super::watch::Reason;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+use tracing::{error, info, warn};
+
+/// The file that says so in the state directory; it holds until the machine is started again.
+const HOLD: &str = "hold";
+
+/// How often a candidate's time is looked at: the clock of a sleeping machine stands still, and its time does not.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What is held back.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// Whether somebody edits.
+    pub asked: bool,
+    /// Whether the definition was saved meanwhile.
+    missed: bool,
+}
+
+impl Daemon {
+    /// Whether a save is not to be followed now; says so once.
+    pub(super) fn holds_back(&mut self, reason: &Reason) -> bool {
+        if !self.is_held() {
+            return false;
+        }
+        if !std::mem::replace(&mut self.held.missed, true) {
+            let until = match self.held.asked {
+                true => "the next `secgroupd reload`",
+                false => "the trial of the candidate has ended",
+            };
+            info!("the definition is not read before {until} ({reason})");
+        }
+        true
+    }
+
+    /// Whether the definition is not followed now.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.asked || self.host().trial().is_some()
+    }
+
+    /// Holds back saves until the next reload.
+    ///
+    /// # Errors
+    ///
+    /// When a restart of the daemon would not know it.
+    pub(super) fn hold(&mut self) -> Result<(), String> {
+        let written = self.host().state.write_atomically(HOLD, boot().as_bytes());
+        written.map_err(|error| error.to_string())?;
+        self.held.asked = true;
+        warn!("as asked, saves of the definition are not followed until `secgroupd reload`");
+        Ok(())
+    }
+
+    /// Saves are followed again.
+    pub(super) fn let_go(&mut self) {
+        self.held.missed = false;
+        if std::mem::take(&mut self.held.asked)
+            && let Err(error) = self.host().state.remove(HOLD)
+        {
+            warn!("{error}");
+        }
+    }
+
+    /// Looks whether somebody edits since before this start.
+    pub(super) fn recall_hold(&mut self) {
+        let asked = is_held(&self.host().state);
+        self.held.asked = asked;
+        if self.held.asked {
+            warn!(
+                "as asked before this start, the definition is not read until `secgroupd reload`"
+            );
+        }
+    }
+
+    /// Sets the alarm for the candidate on trial, if there is one.
+    pub(super) fn time_trial(&mut self) {
+        let left = self.host().trial().map(|trial| trial.left());
+        self.trial_ends = left.map(|left| Instant::now() + left.min(LOOK));
+    }
+
+    /// Takes the candidate back if its time is up.
+    pub(super) async fn look_at_trial(&mut self) {
+        let up = self
+            .host()
+            .trial()
+            .is_some_and(|trial| trial.left().is_zero());
+        if up {
+            self.take_back().await;
+        }
+        self.time_trial();
+        if self.trial_ends.is_none() && std::mem::take(&mut self.held.missed) && !self.held.asked {
+            let _ = self.reload("saved during the trial", Attempt::Plain).await;
+        }
+    }
+
+    async fn take_back(&mut self) {
+        let candidate = {
+            let host = self.host();
+            let trial = host.trial();
+            trial
+                .map(|trial| trial.candidate.clone())
+                .unwrap_or_default()
+        };
+        let taken = self
+            .on_the_host(|host| {
+                let taken = host.take_back();
+                host.recollect();
+                taken
+            })
+            .await;
+        let candidate = candidate.display();
+        match taken {
+            Some(Ok(Some(summary))) => warn!(
+                "the candidate {candidate} was not confirmed in time: the old policy is back, as generation {}",
+                summary.generation
+            ),
+            Some(Ok(None)) => {
+                warn!(
+                    "the candidate {candidate} was not confirmed in time: there is no policy, as before it"
+                );
+                self.close_again().await;
+            }
+            Some(Err(failure)) => {
+                error!("{}", failure.text);
+                self.failures += 1;
+                self.last_error = Some(failure);
+            }
+            // It was logged.
+            None => {}
+        }
+        self.keep_socket();
+        self.follow_table();
+        self.keeper.wake(&self.host);
+        self.tell_state();
+    }
+
+    /// A host that had no policy before the candidate is as it was then.
+    async fn close_again(&mut self) {
+        let closes = self.options.fail_closed;
+        self.on_the_host(move |host| super::start::resume(host, closes))
+            .await;
+    }
+
+    /// The candidate on trial, as the status tells it.
+    pub(super) fn trial_status(&self) -> Option<TrialStatus> {
+        let host = self.host();
+        let trial = host.trial()?;
+        Some(TrialStatus {
+            candidate: trial.candidate.clone(),
+            content: trial.content.clone(),
+            seconds_left: trial.left().as_secs_f64(),
+        })
+    }
+}
+
+fn is_held(state: &State) -> bool {
+    let kept = state.read(HOLD).ok().flatten();
+    kept.is_some_and(|kept| kept == boot().as_bytes())
+}
+
+/// Waits until then; for ever if there is no such time.
+pub async fn reached(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

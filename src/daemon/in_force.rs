@@ -1,0 +1,64 @@
+//! What the kernel had when this process last looked, kept beside the policy: by it the next process knows that what is in force
+//! is the kept policy, and goes on with it without replacing anything.
+//!
+//! It is taken away before each change and written after it, so where it stands no process was killed in between.
+
+use super::kept::{Key, seal, sealed_begin, unseal};
+use super::state::{State, StateError};
+use crate::ruleset::batch::Names;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The file's name in the state directory.
+const FILE: &str = "in-force";
+
+/// A policy in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InForce {
+    /// Which policy.
+    pub key: Key,
+    /// Since which start of the machine.
+    pub boot: String,
+    /// The kernel's last transaction, see [`transaction`](crate::netfilter::enforce::Kernel::transaction).
+    pub transaction: u32,
+    /// The generation, as it was reported.
+    pub generation: u64,
+    /// The kernel's names of its objects.
+    pub names: Names,
+    /// Packets and bytes that its rules had met in generations that were gone by then, by comment.
+    pub past_hits: BTreeMap<String, (u64, u64)>,
+}
+
+impl InForce {
+    /// What was written last; `None` also where it cannot be read, since then all is only loaded anew.
+    pub fn read(state: &State) -> Option<Self> {
+        let bytes = state.read(FILE).ok()??;
+        postcard::from_bytes(unseal(&bytes).ok()?).ok()
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    ///
+    /// What the system refuses.
+    pub fn write(&self, state: &State) -> Result<(), StateError> {
+        // Names and numbers can always be said.
+        let bytes = postcard::to_extend(self, sealed_begin()).unwrap_or_default();
+        state.write_for_now(FILE, &seal(bytes))
+    }
+
+    /// Takes it away.
+    ///
+    /// # Errors
+    ///
+    /// What the system refuses.
+    pub fn remove(state: &State) -> Result<(), StateError> {
+        state.remove(FILE)
+    }
+}
+
+/// This start of the machine, as the kernel names it.
+pub fn boot() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    id.unwrap_or_default().trim().to_owned()
+}

@@ -1,0 +1,308 @@
+//! The last good policy outlives the daemon: it is enforced before the definition is read, and a restart disturbs nothing.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+use nix::sys::signal::Signal;
+
+use super::site::{Ran, Site, WRONG, opening, until};
+use crate::support::kernel_test;
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        kernel_test(
+            "the_kept_policy_holds_before_the_definition",
+            &["nft"],
+            before,
+        ),
+        kernel_test("a_restart_disturbs_nothing", &["nft"], undisturbed),
+        kernel_test(
+            "what_was_changed_meanwhile_is_loaded_anew",
+            &["nft"],
+            changed,
+        ),
+        kernel_test(
+            "a_later_policy_is_not_replaced_by_an_earlier",
+            &["nft"],
+            later,
+        ),
+        kernel_test("a_damaged_kept_policy_is_named", &["nft"], damaged),
+        kernel_test(
+            "a_full_disk_keeps_nothing_and_stops_nothing",
+            &["nft", "mount"],
+            full,
+        ),
+        kernel_test("removed_is_removed_from_the_disk_too", &["nft"], removed),
+        kernel_test(
+            "a_writer_killed_anywhere_leaves_one_policy_whole",
+            &["nft"],
+            killed,
+        ),
+    ]
+}
+
+/// Waits until what is enforced is kept, whatever it was before.
+#[track_caller]
+pub fn until_kept(site: &Site, text: &str) {
+    until("it is kept", || {
+        holds(site, text) && site.path("state/in-force").exists()
+    });
+}
+
+/// Whether the kept policy is of this text.
+fn holds(site: &Site, text: &str) -> bool {
+    let policy = fs::read(site.path("state/policy")).unwrap_or_default();
+    let mut parts = policy.windows(text.len());
+    parts.any(|part| part == text.as_bytes())
+}
+
+/// What a machine that starts again has: nothing.
+pub fn lose(site: &Site) {
+    site.host.nft("delete table inet secgroupd");
+    assert!(site.generations().is_empty());
+}
+
+fn before() {
+    let site = Site::new();
+    site.write("groups.yaml", &opening(&[22]));
+    site.start().end(Signal::SIGTERM);
+    lose(&site);
+    site.write("groups.yaml", WRONG);
+    let daemon = site.launch("run");
+    daemon.until_logged("generation 1 stays enforced");
+    let log = daemon.log();
+    let at = |words: &str| {
+        log.find(words)
+            .unwrap_or_else(|| panic!("{words:?}: {log}"))
+    };
+    assert!(
+        at("generation 1, the policy that was kept, is enforced again") < at("watching "),
+        "{log}"
+    );
+    assert!(site.lets_in(22) && !site.lets_in(443));
+    // It is known as well as one that this daemon has read.
+    let status = site.status();
+    assert_eq!(status["enforced"]["generation"], 1);
+    assert_eq!(status["enforced"]["instance"], "ins-web1");
+    assert_eq!(status["from_kept"], true);
+    let hits = &status["hits"][0];
+    assert_eq!(
+        (&hits["reason"], &hits["packets"]),
+        (&"sg-web/in/0".into(), &1.into())
+    );
+    assert!(
+        hits["place"].as_str().unwrap().ends_with("groups.yaml:5"),
+        "{hits}"
+    );
+    let page = site.run("status").out;
+    assert!(
+        page.contains("the policy that was kept") && page.contains("DEGRADED"),
+        "{page}"
+    );
+    let flow = "inbound tcp 198.51.100.7 22";
+    site.run(&format!("explain {flow}"))
+        .failed(2, &["groups.yaml:5:19"]);
+    let explained = site.run(&format!("explain --enforced {flow}"));
+    assert_eq!(explained.code, 0, "{explained:?}");
+    assert!(
+        explained.out.starts_with("allow: rule sg-web/in/0 ("),
+        "{explained:?}"
+    );
+    site.save("groups.yaml", &opening(&[443]));
+    site.until_open(&[443], &[22]);
+    assert_eq!(site.status()["from_kept"], false);
+    assert_eq!(site.status()["enforced"]["generation"], 2);
+}
+
+fn undisturbed() {
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        let site = Site::new();
+        site.write("groups.yaml", &opening(&[22, 80]));
+        let daemon = site.start();
+        // In place: names of two generations.
+        site.save("groups.yaml", &opening(&[22, 443]));
+        site.until_open(&[22, 443], &[80]);
+        until_kept(&site, &opening(&[22, 443]));
+        assert!(site.lets_in(22));
+        let hits = |site: &Site| site.status()["hits"][0]["packets"].as_u64().unwrap();
+        let seen = hits(&site);
+        let before = site.listing();
+        // Its last word is on the disk.
+        until("nothing is being written", || {
+            thread::sleep(Duration::from_millis(50));
+            fs::read_dir(site.path("state")).unwrap().count() == 3
+        });
+        daemon.end(signal);
+        let daemon = site.start();
+        assert!(
+            daemon
+                .log()
+                .contains("of an earlier secgroupd is in force, and stays"),
+            "{}",
+            daemon.log()
+        );
+        site.unchanged_by(&before, "the restart has changed it");
+        assert_eq!(hits(&site), seen, "the counters go on");
+        // And it can be changed in place again.
+        site.save("groups.yaml", &opening(&[22, 8080]));
+        site.until_open(&[22, 8080], &[443]);
+        let log = daemon.log();
+        assert!(!log.contains("is loaded whole"), "{log}");
+    }
+}
+
+fn changed() {
+    let site = Site::new();
+    site.write("groups.yaml", &opening(&[22]));
+    let daemon = site.start();
+    until_kept(&site, &opening(&[22]));
+    daemon.end(Signal::SIGTERM);
+    site.host.nft("insert rule inet secgroupd inbound accept");
+    assert!(site.lets_in(443), "nobody watches");
+    site.write("groups.yaml", WRONG);
+    let daemon = site.launch("run");
+    daemon.until_logged("the policy that was kept, is enforced again");
+    site.until_open(&[22], &[443]);
+}
+
+fn later() {
+    let site = Site::new();
+    site.write("groups.yaml", &opening(&[22]));
+    let daemon = site.start();
+    until_kept(&site, &opening(&[22]));
+    let kept = ["policy", "in-force"].map(|name| site.path(&format!("state/{name}")));
+    let old = kept.clone().map(|path| fs::read(path).unwrap());
+    site.save("groups.yaml", &opening(&[443]));
+    site.until_open(&[443], &[22]);
+    daemon.end(Signal::SIGKILL);
+    // As if it had been killed after the switch, before anything was written.
+    kept.iter()
+        .zip(&old)
+        .for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
+    site.write("groups.yaml", WRONG);
+    let daemon = site.launch("run");
+    daemon.until_logged("generation 2 of an earlier daemon stays enforced");
+    assert!(site.lets_in(443) && !site.lets_in(22));
+}
+
+fn damaged() {
+    let site = Site::new();
+    site.write("groups.yaml", &opening(&[22]));
+    let daemon = site.start();
+    until_kept(&site, &opening(&[22]));
+    daemon.end(Signal::SIGTERM);
+    lose(&site);
+    let path = site.path("state/policy");
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    site.run("boot").failed(
+        2,
+        &[
+            "the kept policy",
+            "state/policy",
+            "cannot be used: it is damaged (its checksum is wrong)",
+        ],
+    );
+    assert!(site.generations().is_empty());
+    // The definition is as good as ever, and heals it.
+    let daemon = site.start();
+    assert!(
+        daemon.log().contains("cannot be used: it is damaged"),
+        "{}",
+        daemon.log()
+    );
+    until("it is kept again", || {
+        fs::read(&path).unwrap() != bytes[..bytes.len() / 2]
+    });
+    daemon.end(Signal::SIGTERM);
+    lose(&site);
+    assert_eq!(site.run("boot").code, 0);
+    assert!(site.lets_in(22) && !site.lets_in(443));
+}
+
+fn full() {
+    let site = Site::new();
+    fs::create_dir(site.path("state")).unwrap();
+    let state = site.path("state").display().to_string();
+    let mount = Ran::of(site.host.command("mount").args([
+        "-t",
+        "tmpfs",
+        "-o",
+        "size=32k,mode=0700",
+        "small",
+        &state,
+    ]));
+    assert_eq!(mount.code, 0, "{mount:?}");
+    site.write("groups.yaml", &opening(&[22]));
+    let daemon = site.start();
+    until_kept(&site, &opening(&[22]));
+    let long = format!("{}# {}\n", opening(&[443]), "long ".repeat(10_000));
+    site.save("groups.yaml", &long);
+    site.until_open(&[443], &[22]);
+    daemon.until_logged("is not kept for the next start");
+    let status = site.status();
+    assert!(
+        status["not_kept"]
+            .as_str()
+            .unwrap()
+            .contains("No space left"),
+        "{status}"
+    );
+    let page = site.run("status").out;
+    assert!(
+        page.contains("Not kept") && page.contains("DEGRADED"),
+        "{page}"
+    );
+    // The old one is whole, and the next that fits is kept.
+    assert!(holds(&site, &opening(&[22])));
+    site.save("groups.yaml", &opening(&[8080]));
+    site.until_open(&[8080], &[443]);
+    until_kept(&site, &opening(&[8080]));
+    until("all is well", || site.status()["not_kept"].is_null());
+    drop(daemon);
+    let _ = Ran::of(site.host.command("umount").arg(&state));
+}
+
+fn removed() {
+    let site = Site::new();
+    site.write("groups.yaml", &opening(&[22]));
+    let daemon = site.start();
+    until_kept(&site, &opening(&[22]));
+    assert_eq!(site.run("remove").code, 0);
+    daemon.end(Signal::SIGTERM);
+    assert!(!site.path("state/policy").exists() && !site.path("state/in-force").exists());
+    assert_eq!(site.run("boot").code, 0);
+    assert!(site.generations().is_empty());
+}
+
+/// Long enough that writing takes a while.
+fn killed() {
+    let site = Site::new();
+    let long = |ports: &[u16]| format!("{}# {}\n", opening(ports), "long ".repeat(100_000));
+    site.write("groups.yaml", &long(&[22]));
+    let daemon = site.start();
+    until_kept(&site, &opening(&[22]));
+    drop(daemon);
+    let rounds = if std::env::var_os("SECGROUPD_FULL").is_some() {
+        200
+    } else {
+        12
+    };
+    for round in 0..rounds {
+        let daemon = site.start();
+        let port = if round % 2 == 0 { 443 } else { 22 };
+        site.save("groups.yaml", &long(&[port]));
+        thread::sleep(Duration::from_micros(fastrand::u64(0..60_000)));
+        daemon.end(Signal::SIGKILL);
+        lose(&site);
+        let boot = site.run("boot");
+        assert_eq!(boot.code, 0, "{boot:?}");
+        let open = [22, 443].map(|port| site.lets_in(port));
+        assert!(
+            open == [true, false] || open == [false, true],
+            "round {round}: {open:?}"
+        );
+    }
+}
