@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use secgroupd::netfilter::objects::{in_force, objects};
 
-use super::site::{Daemon, SOON, Site, opening, until, whoever_owns_it};
+use super::site::{whatever_stamp, Daemon, SOON, Site, opening, until, whoever_owns_it};
 use crate::support::{Flood, Port, Side, kernel_test};
 
 const ALLOWED: Port = Port::Tcp(2002);
@@ -69,7 +69,8 @@ impl Guarded {
         let host = &self.site.host;
         let listing = host.output("nft", &["-s", "list", "table", "inet", "secgroupd"]);
         let generation = host.enter(in_force).unwrap().expect("one is in force");
-        whoever_owns_it(&listing).replace(&format!("g{generation}_"), "g_")
+        let listing = whoever_owns_it(&listing).replace(&format!("g{generation}_"), "g_");
+        whatever_stamp(&listing)
     }
 
     /// How many lines of the log hold these words.
