@@ -152,7 +152,7 @@ fn enforced(status: &Status, summary: &Summary) -> String {
     if status.from_kept {
         line(
             "Origin",
-            "the policy that was kept; the definition was not enforced since the start".into(),
+            "the policy that was kept; no definition was enforced since".into(),
         );
     }
     if let Some(why) = &status.not_kept {

@@ -62,6 +62,11 @@ impl Daemon {
         if let (Some(loaded), true) = (loaded, watched) {
             self.watch.set_files(&loaded.template_files);
         }
+        if let (Some(seconds), true) = (confirm, result.is_ok()) {
+            warn!(
+                "it is on trial: unless it is confirmed within {seconds} s, the policy of before comes back"
+            );
+        }
         result
     }
 

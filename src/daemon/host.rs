@@ -3,7 +3,7 @@
 
 use super::ended::EndedFlows;
 use super::first;
-use super::keep::{Resumed, Written};
+use super::keep::Written;
 use super::kept::{Origin, content};
 use super::load::Loaded;
 use super::report::{Failure, GroupSummary, InterfaceSummary, Summary, in_one_line, now};
@@ -12,13 +12,10 @@ use super::trial::{Attempt, Trial};
 use crate::cloud::Ledger;
 use crate::definition::{Diagnostic, Severity};
 use crate::netfilter::enforce::{EnforceError, Kernel};
-use crate::netfilter::events::tables::TableEvents;
 use crate::netfilter::{interfaces, links};
 use crate::policy::{Account, Direction, Instance, Policy, Reason, Verdict};
 use crate::ruleset::{Generation, check, compile};
-use nix::errno::Errno;
 use std::collections::BTreeMap;
-use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::Instant;
 use tracing::{debug, warn};
@@ -76,6 +73,8 @@ impl Host {
     ) -> Result<Self, StateError> {
         let state = State::open(state)?;
         let lock = state.lock()?;
+        let is_closed =
+            matches!(kernel.in_force(), Ok(None)) && kernel.is_closed().unwrap_or(false);
         Ok(Host {
             state,
             _lock: lock,
@@ -86,7 +85,8 @@ impl Host {
             past_hits: BTreeMap::new(),
             ended: EndedFlows::default(),
             adopted: false,
-            closed: false,
+            // As the boot unit may have left it.
+            closed: is_closed,
             origin: None,
             written: Written::default(),
             not_kept: None,
@@ -110,99 +110,6 @@ impl Host {
                 .flatten()
                 .map(|generation| generation.0),
         }
-    }
-
-    /// Enforces again, whole, what this process enforces: another program has changed our table. Gives whether it enforces
-    /// anything.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel fails; then another program's change may stand.
-    pub fn restore(&mut self) -> Result<bool, Failure> {
-        let Some(standing) = &self.enforced else {
-            return self.restore_nothing();
-        };
-        let next = Generation(standing.summary.generation).next();
-        let ruleset = match self.kernel.forget() {
-            Some(known) => known,
-            None => self.enforced_ruleset().map_err(Failure::other)?,
-        };
-        let enforced = self.enforce_kept(&ruleset, next);
-        let enforced = enforced.map_err(|error| {
-            let policy = self
-                .enforced
-                .as_ref()
-                .and_then(|standing| standing.policy.as_ref());
-            self.refused(error, policy)
-        })?;
-        if let Some(Standing { summary, .. }) = &mut self.enforced {
-            summary.generation = enforced.generation.0;
-            summary.switched_after_ms = enforced.switched_after.as_secs_f64() * 1000.0;
-        }
-        Ok(true)
-    }
-
-    /// The same where this process has enforced nothing: what an earlier one has, or that the host is closed.
-    fn restore_nothing(&mut self) -> Result<bool, Failure> {
-        let failed = |error: EnforceError| Failure::other(error.to_string());
-        if self.closed {
-            return self.close().map_err(failed);
-        }
-        match self.kernel.in_force() {
-            Ok(None) => {
-                let resumed = self.resume().map_err(Failure::other)?;
-                self.recollect();
-                Ok(resumed != Resumed::Nothing)
-            }
-            _ => Ok(false),
-        }
-    }
-
-    /// Listens to what other programs change in our table; within the runtime.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel has against it.
-    pub fn listen(&self) -> Result<TableEvents, Errno> {
-        self.kernel.listen()
-    }
-
-    /// Whether nobody but us can change our table.
-    pub fn owns(&self) -> bool {
-        self.kernel.owns()
-    }
-
-    /// Whether that will be so once there is a policy.
-    pub fn will_own(&self) -> bool {
-        self.kernel.will_own()
-    }
-
-    /// Lets the next definition be loaded whole, and not as far as it differs.
-    pub fn forget_loaded(&self) {
-        self.kernel.forget();
-    }
-
-    /// Makes the table that an earlier process has left ours, so that nobody else can change it.
-    pub fn adopt(&mut self) {
-        let before = self.kernel.owns();
-        match self.kernel.adopt() {
-            Ok(owned) => self.adopted = owned && !before,
-            Err(error) => warn!("what is enforced is not protected: {error}"),
-        }
-    }
-
-    /// What keeps other programs from changing what is enforced, in one line; `restored` if their changes are put right.
-    pub fn protection(&self, restored: bool) -> String {
-        match self.kernel.protection() {
-            Ok(protection) if restored => protection.where_restored(),
-            Ok(protection) => protection.to_string(),
-            Err(error) => format!("unknown: {error}"),
-        }
-    }
-
-    /// The socket by which other programs are kept from changing what is enforced.
-    pub fn owning_socket(&self) -> Option<BorrowedFd<'_>> {
-        self.kernel.owning_socket()
     }
 
     /// Enforces a definition that was read from `path`, as this instance if one is named; a candidate for a while only.
@@ -398,7 +305,7 @@ impl Host {
 
     /// A failure of the kernel, with the place of the rule that it refused; the refused batch is kept for whoever looks
     /// into it.
-    fn refused(&self, error: EnforceError, policy: Option<&Policy>) -> Failure {
+    pub(super) fn refused(&self, error: EnforceError, policy: Option<&Policy>) -> Failure {
         let mut message = error.to_string();
         let EnforceError::Apply(error) = error else {
             return Failure::other(message);

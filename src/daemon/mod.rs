@@ -12,6 +12,7 @@
 //! | `in_force` | which policy the kernel had last |
 //! | [`install`] | a confirmed candidate takes the definition's place |
 //! | [`trial`] | a candidate that must be confirmed in time |
+//! | `protect` | who may change what is enforced |
 //! | [`guard`] | what other programs change in our table is put right, at the [`pace`] that a fight allows |
 //! | [`first`] | which flows the first enforcement must know |
 //! | [`ended`] | how many live flows a change ends, for the log |
@@ -40,6 +41,7 @@ pub mod kept;
 pub mod load;
 pub mod logging;
 pub mod pace;
+mod protect;
 pub mod read;
 pub mod report;
 pub mod route;

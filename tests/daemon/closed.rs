@@ -163,8 +163,10 @@ fn boot() {
         &["it is damaged", "this host has no policy and is closed"],
     );
     assert!(!connects(&site.peer, &site.host, "10.0.0.5:80"));
-    let daemon = site.launch("run --fail-closed");
+    // A daemon that was not told so leaves it closed as well, and says it.
+    let daemon = site.launch("run");
     daemon.until_logged("does not exist");
+    assert_eq!(site.status()["closed"], true);
     assert!(!connects(&site.peer, &site.host, "10.0.0.5:80"));
     site.write("groups.yaml", &opening(&[80]));
     daemon.until_logged("generation 1 enforced");

@@ -154,6 +154,9 @@ fn taken_back() {
 fn restarted() {
     let (site, daemon) = started(&[22]);
     tried(&site, 4, &[443]);
+    until("it is noted what the kernel has", || {
+        site.path("state/in-force").exists()
+    });
     daemon.end(Signal::SIGKILL);
     let daemon = site.launch("run");
     until("it can be asked", || {

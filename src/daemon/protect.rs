@@ -1,0 +1,106 @@
+//! Who may change what is enforced, and what is done about others who did.
+
+use super::host::{Host, Standing};
+use super::keep::Resumed;
+use super::report::Failure;
+use crate::netfilter::enforce::EnforceError;
+use crate::netfilter::events::tables::TableEvents;
+use crate::ruleset::Generation;
+use nix::errno::Errno;
+use std::os::fd::BorrowedFd;
+use tracing::warn;
+
+impl Host {
+    /// Enforces again, whole, what this process enforces: another program has changed our table. Gives whether it enforces
+    /// anything.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel fails; then another program's change may stand.
+    pub fn restore(&mut self) -> Result<bool, Failure> {
+        let Some(standing) = &self.enforced else {
+            return self.restore_nothing();
+        };
+        let next = Generation(standing.summary.generation).next();
+        let ruleset = match self.kernel.forget() {
+            Some(known) => known,
+            None => self.enforced_ruleset().map_err(Failure::other)?,
+        };
+        let enforced = self.enforce_kept(&ruleset, next);
+        let enforced = enforced.map_err(|error| {
+            let policy = self
+                .enforced
+                .as_ref()
+                .and_then(|standing| standing.policy.as_ref());
+            self.refused(error, policy)
+        })?;
+        if let Some(Standing { summary, .. }) = &mut self.enforced {
+            summary.generation = enforced.generation.0;
+            summary.switched_after_ms = enforced.switched_after.as_secs_f64() * 1000.0;
+        }
+        Ok(true)
+    }
+
+    /// The same where this process has enforced nothing: what an earlier one has, or that the host is closed.
+    fn restore_nothing(&mut self) -> Result<bool, Failure> {
+        let failed = |error: EnforceError| Failure::other(error.to_string());
+        if self.closed {
+            return self.close().map_err(failed);
+        }
+        match self.kernel.in_force() {
+            Ok(None) => {
+                let resumed = self.resume().map_err(Failure::other)?;
+                self.recollect();
+                Ok(resumed != Resumed::Nothing)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Listens to what other programs change in our table; within the runtime.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel has against it.
+    pub fn listen(&self) -> Result<TableEvents, Errno> {
+        self.kernel.listen()
+    }
+
+    /// Whether nobody but us can change our table.
+    pub fn owns(&self) -> bool {
+        self.kernel.owns()
+    }
+
+    /// Whether that will be so once there is a policy.
+    pub fn will_own(&self) -> bool {
+        self.kernel.will_own()
+    }
+
+    /// Lets the next definition be loaded whole, and not as far as it differs.
+    pub fn forget_loaded(&self) {
+        self.kernel.forget();
+    }
+
+    /// Makes the table that an earlier process has left ours, so that nobody else can change it.
+    pub fn adopt(&mut self) {
+        let before = self.kernel.owns();
+        match self.kernel.adopt() {
+            Ok(owned) => self.adopted = owned && !before,
+            Err(error) => warn!("what is enforced is not protected: {error}"),
+        }
+    }
+
+    /// What keeps other programs from changing what is enforced, in one line; `restored` if their changes are put right.
+    pub fn protection(&self, restored: bool) -> String {
+        match self.kernel.protection() {
+            Ok(protection) if restored => protection.where_restored(),
+            Ok(protection) => protection.to_string(),
+            Err(error) => format!("unknown: {error}"),
+        }
+    }
+
+    /// The socket by which other programs are kept from changing what is enforced.
+    pub fn owning_socket(&self) -> Option<BorrowedFd<'_>> {
+        self.kernel.owning_socket()
+    }
+}
