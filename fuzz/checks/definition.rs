@@ -22,7 +22,14 @@ pub fn check(data: &[u8]) {
         .definition
         .template_files()
         .into_iter()
-        .map(|path| (path, template.map(str::to_owned).ok_or_else(|| "no such file".to_owned())))
+        .map(|path| {
+            (
+                path,
+                template
+                    .map(str::to_owned)
+                    .ok_or_else(|| "no such file".to_owned()),
+            )
+        })
         .collect();
     parsed.definition.attach(&contents);
     let sources = parsed.definition.sources.clone();
@@ -34,8 +41,15 @@ pub fn check(data: &[u8]) {
         }
         serde_json_is_text(&diagnostic.to_json(&sources).to_string());
     }
-    let wrong = validated.diagnostics.iter().any(|each| each.severity == Severity::Error);
-    assert_eq!(validated.account.is_none(), wrong, "refused without an error, or the other way round");
+    let wrong = validated
+        .diagnostics
+        .iter()
+        .any(|each| each.severity == Severity::Error);
+    assert_eq!(
+        validated.account.is_none(),
+        wrong,
+        "refused without an error, or the other way round"
+    );
     let Some(account) = validated.account else {
         return;
     };

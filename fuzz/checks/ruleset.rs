@@ -16,7 +16,10 @@ const PACKETS: usize = 150;
 pub fn check(data: &[u8], kernel: Option<&Kernel>) {
     let mut draw = Draw { bytes: data };
     let definitions = [definition(&mut draw), definition(&mut draw)];
-    let rulesets: Vec<Ruleset> = definitions.iter().filter_map(|text| compiled(text)).collect();
+    let rulesets: Vec<Ruleset> = definitions
+        .iter()
+        .filter_map(|text| compiled(text))
+        .collect();
     let Some(kernel) = kernel else { return };
     kernel.remove().expect("the table goes");
     for (at, ruleset) in rulesets.iter().enumerate() {
@@ -47,11 +50,18 @@ fn compiled(definition: &str) -> Option<Ruleset> {
         let decided = policy.decide(&packet);
         let (verdict, reason) = walker.walk(&packet);
         let reason = reason.cloned().unwrap_or(Reason::Unmanaged);
-        assert_eq!((decided.verdict, &decided.reason), (verdict, &reason), "{packet:?}\n{definition}");
+        assert_eq!(
+            (decided.verdict, &decided.reason),
+            (verdict, &reason),
+            "{packet:?}\n{definition}"
+        );
     }
     // Both texts of it are made, and neither has a line that a name has broken.
     let lines = text::table(&ruleset, Generation(1));
-    assert!(lines.chars().all(|c| matches!(c, '\n' | '\t' | ' '..='~')), "{definition}\n{lines}");
+    assert!(
+        lines.chars().all(|c| matches!(c, '\n' | '\t' | ' '..='~')),
+        "{definition}\n{lines}"
+    );
     drop(json::table(&ruleset, Generation(1)));
     Some(ruleset)
 }
@@ -60,7 +70,11 @@ fn policy(definition: &str) -> Option<Policy> {
     let parsed = parse([("fuzz.yaml", definition)]);
     let account = validate(&parsed.definition, parsed.diagnostics).account?;
     let first = account.instances.first()?;
-    let unblocked: BTreeSet<_> = first.smtp_request.then(|| first.id.clone()).into_iter().collect();
+    let unblocked: BTreeSet<_> = first
+        .smtp_request
+        .then(|| first.id.clone())
+        .into_iter()
+        .collect();
     account.policy(&first.id, &unblocked)
 }
 
@@ -90,7 +104,9 @@ impl Draw<'_> {
         // Near each other, so that they meet: and now and then anywhere.
         match self.byte() {
             byte @ 0..=199 => u16::from(byte / 4) + 1,
-            byte @ 200..=239 => [22, 25, 53, 67, 68, 80, 135, 136, 443, 546, 547, 1433, 65_534, 65_535][usize::from(byte) % 14],
+            byte @ 200..=239 => [
+                22, 25, 53, 67, 68, 80, 135, 136, 443, 546, 547, 1433, 65_534, 65_535,
+            ][usize::from(byte) % 14],
             _ => u16::from_be_bytes([self.byte(), self.byte()]).max(1),
         }
     }
@@ -106,14 +122,22 @@ impl Draw<'_> {
 }
 
 fn definition(draw: &mut Draw) -> String {
-    let groups: Vec<String> = (0..=draw.below(4)).map(|at| draw.word(&format!("sg-{at}"), b"a-Z9", 3)).collect();
+    let groups: Vec<String> = (0..=draw.below(4))
+        .map(|at| draw.word(&format!("sg-{at}"), b"a-Z9", 3))
+        .collect();
     let mut out = String::from("version: 1\n");
     templates(draw, &mut out);
     out += "security_groups:\n";
     for group in &groups {
-        let _ = writeln!(out, "  {group}:\n    name: \"{}\"", draw.one(&["a", "\\e[2J", "\\u202e b", "x\\ny"]));
+        let _ = writeln!(
+            out,
+            "  {group}:\n    name: \"{}\"",
+            draw.one(&["a", "\\e[2J", "\\u202e b", "x\\ny"])
+        );
         for (list, remote) in [("inbound", "source"), ("outbound", "destination")] {
-            let rules: Vec<String> = (0..draw.below(10)).map(|_| rule(draw, remote, &groups)).collect();
+            let rules: Vec<String> = (0..draw.below(10))
+                .map(|_| rule(draw, remote, &groups))
+                .collect();
             let _ = writeln!(out, "    {list}: [{}]", rules.join(",\n      "));
         }
     }
@@ -124,7 +148,10 @@ fn definition(draw: &mut Draw) -> String {
 
 fn templates(draw: &mut Draw, out: &mut String) {
     let (a, b) = (addresses(draw, 4), addresses(draw, 40));
-    let _ = writeln!(out, "address_templates:\n  ipm-a: [{a}]\n  ipm-b: [{b}]\n  ipmg-c: [ipm-b, ipm-a]");
+    let _ = writeln!(
+        out,
+        "address_templates:\n  ipm-a: [{a}]\n  ipm-b: [{b}]\n  ipmg-c: [ipm-b, ipm-a]"
+    );
     let (tcp, udp) = (ports(draw), ports(draw));
     let _ = writeln!(
         out,
@@ -160,11 +187,22 @@ fn address(draw: &mut Draw) -> String {
             let (a, b) = (number(draw), number(draw));
             format!("\"{}-{}\"", shown(a.min(b)), shown(a.max(b)))
         }
-        2 => draw.one(&["\"0.0.0.0/0\"", "\"::/0\"", "\"0.0.0.0/1\"", "\"fe80::/10\"", "\"ff02::1:2\""]).into(),
+        2 => draw
+            .one(&[
+                "\"0.0.0.0/0\"",
+                "\"::/0\"",
+                "\"0.0.0.0/1\"",
+                "\"fe80::/10\"",
+                "\"ff02::1:2\"",
+            ])
+            .into(),
         _ => {
             let length = draw.byte() % (bits + 1);
             let host = u32::from(bits - length);
-            let network = number(draw).checked_shr(host).and_then(|high| high.checked_shl(host)).unwrap_or(0);
+            let network = number(draw)
+                .checked_shr(host)
+                .and_then(|high| high.checked_shl(host))
+                .unwrap_or(0);
             format!("\"{}/{length}\"", shown(network))
         }
     }
@@ -188,9 +226,16 @@ fn ports(draw: &mut Draw) -> String {
 fn rule(draw: &mut Draw, remote_key: &str, groups: &[String]) -> String {
     let action = draw.one(&["allow", "refuse"]);
     let what = match draw.below(8) {
-        0..4 => format!("protocol: {}, port: \"{}\"", draw.one(&["tcp", "udp"]), ports(draw)),
+        0..4 => format!(
+            "protocol: {}, port: \"{}\"",
+            draw.one(&["tcp", "udp"]),
+            ports(draw)
+        ),
         4 => format!("service: {}", draw.one(&["ppm-a", "ppm-b", "ppmg-c"])),
-        _ => format!("protocol: {}", draw.one(&["all", "icmp", "icmpv6", "gre", "tcp", "udp"])),
+        _ => format!(
+            "protocol: {}",
+            draw.one(&["all", "icmp", "icmpv6", "gre", "tcp", "udp"])
+        ),
     };
     let one = |draw: &mut Draw| match draw.below(8) {
         0 => groups[draw.below(groups.len())].clone(),
@@ -199,7 +244,10 @@ fn rule(draw: &mut Draw, remote_key: &str, groups: &[String]) -> String {
         _ => address(draw),
     };
     let list: Vec<String> = (0..=draw.below(3)).map(|_| one(draw)).collect();
-    format!("{{ action: {action}, {what}, {remote_key}: [{}] }}", list.join(", "))
+    format!(
+        "{{ action: {action}, {what}, {remote_key}: [{}] }}",
+        list.join(", ")
+    )
 }
 
 fn instances(draw: &mut Draw, groups: &[String], out: &mut String) {
@@ -210,16 +258,26 @@ fn instances(draw: &mut Draw, groups: &[String], out: &mut String) {
         draw.one(&["blocked", "unblocked"])
     );
     for at in 0..=draw.below(4) {
-        let bound: Vec<&str> = (0..draw.below(4)).map(|_| groups[draw.below(groups.len())].as_str()).collect();
+        let bound: Vec<&str> = (0..draw.below(4))
+            .map(|_| groups[draw.below(groups.len())].as_str())
+            .collect();
         // Everything that a name of an interface may hold.
         let first = format!("{}{at}", draw.one(&["eth", "e", "a"]));
         let name = draw.word(&first, b"0'$;#{}(),.&|!~-_%@=", 8);
         let glob = if draw.below(4) == 0 { "*" } else { "" };
         let addresses = match (at, glob) {
-            (0, "") => format!("addresses: [10.0.0.{}, \"2001:db8::{}\"], ", draw.byte(), draw.byte()),
+            (0, "") => format!(
+                "addresses: [10.0.0.{}, \"2001:db8::{}\"], ",
+                draw.byte(),
+                draw.byte()
+            ),
             _ => String::new(),
         };
-        let _ = writeln!(out, "      \"{name}{glob}\": {{ {addresses}security_groups: [{}] }}", bound.join(", "));
+        let _ = writeln!(
+            out,
+            "      \"{name}{glob}\": {{ {addresses}security_groups: [{}] }}",
+            bound.join(", ")
+        );
     }
 }
 

@@ -21,4 +21,4 @@ pub use diagnostics::Diagnostics;
 pub use hint::closest;
 pub use model::Definition;
 pub use parse::{LARGEST_FILE, Parsed, parse};
-pub use source::{Place, Sources, Span, printable};
+pub use source::{Place, Sources, Span, acts, printable};

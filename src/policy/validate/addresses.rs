@@ -148,7 +148,9 @@ impl<'d> Addresses<'d> {
         let range = range(item, diagnostics);
         // A word that looks like no address is rather the name of something.
         let word = range.is_none() && !text.contains(['.', ':', '/']);
-        let some = word.then(|| diagnostics.closest(text, &self.known)).flatten();
+        let some = word
+            .then(|| diagnostics.closest(text, &self.known))
+            .flatten();
         if let (true, Some(last)) = (word, diagnostics[before..].last_mut()) {
             let few = self.known.len() <= 10;
             last.message = match text.is_empty() {

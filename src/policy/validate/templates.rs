@@ -1,8 +1,8 @@
 //! What address and service templates share: their names, and groups of them.
 
+use super::limits::{Room, Weight};
 use crate::definition::reader::{Text, Texts};
 use crate::definition::{Diagnostic, Diagnostics};
-use super::limits::{Room, Weight};
 use crate::policy::id::IdError;
 use std::collections::BTreeMap;
 
