@@ -85,10 +85,13 @@ pub enum ChooseError {
     },
 }
 
+/// As many as a person reads.
 fn list(names: &[String]) -> String {
-    match names.is_empty() {
-        true => "none".to_owned(),
-        false => names.join(", "),
+    const MOST: usize = 50;
+    match names.len() {
+        0 => "none".to_owned(),
+        1..=MOST => names.join(", "),
+        many => format!("{} and {} more", names[..MOST].join(", "), many - MOST),
     }
 }
 
