@@ -59,11 +59,18 @@ impl Kernel {
     ///
     /// # Errors
     ///
-    /// When there is no netlink socket to be had.
+    /// When there is no netlink socket to be had, or no nf_tables in this kernel.
     pub fn new(transport: impl Into<Transport>) -> Result<Self, NetlinkError> {
+        let reader = Reader::netfilter().map_err(NetlinkError::about_nf_tables)?;
+        // Any other failure may pass, and is told by whatever meets it.
+        if let Err(error) = table_over(&reader)
+            && let error @ NetlinkError::NoNfTables = error.about_nf_tables()
+        {
+            return Err(error);
+        }
         Ok(Kernel {
             transport: transport.into(),
-            reader: Reader::netfilter()?,
+            reader,
             loaded: Mutex::new(None),
         })
     }

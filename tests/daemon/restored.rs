@@ -8,10 +8,7 @@ use libtest_mimic::Trial;
 use secgroupd::netfilter::objects::{in_force, objects};
 
 use super::site::{Daemon, SOON, Site, opening, until, whoever_owns_it};
-use crate::support::{Flood, Port, Side, kernel_test};
-
-const ALLOWED: Port = Port::Tcp(2002);
-const REFUSED: Port = Port::Udp(1001);
+use crate::support::kernel_test;
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -29,7 +26,6 @@ pub fn tests() -> Vec<Trial> {
             &["nft"],
             becomes_owned,
         ),
-        kernel_test("flushed_every_100_ms_under_a_flood", &["nft"], flushed),
         kernel_test("a_fight_backs_off", &["nft"], fight),
         kernel_test("own_loads_are_no_change_of_others", &["nft"], own_loads),
         kernel_test("changes_of_other_tables_restore_nothing", &["nft"], others),
@@ -178,42 +174,6 @@ fn becomes_owned() {
     guarded.site.host.nft("flush ruleset");
     assert_eq!(guarded.table(), right);
     assert_eq!(guarded.restorations(), 1);
-}
-
-fn flushed() {
-    let guarded = Guarded::new(Site::quiet(), "run --through nft");
-    let site = &guarded.site;
-    let flood = Flood {
-        rate: 5_000,
-        at_most: u64::MAX,
-        at_longest: Duration::from_secs(60),
-        guarded: true,
-        ..Flood::new(Side::Inbound, &[ALLOWED, REFUSED])
-    };
-    let flood = flood.start(&site.wire);
-    let flushes = 20;
-    for _ in 0..flushes {
-        let before = guarded.logged(": restored in ");
-        let start = Instant::now();
-        site.host.nft("flush ruleset");
-        until("restored", || guarded.logged(": restored in ") > before);
-        thread::sleep(Duration::from_millis(100).saturating_sub(start.elapsed()));
-    }
-    let report = flood.stop();
-    let (allowed, refused) = (report.port(ALLOWED), report.port(REFUSED));
-    println!(
-        "{flushes} flushes under {} allowed and {} refused packets: {} refused ones passed, {} allowed ones lost",
-        allowed.seen_before,
-        refused.seen_before,
-        refused.seen_after,
-        allowed.lost()
-    );
-    assert_eq!(guarded.restorations(), flushes);
-    assert_eq!(guarded.logged("keeps changing"), 0, "that is no fight");
-    // Open for a moment each time, and no longer.
-    assert!(refused.seen_after < refused.seen_before / 2);
-    // Connection tracking, too, is begun anew each time: about one in a thousand.
-    assert!(allowed.lost() <= allowed.seen_before / 100);
 }
 
 fn fight() {

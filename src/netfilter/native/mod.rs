@@ -49,7 +49,7 @@ const ACCEPT: u32 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum NativeError {
     /// The socket could not be opened, written or read.
-    #[error("cannot talk to the kernel's nf_tables over netlink: {0}")]
+    #[error("{}", no_socket(.0))]
     Socket(Errno),
     /// CAP_NET_ADMIN is missing.
     #[error("permission denied by the kernel: be root, or have CAP_NET_ADMIN")]
@@ -68,6 +68,14 @@ pub enum NativeError {
     /// The kernel did not say what became of the transaction.
     #[error("the kernel did not acknowledge the transaction")]
     Unanswered,
+}
+
+/// A kernel without nfnetlink has no such socket.
+fn no_socket(error: &Errno) -> String {
+    match super::netlink::NetlinkError::Socket(*error).about_nf_tables() {
+        absent @ super::netlink::NetlinkError::NoNfTables => absent.to_string(),
+        _ => format!("cannot talk to the kernel's nf_tables over netlink: {error}"),
+    }
 }
 
 /// A transaction that the kernel refused.
