@@ -242,10 +242,11 @@ impl Daemon {
     /// Puts right what another program has changed in our table.
     async fn restore(&mut self, due: Due) {
         let (host, start) = (self.host.clone(), Instant::now());
+        let deleted = due.change.deletes_the_table();
         let work = move || {
             host.lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .restore()
+                .restore(deleted)
         };
         let result = off_the_loop(work).await.and_then(|result| result);
         let took = start.elapsed();

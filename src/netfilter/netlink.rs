@@ -137,10 +137,18 @@ impl Reader {
             let mut kept = Vec::new();
             let end = receive(&self.socket, &mut buffer, sequence, |payload| {
                 kept.extend(keep(R::decode_reply(payload)))
-            })?;
+            });
             match end {
-                End::Whole => return Ok(kept),
-                End::Interrupted => continue,
+                Ok(End::Whole) => return Ok(kept),
+                Ok(End::Interrupted) => continue,
+                // Some of it was lost, or the rest of a dump that was is still to come, and stands in the way of this one.
+                Err(NetlinkError::Socket(Errno::ENOBUFS) | NetlinkError::Refused(Errno::EBUSY)) => {
+                    drain(&self.socket, &mut buffer)
+                }
+                Err(error) => {
+                    drain(&self.socket, &mut buffer);
+                    return Err(error);
+                }
             }
         }
         Err(NetlinkError::Restless)
@@ -198,6 +206,16 @@ fn open(protonum: u16) -> Result<OwnedFd, NetlinkError> {
         protocol,
     )
     .map_err(NetlinkError::Socket)
+}
+
+/// Reads away what nobody waits for: with it the kernel ends a dump of which not all was read.
+fn drain(socket: &OwnedFd, buffer: &mut [u8]) {
+    loop {
+        match recv(socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
+            Ok(_) | Err(Errno::EINTR | Errno::ENOBUFS) => {}
+            Err(_) => return,
+        }
+    }
 }
 
 /// Reads to the end of the dump, giving the payload of each of its messages to `each`.

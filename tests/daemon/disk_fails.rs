@@ -126,7 +126,7 @@ fn replaced() {
         ("a FIFO", &fifo),
         ("larger than 16 MB", &huge),
         ("a socket", &socket),
-        ("a device", &device),
+        ("/dev/zero", &device),
         ("groups.yaml", &looped),
         ("holds no definition", &folder),
         ("may be written by everybody", &open_file),

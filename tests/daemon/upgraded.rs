@@ -81,7 +81,7 @@ fn other_base() {
     assert!(site.lets_in(22) && !site.lets_in(443));
     let list = site.host.nft_list("table inet secgroupd");
     assert!(
-        !list.contains("hook input") && list.contains("hook prerouting priority -160"),
+        !list.contains("hook input") && list.contains("hook prerouting priority mangle - 10"),
         "{list}"
     );
     site.until_at_rest();

@@ -37,6 +37,7 @@ use nix::libc;
 use socket::{Answers, Socket};
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 /// About how many bytes of what may be cut are sent in one transaction: enough that the wait for the kernel's commit does
 /// not count, and little memory.
@@ -101,6 +102,8 @@ pub struct Refusal {
 #[derive(Debug)]
 pub struct Native {
     socket: Socket,
+    /// Whether the kernel knows ownership, once that was asked: each time costs a transaction that fails.
+    ownership: OnceLock<bool>,
 }
 
 impl Native {
@@ -112,6 +115,7 @@ impl Native {
     pub fn open() -> Result<Self, NativeError> {
         Ok(Native {
             socket: Socket::open()?,
+            ownership: OnceLock::new(),
         })
     }
 
@@ -123,6 +127,7 @@ impl Native {
     pub fn resume(descriptor: OwnedFd) -> Result<Self, NativeError> {
         Ok(Native {
             socket: Socket::of(descriptor)?,
+            ownership: OnceLock::new(),
         })
     }
 
@@ -165,6 +170,14 @@ impl Native {
     ///
     /// See [`NativeError`].
     pub fn knows_ownership(&self) -> Result<bool, NativeError> {
+        if let Some(known) = self.ownership.get() {
+            return Ok(*known);
+        }
+        let known = self.ask_for_ownership()?;
+        Ok(*self.ownership.get_or_init(|| known))
+    }
+
+    fn ask_for_ownership(&self) -> Result<bool, NativeError> {
         let mut batch = Batch::new();
         batch.command(usize::MAX, |batch| {
             add_table(batch, "secgroupd_probe", Some(OWNED));
