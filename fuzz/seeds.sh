@@ -16,3 +16,7 @@ for target in definition ruleset; do
         [ ! -f "$find" ] || cp "$find" "corpus/$target/$(basename "$find")"
     done
 done
+# Structure is made of the bytes: long enough for two definitions.
+for number in $(seq 40); do
+    head -c 800 /dev/urandom >"corpus/ruleset/random-$number"
+done

@@ -5,12 +5,12 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 
 use super::restored_flood::is_full;
-use super::site::{Daemon, PROGRAM, SOON, Site, opening};
+use super::site::{Daemon, PROGRAM, SOON, Site, opening, until};
 use crate::support::{Skip, kernel_test, through_nft};
 
 pub fn tests() -> Vec<Trial> {
@@ -112,28 +112,37 @@ fn at(site: &Site, inject: &str, kills: bool) -> bool {
         daemon.log()
     );
     assert!(!site.lets_in(9), "{inject}: open\n{}", daemon.log());
-    let ended = daemon.has_ended();
-    let _again = match daemon.has_ended() {
-        true => {
-            assert!(kills, "{inject}: it has ended\n{}", daemon.log());
-            Some(site.start())
+    // Who is killed is started again, whenever that was.
+    let mut again = None;
+    let mut ended = |daemon: &mut Daemon| {
+        let ended = daemon.has_ended();
+        assert!(!ended || kills, "{inject}: it has ended\n{}", daemon.log());
+        if ended && again.is_none() {
+            again = Some(site.start());
         }
-        false => None,
+        ended
     };
-    site.save("groups.yaml", &opening(&[80]));
-    let start = Instant::now();
-    while !(site.lets_in(80) && !site.lets_in(22) && !site.lets_in(443)) {
-        assert!(
-            start.elapsed() < SOON,
-            "{inject}: it does not recover\n{}",
-            daemon.log()
-        );
-    }
+    ended(&mut daemon);
+    // strace counts for each thread by itself: a later save may meet a fault of its own, and then the one after it recovers.
+    let recovers = (80..85).any(|port| {
+        site.save("groups.yaml", &opening(&[port]));
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(2) {
+            ended(&mut daemon);
+            if site.lets_in(port) && !site.lets_in(22) && !site.lets_in(443) {
+                return true;
+            }
+        }
+        false
+    });
+    assert!(recovers, "{inject}: {}", daemon.log());
     site.until_at_rest();
     // What is enforced may be of several generations, after changes in place: a whole load leaves one.
-    // The n-th message may have been one of these: then the second time is no other.
-    let reloads = [(); 2].map(|()| site.run("reload").code);
-    assert_eq!(reloads[1], 0, "{inject}: {reloads:?}");
+    until("a reload goes well", || {
+        ended(&mut daemon);
+        site.run("reload").code == 0
+    });
+    let ended = ended(&mut daemon);
     site.until_at_rest();
     assert_eq!(site.generations().len(), 1, "{inject}");
     fs::read_to_string(site.path("strace.log")).is_ok_and(|log| log.contains("INJECTED"))
