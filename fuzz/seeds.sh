@@ -5,6 +5,8 @@ cd "$(dirname "$0")"
 mkdir -p corpus/definition corpus/ruleset
 for definition in ../tests/golden/*/definition.yaml ../tests/reject/*/definition.yaml ../tests/warn/*/definition.yaml ../config/example.yaml; do
     name="$(basename "$(dirname "$definition")")"
+    # What is near to it takes a second each.
+    [ "$name" != alias-bomb ] || continue
     cp "$definition" "corpus/definition/$name"
     for template in "$(dirname "$definition")"/*.txt "$(dirname "$definition")"/lists/*.txt; do
         case "$template" in *"*"* | */expected.txt) continue ;; esac
