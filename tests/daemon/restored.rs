@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
+use nix::sys::signal::Signal;
 use secgroupd::netfilter::objects::{in_force, objects};
 
 use super::site::{Daemon, SOON, Site, opening, until, whoever_owns_it};
@@ -27,6 +28,7 @@ pub fn tests() -> Vec<Trial> {
             becomes_owned,
         ),
         kernel_test("a_fight_backs_off", &["nft"], fight),
+        kernel_test("the_kernel_s_word_is_lost", &["nft"], lost),
         kernel_test("own_loads_are_no_change_of_others", &["nft"], own_loads),
         kernel_test("changes_of_other_tables_restore_nothing", &["nft"], others),
         kernel_test("a_restoration_that_fails_is_tried_again", &["nft"], fails),
@@ -174,6 +176,34 @@ fn becomes_owned() {
     guarded.site.host.nft("flush ruleset");
     assert_eq!(guarded.table(), right);
     assert_eq!(guarded.restorations(), 1);
+}
+
+/// More changes than the socket holds, while the daemon has no time to read: what they were is not known, and all is put right.
+fn lost() {
+    let guarded = Guarded::new(Site::new(), "run");
+    let site = &guarded.site;
+    let right = guarded.table();
+    guarded.daemon.signal(Signal::SIGSTOP);
+    site.host.nft("insert rule inet secgroupd inbound accept");
+    site.host
+        .nft("add set inet secgroupd s { type ipv4_addr; }");
+    for part in 0..6 {
+        let address = |n: u32| std::net::Ipv4Addr::from(0x0b00_0000 + part * 30_000 + n);
+        let list: Vec<String> = (0..30_000).map(|n| address(n).to_string()).collect();
+        let list = list.join(",");
+        site.host
+            .nft(&format!("add element inet secgroupd s {{ {list} }}"));
+    }
+    assert!(site.lets_in(23), "until then it holds");
+    guarded.daemon.signal(Signal::SIGCONT);
+    guarded
+        .daemon
+        .until_logged("the kernel's word of it was lost");
+    until("all is as before", || guarded.table() == right);
+    assert!(site.lets_in(22) && !site.lets_in(23));
+    // What is told from then on is heard again.
+    guarded.change("flush chain inet secgroupd inbound", "1 rule was removed");
+    until("all is as before", || guarded.table() == right);
 }
 
 fn fight() {

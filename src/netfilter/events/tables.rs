@@ -192,9 +192,12 @@ impl fmt::Display for ForeignChange {
             f.write_str(&parts.collect::<Vec<_>>().join(", "))?;
         }
         f.write_str(" by another program")?;
-        match &self.by {
-            Some(Program { name, pid }) => write!(f, " ({name}, pid {pid})"),
-            None => Ok(()),
+        if let Some(Program { name, pid }) = &self.by {
+            write!(f, " ({name}, pid {pid})")?;
+        }
+        match self.lost {
+            true => f.write_str(", and perhaps more: the kernel's word of it was lost"),
+            false => Ok(()),
         }
     }
 }
