@@ -13,9 +13,13 @@ mod daemon {
     pub mod asking;
     pub mod boot;
     pub mod closed;
+    pub mod disk_fails;
     pub mod first_start;
+    pub mod hostile_names;
     pub mod instance;
     pub mod kept;
+    pub mod kernel_fails;
+    pub mod killed;
     pub mod latency;
     pub mod links;
     pub mod live_flows;
@@ -25,6 +29,7 @@ mod daemon {
     pub mod process;
     pub mod refused;
     pub mod restored;
+    pub mod restored_flood;
     pub mod rights;
     pub mod save_to_enforced;
     pub mod saved;
@@ -35,6 +40,7 @@ mod daemon {
     pub mod trial;
     pub mod trouble;
     pub mod unblocks;
+    pub mod upgraded;
 
     use super::{support, workloads};
 }
@@ -64,6 +70,12 @@ fn main() -> std::process::ExitCode {
             daemon::asking::tests(),
             daemon::first_start::tests(),
             daemon::trouble::tests(),
+            daemon::restored_flood::tests(),
+            daemon::kernel_fails::tests(),
+            daemon::disk_fails::tests(),
+            daemon::killed::tests(),
+            daemon::upgraded::tests(),
+            daemon::hostile_names::tests(),
             daemon::latency::tests(),
         ]
         .into_iter()

@@ -5,6 +5,8 @@ use super::{Result, print};
 use crate::daemon::control::{Request, Response, ask};
 use crate::daemon::host::count;
 use crate::daemon::report::{Hits, Status, Summary, now};
+use crate::daemon::route::shown;
+use crate::definition::printable as in_one_line;
 use anyhow::bail;
 use clap::Args;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
@@ -36,7 +38,7 @@ pub fn run(arguments: Arguments) -> Result {
     };
     match arguments.json {
         true => print::json(&payload)?,
-        false => print::out(&page(&serde_json::from_value(payload)?)),
+        false => print::page(&page(&serde_json::from_value(payload)?)),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -91,7 +93,7 @@ fn page(status: &Status) -> String {
             let _ = writeln!(page, "\n{title}:");
             lines
                 .iter()
-                .for_each(|line| page += &format!("  - {}\n", crate::definition::printable(line)));
+                .for_each(|line| page += &format!("  - {}\n", in_one_line(line)));
         }
     }
     if !status.hits.is_empty() {
@@ -129,7 +131,7 @@ fn enforced(status: &Status, summary: &Summary) -> String {
                 "{}, last {} ago: {}",
                 count(status.restorations as usize, "time"),
                 ago(last.at),
-                crate::definition::printable(&last.what)
+                in_one_line(&last.what)
             ),
         );
     }
@@ -165,15 +167,15 @@ fn enforced(status: &Status, summary: &Summary) -> String {
         );
     }
     line("Instance", summary.instance.clone());
-    line("Definition", summary.definition.display().to_string());
+    line("Definition", shown(&summary.definition));
     if summary.definition != status.definition {
         line(
             "Watched",
             match status.trial.is_some() || status.held {
-                true => status.definition.display().to_string(),
+                true => shown(&status.definition),
                 false => format!(
                     "{} (saving it replaces what is enforced)",
-                    status.definition.display()
+                    shown(&status.definition)
                 ),
             },
         );
@@ -196,7 +198,7 @@ fn enforced(status: &Status, summary: &Summary) -> String {
             .groups
             .iter()
             .map(|group| match &group.name {
-                Some(name) => format!("{} ({})", group.id, crate::definition::printable(name)),
+                Some(name) => format!("{} ({})", group.id, in_one_line(name)),
                 None => group.id.clone(),
             })
             .collect();

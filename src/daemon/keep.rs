@@ -115,7 +115,7 @@ impl Host {
             }
             _ => {
                 let enforced = self
-                    .enforce_kept(&ruleset, Generation(kept_as.max(1)))
+                    .enforce_kept(&ruleset, Generation(kept_as.max(1)), false)
                     .map_err(|error| error.to_string())?;
                 Resumed::Enforced(enforced.generation.0)
             }
@@ -196,16 +196,23 @@ impl Host {
         &mut self,
         ruleset: &Ruleset,
         at_least: Generation,
+        deleted: bool,
     ) -> Result<Enforced, EnforceError> {
+        let walker = Walker::new(ruleset);
+        let seed = || first::seed(|packet| walker.walk(packet).0 == Verdict::Allow);
+        self.before_change();
+        if deleted && let Some(enforced) = self.kernel.restore_at_once(ruleset, at_least) {
+            // Flows that connection tracking knew it still knows; those that opened meanwhile it is told of.
+            seed();
+            return Ok(enforced);
+        }
         let first = matches!(self.kernel.in_force(), Ok(None));
         let seed = || {
             if first {
-                let walker = Walker::new(ruleset);
-                first::seed(|packet| walker.walk(packet).0 == Verdict::Allow);
+                seed();
             }
         };
         seed();
-        self.before_change();
         let enforced = self.kernel.restore_with(ruleset, at_least, seed)?;
         self.add_hits(&enforced.replaced_hits);
         if let Some(left) = &enforced.left_behind {

@@ -11,13 +11,13 @@ use std::os::fd::BorrowedFd;
 use tracing::warn;
 
 impl Host {
-    /// Enforces again, whole, what this process enforces: another program has changed our table. Gives whether it enforces
-    /// anything.
+    /// Enforces again, whole, what this process enforces: another program has changed our table, or `deleted` it. Gives whether
+    /// it enforces anything.
     ///
     /// # Errors
     ///
     /// When the kernel fails; then another program's change may stand.
-    pub fn restore(&mut self) -> Result<bool, Failure> {
+    pub fn restore(&mut self, deleted: bool) -> Result<bool, Failure> {
         let Some(standing) = &self.enforced else {
             return self.restore_nothing();
         };
@@ -26,7 +26,7 @@ impl Host {
             Some(known) => known,
             None => self.enforced_ruleset().map_err(Failure::other)?,
         };
-        let enforced = self.enforce_kept(&ruleset, next);
+        let enforced = self.enforce_kept(&ruleset, next, deleted);
         let enforced = enforced.map_err(|error| {
             let policy = self
                 .enforced

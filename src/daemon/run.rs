@@ -11,6 +11,7 @@ use super::report::{Failure, Summary};
 use super::store;
 use super::trial::Attempt;
 use super::watch::{Reason, Watch};
+use crate::definition::printable;
 use crate::netfilter::events::links::LinkEvents;
 use sd_notify::NotifyState;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The time in which the kernel's word of a change arrives, also on a busy machine.
 const ARRIVAL: Duration = Duration::from_millis(20);
+
+/// The longest line for `systemctl status`, in bytes: a datagram has its limits.
+const LONGEST_STATE: usize = 8000;
 
 /// What a daemon is started with.
 #[derive(Debug)]
@@ -268,10 +272,11 @@ impl Daemon {
     /// Puts right what another program has changed in our table.
     async fn restore(&mut self, due: Due) {
         let (host, start) = (self.host.clone(), Instant::now());
+        let deleted = due.change.deletes_the_table();
         let work = move || {
             host.lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .restore()
+                .restore(deleted)
         };
         let result = off_the_loop(work).await.and_then(|result| result);
         let took = start.elapsed();
@@ -350,7 +355,12 @@ impl Daemon {
                     .to_owned()
             }
         };
-        notify(&[NotifyState::Status(&state.replace('\n', " "))]);
+        // A line of it would be a message of its own, and `systemctl status` shows it as it is.
+        let state = printable(&state.replace('\n', " "));
+        let end = (0..=state.len().min(LONGEST_STATE))
+            .rev()
+            .find(|at| state.is_char_boundary(*at));
+        notify(&[NotifyState::Status(&state[..end.unwrap_or(0)])]);
     }
 }
 

@@ -15,6 +15,7 @@ use super::table::DIRECTIONS;
 use crate::policy::{
     Binding, Direction, GroupId, InterfaceName, Interval, Policy, PortSet, Reason,
 };
+use std::collections::HashMap;
 
 /// Compiles a policy. The result is a function of the policy alone.
 pub fn compile(policy: &Policy) -> Ruleset {
@@ -85,10 +86,10 @@ impl<'p> Roles<'p> {
                 .collect()
         };
         let mut lists: Vec<&Binding> = Vec::new();
+        let mut known: HashMap<Vec<GroupId>, usize> = HashMap::new();
         let mut interfaces = Vec::new();
         for binding in bindings {
-            let known = lists.iter().position(|list| ids(list) == ids(binding));
-            let index = known.unwrap_or_else(|| {
+            let index = *known.entry(ids(binding)).or_insert_with(|| {
                 lists.push(binding);
                 lists.len() - 1
             });
