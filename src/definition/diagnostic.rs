@@ -54,7 +54,7 @@ impl Diagnostic {
         Diagnostic {
             severity,
             code,
-            message: message.into(),
+            message: shortened(message.into()),
             span,
             related: Vec::new(),
             help: None,
@@ -63,13 +63,13 @@ impl Diagnostic {
 
     /// Adds the way out.
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(shortened(help.into()));
         self
     }
 
     /// Adds another place that belongs to it.
     pub fn related(mut self, span: Span, label: impl Into<String>) -> Self {
-        self.related.push((span, label.into()));
+        self.related.push((span, shortened(label.into())));
         self
     }
 
@@ -126,6 +126,16 @@ impl Diagnostic {
             "at": self.span.map(at), "related": related, "help": self.help,
         })
     }
+}
+
+/// A message quotes what the operator wrote, which may be megabytes.
+fn shortened(mut text: String) -> String {
+    const LONGEST: usize = 10_000;
+    if text.len() > LONGEST {
+        text.truncate(floor_char(&text, LONGEST));
+        text.push('…');
+    }
+    text
 }
 
 /// The first line of a span with carets below it. Only that line is handed to the renderer, so

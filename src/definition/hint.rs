@@ -44,14 +44,24 @@ const WORDS: &[(&str, &str)] = &[
     ("off", "false"),
 ];
 
+/// The longest word that is compared letter by letter, in bytes; ids have 64.
+const LONGEST: usize = 80;
+/// So many names are compared: it takes a microsecond for each.
+const MOST_NAMES: usize = 2000;
+
 /// The name that was probably meant.
 pub fn closest<'a>(written: &str, names: &[&'a str]) -> Option<&'a str> {
+    if written.len() > LONGEST {
+        return None;
+    }
     let lower = written.to_lowercase();
     let word = WORDS.iter().filter(|(theirs, _)| *theirs == lower);
     let known = word.filter_map(|(_, ours)| names.iter().find(|name| *name == ours).copied());
     known.into_iter().next().or_else(|| {
         names
             .iter()
+            .filter(|name| name.len() <= LONGEST)
+            .take(MOST_NAMES)
             .map(|name| (strsim::damerau_levenshtein(&lower, name), *name))
             .filter(|(distance, name)| near(&lower, name, *distance))
             .min()

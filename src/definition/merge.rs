@@ -1,60 +1,66 @@
 //! Several files of one definition, merged key by key.
 
 use super::diagnostic::Diagnostic;
+use super::diagnostics::Diagnostics;
 use super::yaml::{Key, Node, Value};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Merges the mappings of all files into one. A leaf that two files give is an error that names
 /// both places; `version` stands in every file and is left to the caller.
-pub fn merge(files: Vec<Node>, diagnostics: &mut Vec<Diagnostic>) -> Option<Node> {
-    let mut files = files.into_iter();
-    let mut whole = files.next()?;
-    for file in files {
-        // Every file is a mapping: parsing refuses the others.
-        if let (Value::Mapping(into), Value::Mapping(from)) = (&mut whole.value, file.value) {
-            merge_entries(into, from, &mut vec![], diagnostics);
-        }
-    }
-    Some(whole)
+pub fn merge(files: Vec<Node>, diagnostics: &mut Diagnostics) -> Option<Node> {
+    let span = files.first()?.span;
+    // Every file is a mapping: parsing refuses the others.
+    let mappings = files.into_iter().filter_map(|file| match file.value {
+        Value::Mapping(entries) => Some(entries),
+        _ => None,
+    });
+    let whole = merged(mappings.collect(), &mut vec![], diagnostics);
+    Some(Node {
+        span,
+        value: Value::Mapping(whole),
+    })
 }
 
-fn merge_entries(
-    into: &mut Vec<(Key, Node)>,
-    from: Vec<(Key, Node)>,
+/// All of them at once, each entry looked at once for each level: a definition may have very many files.
+fn merged(
+    mappings: Vec<Vec<(Key, Node)>>,
     path: &mut Vec<String>,
-    diagnostics: &mut Vec<Diagnostic>,
-) {
-    let index: HashMap<String, usize> = into
-        .iter()
-        .enumerate()
-        .map(|(at, (key, _))| (key.text.clone(), at))
-        .collect();
-    for (key, node) in from {
-        if path.is_empty() && key.text == "version" {
-            continue;
-        }
+    diagnostics: &mut Diagnostics,
+) -> Vec<(Key, Node)> {
+    let mut index: HashMap<String, usize> = HashMap::new();
+    let mut whole: Vec<(Key, Node)> = Vec::new();
+    // What other files have in a mapping, by the place of the first in `whole`.
+    let mut more: BTreeMap<usize, Vec<Vec<(Key, Node)>>> = BTreeMap::new();
+    for (key, node) in mappings.into_iter().flatten() {
         let Some(at) = index.get(&key.text) else {
-            into.push((key, node));
+            index.insert(key.text.clone(), whole.len());
+            whole.push((key, node));
             continue;
         };
-        let (first_key, first) = &mut into[*at];
-        path.push(key.text.clone());
-        match (&mut first.value, node.value) {
-            (Value::Mapping(into), Value::Mapping(from)) => {
-                merge_entries(into, from, path, diagnostics)
+        let (first_key, first) = &whole[*at];
+        match (&first.value, node.value) {
+            _ if path.is_empty() && key.text == "version" => {}
+            (Value::Mapping(_), Value::Mapping(from)) => more.entry(*at).or_default().push(from),
+            _ => {
+                let name = path.iter().chain([&key.text]).cloned().collect::<Vec<_>>();
+                let message = format!("`{}` is given twice", name.join("."));
+                diagnostics.push(
+                    Diagnostic::error("given-twice", key.span, message)
+                        .related(first_key.span, "first here")
+                        .help("keep one of the two: files are merged key by key, and a value has one place"),
+                );
             }
-            _ => diagnostics.push(
-                Diagnostic::error(
-                    "given-twice",
-                    key.span,
-                    format!("`{}` is given twice", path.join(".")),
-                )
-                .related(first_key.span, "first here")
-                .help(
-                    "keep one of the two: files are merged key by key, and a value has one place",
-                ),
-            ),
         }
+    }
+    for (at, others) in more {
+        let (key, node) = &mut whole[at];
+        let Value::Mapping(first) = &mut node.value else {
+            continue;
+        };
+        path.push(key.text.clone());
+        let all = std::iter::once(std::mem::take(first)).chain(others);
+        *first = merged(all.collect(), path, diagnostics);
         path.pop();
     }
+    whole
 }

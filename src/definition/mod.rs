@@ -5,6 +5,7 @@
 //! ```
 
 pub mod diagnostic;
+pub mod diagnostics;
 mod hint;
 pub mod keys;
 mod merge;
@@ -16,7 +17,8 @@ mod syntax;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};
+pub use diagnostics::Diagnostics;
 pub use hint::closest;
 pub use model::Definition;
 pub use parse::{LARGEST_FILE, Parsed, parse};
-pub use source::{Place, Sources, Span, printable};
+pub use source::{Place, Sources, Span, acts, printable};

@@ -3,7 +3,8 @@
 //! Every function pushes what is wrong and gives `None`, so that the rest is still read.
 
 use super::diagnostic::Diagnostic;
-use super::hint::{closest, example, swallowed_address, swallowed_comma};
+use super::diagnostics::Diagnostics;
+use super::hint::{example, swallowed_address, swallowed_comma};
 use super::keys::names_at;
 use super::source::Span;
 use super::yaml::{Key, Node, Value};
@@ -30,7 +31,7 @@ pub struct Texts {
 #[derive(Debug, Default)]
 pub struct Reader {
     /// Everything found so far.
-    pub diagnostics: Vec<Diagnostic>,
+    pub diagnostics: Diagnostics,
 }
 
 /// The entries of a mapping whose keys are all known.
@@ -73,7 +74,7 @@ impl Reader {
                 continue;
             }
             let known: Vec<_> = names_at(path).collect();
-            let named = closest(&key.text, &known);
+            let named = self.diagnostics.closest(&key.text, &known);
             meant.extend(named);
             let help = match (swallowed_comma(key, &value.value), named) {
                 (Some(help), _) => help,
@@ -172,7 +173,7 @@ impl Reader {
 
     /// One text or a list of them, at least one.
     pub fn texts(&mut self, node: &Node, what: &str) -> Option<Texts> {
-        let before = self.diagnostics.len();
+        let before = self.diagnostics.found();
         let items: Vec<Text> = match &node.value {
             Value::Sequence(items) if items.is_empty() => {
                 self.push(
@@ -187,7 +188,7 @@ impl Reader {
                 .collect(),
             _ => self.text(node, what).into_iter().collect(),
         };
-        (self.diagnostics.len() == before && !items.is_empty()).then_some(Texts {
+        (!self.diagnostics.errors_since(before) && !items.is_empty()).then_some(Texts {
             span: node.span,
             items,
         })
@@ -217,7 +218,7 @@ impl Reader {
             return Some(*value);
         }
         let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-        let help = match closest(&text.text, &names) {
+        let help = match self.diagnostics.closest(&text.text, &names) {
             Some(name) => format!("did you mean `{name}`? It is one of {}", names.join(", ")),
             None => format!("it is one of {}", names.join(", ")),
         };

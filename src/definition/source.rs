@@ -70,22 +70,27 @@ impl Sources {
         let source = self.get(span.source);
         Place {
             file: source.path.clone(),
-            line: source.position(span.start).0,
+            line: source.line_of(span.start),
         }
     }
 }
 
 impl Source {
+    /// The line of a byte, counted from 1. Its column takes longer in a long line.
+    fn line_of(&self, byte: u32) -> u32 {
+        self.line_starts.partition_point(|start| *start <= byte) as u32
+    }
+
     /// Line and column of a byte, both counted from 1, the column in characters.
     pub fn position(&self, byte: u32) -> (u32, u32) {
-        let line = self.line_starts.partition_point(|start| *start <= byte);
-        let start = self.line_starts[line - 1] as usize;
+        let line = self.line_of(byte);
+        let start = self.line_starts[line as usize - 1] as usize;
         let end = (byte as usize).min(self.text.len());
         let column = self
             .text
             .get(start..end)
             .map_or(0, |text| text.chars().count());
-        (line as u32, column as u32 + 1)
+        (line, column as u32 + 1)
     }
 
     /// The bytes of a line (counted from 1) without its line break.
@@ -113,9 +118,9 @@ impl Serialize for Place {
 }
 
 /// Whether a character could act on a terminal or forge a line of a log.
-pub(super) fn acts(c: char) -> bool {
+pub fn acts(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
 }
 
 /// The text with every character escaped that could act on a terminal or forge a log line.

@@ -5,13 +5,17 @@
 //! builds on `granit-parser`, the event parser underneath serde-saphyr.
 
 use super::diagnostic::Diagnostic;
+use super::diagnostics::Diagnostics;
 use super::source::Span;
 use super::syntax::explain;
 use granit_parser::{Event, Parser, ScalarStyle};
 use std::collections::HashMap;
 
-/// Nodes of one file, aliases expanded: a bound against the billion-laughs kind of file.
-const MOST_NODES: usize = 4_000_000;
+/// Nodes of one file, and what each anchor and alias copies: a bound against the billion-laughs kind of file. A rule has about
+/// eight.
+const MOST_NODES: usize = 1_000_000;
+/// Bytes of text in them, counted in the same way.
+const MOST_TEXT: usize = 64_000_000;
 /// How deep lists and mappings may nest; the definition itself needs eight levels.
 const DEEPEST: usize = 64;
 
@@ -70,20 +74,28 @@ pub fn parse(source: u32, text: &str) -> (Option<Node>, Vec<Diagnostic>) {
         events: Parser::new_from_str(text),
         text_end: text.len() as u32,
         anchors: HashMap::new(),
-        nodes: 0,
-        diagnostics: Vec::new(),
+        size: Size::default(),
+        diagnostics: Diagnostics::default(),
     };
     let result = builder.document();
     match result {
-        Ok(node) => (Some(node), builder.diagnostics),
+        Ok(node) => (Some(node), builder.diagnostics.into_vec()),
         Err(diagnostic) => {
-            builder.diagnostics.push(*diagnostic);
-            (None, builder.diagnostics)
+            let mut diagnostics = builder.diagnostics.into_vec();
+            diagnostics.push(*diagnostic);
+            (None, diagnostics)
         }
     }
 }
 
 type Fatal = Box<Diagnostic>;
+
+/// How much there is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    nodes: usize,
+    text: usize,
+}
 
 struct Builder<'a> {
     source: u32,
@@ -91,9 +103,9 @@ struct Builder<'a> {
     events: Parser<'a, granit_parser::StrInput<'a>>,
     text_end: u32,
     /// A finished node and its size for every anchor.
-    anchors: HashMap<usize, (Node, usize)>,
-    nodes: usize,
-    diagnostics: Vec<Diagnostic>,
+    anchors: HashMap<usize, (Node, Size)>,
+    size: Size,
+    diagnostics: Diagnostics,
 }
 
 impl<'a> Builder<'a> {
@@ -158,13 +170,17 @@ impl<'a> Builder<'a> {
     }
 
     fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, Fatal> {
-        self.count(1, span)?;
+        let before = self.size;
+        let text = match &event {
+            Event::Scalar(text, ..) => text.len(),
+            _ => 0,
+        };
+        self.count(Size { nodes: 1, text }, span)?;
         if depth > DEEPEST {
             let message = format!("lists and mappings nest more than {DEEPEST} levels deep");
             let diagnostic = Diagnostic::error("too-deep", span, message);
             return Err(Box::new(diagnostic.help("a definition needs eight levels")));
         }
-        let before = self.nodes;
         let (anchor, node) = match event {
             Event::Scalar(text, style, anchor, _) => {
                 let null = style == ScalarStyle::Plain
@@ -204,15 +220,16 @@ impl<'a> Builder<'a> {
                 (anchor, Node { span, value })
             }
             Event::Alias(id) => {
-                let Some((node, size)) = self.anchors.get(&id).cloned() else {
+                let Some(size) = self.anchors.get(&id).map(|(_, size)| *size) else {
                     let message = "this alias stands inside what it names";
                     let diagnostic = Diagnostic::error("alias", span, message);
                     return Err(Box::new(diagnostic.help("write the value itself")));
                 };
                 self.count(size, span)?;
+                let named = self.anchors.get(&id).map(|(node, _)| node.value.clone());
                 return Ok(Node {
                     span,
-                    value: node.value,
+                    value: named.unwrap_or(Value::Null),
                 });
             }
             _ => {
@@ -221,7 +238,11 @@ impl<'a> Builder<'a> {
             }
         };
         if anchor != 0 {
-            let size = self.nodes - before + 1;
+            let size = Size {
+                nodes: self.size.nodes - before.nodes,
+                text: self.size.text - before.text,
+            };
+            self.count(size, node.span)?;
             self.anchors.insert(anchor, (node.clone(), size));
         }
         Ok(node)
@@ -281,11 +302,13 @@ impl<'a> Builder<'a> {
         self.span(start.start, end.max(start.end))
     }
 
-    fn count(&mut self, more: usize, span: Span) -> Result<(), Fatal> {
-        self.nodes += more;
-        if self.nodes > MOST_NODES {
+    fn count(&mut self, more: Size, span: Span) -> Result<(), Fatal> {
+        self.size.nodes += more.nodes;
+        self.size.text += more.text;
+        if self.size.nodes > MOST_NODES || self.size.text > MOST_TEXT {
             let message = format!(
-                "the file holds more than {MOST_NODES} values, aliases counted as often as they are used"
+                "the file holds more than {MOST_NODES} values or {} MB of them, aliases counted as often as they are used",
+                MOST_TEXT / 1_000_000
             );
             let diagnostic = Diagnostic::error("too-large", span, message);
             return Err(Box::new(diagnostic.help(

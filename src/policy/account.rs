@@ -85,10 +85,13 @@ pub enum ChooseError {
     },
 }
 
+/// As many as a person reads.
 fn list(names: &[String]) -> String {
-    match names.is_empty() {
-        true => "none".to_owned(),
-        false => names.join(", "),
+    const MOST: usize = 50;
+    match names.len() {
+        0 => "none".to_owned(),
+        1..=MOST => names.join(", "),
+        many => format!("{} and {} more", names[..MOST].join(", "), many - MOST),
     }
 }
 
@@ -170,7 +173,7 @@ impl Account {
 
 /// Whether two names can mean one host: equal without regard to case, or equal in their first label where
 /// one of them is a short name.
-pub(super) fn same_host(a: &str, b: &str) -> bool {
+fn same_host(a: &str, b: &str) -> bool {
     let short = |name: &str| name.split('.').next().unwrap_or(name).to_lowercase();
     let one_is_short = !a.contains('.') || !b.contains('.');
     a.eq_ignore_ascii_case(b) || (one_is_short && short(a) == short(b))

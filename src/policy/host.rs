@@ -4,6 +4,7 @@ use super::id::{GroupId, InstanceId};
 use super::interface::InterfaceName;
 use super::platform::Platform;
 use super::rule::{Direction, Rule, RuleId, SecurityGroup};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Groups bound to an interface.
@@ -37,15 +38,9 @@ pub struct Policy {
 impl Policy {
     /// The groups bound to any interface, each once, in the order of the bindings.
     pub fn groups(&self) -> Vec<&Arc<SecurityGroup>> {
-        let mut seen: Vec<&GroupId> = Vec::new();
+        let mut seen: HashSet<&GroupId> = HashSet::new();
         let groups = self.bindings.iter().flat_map(|binding| &binding.groups);
-        groups
-            .filter(|group| {
-                let new = !seen.contains(&&group.id);
-                seen.push(&group.id);
-                new
-            })
-            .collect()
+        groups.filter(|group| seen.insert(&group.id)).collect()
     }
 
     /// The rule with this name, if its group is bound here.

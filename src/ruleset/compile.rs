@@ -11,6 +11,7 @@ use super::remote::Remotes;
 use crate::policy::{
     Binding, Direction, GroupId, InterfaceName, Interval, Policy, PortSet, Reason,
 };
+use std::collections::HashMap;
 
 /// ICMP errors about a tracked flow: unreachable, time exceeded, parameter problem. IPv4's "too big" is a
 /// code of unreachable; a redirect (5) is none of them.
@@ -72,10 +73,10 @@ impl<'p> Roles<'p> {
                 .collect()
         };
         let mut lists: Vec<&Binding> = Vec::new();
+        let mut known: HashMap<Vec<GroupId>, usize> = HashMap::new();
         let mut interfaces = Vec::new();
         for binding in bindings {
-            let known = lists.iter().position(|list| ids(list) == ids(binding));
-            let index = known.unwrap_or_else(|| {
+            let index = *known.entry(ids(binding)).or_insert_with(|| {
                 lists.push(binding);
                 lists.len() - 1
             });

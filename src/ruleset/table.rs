@@ -75,7 +75,12 @@ impl Generation {
     /// The generation that an object's name tells, and the name within it.
     pub fn of(object: &str) -> Option<(Self, &str)> {
         let (number, name) = object.strip_prefix('g')?.split_once('_')?;
-        Some((Generation(number.parse().ok()?), name))
+        // A name that another program has made up may hold any number.
+        let number = number
+            .parse()
+            .ok()
+            .filter(|number| *number < u64::from(u32::MAX))?;
+        Some((Generation(number), name))
     }
 
     /// The next one.

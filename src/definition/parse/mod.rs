@@ -42,7 +42,7 @@ pub fn parse<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Parsed 
     definition.sources = sources;
     Parsed {
         definition,
-        diagnostics: reader.diagnostics,
+        diagnostics: reader.diagnostics.into_vec(),
     }
 }
 

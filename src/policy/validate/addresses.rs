@@ -1,10 +1,11 @@
 //! Remotes and address templates into sets of addresses.
 
+use super::limits::{Room, Weight};
 use super::templates::{Names, Nesting};
 use super::uses::GroupUses;
 use crate::definition::model::AddressTemplateContent;
 use crate::definition::reader::{Text, Texts};
-use crate::definition::{Definition, Diagnostic, Severity, Span, closest};
+use crate::definition::{Definition, Diagnostic, Diagnostics, Span};
 use crate::policy::account::Instance;
 use crate::policy::address::{AddressError, AddressRange, AddressSet};
 use crate::policy::id::{AddressTemplateGroupId, AddressTemplateId, GroupId};
@@ -16,6 +17,7 @@ const MOST_WRONG_LINES: usize = 20;
 /// What remotes can name: templates and the members of groups. `None` where an error was reported.
 #[derive(Debug)]
 pub struct Addresses<'d> {
+    room: &'d Room,
     templates: BTreeMap<&'d str, Option<AddressSet>>,
     names: Names<'d>,
     members: HashMap<GroupId, AddressSet>,
@@ -37,10 +39,15 @@ impl<'d> Addresses<'d> {
     pub fn new(
         definition: &'d Definition,
         instances: &[Instance],
-        diagnostics: &mut Vec<Diagnostic>,
+        room: &'d Room,
+        diagnostics: &mut Diagnostics,
     ) -> Self {
         let mut members: HashMap<GroupId, Vec<AddressRange>> = HashMap::new();
         for interface in instances.iter().flat_map(|instance| &instance.interfaces) {
+            let copies = interface.addresses.len() * interface.groups.len();
+            if !room.take(copies, None, diagnostics) {
+                break;
+            }
             for group in &interface.groups {
                 let of_group = members.entry(group.clone()).or_default();
                 of_group.extend(
@@ -58,7 +65,8 @@ impl<'d> Addresses<'d> {
         let groups = definition.security_groups.iter().map(|group| &group.id);
         let names = Names::new("address", ["ipm-", "ipmg-"], ids(), definition.incomplete);
         Addresses {
-            templates: templates(definition, &names, diagnostics),
+            templates: templates(definition, &names, room, diagnostics),
+            room,
             names,
             members: members.collect(),
             known: ids()
@@ -76,9 +84,9 @@ impl<'d> Addresses<'d> {
         family: Option<Family>,
         user: &str,
         uses: &mut GroupUses,
-        diagnostics: &mut Vec<Diagnostic>,
+        diagnostics: &mut Diagnostics,
     ) -> Result<Option<AddressSet>, ()> {
-        let before = diagnostics.len();
+        let before = diagnostics.found();
         let mut sets = Vec::new();
         let mut left_out = Vec::new();
         for item in &remote.items {
@@ -90,9 +98,7 @@ impl<'d> Addresses<'d> {
                 false => left_out.push(item),
             }
         }
-        let errors = diagnostics[before..]
-            .iter()
-            .any(|d| d.severity == Severity::Error);
+        let errors = diagnostics.errors_since(before);
         // What a group matches depends on its members, and may be nothing; what a template holds is written.
         let of_group = |item: &&Text| item.text.starts_with("sg-");
         if let (false, true, Some(item)) = (errors, sets.is_empty(), left_out.first())
@@ -105,7 +111,13 @@ impl<'d> Addresses<'d> {
             _ if errors => Err(()),
             // One template is stored once, however many rules use it.
             [one] => Ok(Some(one.clone())),
-            sets => Ok(AddressSet::new(sets.iter().flat_map(AddressSet::ranges))),
+            sets => {
+                let weight = sets.iter().map(Weight::weight).sum();
+                match self.room.take(weight, Some(remote.span), diagnostics) {
+                    true => Ok(AddressSet::new(sets.iter().flat_map(AddressSet::ranges))),
+                    false => Err(()),
+                }
+            }
         }
     }
 
@@ -115,7 +127,7 @@ impl<'d> Addresses<'d> {
         family: Option<Family>,
         user: &str,
         uses: &mut GroupUses,
-        diagnostics: &mut Vec<Diagnostic>,
+        diagnostics: &mut Diagnostics,
     ) -> Option<AddressSet> {
         let text = item.text.as_str();
         if text == "any" {
@@ -128,17 +140,19 @@ impl<'d> Addresses<'d> {
         if self.names.is_one(text) {
             let known = self.templates.get(text);
             if known.is_none() {
-                diagnostics.extend(self.names.undefined(item));
+                self.names.undefined(item, diagnostics);
             }
             return known?.clone();
         }
         let before = diagnostics.len();
         let range = range(item, diagnostics);
         // A word that looks like no address is rather the name of something.
-        if let (None, Some(last)) = (&range, diagnostics[before..].last_mut())
-            && !text.contains(['.', ':', '/'])
-        {
-            let (some, few) = (closest(text, &self.known), self.known.len() <= 10);
+        let word = range.is_none() && !text.contains(['.', ':', '/']);
+        let some = word
+            .then(|| diagnostics.closest(text, &self.known))
+            .flatten();
+        if let (true, Some(last)) = (word, diagnostics[before..].last_mut()) {
+            let few = self.known.len() <= 10;
             last.message = match text.is_empty() {
                 true => "an empty text is not a remote".to_owned(),
                 false => format!("`{text}` is not a remote"),
@@ -202,7 +216,7 @@ fn nothing_left(item: &Text, family: Option<Family>) -> Diagnostic {
 }
 
 /// An address, CIDR or range, with a word of warning where the cloud reads it otherwise.
-pub fn range(item: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<AddressRange> {
+pub fn range(item: &Text, diagnostics: &mut Diagnostics) -> Option<AddressRange> {
     match AddressRange::parse(&item.text) {
         Ok(range) => {
             if item.text.starts_with("0.0.0.0/") && item.text != "0.0.0.0/0" {
@@ -240,7 +254,8 @@ pub fn range(item: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<AddressRa
 fn templates<'d>(
     definition: &'d Definition,
     names: &Names<'d>,
-    diagnostics: &mut Vec<Diagnostic>,
+    room: &Room,
+    diagnostics: &mut Diagnostics,
 ) -> BTreeMap<&'d str, Option<AddressSet>> {
     let mut done: BTreeMap<&str, Option<AddressSet>> = BTreeMap::new();
     let mut groups: BTreeMap<&str, &Texts> = BTreeMap::new();
@@ -285,9 +300,8 @@ fn templates<'d>(
         };
         done.insert(id, set);
     }
-    let mut nesting = Nesting::new(names, &groups, done, |sets: Vec<AddressSet>| {
-        AddressSet::new(sets.iter().flat_map(AddressSet::ranges))
-    });
+    let join = |sets: Vec<AddressSet>| AddressSet::new(sets.iter().flat_map(AddressSet::ranges));
+    let mut nesting = Nesting::new(names, &groups, done, join, room);
     for id in groups.keys() {
         nesting.expand(id, diagnostics);
     }
@@ -315,7 +329,7 @@ fn file(
     definition: &Definition,
     source: u32,
     written: &Text,
-    diagnostics: &mut Vec<Diagnostic>,
+    diagnostics: &mut Diagnostics,
 ) -> Option<AddressSet> {
     let text = definition.sources.get(source).text.clone();
     let mut ranges = Vec::new();
@@ -346,7 +360,7 @@ fn file(
                 if wrong > MOST_WRONG_LINES {
                     diagnostics.truncate(before);
                     first_unlisted.get_or_insert(item.span);
-                } else if let Some(diagnostic) = diagnostics.last_mut() {
+                } else if let Some(diagnostic) = diagnostics[before..].last_mut() {
                     diagnostic
                         .related
                         .push((written.span, "this template's file".to_owned()));

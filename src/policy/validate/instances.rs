@@ -3,21 +3,21 @@
 use super::uses::GroupUses;
 use crate::definition::model::{InstanceEntry, InterfaceEntry, Kind};
 use crate::definition::reader::Text;
-use crate::definition::{Definition, Diagnostic, Span};
-use crate::policy::account::{Instance, Interface, same_host};
+use crate::definition::{Definition, Diagnostic, Diagnostics, Span};
+use crate::policy::account::{Instance, Interface};
 use crate::policy::address::{AddressError, AddressRange};
 use crate::policy::id::InstanceId;
 use crate::policy::interface::InterfaceName;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 /// All instances, in the order of the definition.
 pub fn instances(
     definition: &Definition,
     uses: &mut GroupUses,
-    diagnostics: &mut Vec<Diagnostic>,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<Instance> {
-    let mut hostnames: HashMap<String, Vec<&Text>> = HashMap::new();
+    let mut hostnames = Hostnames::default();
     let mut addresses: HashMap<IpAddr, Span> = HashMap::new();
     let mut instances = Vec::new();
     for entry in &definition.instances {
@@ -60,10 +60,43 @@ pub fn instances(
     instances
 }
 
+/// Hostnames without regard to case: two that can mean one host are equal, or one of them is the short name of the other.
+#[derive(Default)]
+struct Hostnames<'d> {
+    whole: HashMap<String, &'d Text>,
+    /// The first name that begins with this label, and the first that is nothing more.
+    labels: HashMap<String, (&'d Text, Option<&'d Text>)>,
+}
+
+impl<'d> Hostnames<'d> {
+    /// Adds one. Gives the name that can mean the same host, if there is one already.
+    fn add(&mut self, name: &'d Text) -> Option<&'d Text> {
+        let whole = name.text.to_lowercase();
+        let (label, short) = match whole.split_once('.') {
+            Some((label, _)) => (label.to_owned(), false),
+            None => (whole.clone(), true),
+        };
+        let of_label = self.labels.get(&label);
+        let known = self.whole.get(&whole).copied();
+        let known = known.or_else(|| match short {
+            true => of_label.map(|(first, _)| *first),
+            false => of_label.and_then(|(_, short)| *short),
+        });
+        if known.is_none() {
+            self.whole.insert(whole, name);
+            let (_, of_short) = self.labels.entry(label).or_insert((name, None));
+            if short {
+                *of_short = Some(name);
+            }
+        }
+        known
+    }
+}
+
 fn check_hostname<'d>(
     entry: &'d InstanceEntry,
-    seen: &mut HashMap<String, Vec<&'d Text>>,
-    diagnostics: &mut Vec<Diagnostic>,
+    seen: &mut Hostnames<'d>,
+    diagnostics: &mut Diagnostics,
 ) {
     let name = entry.hostname.as_ref().unwrap_or(&entry.id);
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
@@ -78,13 +111,8 @@ fn check_hostname<'d>(
         );
         return;
     }
-    let label = name.text.split('.').next().unwrap_or(&name.text);
-    let of_label = seen.entry(label.to_lowercase()).or_default();
-    match of_label
-        .iter()
-        .find(|first| same_host(&first.text, &name.text))
-    {
-        Some(first) => diagnostics.push(
+    if let Some(first) = seen.add(name) {
+        diagnostics.push(
             Diagnostic::error(
                 "hostname-twice",
                 name.span,
@@ -94,13 +122,12 @@ fn check_hostname<'d>(
             .help(
                 "a host is one instance: give each a hostname of its own, both short or both full",
             ),
-        ),
-        None => of_label.push(name),
+        );
     }
 }
 
 /// Whether the instance asks for TCP 25; only prepaid instances may.
-fn smtp_request(entry: &InstanceEntry, diagnostics: &mut Vec<Diagnostic>) -> bool {
+fn smtp_request(entry: &InstanceEntry, diagnostics: &mut Diagnostics) -> bool {
     let Some(span) = entry.smtp_unblocked else {
         return false;
     };
@@ -130,7 +157,7 @@ fn interface(
     instance: &str,
     uses: &mut GroupUses,
     seen: &mut HashMap<IpAddr, Span>,
-    diagnostics: &mut Vec<Diagnostic>,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Interface> {
     let name = match InterfaceName::parse(&entry.name.text) {
         Ok(name) => Some(name),
@@ -158,12 +185,12 @@ fn interface(
         .filter_map(|text| address(text, seen, diagnostics))
         .collect();
     let user = format!("{instance} ({})", entry.name.text);
-    let mut groups = Vec::new();
+    let (mut groups, mut bound) = (Vec::new(), HashSet::new());
     for text in &entry.security_groups {
         let Some(id) = uses.used(text, &user, diagnostics) else {
             continue;
         };
-        if groups.contains(&id) {
+        if !bound.insert(id.clone()) {
             let message = format!("`{id}` is bound to this interface already");
             diagnostics.push(
                 Diagnostic::warning("bound-twice", text.span, message)
@@ -183,7 +210,7 @@ fn interface(
 fn address(
     text: &Text,
     seen: &mut HashMap<IpAddr, Span>,
-    diagnostics: &mut Vec<Diagnostic>,
+    diagnostics: &mut Diagnostics,
 ) -> Option<IpAddr> {
     let address = match AddressRange::parse_address(&text.text) {
         Ok(address) => address,

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod instances;
+mod limits;
 mod platform;
 mod rules;
 mod services;
@@ -9,7 +10,7 @@ mod templates;
 mod uses;
 
 use super::account::Account;
-use crate::definition::{Definition, Diagnostic, Severity};
+use crate::definition::{Definition, Diagnostic, Diagnostics, Severity};
 use addresses::Addresses;
 use services::Services;
 use std::sync::Arc;
@@ -27,15 +28,16 @@ pub struct Validated {
 /// Judges a definition whose shapes are right. `earlier` are the diagnostics of parsing: if one of them is
 /// an error no account is made, but the rest is judged all the same.
 pub fn validate(definition: &Definition, earlier: Vec<Diagnostic>) -> Validated {
-    let mut diagnostics = earlier;
-    if definition.sources.is_empty() && diagnostics.is_empty() {
+    let mut diagnostics = Diagnostics::default();
+    if definition.sources.is_empty() && earlier.is_empty() {
         let nothing = Diagnostic::new(Severity::Error, "no-file", None, "there is no definition");
         diagnostics.push(nothing.help("a directory needs at least one `*.yaml` or `*.yml` file"));
     }
     let mut uses = GroupUses::new(definition);
-    let services = Services::new(definition, &mut diagnostics);
+    let room = limits::Room::new();
+    let services = Services::new(definition, &room, &mut diagnostics);
     let instances = instances::instances(definition, &mut uses, &mut diagnostics);
-    let addresses = Addresses::new(definition, &instances, &mut diagnostics);
+    let addresses = Addresses::new(definition, &instances, &room, &mut diagnostics);
     let mut context = rules::Context {
         sources: &definition.sources,
         addresses: &addresses,
@@ -45,7 +47,9 @@ pub fn validate(definition: &Definition, earlier: Vec<Diagnostic>) -> Validated 
     };
     let groups = rules::groups(definition, &mut context);
     let platform = platform::platform(definition, &instances, &mut context);
-    diagnostics.extend(uses.missing());
+    limits::instances(definition, &instances, &groups, &mut diagnostics);
+    uses.missing(&mut diagnostics);
+    let mut diagnostics = [earlier, diagnostics.into_vec()].concat();
     // In the order in which a person meets them.
     diagnostics.sort_by_key(|diagnostic| diagnostic.span);
     // What an alias repeats is wrong once.

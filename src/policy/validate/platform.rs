@@ -5,7 +5,7 @@ use super::rules::{Context, only_family};
 use super::services::{port_set, services};
 use crate::definition::model::{ApprovedServiceEntry, BlockedProfile, PlatformEntry};
 use crate::definition::reader::Texts;
-use crate::definition::{Definition, Diagnostic};
+use crate::definition::{Definition, Diagnostic, Diagnostics};
 use crate::policy::account::Instance;
 use crate::policy::address::{AddressRange, AddressSet};
 use crate::policy::blocked_ports;
@@ -58,7 +58,7 @@ fn default_ranges(table: &[&str]) -> Vec<AddressRange> {
         .collect()
 }
 
-fn unblocks(entry: &PlatformEntry, diagnostics: &mut Vec<Diagnostic>) -> u32 {
+fn unblocks(entry: &PlatformEntry, diagnostics: &mut Diagnostics) -> u32 {
     let Some(text) = &entry.unblocks_per_account else {
         return UNBLOCKS_PER_ACCOUNT;
     };
@@ -75,7 +75,7 @@ fn unblocks(entry: &PlatformEntry, diagnostics: &mut Vec<Diagnostic>) -> u32 {
     }
 }
 
-fn blocked_ports(entry: &PlatformEntry, diagnostics: &mut Vec<Diagnostic>) -> BlockedPorts {
+fn blocked_ports(entry: &PlatformEntry, diagnostics: &mut Diagnostics) -> BlockedPorts {
     let tables = match entry.blocked_profile.unwrap_or(BlockedProfile::Tencent) {
         BlockedProfile::Tencent => [blocked_ports::TCP, blocked_ports::UDP],
         BlockedProfile::None => [&[][..], &[][..]],
@@ -99,7 +99,7 @@ fn blocked_ports(entry: &PlatformEntry, diagnostics: &mut Vec<Diagnostic>) -> Bl
 fn with(
     ports: Option<PortSet>,
     add: Option<&Texts>,
-    diagnostics: &mut Vec<Diagnostic>,
+    diagnostics: &mut Diagnostics,
 ) -> Option<PortSet> {
     let Some(add) = add.and_then(|texts| port_set(&texts.items, diagnostics)) else {
         return ports;
@@ -115,7 +115,7 @@ fn with(
 fn without(
     ports: Option<PortSet>,
     remove: Option<&Texts>,
-    diagnostics: &mut Vec<Diagnostic>,
+    diagnostics: &mut Diagnostics,
 ) -> Option<PortSet> {
     let Some(texts) = remove else { return ports };
     let Some(hole) = port_set(&texts.items, diagnostics) else {

@@ -4,7 +4,7 @@ use super::addresses::{Addresses, Family};
 use super::services::{Services, service};
 use super::uses::GroupUses;
 use crate::definition::model::{GroupEntry, RuleEntry, RuleService};
-use crate::definition::{Definition, Diagnostic, Sources};
+use crate::definition::{Definition, Diagnostic, Diagnostics, Sources};
 use crate::policy::id::GroupId;
 use crate::policy::rule::{Action, Direction, Rule, RuleId, SecurityGroup, Service};
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ pub struct Context<'c, 'd> {
     /// Who uses which group.
     pub uses: &'c mut GroupUses<'d>,
     /// What is wrong.
-    pub diagnostics: &'c mut Vec<Diagnostic>,
+    pub diagnostics: &'c mut Diagnostics,
 }
 
 /// All groups.

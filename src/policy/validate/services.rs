@@ -1,8 +1,9 @@
 //! Protocols, ports and service templates.
 
+use super::limits::Room;
 use super::templates::{Names, Nesting};
 use crate::definition::reader::{Text, Texts};
-use crate::definition::{Definition, Diagnostic, closest};
+use crate::definition::{Definition, Diagnostic, Diagnostics};
 use crate::policy::id::{ServiceTemplateGroupId, ServiceTemplateId};
 use crate::policy::port::PortSet;
 use crate::policy::rule::Service;
@@ -20,7 +21,7 @@ pub struct Services<'d> {
 
 impl<'d> Services<'d> {
     /// Reads all service templates.
-    pub fn new(definition: &'d Definition, diagnostics: &mut Vec<Diagnostic>) -> Self {
+    pub fn new(definition: &'d Definition, room: &Room, diagnostics: &mut Diagnostics) -> Self {
         let ids = definition.service_templates.iter().map(|each| &each.id);
         let names = Names::new("service", ["ppm-", "ppmg-"], ids, definition.incomplete);
         let mut templates = BTreeMap::new();
@@ -45,9 +46,8 @@ impl<'d> Services<'d> {
                 }
             }
         }
-        let mut nesting = Nesting::new(&names, &groups, templates, |services| {
-            merged(services.into_iter().flatten().collect())
-        });
+        let join = |services: Vec<Vec<Service>>| merged(services.into_iter().flatten().collect());
+        let mut nesting = Nesting::new(&names, &groups, templates, join, room);
         for id in groups.keys() {
             nesting.expand(id, diagnostics);
         }
@@ -56,11 +56,11 @@ impl<'d> Services<'d> {
     }
 
     /// The services of a template or group of templates.
-    pub fn template(&self, item: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<Vec<Service>> {
+    pub fn template(&self, item: &Text, diagnostics: &mut Diagnostics) -> Option<Vec<Service>> {
         match self.templates.get(item.text.as_str()) {
             Some(services) => services.clone(),
             None if self.names.is_one(&item.text) => {
-                diagnostics.extend(self.names.undefined(item));
+                self.names.undefined(item, diagnostics);
                 None
             }
             None => {
@@ -93,7 +93,7 @@ pub fn merged(services: Vec<Service>) -> Option<Vec<Service>> {
 }
 
 /// `tcp:80,443`, `udp:53`, `icmp`, `icmpv6` or `gre`.
-fn entry(item: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<Service> {
+fn entry(item: &Text, diagnostics: &mut Diagnostics) -> Option<Service> {
     let (protocol, ports) = match item.text.split_once(':') {
         Some((protocol, ports)) => (protocol.trim(), Some(ports.trim())),
         None => (item.text.as_str(), None),
@@ -130,7 +130,7 @@ fn entry(item: &Text, diagnostics: &mut Vec<Diagnostic>) -> Option<Service> {
 pub fn service(
     protocol: &Text,
     port: Option<&Texts>,
-    diagnostics: &mut Vec<Diagnostic>,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Service> {
     let ports = match port {
         Some(port) => port_set(&port.items, diagnostics),
@@ -143,7 +143,7 @@ pub fn service(
 pub fn services(
     protocols: &Texts,
     port: Option<&Texts>,
-    diagnostics: &mut Vec<Diagnostic>,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Service>> {
     let ports = match port {
         Some(port) => port_set(&port.items, diagnostics),
@@ -161,13 +161,13 @@ fn with_ports(
     protocol: &Text,
     port: Option<&Texts>,
     ports: Option<PortSet>,
-    diagnostics: &mut Vec<Diagnostic>,
+    diagnostics: &mut Diagnostics,
 ) -> Option<Service> {
     let name = protocol.text.as_str();
     if !PROTOCOLS.contains(&name) {
         let message = format!("`{name}` is not a protocol");
         let all = PROTOCOLS.join(", ");
-        let help = match closest(name, PROTOCOLS) {
+        let help = match diagnostics.closest(name, PROTOCOLS) {
             Some(name) => format!("did you mean `{name}`? It is one of {all}"),
             None => format!("it is one of {all}"),
         };
@@ -201,7 +201,7 @@ fn with_ports(
 }
 
 /// Ports as written: `22`, `"80,443"`, `8000-8100`, or a list of these.
-pub fn port_set(items: &[Text], diagnostics: &mut Vec<Diagnostic>) -> Option<PortSet> {
+pub fn port_set(items: &[Text], diagnostics: &mut Diagnostics) -> Option<PortSet> {
     let mut intervals = Vec::new();
     let mut wrong = false;
     for item in items {

@@ -1,7 +1,8 @@
 //! What address and service templates share: their names, and groups of them.
 
+use super::limits::{Room, Weight};
 use crate::definition::reader::{Text, Texts};
-use crate::definition::{Diagnostic, closest};
+use crate::definition::{Diagnostic, Diagnostics};
 use crate::policy::id::IdError;
 use std::collections::BTreeMap;
 
@@ -45,7 +46,7 @@ impl<'d> Names<'d> {
     }
 
     /// Reports an id that is none.
-    pub fn report(&self, wrong: Option<IdError>, id: &Text, diagnostics: &mut Vec<Diagnostic>) {
+    pub fn report(&self, wrong: Option<IdError>, id: &Text, diagnostics: &mut Diagnostics) {
         let [one, group] = self.prefixes;
         diagnostics.extend(wrong.map(|error| {
             Diagnostic::error("bad-id", id.span, error.to_string()).help(format!(
@@ -55,16 +56,16 @@ impl<'d> Names<'d> {
     }
 
     /// A template that nobody defined.
-    pub fn undefined(&self, item: &Text) -> Option<Diagnostic> {
+    pub fn undefined(&self, item: &Text, diagnostics: &mut Diagnostics) {
         if self.incomplete {
-            return None;
+            return;
         }
         let message = format!("the {} template `{}` is not defined", self.kind, item.text);
         let diagnostic = Diagnostic::error("undefined-template", item.span, message);
-        Some(match closest(&item.text, &self.defined) {
+        diagnostics.push(match diagnostics.closest(&item.text, &self.defined) {
             Some(name) => diagnostic.help(format!("did you mean `{name}`?")),
             None => diagnostic.help(format!("define it under `{}_templates`", self.kind)),
-        })
+        });
     }
 }
 
@@ -74,23 +75,26 @@ pub struct Nesting<'n, 'd, T, J> {
     groups: &'n BTreeMap<&'d str, &'d Texts>,
     done: BTreeMap<&'d str, Option<T>>,
     join: J,
+    room: &'n Room,
     /// The groups that are being unfolded.
     path: Vec<&'d str>,
 }
 
-impl<'n, 'd, T: Clone, J: Fn(Vec<T>) -> Option<T>> Nesting<'n, 'd, T, J> {
+impl<'n, 'd, T: Clone + Weight, J: Fn(Vec<T>) -> Option<T>> Nesting<'n, 'd, T, J> {
     /// `done` holds the templates themselves; `join` makes the content of a group of the contents of its items.
     pub fn new(
         names: &'n Names<'d>,
         groups: &'n BTreeMap<&'d str, &'d Texts>,
         done: BTreeMap<&'d str, Option<T>>,
         join: J,
+        room: &'n Room,
     ) -> Self {
         Nesting {
             names,
             groups,
             done,
             join,
+            room,
             path: Vec::new(),
         }
     }
@@ -101,7 +105,7 @@ impl<'n, 'd, T: Clone, J: Fn(Vec<T>) -> Option<T>> Nesting<'n, 'd, T, J> {
     }
 
     /// Unfolds one group, unless it is done.
-    pub fn expand(&mut self, id: &'d str, diagnostics: &mut Vec<Diagnostic>) {
+    pub fn expand(&mut self, id: &'d str, diagnostics: &mut Diagnostics) {
         let Some(items) = self.groups.get(id).copied() else {
             return;
         };
@@ -116,10 +120,14 @@ impl<'n, 'd, T: Clone, J: Fn(Vec<T>) -> Option<T>> Nesting<'n, 'd, T, J> {
             .collect();
         self.path.pop();
         let contents: Option<Vec<T>> = contents.into_iter().collect();
-        self.done.insert(id, contents.and_then(&self.join));
+        let fitting = contents.filter(|contents| {
+            let weight = contents.iter().map(Weight::weight).sum();
+            self.room.take(weight, Some(items.span), diagnostics)
+        });
+        self.done.insert(id, fitting.and_then(&self.join));
     }
 
-    fn item(&mut self, item: &'d Text, diagnostics: &mut Vec<Diagnostic>) -> Option<T> {
+    fn item(&mut self, item: &'d Text, diagnostics: &mut Diagnostics) -> Option<T> {
         let inner = item.text.as_str();
         if let Some(start) = self.path.iter().position(|outer| *outer == inner) {
             let circle = self.path[start..].join(" -> ");
@@ -144,7 +152,7 @@ impl<'n, 'd, T: Clone, J: Fn(Vec<T>) -> Option<T>> Nesting<'n, 'd, T, J> {
         }
         let kind = self.names.kind;
         if self.names.is_one(inner) {
-            diagnostics.extend(self.names.undefined(item));
+            self.names.undefined(item, diagnostics);
         } else {
             let [one, group] = self.names.prefixes;
             let message = format!("`{inner}` is not the id of {kind} templates");

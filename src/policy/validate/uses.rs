@@ -1,9 +1,12 @@
 //! Who binds or names which group: a group that is used but not defined is refused with all its users.
 
 use crate::definition::reader::Text;
-use crate::definition::{Definition, Diagnostic, Span, closest};
+use crate::definition::{Definition, Diagnostic, Diagnostics, Span};
 use crate::policy::id::GroupId;
 use std::collections::{BTreeMap, HashSet};
+
+/// So many users of a group that is missing are named.
+const MOST_USERS: usize = 100;
 
 /// The uses of groups, kept while the definition is judged.
 #[derive(Debug)]
@@ -34,7 +37,7 @@ impl<'d> GroupUses<'d> {
         &mut self,
         text: &Text,
         user: &str,
-        diagnostics: &mut Vec<Diagnostic>,
+        diagnostics: &mut Diagnostics,
     ) -> Option<GroupId> {
         match GroupId::parse(&text.text) {
             Ok(id) if self.defined.contains(id.as_str()) => Some(id),
@@ -61,32 +64,32 @@ impl<'d> GroupUses<'d> {
     }
 
     /// One error for each group that is used but not defined, with everything that uses it.
-    pub fn missing(self) -> Vec<Diagnostic> {
+    pub fn missing(self, diagnostics: &mut Diagnostics) {
         if self.incomplete {
-            return Vec::new();
+            return;
         }
         let defined: Vec<&str> = self.defined.into_iter().collect();
-        self.missing
-            .into_iter()
-            .map(|(id, uses)| {
-                let mut users: Vec<&str> = uses.iter().map(|(_, user)| user.as_str()).collect();
-                users.dedup();
-                let message = format!(
-                    "the security group `{id}` is not defined, but used by {}",
-                    users.join(", ")
-                );
-                let help = match closest(&id, &defined) {
-                    Some(name) => format!("did you mean `{name}`?"),
-                    None => "define it, or remove it from everything that uses it".to_owned(),
-                };
-                let diagnostic =
-                    Diagnostic::error("undefined-group", uses[0].0, message).help(help);
-                uses.into_iter()
-                    .skip(1)
-                    .fold(diagnostic, |diagnostic, (span, user)| {
-                        diagnostic.related(span, format!("used by {user}"))
-                    })
-            })
-            .collect()
+        for (id, uses) in self.missing {
+            let mut users: Vec<&str> = uses.iter().map(|(_, user)| user.as_str()).collect();
+            users.dedup();
+            let more = users.len().saturating_sub(MOST_USERS);
+            users.truncate(MOST_USERS);
+            let mut message = format!(
+                "the security group `{id}` is not defined, but used by {}",
+                users.join(", ")
+            );
+            if more > 0 {
+                message += &format!(" and {more} more");
+            }
+            let help = match diagnostics.closest(&id, &defined) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => "define it, or remove it from everything that uses it".to_owned(),
+            };
+            let diagnostic = Diagnostic::error("undefined-group", uses[0].0, message).help(help);
+            let others = uses.into_iter().take(MOST_USERS).skip(1);
+            diagnostics.push(others.fold(diagnostic, |diagnostic, (span, user)| {
+                diagnostic.related(span, format!("used by {user}"))
+            }));
+        }
     }
 }
