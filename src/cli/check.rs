@@ -5,7 +5,8 @@ use super::{NO, Result, print};
 use crate::daemon::host::{choose, count, hostname, interface_warnings};
 use crate::daemon::load::load;
 use crate::daemon::read::Trust;
-use crate::definition::{Diagnostic, Severity};
+use crate::daemon::route::shown;
+use crate::definition::{Diagnostic, Severity, printable};
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
@@ -53,7 +54,7 @@ pub fn run(arguments: Arguments) -> Result {
             .sum();
         let here = match choose(account, arguments.definition.instance.as_deref()) {
             Ok(instance) => format!("this host is {}", instance.id),
-            Err(_) => format!("none is this host ({})", hostname()),
+            Err(_) => format!("none is this host ({})", printable(&hostname())),
         };
         summary = format!(
             "{}, {}, {} ({here})",
@@ -77,8 +78,8 @@ pub fn run(arguments: Arguments) -> Result {
         print::rendered(&mut std::io::stdout(), &loaded.diagnostics, &loaded.sources);
         let found = format!("{}, {}", count(errors, "error"), count(warnings, "warning"));
         match loaded.account {
-            Some(_) => print::out(&format!("{}: {summary}; {found}\n", path.display())),
-            None => print::out(&format!("{}: refused; {found}\n", path.display())),
+            Some(_) => print::out(&format!("{}: {summary}; {found}\n", shown(path))),
+            None => print::out(&format!("{}: refused; {found}\n", shown(path))),
         }
     }
     Ok(if errors == 0 {

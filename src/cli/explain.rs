@@ -124,16 +124,13 @@ fn batch(policy: &Policy, interface: Option<&str>) -> Result {
             continue;
         }
         match judge(policy, &line, interface) {
-            Ok(answer) => serde_json::to_writer(&mut out, &answer)?,
+            Ok(answer) => writeln!(out, "{}", print::in_json(&answer)?)?,
             Err(error) => {
                 all_judged = false;
-                serde_json::to_writer(
-                    &mut out,
-                    &json!({ "error": format!("line {}: {error}", number + 1) }),
-                )?;
+                let error = json!({ "error": format!("line {}: {error}", number + 1) });
+                writeln!(out, "{}", print::in_json(&error)?)?;
             }
         }
-        writeln!(out)?;
     }
     out.flush()?;
     Ok(if all_judged {

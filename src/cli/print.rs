@@ -1,7 +1,7 @@
 //! How things are printed: colours for a terminal, one JSON object for a machine, errors in one form.
 
 use crate::daemon::load::Loaded;
-use crate::definition::{Diagnostic, Sources, printable};
+use crate::definition::{Diagnostic, Sources, acts, printable};
 use anstream::{AutoStream, ColorChoice};
 use std::io::{IsTerminal, Write};
 
@@ -13,10 +13,30 @@ pub fn out(text: &str) {
         .and_then(|()| stdout.flush());
 }
 
+/// Several lines that hold names of others: of interfaces, programs, tables and files.
+pub fn page(text: &str) {
+    let lines: Vec<String> = text.lines().map(printable).collect();
+    out(&(lines.join("\n") + "\n"));
+}
+
 /// One JSON value on a line of its own.
 pub fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    out(&format!("{}\n", serde_json::to_string(value)?));
+    out(&format!("{}\n", in_json(value)?));
     Ok(())
+}
+
+/// The value as JSON in which no character can act on a terminal: `serde_json` escapes only those of ASCII.
+pub fn in_json(value: &impl serde::Serialize) -> serde_json::Result<String> {
+    let text = serde_json::to_string(value)?;
+    if text.chars().all(|c| !acts(c)) {
+        return Ok(text);
+    }
+    // They can stand in strings only, and none is beyond the first 65,536.
+    let escaped = text.chars().map(|c| match acts(c) {
+        true => format!("\\u{:04x}", u32::from(c)),
+        false => c.to_string(),
+    });
+    Ok(escaped.collect())
 }
 
 /// `error: …` on standard error, red on a terminal.
@@ -72,4 +92,16 @@ pub fn end_with_the_pipe() {
     use nix::sys::signal::{SigHandler, Signal, signal};
     // SAFETY: the default action is no handler of ours, and no other thread runs yet.
     let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn json_for_a_terminal_is_still_json() {
+        let nasty = "a\n\u{1b}[2J\u{9b}2J\u{7f}\u{202e}\u{2028}日本";
+        let text = super::in_json(&serde_json::json!({ "x": nasty })).unwrap();
+        assert!(!text.contains(crate::definition::acts), "{text:?}");
+        let back: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(back["x"], nasty);
+    }
 }

@@ -5,6 +5,8 @@ use super::{Result, print};
 use crate::daemon::control::{Request, Response, ask};
 use crate::daemon::host::count;
 use crate::daemon::report::{Hits, Status, Summary, now};
+use crate::daemon::route::shown;
+use crate::definition::printable as in_one_line;
 use anyhow::bail;
 use clap::Args;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
@@ -36,7 +38,7 @@ pub fn run(arguments: Arguments) -> Result {
     };
     match arguments.json {
         true => print::json(&payload)?,
-        false => print::out(&page(&serde_json::from_value(payload)?)),
+        false => print::page(&page(&serde_json::from_value(payload)?)),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -88,7 +90,7 @@ fn page(status: &Status) -> String {
             let _ = writeln!(page, "\n{title}:");
             lines
                 .iter()
-                .for_each(|line| page += &format!("  - {}\n", crate::definition::printable(line)));
+                .for_each(|line| page += &format!("  - {}\n", in_one_line(line)));
         }
     }
     if !status.hits.is_empty() {
@@ -126,18 +128,18 @@ fn enforced(status: &Status, summary: &Summary) -> String {
                 "{}, last {} ago: {}",
                 count(status.restorations as usize, "time"),
                 ago(last.at),
-                crate::definition::printable(&last.what)
+                in_one_line(&last.what)
             ),
         );
     }
     line("Instance", summary.instance.clone());
-    line("Definition", summary.definition.display().to_string());
+    line("Definition", shown(&summary.definition));
     if summary.definition != status.definition {
         line(
             "Watched",
             format!(
                 "{} (saving it replaces what is enforced)",
-                status.definition.display()
+                shown(&status.definition)
             ),
         );
     }
@@ -159,7 +161,7 @@ fn enforced(status: &Status, summary: &Summary) -> String {
             .groups
             .iter()
             .map(|group| match &group.name {
-                Some(name) => format!("{} ({})", group.id, crate::definition::printable(name)),
+                Some(name) => format!("{} ({})", group.id, in_one_line(name)),
                 None => group.id.clone(),
             })
             .collect();

@@ -7,7 +7,7 @@ use super::report::{Failure, GroupSummary, Hits, InterfaceSummary, Summary, in_o
 use super::state::{Lock, State, StateError};
 use crate::cloud::Ledger;
 use crate::definition::{Diagnostic, Severity};
-use crate::netfilter::enforce::{EnforceError, Kernel};
+use crate::netfilter::enforce::{EnforceError, Enforced, Kernel};
 use crate::netfilter::events::tables::TableEvents;
 use crate::netfilter::hits::RuleHits;
 use crate::netfilter::{interfaces, links};
@@ -79,18 +79,29 @@ impl Host {
         }
     }
 
-    /// Enforces again, whole, what this process enforces: another program has changed our table. Gives whether it enforces
-    /// anything.
+    /// Enforces again, whole, what this process enforces: another program has changed our table, or `deleted` it. Gives whether
+    /// it enforces anything.
     ///
     /// # Errors
     ///
     /// When the kernel fails; then another program's change may stand.
-    pub fn restore(&mut self) -> Result<bool, Failure> {
+    pub fn restore(&mut self, deleted: bool) -> Result<bool, Failure> {
         let Some((policy, summary)) = &self.enforced else {
             return Ok(false);
         };
         let known = self.kernel.forget();
         let ruleset = known.unwrap_or_else(|| compile(policy));
+        let next = Generation(summary.generation).next();
+        let at_once = match deleted {
+            true => self.kernel.restore_at_once(&ruleset, next),
+            false => None,
+        };
+        if let Some(enforced) = at_once {
+            // Flows that connection tracking knew it still knows; those that opened meanwhile it is told of.
+            first::seed(policy);
+            self.has_restored(&enforced);
+            return Ok(true);
+        }
         let first = self
             .kernel
             .in_force()
@@ -104,8 +115,13 @@ impl Host {
         seed();
         let enforced = self
             .kernel
-            .restore_with(&ruleset, Generation(summary.generation).next(), seed)
+            .restore_with(&ruleset, next, seed)
             .map_err(|error| self.refused(error, policy))?;
+        self.has_restored(&enforced);
+        Ok(true)
+    }
+
+    fn has_restored(&mut self, enforced: &Enforced) {
         self.add_hits(&enforced.replaced_hits);
         if let Some(left) = &enforced.left_behind {
             warn!("the old generation was not cleaned up: {left}");
@@ -114,7 +130,6 @@ impl Host {
             summary.generation = enforced.generation.0;
             summary.switched_after_ms = enforced.switched_after.as_secs_f64() * 1000.0;
         }
-        Ok(true)
     }
 
     /// Listens to what other programs change in our table; within the runtime.

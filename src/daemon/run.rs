@@ -8,6 +8,7 @@ use super::read::Trust;
 use super::report::{Failure, Status, Summary};
 use super::store;
 use super::watch::{Reason, Watch};
+use crate::definition::printable;
 use crate::netfilter::events::links::LinkEvents;
 use crate::netfilter::{blind, links};
 use sd_notify::NotifyState;
@@ -23,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The time in which the kernel's word of a change arrives, also on a busy machine.
 const ARRIVAL: Duration = Duration::from_millis(20);
+
+/// The longest line for `systemctl status`, in bytes: a datagram has its limits.
+const LONGEST_STATE: usize = 8000;
 
 /// What a daemon is started with.
 #[derive(Debug)]
@@ -238,10 +242,11 @@ impl Daemon {
     /// Puts right what another program has changed in our table.
     async fn restore(&mut self, due: Due) {
         let (host, start) = (self.host.clone(), Instant::now());
+        let deleted = due.change.deletes_the_table();
         let work = move || {
             host.lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .restore()
+                .restore(deleted)
         };
         let result = off_the_loop(work).await.and_then(|result| result);
         let took = start.elapsed();
@@ -319,7 +324,12 @@ impl Daemon {
                     .to_owned()
             }
         };
-        notify(&[NotifyState::Status(&state.replace('\n', " "))]);
+        // A line of it would be a message of its own, and `systemctl status` shows it as it is.
+        let state = printable(&state.replace('\n', " "));
+        let end = (0..=state.len().min(LONGEST_STATE))
+            .rev()
+            .find(|at| state.is_char_boundary(*at));
+        notify(&[NotifyState::Status(&state[..end.unwrap_or(0)])]);
     }
 
     async fn answer(&mut self, call: Call) {

@@ -148,9 +148,10 @@ impl State {
         }
         self.give_to_owner(&file)
             .map_err(failed("hand over", &path))?;
-        file.set_len(0)
-            .and_then(|()| writeln!(file, "{}", std::process::id()))
-            .map_err(failed("write", &path))?;
+        // For a message of others, and so nothing that a full disk keeps us from.
+        let _ = file
+            .set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
         self.sweep();
         Ok(Lock { _file: file })
     }

@@ -59,11 +59,18 @@ impl Kernel {
     ///
     /// # Errors
     ///
-    /// When there is no netlink socket to be had.
+    /// When there is no netlink socket to be had, or no nf_tables in this kernel.
     pub fn new(transport: impl Into<Transport>) -> Result<Self, NetlinkError> {
+        let reader = Reader::netfilter().map_err(NetlinkError::about_nf_tables)?;
+        // Any other failure may pass, and is told by whatever meets it.
+        if let Err(error) = table_over(&reader)
+            && let error @ NetlinkError::NoNfTables = error.about_nf_tables()
+        {
+            return Err(error);
+        }
         Ok(Kernel {
             transport: transport.into(),
-            reader: Reader::netfilter()?,
+            reader,
             loaded: Mutex::new(None),
         })
     }
@@ -83,7 +90,8 @@ impl Kernel {
 
     /// The same; `before_switch` runs when all is loaded and connection tracking is on, and nothing is enforced yet.
     ///
-    /// What this `Kernel` has enforced before, and is still in force, is changed as far as it differs. Else all is loaded.
+    /// What this `Kernel` has enforced before, and is still in force, is changed as far as it differs. Else all is loaded; the table
+    /// goes first only where another base chain has the place of ours.
     ///
     /// # Errors
     ///
@@ -95,7 +103,7 @@ impl Kernel {
         mut before_switch: impl FnMut(),
     ) -> Result<Enforced, EnforceError> {
         let start = Instant::now();
-        let table = self.changeable()?;
+        let mut table = self.changeable()?;
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         // Taken: after any failure it is not known what the kernel has.
         let known = loaded
@@ -118,6 +126,11 @@ impl Kernel {
         let (change, switched_after, others) = match by_change {
             Some((change, switched_after)) => (change, switched_after, None),
             None => {
+                // As another version may have left it, or another program.
+                if !base_chains_stand_over(&self.reader)? {
+                    self.delete_table()?;
+                    table = None;
+                }
                 let before = objects_over(&self.reader)?;
                 let newest = before.generations().last().copied();
                 let generation = newest.map_or(at_least, |newest| newest.next().max(at_least));
@@ -160,8 +173,7 @@ impl Kernel {
         loaded.take().map(|loaded| loaded.ruleset)
     }
 
-    /// Enforces whole what another program has changed, as [`Self::enforce_with`] does. The table goes first only where another
-    /// base chain has the place of ours.
+    /// Enforces whole what another program has changed, as [`Self::enforce_with`] does.
     ///
     /// # Errors
     ///
@@ -173,10 +185,43 @@ impl Kernel {
         before_switch: impl FnMut(),
     ) -> Result<Enforced, EnforceError> {
         self.forget();
-        if !base_chains_stand_over(&self.reader)? {
-            self.delete_table()?;
-        }
         self.enforce_with(ruleset, at_least, before_switch)
+    }
+
+    /// Enforces whole what another program has deleted, in one transaction: where nothing is in force nothing can be lost by
+    /// that. Load and switch would each wait, some 10 ms, for what the kernel does when that program ends
+    /// (`nft_rcv_nl_event` in `net/netfilter/nf_tables_api.c` holds the lock of all transactions over a grace period).
+    ///
+    /// Gives nothing where that way is not open, and [`Self::restore_with`] is.
+    pub fn restore_at_once(&self, ruleset: &Ruleset, generation: Generation) -> Option<Enforced> {
+        let start = Instant::now();
+        let table = self.changeable().ok()?;
+        // A table that is to be owned is made first.
+        if table.is_none_or(|table| table.is_orphan() || table.before_sleep().is_some())
+            && self.transport.may_own()
+        {
+            return None;
+        }
+        let names = Change::all(generation).names;
+        let all = [batch::load(ruleset, &names), batch::switch()].concat();
+        self.transport.apply(&all, &names).ok()?;
+        let switched_after = start.elapsed();
+        let left_over = objects_over(&self.reader).map(|objects| objects.but(generation));
+        let deleted = left_over
+            .map_err(EnforceError::from)
+            .and_then(|left_over| self.delete(&left_over));
+        let left_behind = deleted.err().map(|error| error.to_string());
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        *loaded = left_behind.is_none().then(|| Loaded {
+            ruleset: ruleset.clone(),
+            names,
+        });
+        Some(Enforced {
+            generation,
+            replaced_hits: Vec::new(),
+            left_behind,
+            switched_after,
+        })
     }
 
     /// Listens to what other programs change in our table; within the runtime.

@@ -33,6 +33,12 @@ pub enum NetlinkError {
     /// The socket could not be opened, written or read.
     #[error("cannot talk to the kernel over netlink: {0}")]
     Socket(Errno),
+    /// It is no part of this kernel, or not of this container's.
+    #[error(
+        "this kernel has no nf_tables for both families, which secgroupd needs: load it (`modprobe nf_tables`), or use a kernel \
+         with CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET"
+    )]
+    NoNfTables,
     /// CAP_NET_ADMIN is missing.
     #[error("permission denied by the kernel: be root, or have CAP_NET_ADMIN")]
     Denied,
@@ -45,6 +51,22 @@ pub enum NetlinkError {
     /// Each attempt was overtaken by a change.
     #[error("it changed while it was read, {ATTEMPTS} times in a row")]
     Restless,
+}
+
+impl NetlinkError {
+    /// What an answer to a question about nf_tables means. Without the subsystem nfnetlink answers EINVAL or EOPNOTSUPP
+    /// (`net/netfilter/nfnetlink.c`); without nfnetlink there is no such socket.
+    #[must_use]
+    pub(super) fn about_nf_tables(self) -> Self {
+        use Errno::{EAFNOSUPPORT, EINVAL, EOPNOTSUPP, EPROTONOSUPPORT, ESOCKTNOSUPPORT};
+        match self {
+            NetlinkError::Refused(EINVAL | EOPNOTSUPP)
+            | NetlinkError::Socket(EPROTONOSUPPORT | EAFNOSUPPORT | ESOCKTNOSUPPORT) => {
+                NetlinkError::NoNfTables
+            }
+            other => other,
+        }
+    }
 }
 
 /// A socket for dumps, in the network namespace in which it was opened.
@@ -115,10 +137,18 @@ impl Reader {
             let mut kept = Vec::new();
             let end = receive(&self.socket, &mut buffer, sequence, |payload| {
                 kept.extend(keep(R::decode_reply(payload)))
-            })?;
+            });
             match end {
-                End::Whole => return Ok(kept),
-                End::Interrupted => continue,
+                Ok(End::Whole) => return Ok(kept),
+                Ok(End::Interrupted) => continue,
+                // Some of it was lost, or the rest of a dump that was is still to come, and stands in the way of this one.
+                Err(NetlinkError::Socket(Errno::ENOBUFS) | NetlinkError::Refused(Errno::EBUSY)) => {
+                    drain(&self.socket, &mut buffer)
+                }
+                Err(error) => {
+                    drain(&self.socket, &mut buffer);
+                    return Err(error);
+                }
             }
         }
         Err(NetlinkError::Restless)
@@ -176,6 +206,16 @@ fn open(protonum: u16) -> Result<OwnedFd, NetlinkError> {
         protocol,
     )
     .map_err(NetlinkError::Socket)
+}
+
+/// Reads away what nobody waits for: with it the kernel ends a dump of which not all was read.
+fn drain(socket: &OwnedFd, buffer: &mut [u8]) {
+    loop {
+        match recv(socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
+            Ok(_) | Err(Errno::EINTR | Errno::ENOBUFS) => {}
+            Err(_) => return,
+        }
+    }
 }
 
 /// Reads to the end of the dump, giving the payload of each of its messages to `each`.

@@ -1,7 +1,10 @@
 //! Runs the nft program, with a time limit and with everything it says kept.
 
 use super::events::EventSocket;
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
@@ -115,6 +118,12 @@ impl Nft {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
+        // An nft that outlived us would go on loading beside whoever is started next. It counts for the thread, which waits for it.
+        // SAFETY: between fork and exec the closure makes one system call and allocates nothing.
+        #[allow(unsafe_code)]
+        unsafe {
+            command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?));
+        }
         let mut child = match command.spawn() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(NftError::Missing);

@@ -69,8 +69,8 @@ pub fn objects_over(reader: &Reader) -> Result<Objects, NetlinkError> {
     })
 }
 
-/// Whether our base chains, as far as they are there, stand where they must: a chain's hook and priority cannot be changed, so
-/// one that another program has put in its place can only go with the table.
+/// Whether our base chains, as far as they are there, stand where they must, and no chain has a name that cannot be said: a chain's
+/// hook and priority cannot be changed, so one that another program has put in its place can only go with the table.
 ///
 /// # Errors
 ///
@@ -84,6 +84,9 @@ pub fn base_chains_stand_over(reader: &Reader) -> Result<bool, NetlinkError> {
     let stand = reader.dump(&Request::new().op_getchain_dump(&header), |(_, chain)| {
         (chain.get_table().ok()? == table.as_c_str()).then_some(())?;
         let name = chain.get_name().ok()?.to_string_lossy().into_owned();
+        if !is_plain(&name) {
+            return Some(false);
+        }
         let base = BASE_CHAINS.into_iter().find(|base| base.name == name)?;
         let stands = || {
             let hook = chain.get_hook().ok()?;
@@ -184,6 +187,15 @@ fn name(text: &str) -> CString {
     CString::new(text).unwrap_or_default()
 }
 
+/// Whether a name can be told to nft. The kernel takes any bytes as one, so that another program could have our commands say
+/// something else.
+fn is_plain(name: &str) -> bool {
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'/');
+    name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && name.bytes().all(plain)
+}
+
 impl Objects {
     /// The generations that have objects.
     pub fn generations(&self) -> BTreeSet<Generation> {
@@ -212,7 +224,11 @@ impl Objects {
 
     fn select(&self, which: impl Fn(&str) -> bool) -> Objects {
         let select = |names: &[String]| -> Vec<String> {
-            names.iter().filter(|name| which(name)).cloned().collect()
+            names
+                .iter()
+                .filter(|name| is_plain(name) && which(name))
+                .cloned()
+                .collect()
         };
         Objects {
             chains: select(&self.chains),

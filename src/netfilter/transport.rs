@@ -56,6 +56,14 @@ impl Transport {
         }
     }
 
+    /// Whether a table that is made now could be owned.
+    pub(super) fn may_own(&self) -> bool {
+        match self {
+            Transport::Native(native) => native.knows_ownership().unwrap_or(true),
+            Transport::Nft(_) => false,
+        }
+    }
+
     /// Its netlink port, where it has one that stays.
     pub fn port(&self) -> Option<Owner> {
         match self {

@@ -76,6 +76,10 @@ impl Look {
         let Some(print) = now.files.get(path) else {
             return;
         };
+        // A clock that was set back since says nothing about before and after.
+        if SystemTime::now() < since {
+            return;
+        }
         // The kernel stamps files with a clock that may lag behind by some milliseconds.
         let since = since - Duration::from_millis(20);
         let (seconds, nanos) = (print.changed.0.max(0) as u64, print.changed.1.max(0) as u64);

@@ -163,6 +163,12 @@ impl ForeignChange {
         }
     }
 
+    /// Whether our table was deleted.
+    #[must_use]
+    pub fn deletes_the_table(&self) -> bool {
+        self.counts.contains_key(&(Kind::Table, Verb::Removed))
+    }
+
     /// Takes in a later one.
     pub fn merge(&mut self, later: ForeignChange) {
         for (what, count) in later.counts {
@@ -176,7 +182,7 @@ impl ForeignChange {
 /// `the table was deleted by another program (nft, pid 123)`.
 impl fmt::Display for ForeignChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.counts.contains_key(&(Kind::Table, Verb::Removed)) {
+        if self.deletes_the_table() {
             f.write_str("the table was deleted")?;
         } else if self.counts.is_empty() {
             return f
@@ -186,9 +192,12 @@ impl fmt::Display for ForeignChange {
             f.write_str(&parts.collect::<Vec<_>>().join(", "))?;
         }
         f.write_str(" by another program")?;
-        match &self.by {
-            Some(Program { name, pid }) => write!(f, " ({name}, pid {pid})"),
-            None => Ok(()),
+        if let Some(Program { name, pid }) = &self.by {
+            write!(f, " ({name}, pid {pid})")?;
+        }
+        match self.lost {
+            true => f.write_str(", and perhaps more: the kernel's word of it was lost"),
+            false => Ok(()),
         }
     }
 }

@@ -37,6 +37,7 @@ use nix::libc;
 use socket::{Answers, Socket};
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 /// About how many bytes of what may be cut are sent in one transaction: enough that the wait for the kernel's commit does
 /// not count, and little memory.
@@ -49,7 +50,7 @@ const ACCEPT: u32 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum NativeError {
     /// The socket could not be opened, written or read.
-    #[error("cannot talk to the kernel's nf_tables over netlink: {0}")]
+    #[error("{}", no_socket(.0))]
     Socket(Errno),
     /// CAP_NET_ADMIN is missing.
     #[error("permission denied by the kernel: be root, or have CAP_NET_ADMIN")]
@@ -68,6 +69,14 @@ pub enum NativeError {
     /// The kernel did not say what became of the transaction.
     #[error("the kernel did not acknowledge the transaction")]
     Unanswered,
+}
+
+/// A kernel without nfnetlink has no such socket.
+fn no_socket(error: &Errno) -> String {
+    match super::netlink::NetlinkError::Socket(*error).about_nf_tables() {
+        absent @ super::netlink::NetlinkError::NoNfTables => absent.to_string(),
+        _ => format!("cannot talk to the kernel's nf_tables over netlink: {error}"),
+    }
 }
 
 /// A transaction that the kernel refused.
@@ -93,6 +102,8 @@ pub struct Refusal {
 #[derive(Debug)]
 pub struct Native {
     socket: Socket,
+    /// Whether the kernel knows ownership, once that was asked: each time costs a transaction that fails.
+    ownership: OnceLock<bool>,
 }
 
 impl Native {
@@ -104,6 +115,7 @@ impl Native {
     pub fn open() -> Result<Self, NativeError> {
         Ok(Native {
             socket: Socket::open()?,
+            ownership: OnceLock::new(),
         })
     }
 
@@ -115,6 +127,7 @@ impl Native {
     pub fn resume(descriptor: OwnedFd) -> Result<Self, NativeError> {
         Ok(Native {
             socket: Socket::of(descriptor)?,
+            ownership: OnceLock::new(),
         })
     }
 
@@ -157,6 +170,14 @@ impl Native {
     ///
     /// See [`NativeError`].
     pub fn knows_ownership(&self) -> Result<bool, NativeError> {
+        if let Some(known) = self.ownership.get() {
+            return Ok(*known);
+        }
+        let known = self.ask_for_ownership()?;
+        Ok(*self.ownership.get_or_init(|| known))
+    }
+
+    fn ask_for_ownership(&self) -> Result<bool, NativeError> {
         let mut batch = Batch::new();
         batch.command(usize::MAX, |batch| {
             add_table(batch, "secgroupd_probe", Some(OWNED));
