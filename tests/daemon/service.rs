@@ -1,11 +1,14 @@
 //! What the service manager is told: READY once a policy is enforced and not before, and a line that says how it is.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
-use super::site::{Daemon, Manager, SOON, Site, WHILE, WRONG, opening};
+use super::site::{Daemon, Manager, PROGRAM, SOON, Site, WHILE, WRONG, opening, with};
 use crate::support::kernel_test;
 
 pub fn tests() -> Vec<Trial> {
@@ -18,6 +21,11 @@ pub fn tests() -> Vec<Trial> {
             missing_interface,
         ),
         kernel_test("degraded_by_a_refused_definition", &["nft"], refused),
+        kernel_test(
+            "what_it_calls_is_allowed",
+            &["nft", "strace", "systemd-analyze"],
+            allowed_calls,
+        ),
     ]
 }
 
@@ -137,4 +145,96 @@ fn refused() {
     manager.hears_until("STATUS=DEGRADED: the definition is refused: ");
     site.save("groups.yaml", &opening(&[22]));
     manager.hears_until("STATUS=generation 2 enforced");
+}
+
+/// Every system call of a daemon's life is one that the unit allows.
+fn allowed_calls() {
+    let site = Site::new();
+    site.write("groups.yaml", &opening(&[22]));
+    let manager = Manager::new(site.path("").as_path());
+    let mut command = site.host.command("strace");
+    // Elsewhere: what is written beside the definition is looked at, and that is a call.
+    let folder = tempfile::tempdir().unwrap();
+    let calls = folder.path().join("calls");
+    command
+        .args(["-D", "-f", "-qq", "-o"])
+        .arg(&calls)
+        .arg(PROGRAM);
+    site.arguments(&mut command, "run");
+    command.env("NOTIFY_SOCKET", &manager.path);
+    let mut daemon = Daemon::start(command);
+    manager.hears_until("READY=1");
+    site.save("groups.yaml", &opening(&[443]));
+    site.until_open(&[443], &[22]);
+    site.write("groups.yaml", WRONG);
+    manager.hears_until("STATUS=DEGRADED");
+    site.save(
+        "groups.yaml",
+        &with(&[80], "billing: prepaid, smtp: unblocked, "),
+    );
+    site.until_open(&[80], &[443]);
+    let _ = site.host.try_nft("delete table inet secgroupd");
+    for line in ["status", "reload", "remove", "reload"] {
+        site.run(line);
+        while manager.hears(WHILE).is_some() {}
+    }
+    daemon.signal(Signal::SIGHUP);
+    manager.hears_until("STATUS=");
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.wait().0.success());
+    let allowed = allowed();
+    let text = fs::read_to_string(&calls).unwrap();
+    let called = text.lines().filter_map(|line| {
+        // `1234  sendto(4, ...`; the first is strace's own doing.
+        let call = line.split_once(' ')?.1.trim_start();
+        let (name, _) = call.split_once('(')?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        (name.chars().all(plain) && !name.is_empty()).then_some(name)
+    });
+    let called: BTreeSet<&str> = called.collect();
+    assert!(called.contains("sendto") && called.len() > 30, "{called:?}");
+    let refused: Vec<_> = called
+        .iter()
+        .filter(|call| !allowed.contains(**call))
+        .collect();
+    assert!(refused.is_empty(), "the unit does not allow {refused:?}");
+}
+
+/// What SystemCallFilter= of the unit allows, its groups unfolded.
+fn allowed() -> BTreeSet<String> {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/secgroupd.service");
+    let unit = fs::read_to_string(unit).unwrap();
+    let mut allowed = BTreeSet::new();
+    for line in unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("SystemCallFilter="))
+    {
+        let (line, adds) = match line.strip_prefix('~') {
+            Some(line) => (line, false),
+            None => (line, true),
+        };
+        for name in line.split_whitespace().flat_map(unfolded) {
+            match adds {
+                true => drop(allowed.insert(name)),
+                false => drop(allowed.remove(&name)),
+            }
+        }
+    }
+    allowed
+}
+
+fn unfolded(name: &str) -> Vec<String> {
+    if !name.starts_with('@') {
+        return vec![name.to_owned()];
+    }
+    let listed = Command::new("systemd-analyze")
+        .args(["syscall-filter", name])
+        .output();
+    let listed = String::from_utf8(listed.unwrap().stdout).unwrap();
+    let lines = listed
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    // The first line is the group's own name.
+    lines.skip(1).flat_map(unfolded).collect()
 }
