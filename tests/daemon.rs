@@ -6,12 +6,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
 mod support;
+mod workloads;
 
 mod daemon {
     pub mod alone;
     pub mod asking;
+    pub mod disk_fails;
     pub mod first_start;
+    pub mod hostile_names;
     pub mod instance;
+    pub mod kernel_fails;
+    pub mod killed;
     pub mod latency;
     pub mod links;
     pub mod nft_fails;
@@ -20,6 +25,7 @@ mod daemon {
     pub mod process;
     pub mod refused;
     pub mod restored;
+    pub mod restored_flood;
     pub mod rights;
     pub mod save_to_enforced;
     pub mod saved;
@@ -28,6 +34,7 @@ mod daemon {
     pub mod stopped;
     pub mod trouble;
     pub mod unblocks;
+    pub mod upgraded;
 
     use super::support;
 }
@@ -51,6 +58,12 @@ fn main() -> std::process::ExitCode {
             daemon::asking::tests(),
             daemon::first_start::tests(),
             daemon::trouble::tests(),
+            daemon::restored_flood::tests(),
+            daemon::kernel_fails::tests(),
+            daemon::disk_fails::tests(),
+            daemon::killed::tests(),
+            daemon::upgraded::tests(),
+            daemon::hostile_names::tests(),
             daemon::latency::tests(),
         ]
         .into_iter()

@@ -138,6 +138,11 @@ impl Daemon {
         self.wait()
     }
 
+    /// Whether it runs no more.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits until it ends by itself.
     pub fn wait(&mut self) -> (ExitStatus, String) {
         let start = Instant::now();

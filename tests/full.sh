@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# All figures of "never open, never cut" in full, or those named: restored killed faults soak hostile flood fuzz. What each prints is
+# kept in tests/results with the machine that it comes from. As root: about five hours, of which the fuzzers take three and the
+# soak half of one; without fuzz and soak about one hour.
+set -eu -o pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PATH:/usr/sbin:/sbin" SECGROUPD_FULL=1 CI=true RUST_BACKTRACE=0
+
+machine() {
+    processor="$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -1)"
+    memory="$(awk '/^MemTotal/ { printf "%.0f GB", $2 / 1e6 }' /proc/meminfo)"
+    virtual="$(systemd-detect-virt --vm 2>/dev/null || true)"
+    case "$virtual" in none | "") virtual="" ;; *) virtual=", a virtual machine ($virtual)" ;; esac
+    echo "$(date -u +%Y-%m-%d), Linux $(uname -r), $(nft --version | awk '{ print $1, $2 }'); $processor, $(nproc) cores, $memory$virtual."
+}
+
+# The scenarios of a test binary whose names hold one of the words, and what they print.
+scenarios() {
+    binary="$1" && shift
+    for word in "$@"; do
+        cargo test --quiet --test "$binary" -- --nocapture --test-threads 1 "$word" 2>/dev/null
+    done | sed -n -e 's/^test [^ ]* *\.\.\. //' -e 's/^ *//' -e '/^ok$/d' -e '/^running/d' -e '/^test result/d' -e '/^$/d' -e 's/^/- /p'
+}
+
+figures() {
+    case "$1" in
+    restored) scenarios daemon flushed_every flushed_and_killed a_fight_backs_off ;;
+    killed) scenarios daemon killed_while killed_before killed_after ;;
+    faults) scenarios daemon a_message_ an_answer_ a_thousand_saves the_disk_is_full an_upgrade_from_other_chains ;;
+    soak) scenarios soak reloads ;;
+    hostile) scenarios hostile cost_the_most very_many_files ;;
+    flood) scenarios reload_flood lose_and_leak_nothing ;;
+    fuzz) printf '| target | runs | time | |\n|---|---|---|---|\n' && bash fuzz/run.sh ;;
+    *) echo "no figures are called $1" >&2 && exit 2 ;;
+    esac
+}
+
+mkdir -p tests/results
+kept="$(mktemp)"
+trap 'rm -f "$kept"' EXIT
+[ $# -gt 0 ] || set -- restored killed faults soak hostile flood fuzz
+for name in "$@"; do
+    { echo "# $name" && echo && echo "\`bash tests/full.sh $name\`" && echo && machine && echo && figures "$name"; } | tee "$kept"
+    cp "$kept" "tests/results/$name.md"
+done
