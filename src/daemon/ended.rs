@@ -51,7 +51,9 @@ impl EndedFlows {
             }
             this.counting.store(false, Relaxed);
         };
-        let thread = std::thread::Builder::new().name("flows".into()).spawn(count);
+        let thread = std::thread::Builder::new()
+            .name("flows".into())
+            .spawn(count);
         if thread.is_err() {
             self.counting.store(false, Relaxed);
         }
@@ -84,11 +86,7 @@ pub enum EndedError {
 /// # Errors
 ///
 /// See [`EndedError`].
-pub fn ended(
-    old: Option<&Policy>,
-    new: &Policy,
-    ruleset: &Ruleset,
-) -> Result<Ended, EndedError> {
+pub fn ended(old: Option<&Policy>, new: &Policy, ruleset: &Ruleset) -> Result<Ended, EndedError> {
     let flows = flows_over(&Reader::netfilter()?)?;
     let mut judge = Judge {
         walker: Walker::new(ruleset),
@@ -114,7 +112,8 @@ pub fn ended(
 fn sample_interfaces(policy: &Policy) -> Vec<String> {
     let bound = policy.bindings.iter().map(|binding| {
         let name = binding.interface.to_string();
-        name.strip_suffix('*').map_or(name.clone(), |start| format!("{start}~"))
+        name.strip_suffix('*')
+            .map_or(name.clone(), |start| format!("{start}~"))
     });
     bound.chain(["~".to_owned()]).collect()
 }

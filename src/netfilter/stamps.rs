@@ -50,7 +50,10 @@ impl Stamps {
             return;
         }
         let still = self.retired.filter(|(_, at)| at.elapsed() < ON_THEIR_WAY);
-        let kept = self.in_force.into_iter().chain(still.map(|(stamp, _)| stamp));
+        let kept = self
+            .in_force
+            .into_iter()
+            .chain(still.map(|(stamp, _)| stamp));
         // What fails is tried again by `next`, which says so.
         let _ = self.clean(reader, kept.collect::<Vec<_>>());
     }

@@ -234,7 +234,9 @@ pub fn restamp<'r>(ruleset: &'r Ruleset, names: &Names) -> Vec<Command<'r>> {
     }
     let asks = |chain: &&Chain| chain.rules.iter().any(NftRule::asks_for_stamp);
     for chain in ruleset.chains.iter().filter(asks) {
-        let Some(name) = names.reused(&chain.name) else { continue };
+        let Some(name) = names.reused(&chain.name) else {
+            continue;
+        };
         commands.push(Command::FlushChain(name.clone()));
         commands.extend(chain.rules.iter().map(|rule| Command::AddRule {
             chain: name.clone(),

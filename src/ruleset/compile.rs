@@ -63,7 +63,9 @@ pub fn compile(policy: &Policy) -> Ruleset {
             (false, false) => Vec::new(),
         };
         let spared = refuse && (inbound || ruleset.recheck);
-        ruleset.chains.push(entry_chain(&roles, direction, spared, unbound));
+        ruleset
+            .chains
+            .push(entry_chain(&roles, direction, spared, unbound));
     }
     ruleset.sets.extend(remotes.into_sets());
     ruleset
@@ -118,12 +120,7 @@ fn role_chain(name: String, diagram: Vec<NftRule>, direction: Direction, rest: R
 
 /// Where packets of a direction enter: `iifname "eth0" goto in_0`. What falls off the end is not managed.
 /// `spared`: loopback must be told from what is not bound; `unbound`: how that goes on.
-fn entry_chain(
-    roles: &Roles,
-    direction: Direction,
-    spared: bool,
-    unbound: Vec<NftRule>,
-) -> Chain {
+fn entry_chain(roles: &Roles, direction: Direction, spared: bool, unbound: Vec<NftRule>) -> Chain {
     let (name, side) = match direction {
         Direction::Inbound => (INBOUND, Side::Source),
         Direction::Outbound => (OUTBOUND, Side::Destination),

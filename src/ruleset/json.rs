@@ -6,8 +6,8 @@ use super::ir::*;
 use super::table::{BASE_CHAINS, DIRECTIONS, Generation, Hook, Stamp, TABLE, passed_chain};
 use crate::policy::{AddressRange, Direction, Interval};
 use nftables::expr::{
-    CT, CTDir, Expression, Fib, FibFlag, FibResult, Meta, MetaKey, NamedExpression, Payload, PayloadField,
-    Prefix, Range, SetItem, Verdict,
+    CT, CTDir, Expression, Fib, FibFlag, FibResult, Meta, MetaKey, NamedExpression, Payload,
+    PayloadField, Prefix, Range, SetItem, Verdict,
 };
 use nftables::schema::{
     Chain as NfChain, NfListObject, Set as NfSet, SetFlag, SetType, SetTypeValue, Table,
@@ -129,7 +129,8 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> Batch {
 /// `ct label set 64 accept`
 fn passed_rule(direction: Direction) -> Command {
     let label = Stamp::default().label(direction);
-    let set = serde_json::json!({ "mangle": { "key": { "ct": { "key": "label" } }, "value": label } });
+    let set =
+        serde_json::json!({ "mangle": { "key": { "ct": { "key": "label" } }, "value": label } });
     let expr = vec![
         Statement::Own(set),
         Statement::Known(NfStatement::Accept(None)),
@@ -360,7 +361,11 @@ fn statements(each: &Match, generation: Generation) -> Vec<Statement> {
             negated,
         } => {
             let left = flow_address(*direction, with.family());
-            let operator = if *negated { Operator::NEQ } else { Operator::EQ };
+            let operator = if *negated {
+                Operator::NEQ
+            } else {
+                Operator::EQ
+            };
             vec![matches(operator, left, compared(with, generation))]
         }
         Match::Family(family) => one(meta(MetaKey::Nfproto), text(family.nfproto())),
@@ -385,7 +390,11 @@ fn statements(each: &Match, generation: Generation) -> Vec<Statement> {
             negated,
         } => {
             let left = payload(with.family().header(), side.address());
-            let operator = if *negated { Operator::NEQ } else { Operator::EQ };
+            let operator = if *negated {
+                Operator::NEQ
+            } else {
+                Operator::EQ
+            };
             vec![matches(operator, left, compared(with, generation))]
         }
         Match::IcmpType(types) => one(payload("icmp", "type"), types_set(types)),

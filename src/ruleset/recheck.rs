@@ -63,7 +63,11 @@ pub fn shared_chains(direction: Direction) -> [Chain; 3] {
         rule.matches.remove(0);
     });
     [
-        deciding(established(direction), NftVerdict::Accept, Reason::Established),
+        deciding(
+            established(direction),
+            NftVerdict::Accept,
+            Reason::Established,
+        ),
         deciding(invalid(direction), NftVerdict::Drop, Reason::Invalid),
         chain(about(direction), asking),
     ]
@@ -81,7 +85,10 @@ pub fn role_chains(index: usize, direction: Direction, messages: Vec<NftRule>) -
     let mut rules = known(direction);
     rules.extend([
         plain(vec![], NftVerdict::Jump(exempt(direction).into())),
-        plain(vec![Match::State(CtState::Invalid)], goto(invalid(direction))),
+        plain(
+            vec![Match::State(CtState::Invalid)],
+            goto(invalid(direction)),
+        ),
         plain(
             vec![Match::State(CtState::Related)],
             goto(format!("{name}_related")),
@@ -119,9 +126,15 @@ pub fn unbound_chain(direction: Direction) -> Chain {
     let mut rules = known(direction);
     rules.push(plain(vec![], NftVerdict::Jump(exempt(direction).into())));
     if direction == Direction::Inbound {
-        rules.push(plain(vec![Match::State(CtState::Invalid)], goto(invalid(direction))));
         rules.push(plain(
-            vec![Match::State(CtState::Established), Match::FlowSide(FlowSide::Reply)],
+            vec![Match::State(CtState::Invalid)],
+            goto(invalid(direction)),
+        ));
+        rules.push(plain(
+            vec![
+                Match::State(CtState::Established),
+                Match::FlowSide(FlowSide::Reply),
+            ],
             goto(established(direction)),
         ));
     }
@@ -144,7 +157,10 @@ pub fn unbound_rules(direction: Direction, refuse: bool) -> Vec<NftRule> {
         (true, Direction::Inbound) => vec![plain(vec![], goto(unbound(direction)))],
         (true, Direction::Outbound) => vec![
             left_alone,
-            plain(vec![Match::FlowSide(FlowSide::Reply)], goto(unbound(direction))),
+            plain(
+                vec![Match::FlowSide(FlowSide::Reply)],
+                goto(unbound(direction)),
+            ),
         ],
     }
 }
@@ -194,7 +210,9 @@ pub fn of_flows(rules: Vec<NftRule>, direction: Direction) -> Vec<NftRule> {
             continue;
         }
         let mut untracked = rule;
-        untracked.matches.insert(0, Match::State(CtState::Untracked));
+        untracked
+            .matches
+            .insert(0, Match::State(CtState::Untracked));
         out.extend([of_flow, untracked]);
     }
     out
@@ -218,9 +236,12 @@ fn known(direction: Direction) -> Vec<NftRule> {
 
 /// ICMP errors, of a packet that is about a flow.
 fn errors(direction: Direction) -> Vec<NftRule> {
-    [Match::IcmpType(ICMP_ERRORS.into()), Match::Icmpv6Type(ICMPV6_ERRORS.into())]
-        .map(|error| plain(vec![error], NftVerdict::Jump(about(direction).into())))
-        .into()
+    [
+        Match::IcmpType(ICMP_ERRORS.into()),
+        Match::Icmpv6Type(ICMPV6_ERRORS.into()),
+    ]
+    .map(|error| plain(vec![error], NftVerdict::Jump(about(direction).into())))
+    .into()
 }
 
 /// `in_0`

@@ -121,7 +121,10 @@ impl Stamp {
 
     /// Its labels as bits.
     pub fn bits(self) -> u128 {
-        DIRECTIONS.iter().map(|direction| 1 << self.label(*direction)).sum()
+        DIRECTIONS
+            .iter()
+            .map(|direction| 1 << self.label(*direction))
+            .sum()
     }
 }
 

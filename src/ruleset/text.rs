@@ -397,9 +397,7 @@ fn match_text(each: &Match, names: &Names) -> String {
 /// What an address is compared with.
 fn compared(with: &AddressMatch, names: &Names) -> (Family, String) {
     match with {
-        AddressMatch::Inline(addresses) => {
-            (addresses.family(), elements(&address_list(addresses)))
-        }
+        AddressMatch::Inline(addresses) => (addresses.family(), elements(&address_list(addresses))),
         AddressMatch::Set(set, family) => (*family, format!("@{}", names.of(set))),
     }
 }

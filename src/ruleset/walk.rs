@@ -79,7 +79,9 @@ impl<'r> Walker<'r> {
             match verdict {
                 // The map has nothing: the next rule.
                 None | Some(NftVerdict::Map(..) | NftVerdict::Protocols(_)) => {}
-                Some(NftVerdict::Accept | NftVerdict::Pass(_)) => return Some((Verdict::Allow, rule.reason.as_ref())),
+                Some(NftVerdict::Accept | NftVerdict::Pass(_)) => {
+                    return Some((Verdict::Allow, rule.reason.as_ref()));
+                }
                 Some(NftVerdict::Drop) => return Some((Verdict::Refuse, rule.reason.as_ref())),
                 Some(NftVerdict::Return) => return None,
                 Some(NftVerdict::Goto(chain)) => return self.in_chain(&chain, packet, depth),
@@ -101,19 +103,20 @@ impl<'r> Walker<'r> {
                 (packet.protocol == transport.protocol()).then(|| find_port(list))?
             }
             (MapKey::FlowPort(direction, transport), MapElements::Ports(list), _) => {
-                let asked = is_of_flow(packet, direction) && packet.protocol == transport.protocol();
+                let asked =
+                    is_of_flow(packet, direction) && packet.protocol == transport.protocol();
                 asked.then(|| find(list, flow_port(packet)))?
             }
-            (MapKey::FlowAddress(direction, Family::V4), MapElements::V4(list), IpAddr::V4(address))
-                if is_of_flow(packet, direction) =>
-            {
-                find(list, address.into())
-            }
-            (MapKey::FlowAddress(direction, Family::V6), MapElements::V6(list), IpAddr::V6(address))
-                if is_of_flow(packet, direction) =>
-            {
-                find(list, address.into())
-            }
+            (
+                MapKey::FlowAddress(direction, Family::V4),
+                MapElements::V4(list),
+                IpAddr::V4(address),
+            ) if is_of_flow(packet, direction) => find(list, address.into()),
+            (
+                MapKey::FlowAddress(direction, Family::V6),
+                MapElements::V6(list),
+                IpAddr::V6(address),
+            ) if is_of_flow(packet, direction) => find(list, address.into()),
             (MapKey::Address(side, Family::V4), MapElements::V4(list), IpAddr::V4(address))
                 if side == remote_side(packet) =>
             {
@@ -222,8 +225,7 @@ fn holds(sets: &HashMap<&str, &Addresses>, each: &Match, packet: &Packet) -> boo
             with,
             negated,
         } => {
-            is_of_flow(packet, *direction)
-                && is_among(sets, with, packet.remote) == Some(!negated)
+            is_of_flow(packet, *direction) && is_among(sets, with, packet.remote) == Some(!negated)
         }
         Match::IcmpType(types) => !v6 && packet.protocol == Protocol::ICMP && is_type(types),
         Match::Icmpv6Type(types) => v6 && packet.protocol == Protocol::ICMPV6 && is_type(types),
@@ -238,22 +240,14 @@ fn holds(sets: &HashMap<&str, &Addresses>, each: &Match, packet: &Packet) -> boo
 
 /// Whether an address is among these; `None` for one of the other family, which matches nothing, negated or not: the kernel
 /// asks for the family first.
-fn is_among(
-    sets: &HashMap<&str, &Addresses>,
-    with: &AddressMatch,
-    remote: IpAddr,
-) -> Option<bool> {
+fn is_among(sets: &HashMap<&str, &Addresses>, with: &AddressMatch, remote: IpAddr) -> Option<bool> {
     let addresses = match with {
         AddressMatch::Inline(addresses) => Some(addresses),
         AddressMatch::Set(name, _) => sets.get(name.as_str()).copied(),
     };
     match (addresses, remote) {
-        (Some(Addresses::V4(list)), IpAddr::V4(address)) => {
-            Some(holds_point(list, address.into()))
-        }
-        (Some(Addresses::V6(list)), IpAddr::V6(address)) => {
-            Some(holds_point(list, address.into()))
-        }
+        (Some(Addresses::V4(list)), IpAddr::V4(address)) => Some(holds_point(list, address.into())),
+        (Some(Addresses::V6(list)), IpAddr::V6(address)) => Some(holds_point(list, address.into())),
         _ => None,
     }
 }

@@ -13,18 +13,30 @@ use crate::support::{Host, kernel_test};
 pub fn tests() -> Vec<Trial> {
     let nft = &["nft"];
     vec![
-        kernel_test("flows_end_with_their_rule", &["nft", "ping"], end_with_their_rule),
+        kernel_test(
+            "flows_end_with_their_rule",
+            &["nft", "ping"],
+            end_with_their_rule,
+        ),
         kernel_test("flows_end_that_the_host_opened", nft, that_the_host_opened),
         kernel_test("flows_end_when_groups_change_order", nft, order_of_groups),
         kernel_test("flows_end_behind_dnat", nft, behind_dnat),
-        kernel_test("flows_of_the_hosts_own_dnat_outbound", nft, own_dnat_outbound),
+        kernel_test(
+            "flows_of_the_hosts_own_dnat_outbound",
+            nft,
+            own_dnat_outbound,
+        ),
         kernel_test("flows_end_behind_masquerade", nft, behind_masquerade),
         kernel_test("flows_across_two_interfaces", nft, across_two_interfaces),
         kernel_test("flows_survive_many_reloads", nft, many_reloads),
         kernel_test("flows_keep_their_marks", nft, keep_marks),
         kernel_test("flows_are_left_with_keep", nft, left_with_keep),
         kernel_test("flows_are_counted_by_what_ends_them", nft, counted),
-        kernel_test("flows_older_than_the_first_policy", nft, older_than_the_policy),
+        kernel_test(
+            "flows_older_than_the_first_policy",
+            nft,
+            older_than_the_policy,
+        ),
     ]
 }
 
@@ -95,7 +107,11 @@ impl Talk {
             (Talk::Tcp(client, server), true) => said(client, server),
             (Talk::Tcp(client, server), false) => said(server, client),
             (Talk::Udp(client, server), _) => {
-                let (from, to) = if by_client { (client, server) } else { (server, client) };
+                let (from, to) = if by_client {
+                    (client, server)
+                } else {
+                    (server, client)
+                };
                 let mut buffer = [0; 64];
                 from.send(b"word").is_ok() && to.recv(&mut buffer).is_ok()
             }
@@ -150,8 +166,19 @@ fn change(site: &Site, daemon: &Daemon, definition: &str, generation: u32) {
 fn inbound_talks(site: &Site) -> [Talk; 4] {
     [
         Talk::tcp(&site.peer, "10.0.0.5:22", &site.host, "10.0.0.5:22"),
-        Talk::tcp(&site.peer, "[2001:db8::5]:22", &site.host, "[2001:db8::5]:22"),
-        Talk::udp(&site.peer, "10.0.0.9:5000", "10.0.0.5:53", &site.host, "10.0.0.5:53"),
+        Talk::tcp(
+            &site.peer,
+            "[2001:db8::5]:22",
+            &site.host,
+            "[2001:db8::5]:22",
+        ),
+        Talk::udp(
+            &site.peer,
+            "10.0.0.9:5000",
+            "10.0.0.5:53",
+            &site.host,
+            "10.0.0.5:53",
+        ),
         Talk::udp(
             &site.peer,
             "[2001:db8::9]:5000",
@@ -199,7 +226,13 @@ fn that_the_host_opened() {
     let out = |rule: &str| with_outbound(&["protocol: all"], rule);
     let (site, daemon) = start(&out("{ action: allow, protocol: all, destination: any }"));
     let tcp = Talk::tcp(&site.host, "10.0.0.9:443", &site.peer, "10.0.0.9:443");
-    let udp = Talk::udp(&site.host, "10.0.0.5:5000", "10.0.0.9:123", &site.peer, "10.0.0.9:123");
+    let udp = Talk::udp(
+        &site.host,
+        "10.0.0.5:5000",
+        "10.0.0.9:123",
+        &site.peer,
+        "10.0.0.9:123",
+    );
     change(
         &site,
         &daemon,
@@ -233,14 +266,29 @@ fn order_of_groups() {
 
 /// The groups see the port before it is translated.
 fn behind_dnat() {
-    let (site, daemon) = start(&open(&[SSH, "protocol: tcp, port: 8080", "protocol: udp, port: 8053"]));
+    let (site, daemon) = start(&open(&[
+        SSH,
+        "protocol: tcp, port: 8080",
+        "protocol: udp, port: 8053",
+    ]));
     site.host.nft(
         "table ip nat { chain pre { type nat hook prerouting priority -100; tcp dport 8080 dnat to 10.0.0.5:8888; \
          udp dport 8053 redirect to :5353; }; }",
     );
     let web = Talk::tcp(&site.peer, "10.0.0.5:8080", &site.host, "10.0.0.5:8888");
-    let dns = Talk::udp(&site.peer, "10.0.0.9:5000", "10.0.0.5:8053", &site.host, "10.0.0.5:5353");
-    change(&site, &daemon, &open(&["protocol: tcp, port: 8080", "protocol: udp, port: 8053"]), 2);
+    let dns = Talk::udp(
+        &site.peer,
+        "10.0.0.9:5000",
+        "10.0.0.5:8053",
+        &site.host,
+        "10.0.0.5:5353",
+    );
+    change(
+        &site,
+        &daemon,
+        &open(&["protocol: tcp, port: 8080", "protocol: udp, port: 8053"]),
+        2,
+    );
     assert!(web.carries() && dns.carries(), "{}", daemon.log());
     change(&site, &daemon, &open(&["protocol: tcp, port: 8080"]), 3);
     assert!(web.carries() && dns.has_ended());
@@ -301,7 +349,12 @@ fn behind_masquerade() {
         "table ip nat { chain post { type nat hook postrouting priority 100; ip saddr 10.1.0.0/24 oifname eth0 masquerade; }; }",
     );
     let tcp = Talk::tcp(&guest, "10.0.0.9:443", &site.peer, "10.0.0.9:443");
-    change(&site, &daemon, &out(443).replace("destination: any", "destination: 10.0.0.0/8"), 2);
+    change(
+        &site,
+        &daemon,
+        &out(443).replace("destination: any", "destination: 10.0.0.0/8"),
+        2,
+    );
     assert!(tcp.carries(), "{}", daemon.log());
     change(&site, &daemon, &out(444), 3);
     assert!(tcp.has_ended());
@@ -321,7 +374,12 @@ fn across_two_interfaces() {
     site.peer.ip("route add 10.1.0.0/24 via 10.0.0.5");
     let ssh = Talk::tcp(&site.peer, "10.1.0.2:22", &guest, "10.1.0.2:22");
     let web = Talk::tcp(&site.peer, "10.1.0.2:80", &guest, "10.1.0.2:80");
-    change(&site, &daemon, &both("action: allow, protocol: tcp, port: 22"), 2);
+    change(
+        &site,
+        &daemon,
+        &both("action: allow, protocol: tcp, port: 22"),
+        2,
+    );
     assert!(web.has_ended());
     assert!(ssh.carries());
 }
@@ -330,7 +388,11 @@ fn across_two_interfaces() {
 fn many_reloads() {
     let (site, daemon) = start(&open(&[SSH, DNS]));
     let [ssh, ssh6, dns, _] = inbound_talks(&site);
-    let reloads = if std::env::var_os("SECGROUPD_FULL").is_some() { 300 } else { 70 };
+    let reloads = if std::env::var_os("SECGROUPD_FULL").is_some() {
+        300
+    } else {
+        70
+    };
     for generation in 2..reloads + 2 {
         let other = format!("protocol: tcp, port: {}", 1000 + generation);
         change(&site, &daemon, &open(&[SSH, DNS, &other]), generation);
@@ -391,12 +453,19 @@ fn older_than_the_policy() {
 
 /// The log says how many flows a change ends, and by which rule; the count of very many takes no long time.
 fn counted() {
-    let flows: u32 = if std::env::var_os("SECGROUPD_FULL").is_some() { 100_000 } else { 10_000 };
+    let flows: u32 = if std::env::var_os("SECGROUPD_FULL").is_some() {
+        100_000
+    } else {
+        10_000
+    };
     let (site, daemon) = start(&open(&[SSH, WEB]));
     let sockets: Vec<TcpSocket> = (0..flows)
         .map(|number| TcpSocket {
             local: SocketAddr::from(([10, 0, 0, 5], if number % 4 == 0 { 80 } else { 22 })),
-            remote: SocketAddr::from((Ipv4Addr::from(0x0a00_0009 + number / 16_000), 1_000 + (number % 16_000 * 4) as u16)),
+            remote: SocketAddr::from((
+                Ipv4Addr::from(0x0a00_0009 + number / 16_000),
+                1_000 + (number % 16_000 * 4) as u16,
+            )),
             opened_by_remote: true,
         })
         .collect();
@@ -408,6 +477,9 @@ fn counted() {
         flows / 4,
         flows / 4
     ));
-    println!("a change and the count over {flows} flows: {:.1?}", before.elapsed());
+    println!(
+        "a change and the count over {flows} flows: {:.1?}",
+        before.elapsed()
+    );
     assert!(before.elapsed() < Duration::from_secs(5));
 }

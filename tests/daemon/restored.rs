@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 use secgroupd::netfilter::objects::{in_force, objects};
 
-use super::site::{whatever_stamp, Daemon, SOON, Site, opening, until, whoever_owns_it};
+use super::site::{Daemon, SOON, Site, opening, until, whatever_stamp, whoever_owns_it};
 use crate::support::kernel_test;
 
 pub fn tests() -> Vec<Trial> {

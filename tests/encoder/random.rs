@@ -89,7 +89,10 @@ fn rule(rng: &mut Rng, at: usize, sets: &[Set], maps: &[Map]) -> NftRule {
         matches.push(Match::State(states[rng.usize(..4)]));
     }
     match rng.u8(..22) {
-        16 => matches.extend([Match::FlowSide(flow_side(rng)), Match::Stamp(direction(rng))]),
+        16 => matches.extend([
+            Match::FlowSide(flow_side(rng)),
+            Match::Stamp(direction(rng)),
+        ]),
         17 => matches.push(flow_port(rng)),
         18 | 19 => matches.push(flow_address(rng, sets)),
         20 => matches.extend([flow_port(rng), flow_address(rng, sets)]),

@@ -5,8 +5,8 @@ use crate::ruleset::batch::{Name, Names};
 use crate::ruleset::ir::NftVerdict;
 use crate::ruleset::table::passed_chain;
 use netlink_bindings::nftables::{
-    CmpOps, CtDirection, CtKeys, FibFlags, LookupFlags, MetaKeys, PayloadBase, PushExprAttrs, PushExprListAttrs,
-    PushVerdictAttrs, RangeOps, Registers, VerdictCode,
+    CmpOps, CtDirection, CtKeys, FibFlags, LookupFlags, MetaKeys, PayloadBase, PushExprAttrs,
+    PushExprListAttrs, PushVerdictAttrs, RangeOps, Registers, VerdictCode,
 };
 use netlink_bindings::utils::{Pusher, finalize_nested_header, push_header, push_nested_header};
 use std::ffi::CStr;

@@ -4,8 +4,8 @@
 //! in libnftnl's `udata.h`, their contents in nft's `mnl_nft_set_add`.
 
 use super::batch::{Batch, NLM_F_CREATE, NLM_F_EXCL};
-use super::elements::{Change, Key, Shape, elements, udata_u32};
 use super::conditions::{flow_address, flow_port};
+use super::elements::{Change, Key, Shape, elements, udata_u32};
 use super::expressions::SetName;
 use crate::policy::{Direction, Interval};
 use crate::ruleset::TABLE;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub const MOST_COPIED: usize = 4_000_000;
 
 /// Rules that one instance has to ask, those of each list of groups counted once for each different list.
-pub const MOST_RULES: usize = 50_000;
+pub const MOST_RULES: usize = 100_000;
 
 /// Names of interfaces of one instance.
 pub const MOST_INTERFACES: usize = 1000;

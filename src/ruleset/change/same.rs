@@ -229,10 +229,7 @@ pub fn references(rule: &NftRule) -> Vec<&str> {
             names.push(name);
         }
         NftVerdict::Protocols(list) => names.extend(list.iter().map(|(_, name)| &**name)),
-        NftVerdict::Accept
-        | NftVerdict::Drop
-        | NftVerdict::Return
-        | NftVerdict::Pass(_) => {}
+        NftVerdict::Accept | NftVerdict::Drop | NftVerdict::Return | NftVerdict::Pass(_) => {}
     }
     names
 }

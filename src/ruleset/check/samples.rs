@@ -34,7 +34,12 @@ pub fn check(
         let decided = policy.decide_before_list(packet).unwrap_or_else(|binding| {
             let asked = match packet.state {
                 State::UnjudgedReply => (packet.protocol, packet.remote, packet.source_port, true),
-                _ => (packet.protocol, packet.remote, packet.destination_port, false),
+                _ => (
+                    packet.protocol,
+                    packet.remote,
+                    packet.destination_port,
+                    false,
+                ),
             };
             let decided = listed.entry(asked);
             decided

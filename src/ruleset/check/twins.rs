@@ -51,7 +51,11 @@ fn are_twins(flows: &NftRule, packets: &NftRule) -> bool {
     };
     flows.reason == packets.reason
         && flows.matches.len() == matches.len()
-        && flows.matches.iter().zip(matches).all(|(flow, packet)| same(flow, packet))
+        && flows
+            .matches
+            .iter()
+            .zip(matches)
+            .all(|(flow, packet)| same(flow, packet))
         && match (&flows.verdict, &packets.verdict) {
             (NftVerdict::Map(flow, map), NftVerdict::Map(packet, same_map)) => {
                 map == same_map && same_key(*flow, *packet)

@@ -51,11 +51,17 @@ pub fn emit_messages(
     remotes: &mut Remotes,
     ruleset: &mut Ruleset,
 ) -> Vec<NftRule> {
-    let of_icmp = |service: &Service| matches!(service, Service::All | Service::Icmp | Service::Icmpv6);
+    let of_icmp =
+        |service: &Service| matches!(service, Service::All | Service::Icmp | Service::Icmpv6);
     let clauses: Vec<Clause> = clauses
         .iter()
         .map(|clause| Clause {
-            services: clause.services.iter().filter(|each| of_icmp(each)).cloned().collect(),
+            services: clause
+                .services
+                .iter()
+                .filter(|each| of_icmp(each))
+                .cloned()
+                .collect(),
             ..clause.clone()
         })
         .filter(|clause| !clause.services.is_empty())
@@ -63,7 +69,10 @@ pub fn emit_messages(
     let mut emitter = Emitter::new(prefix, &clauses, direction, remotes, ruleset);
     emitter.recheck = false;
     let all = 0..clauses.len();
-    let v4 = all.clone().flat_map(|at| emitter.plain_rules::<u32>(at)).collect();
+    let v4 = all
+        .clone()
+        .flat_map(|at| emitter.plain_rules::<u32>(at))
+        .collect();
     let v4 = emitter.named_chain(&format!("{prefix}_v4"), v4);
     let v6 = all.flat_map(|at| emitter.plain_rules::<u128>(at)).collect();
     let v6 = emitter.named_chain(&format!("{prefix}_v6"), v6);
