@@ -51,7 +51,7 @@ pub fn flows_over(reader: &Reader) -> Result<Vec<Flow>, NetlinkError> {
 impl Flow {
     fn read(attributes: &IterableConntrackAttrs<'_>) -> Option<Self> {
         let (mut original, mut reply, mut labels) = (None, None, 0);
-        for attribute in attributes.clone().flatten() {
+        for attribute in (*attributes).flatten() {
             match attribute {
                 ConntrackAttrs::TupleOrig(of) => original = Tuple::read(of),
                 ConntrackAttrs::TupleReply(of) => reply = Tuple::read(of),

@@ -80,13 +80,15 @@ impl Policy {
             return Ok(decision(Allow, Reason::Unmanaged));
         }
         let known = matches!(packet.state, State::Established | State::IcmpError);
-        // What is not bound judges inbound flows only.
-        let unbound_answer = binding.is_none() && opened == Direction::Outbound;
-        if known || (unjudged && (!platform.recheck || unbound_answer)) {
+        if known || (unjudged && !platform.recheck) {
             return Ok(decision(Allow, Reason::Established));
         }
         if !packet.forwarded && is_essential(packet) {
             return Ok(decision(Allow, Reason::Essential));
+        }
+        // What is not bound judges inbound flows only.
+        if unjudged && binding.is_none() && opened == Direction::Outbound {
+            return Ok(decision(Allow, Reason::Established));
         }
         if packet.state == State::Invalid {
             return Ok(decision(Refuse, Reason::Invalid));

@@ -76,8 +76,10 @@ pub fn command(command: &Command, names: &Names) -> String {
 /// ```
 pub fn transaction(commands: &[Command], names: &Names) -> String {
     let (mut out, mut block) = (String::new(), Block::default());
+    // A block makes the table, which nft may not do with one whose flags it does not know.
+    let blocks = matches!(commands.first(), Some(Command::AddTable));
     for each in commands {
-        if !block.takes(each, names) {
+        if !(blocks && block.takes(each, names)) {
             block.end(&mut out);
             out += &command(each, names);
             out.push('\n');

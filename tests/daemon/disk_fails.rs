@@ -68,7 +68,7 @@ fn full_disk() {
     tiny.fill();
     site.save("groups.yaml", &spending(443));
     site.until_open(&[443], &[22]);
-    daemon.until_logged("cannot keep the unblock ledger");
+    daemon.until_logged("is not kept for the next start");
     // It is started again on the full disk, as after a crash, and even killed.
     drop(daemon);
     let daemon = site.start();

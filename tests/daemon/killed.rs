@@ -72,7 +72,7 @@ fn rounds(rest: &str) {
         half_done += usize::from(!enforced);
         if round.is_multiple_of(5) || !is_full() {
             daemon = site.start();
-            until("nothing is left over", || site.generations().len() == 1);
+            until("nothing is left over", || site.host.left_over().is_empty());
             site.until_at_rest();
         } else {
             // Some are killed again before they have cleaned up.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use secgroupd::ruleset::table::BASE_CHAINS;
+use secgroupd::ruleset::table::{BASE_CHAINS, DIRECTIONS, passed_chain};
 use secgroupd::ruleset::{Generation, TABLE};
 use serde_json::Value;
 
@@ -79,7 +79,8 @@ impl Host {
             }
             objects.entry(name).or_default().push(line);
         }
-        let mut waiting: Vec<&str> = BASE_CHAINS.iter().map(|base| base.name).collect();
+        let bases = BASE_CHAINS.iter().map(|base| base.name);
+        let mut waiting: Vec<&str> = bases.chain(DIRECTIONS.map(passed_chain)).collect();
         while let Some(name) = waiting.pop() {
             let lines = objects.remove(name).unwrap_or_default();
             // The first line is the object's own name.

@@ -145,19 +145,24 @@ fn family<T: Line>(
 ) -> Result<(usize, bool), Difference> {
     let (mut boxes, mut whole) = (0, true);
     let (mut targets, mut relations) = (Targets::new(), Relations::new());
-    for protocol in [
+    let opening = [
         Protocol::TCP,
         Protocol::UDP,
         Protocol::ICMP,
         Protocol::ICMPV6,
         Protocol::GRE,
         Protocol(253),
-    ] {
+    ];
+    let opening = opening.map(|protocol| (protocol, false));
+    // Messages about flows open none, and have a way of their own through the ruleset.
+    let about = [Protocol::ICMP, Protocol::ICMPV6].map(|protocol| (protocol, true));
+    for (protocol, about_a_flow) in opening.into_iter().chain(about) {
         let list = List::<T>::new(policy, direction, interface, protocol);
         let run = regions::Run {
             direction,
             interface,
             protocol,
+            about_a_flow,
         };
         whole &= regions.follow::<T>(&run, &mut targets, &mut |region, verdict, reason| {
             boxes += 1;

@@ -17,6 +17,8 @@ pub struct Run<'i> {
     pub interface: &'i str,
     /// The protocol.
     pub protocol: Protocol,
+    /// Whether they are ICMP messages about a tracked flow, other than errors, and open no flow themselves.
+    pub about_a_flow: bool,
 }
 
 /// A box of packets: each of these ports with each of these addresses.
@@ -33,6 +35,11 @@ pub type Decide<'d, T> = dyn FnMut(Region<T>, Verdict, &Reason) -> Result<(), Di
 
 /// Steps that one run may take, about half a second. What needs more is compared on boundary packets instead.
 const STEPS: usize = 3_000_000;
+
+/// An ICMP type that is no error, of a message about a flow.
+const REDIRECT: u8 = 5;
+/// The same of ICMPv6: a number of errors, and none of the four.
+const UNASSIGNED: u8 = 100;
 
 /// A ruleset, by names.
 #[derive(Debug)]
@@ -319,7 +326,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
         match first {
             Match::Port(transport, Side::Destination, ports)
             | Match::FlowPort(_, transport, ports) => {
-                let other = matches!(first, Match::FlowPort(of, ..) if *of != self.run.direction);
+                let other = matches!(first, Match::FlowPort(of, ..) if !self.is_of_flow(*of));
                 if transport.protocol() != self.run.protocol || other {
                     return rest.push(region);
                 }
@@ -388,16 +395,21 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
                 transport.protocol() == run.protocol && ports.contains(49152)
             }
             Match::HopLimit(hops) => family == Family::V6 && *hops == 64,
-            Match::IcmpType(types) => family == Family::V4 && of_type(Protocol::ICMP, types, 8),
+            Match::IcmpType(types) => {
+                let question = if run.about_a_flow { REDIRECT } else { 8 };
+                family == Family::V4 && of_type(Protocol::ICMP, types, question)
+            }
             Match::Icmpv6Type(types) => {
-                family == Family::V6 && of_type(Protocol::ICMPV6, types, 128)
+                let question = if run.about_a_flow { UNASSIGNED } else { 128 };
+                family == Family::V6 && of_type(Protocol::ICMPV6, types, question)
             }
             Match::ToThisHost => run.direction == Direction::Inbound,
             Match::FromProcess => run.direction == Direction::Outbound,
-            Match::FlowSide(side) => *side == FlowSide::Original,
+            Match::State(state) => run.about_a_flow && *state == CtState::Related,
+            // Of the flow that a message is about nothing is known.
+            Match::FlowSide(side) => !run.about_a_flow && *side == FlowSide::Original,
             // New flows have none of these.
-            Match::State(_)
-            | Match::Stamp(_)
+            Match::Stamp(_)
             | Match::Decrypted
             | Match::WillEncrypt
             | Match::LoopedBack
@@ -414,16 +426,21 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
         match key {
             MapKey::Port(_) => true,
             MapKey::Address(side, _) => side == remote_side(self.run.direction),
-            MapKey::FlowPort(of, _) | MapKey::FlowAddress(of, _) => of == self.run.direction,
+            MapKey::FlowPort(of, _) | MapKey::FlowAddress(of, _) => self.is_of_flow(of),
         }
     }
 
     fn asks_remote(&self, each: &Match) -> bool {
         match each {
             Match::Address { side, .. } => *side == remote_side(self.run.direction),
-            Match::FlowAddress { direction, .. } => *direction == self.run.direction,
+            Match::FlowAddress { direction, .. } => self.is_of_flow(*direction),
             _ => false,
         }
+    }
+
+    /// Whether the run's packets are of a flow of this direction.
+    fn is_of_flow(&self, direction: Direction) -> bool {
+        !self.run.about_a_flow && direction == self.run.direction
     }
 
     fn missing(&self, region: &Region<T>, name: &str) -> Difference {
