@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All figures of "never open, never cut" in full, or those named: restored killed faults soak hostile flood fuzz. What each prints is
+# All figures of "never open, never cut" in full, or those named: flows restored killed faults soak hostile flood fuzz. What each prints is
 # kept in tests/results with the machine that it comes from. As root: about five hours, of which the fuzzers take three and the
 # soak half of one; without fuzz and soak about one hour.
 set -eu -o pipefail
@@ -24,6 +24,7 @@ scenarios() {
 
 figures() {
     case "$1" in
+    flows) scenarios daemon flows_are_counted flows_survive_many ;;
     restored) scenarios daemon flushed_every flushed_and_killed a_fight_backs_off ;;
     killed) scenarios daemon killed_while killed_before killed_after ;;
     faults) scenarios daemon a_message_ an_answer_ a_thousand_saves the_disk_is_full an_upgrade_from_other_chains ;;
@@ -38,7 +39,7 @@ figures() {
 mkdir -p tests/results
 kept="$(mktemp)"
 trap 'rm -f "$kept"' EXIT
-[ $# -gt 0 ] || set -- restored killed faults soak hostile flood fuzz
+[ $# -gt 0 ] || set -- flows restored killed faults soak hostile flood fuzz
 for name in "$@"; do
     { echo "# $name" && echo && echo "\`bash tests/full.sh $name\`" && echo && machine && echo && figures "$name"; } | tee "$kept"
     cp "$kept" "tests/results/$name.md"
