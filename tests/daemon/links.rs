@@ -2,7 +2,7 @@
 
 use libtest_mimic::Trial;
 
-use super::site::{Daemon, Manager, SOON, Site, WHILE, opening};
+use super::site::{Daemon, Manager, SOON, Site, WHILE, opening, until};
 use crate::support::kernel_test;
 
 pub fn tests() -> Vec<Trial> {
@@ -41,8 +41,10 @@ fn come_and_go() {
         site.host.ip("link del eth7");
         degraded(missing);
     }
-    let logged = daemon.log().matches(missing).count();
-    assert_eq!(logged, 9, "each change once:\n{}", daemon.log());
+    // The service manager may hear of it before the log is read.
+    let logged = || daemon.log().matches(missing).count();
+    until("each change is logged", || logged() >= 9);
+    assert_eq!(logged(), 9, "each change once:\n{}", daemon.log());
     // What has no bearing on the bindings is not told.
     while manager.hears(WHILE).is_some() {}
     site.host
