@@ -20,8 +20,8 @@ export PATH="$PATH:/usr/sbin:/sbin"
 
 cargo test
 # What reaches the kernel through the nft program instead.
-SECGROUPD_TEST_THROUGH=nft cargo test --test encoder --test packets --test daemon --test differential
+SECGROUPD_TEST_THROUGH=nft cargo test --test packets --test daemon --test differential
 # Once more in a user namespace, as an ordinary user runs them.
 if [ "$(id -u)" = 0 ]; then
-    SECGROUPD_TEST_USERNS=1 cargo test --test bench --test differential --test encoder --test packets --test seed --test host_view --test golden_kernel
+    SECGROUPD_TEST_USERNS=1 cargo test --test differential --test packets --test seed --test host_view --test golden_kernel
 fi

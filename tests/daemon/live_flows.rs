@@ -118,11 +118,20 @@ impl Talk {
         }
     }
 
-    /// Neither side hears the other any more, and the server speaks first: its packets are answers.
+    /// Neither side hears the other any more, and the server speaks first: its packets are answers. What is sent is sent again for
+    /// a while.
     fn has_ended(&self) -> bool {
-        self.limit(CUT);
-        let heard = [self.hears(false), self.hears(true), self.hears(false)];
-        heard == [false; 3]
+        [
+            (false, SOON / 100),
+            (true, SOON / 100),
+            (false, CUT),
+            (true, SOON / 100),
+        ]
+        .into_iter()
+        .all(|(by_client, time)| {
+            self.limit(time);
+            !self.hears(by_client)
+        })
     }
 }
 
