@@ -7,7 +7,8 @@ mod policy;
 use generate::{Edges, definition};
 use policy::policy;
 use secgroupd::policy::Reason;
-use secgroupd::ruleset::{Walker, compile};
+use secgroupd::ruleset::ir::{Chain, Match, NftRule};
+use secgroupd::ruleset::{Ruleset, Walker, compile};
 use std::collections::BTreeMap;
 
 const POLICIES: u64 = 1000;
@@ -24,6 +25,7 @@ fn evaluator_and_ruleset_agree() {
         let policy = policy(&text);
         let ruleset = compile(&policy);
         let edges = Edges::of(&policy);
+        filled_anew_loses_nothing(&ruleset);
         for _ in 0..PACKETS {
             let packet = edges.any(&mut rng);
             let decided = policy.decide(&packet);
@@ -44,4 +46,22 @@ fn evaluator_and_ruleset_agree() {
     );
     assert!(by_rule > pairs / 5, "most packets must meet rules");
     assert_eq!(layers.len(), 9, "every layer must be seen: {layers:?}");
+}
+
+/// Chains that ask for a stamp are filled anew at every change: a counter there would begin at nothing, and what stands in braces be
+/// empty for a moment.
+fn filled_anew_loses_nothing(ruleset: &Ruleset) {
+    let asks = |chain: &&Chain| chain.rules.iter().any(NftRule::asks_for_stamp);
+    for chain in ruleset.chains.iter().filter(asks) {
+        for rule in &chain.rules {
+            let simple = |each: &Match| {
+                matches!(each, Match::State(_) | Match::FlowSide(_) | Match::Stamp(_))
+            };
+            assert!(
+                !rule.counts() && rule.matches.iter().all(simple),
+                "{}: {rule:?}",
+                chain.name
+            );
+        }
+    }
 }

@@ -68,7 +68,7 @@ pub enum Command<'r> {
         /// The rule.
         rule: Cow<'r, NftRule>,
     },
-    /// `add rule inet secgroupd passed_in ct label set 64 accept`
+    /// `add rule inet secgroupd passed_in ct direction original ct label set 64 accept`
     AddPassedRule(Direction, Stamp),
     /// `flush chain inet secgroupd inbound`
     FlushChain(Name),
@@ -230,6 +230,15 @@ pub fn restamp<'r>(ruleset: &'r Ruleset, names: &Names) -> Vec<Command<'r>> {
         commands.push(Command::FlushChain(passed_chain(direction).into()));
         if ruleset.recheck {
             commands.push(Command::AddPassedRule(direction, names.stamp()));
+            // Answers, and untracked packets.
+            commands.push(Command::AddRule {
+                chain: passed_chain(direction).into(),
+                rule: Cow::Owned(NftRule {
+                    matches: vec![],
+                    verdict: NftVerdict::Accept,
+                    reason: None,
+                }),
+            });
         }
     }
     let asks = |chain: &&Chain| chain.rules.iter().any(NftRule::asks_for_stamp);

@@ -27,7 +27,9 @@ pub fn compile(policy: &Policy) -> Ruleset {
     for direction in DIRECTIONS {
         ruleset.chains.push(exempt_chain(direction));
         if ruleset.recheck {
-            ruleset.chains.extend(recheck::shared_chains(direction));
+            let refuse = policy.platform.unbound_refuse;
+            let shared = recheck::shared_chains(direction, refuse);
+            ruleset.chains.extend(shared);
         }
         let roles = Roles::new(&policy.bindings);
         for (index, binding) in roles.lists.iter().enumerate() {

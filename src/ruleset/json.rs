@@ -105,7 +105,7 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> Batch {
     }));
     commands.extend(ruleset.maps.iter().map(|each| map(each, generation)));
     if ruleset.recheck {
-        commands.extend(DIRECTIONS.map(passed_rule));
+        commands.extend(DIRECTIONS.into_iter().flat_map(passed_rules));
     }
     for chain in chains {
         commands.extend(
@@ -126,23 +126,24 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> Batch {
     Batch { nftables: commands }
 }
 
-/// `ct label set 64 accept`
-fn passed_rule(direction: Direction) -> Command {
+/// `ct direction original ct label set 64 accept`, and `accept`
+fn passed_rules(direction: Direction) -> [Command; 2] {
     let label = Stamp::default().label(direction);
     let set =
         serde_json::json!({ "mangle": { "key": { "ct": { "key": "label" } }, "value": label } });
-    let expr = vec![
-        Statement::Own(set),
-        Statement::Known(NfStatement::Accept(None)),
-    ];
-    Command::Add(Object::Rule {
-        rule: RuleObject {
-            family: NfFamily::INet,
-            table: TABLE,
-            chain: passed_chain(direction).to_owned(),
-            expr,
-            comment: None,
-        },
+    let original = matches(Operator::EQ, ct("direction", None), text("original"));
+    let accept = || Statement::Known(NfStatement::Accept(None));
+    let stamping = vec![original, Statement::Own(set), accept()];
+    [stamping, vec![accept()]].map(|expr| {
+        Command::Add(Object::Rule {
+            rule: RuleObject {
+                family: NfFamily::INet,
+                table: TABLE,
+                chain: passed_chain(direction).to_owned(),
+                expr,
+                comment: None,
+            },
+        })
     })
 }
 

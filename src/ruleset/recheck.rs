@@ -18,7 +18,7 @@
 //!     ct state established goto passed_in comment "sg-web/in/7"         judged again, and counted before
 //!     counter goto passed_in comment "sg-web/in/7"
 //! }
-//! chain passed_in { ct label set 64 accept; }
+//! chain passed_in { ct direction original ct label set 64 accept; accept; }
 //! ```
 //!
 //! A list judges tracked packets by what their flow was opened with, and not by what stands in the packet, so that it can be asked
@@ -31,8 +31,11 @@
 //! ct state untracked tcp dport vmap @in_0_v4_m1
 //! ```
 //!
-//! An ICMP error passes if the flow that it is about is stamped. Else, and if it is no error (a redirect), it is judged by itself, as
-//! it is no packet of the flow. So in the moments after a change an error can be refused whose flow has sent nothing since.
+//! An ICMP error about a tracked flow passes: it is no packet of the flow, and whether the flow is allowed cannot be asked where that
+//! has no room for labels. What is no error (a redirect) is judged by itself.
+//!
+//! Only what goes the way of the flow's first packet is stamped. An answer that passes by another interface's list than that
+//! one's speaks for itself alone; it is judged again until the opener sends.
 //!
 //! Flows that were tracked before the first ruleset that stamps have no room for labels: they are judged at every packet.
 //! Interfaces that are not bound stamp too, so that what entered there is answered wherever its answers leave.
@@ -46,10 +49,9 @@ pub const ICMP_ERRORS: &[(u8, u8)] = &[(3, 3), (11, 12)];
 /// Unreachable, too big, time exceeded, parameter problem.
 pub const ICMPV6_ERRORS: &[(u8, u8)] = &[(1, 4)];
 
-/// The chains that all roles of a direction share: what counts packets of stamped flows and those that connection tracking can
-/// make nothing of, apart from chains that are filled anew at every change; and where an ICMP error asks whether the flow is
-/// stamped that it is about.
-pub fn shared_chains(direction: Direction) -> [Chain; 3] {
+/// The chains that all roles of a direction share: what counts packets of stamped flows, those that connection tracking can
+/// make nothing of, and those of interfaces that are not bound, apart from chains that are filled anew at every change.
+pub fn shared_chains(direction: Direction, unbound_refuse: bool) -> Vec<Chain> {
     let deciding = |name, verdict, reason| {
         let rules = vec![NftRule {
             matches: vec![],
@@ -58,19 +60,23 @@ pub fn shared_chains(direction: Direction) -> [Chain; 3] {
         }];
         chain(name, rules)
     };
-    let mut asking = known(direction);
-    asking.iter_mut().for_each(|rule| {
-        rule.matches.remove(0);
-    });
-    [
+    let mut chains = vec![
         deciding(
             established(direction),
             NftVerdict::Accept,
             Reason::Established,
         ),
         deciding(invalid(direction), NftVerdict::Drop, Reason::Invalid),
-        chain(about(direction), asking),
-    ]
+    ];
+    if unbound_refuse {
+        let mut related = errors(direction);
+        related.push(plain(vec![], goto(unmanaged(direction))));
+        chains.extend([
+            deciding(unmanaged(direction), NftVerdict::Drop, Reason::Unmanaged),
+            chain(format!("{}_related", unbound(direction)), related),
+        ]);
+    }
+    chains
 }
 
 /// A role's chains, but for its list: `in_0`, `in_0_related` and `in_0_icmp`. `messages` are what the list says about ICMP.
@@ -138,11 +144,13 @@ pub fn unbound_chain(direction: Direction) -> Chain {
             goto(established(direction)),
         ));
     }
-    rules.extend(errors(direction).into_iter().map(|mut rule| {
-        rule.matches.insert(0, Match::State(CtState::Related));
-        rule
-    }));
-    rules.push(refused(Reason::Unmanaged));
+    rules.extend([
+        plain(
+            vec![Match::State(CtState::Related)],
+            goto(format!("{}_related", unbound(direction))),
+        ),
+        plain(vec![], goto(unmanaged(direction))),
+    ]);
     chain(unbound(direction), rules)
 }
 
@@ -234,13 +242,13 @@ fn known(direction: Direction) -> Vec<NftRule> {
     ]
 }
 
-/// ICMP errors, of a packet that is about a flow.
+/// ICMP errors, of a packet that is about a flow, pass.
 fn errors(direction: Direction) -> Vec<NftRule> {
     [
         Match::IcmpType(ICMP_ERRORS.into()),
         Match::Icmpv6Type(ICMPV6_ERRORS.into()),
     ]
-    .map(|error| plain(vec![error], NftVerdict::Jump(about(direction).into())))
+    .map(|error| plain(vec![error], goto(established(direction))))
     .into()
 }
 
@@ -261,8 +269,8 @@ fn invalid(direction: Direction) -> String {
     format!("invalid_{}", suffix(direction))
 }
 
-fn about(direction: Direction) -> String {
-    format!("about_{}", suffix(direction))
+fn unmanaged(direction: Direction) -> String {
+    format!("unmanaged_{}", suffix(direction))
 }
 
 fn unbound(direction: Direction) -> String {

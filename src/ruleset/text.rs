@@ -218,6 +218,7 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
         let _ = writeln!(out, "\tchain {} {{", passed_chain(direction));
         if ruleset.recheck {
             let _ = writeln!(out, "\t\t{}", passed_rule(direction, names.stamp()));
+            out += "\t\taccept\n";
         }
         out += "\t}\n\n";
     }
@@ -241,9 +242,13 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
     out
 }
 
-/// What passes is stamped: `ct label set 64 accept`. Untracked packets and flows without room for labels just pass.
+/// What passes the way that its flow was opened is stamped: `ct direction original ct label set 64 accept`. Flows without room for
+/// labels just pass.
 fn passed_rule(direction: Direction, stamp: Stamp) -> String {
-    format!("ct label set {} accept", stamp.label(direction))
+    format!(
+        "ct direction original ct label set {} accept",
+        stamp.label(direction)
+    )
 }
 
 fn address_type(family: Family) -> &'static str {

@@ -8,8 +8,8 @@ use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 use secgroupd::netfilter::objects::{in_force, objects};
 
-use super::site::{Daemon, SOON, Site, opening, until, whatever_stamp, whoever_owns_it};
-use crate::support::kernel_test;
+use super::site::{Daemon, SOON, Site, opening, until, whoever_owns_it};
+use crate::support::{kernel_test, whatever_stamp};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -203,7 +203,10 @@ fn lost() {
     until("all is as before", || guarded.table() == right);
     assert!(site.lets_in(22) && !site.lets_in(23));
     // What is told from then on is heard again.
-    guarded.change("flush chain inet secgroupd inbound", "1 rule was removed");
+    site.host.nft("flush chain inet secgroupd inbound");
+    guarded
+        .daemon
+        .until_logged("1 rule was removed by another program (nft, pid ");
     until("all is as before", || guarded.table() == right);
 }
 

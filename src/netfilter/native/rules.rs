@@ -10,7 +10,7 @@ use crate::ruleset::TABLE;
 use crate::ruleset::batch::Names;
 use crate::ruleset::ir::*;
 use crate::ruleset::table::{Stamp, passed_chain};
-use netlink_bindings::nftables::{FibFlags, PushRuleAttrs};
+use netlink_bindings::nftables::{CmpOps, CtDirection, FibFlags, PushRuleAttrs};
 use netlink_bindings::utils::{finalize_nested_header, push_nested_header};
 use nix::libc;
 
@@ -61,7 +61,7 @@ pub(super) fn add_rule(batch: &mut Batch, chain: &str, rule: &NftRule, names: &N
     );
 }
 
-/// `add rule inet secgroupd passed_in ct label set 64 accept`
+/// `add rule inet secgroupd passed_in ct direction original ct label set 64 accept`
 pub(super) fn add_passed_rule(batch: &mut Batch, direction: Direction, stamp: Stamp) {
     batch.message(
         libc::NFT_MSG_NEWRULE,
@@ -72,6 +72,8 @@ pub(super) fn add_passed_rule(batch: &mut Batch, direction: Direction, stamp: St
                 .push_chain_bytes(passed_chain(direction).as_bytes());
             let list = push_nested_header(buffer, NFTA_RULE_EXPRESSIONS);
             let mut out = Expressions::new(buffer);
+            out.ct_direction();
+            out.compare(CmpOps::Eq, &[CtDirection::Original as u8]);
             out.set_ct_labels(&label_bytes(stamp, direction));
             out.verdict(&Verdict::accept());
             finalize_nested_header(buffer, list);
