@@ -12,8 +12,8 @@ const EATER: &str = "table inet eater {
     chain c { type filter hook prerouting priority -140; meta nfproto ipv4 counter drop; }
 }";
 
-/// A rule that no packet meets; it makes the kernel track connections.
-const TRACKING: &str = "table inet tracking { chain unused { ct state new; }; }";
+/// Rules that no packet meets; they make the kernel track connections, with room for labels.
+const TRACKING: &str = "table inet tracking { chain unused { ct state new; ct label set 0; }; }";
 
 /// An empty hook where a contestant would stand; the packet passes, or is dropped by the chain's policy.
 pub const EMPTY: &str =
@@ -30,6 +30,7 @@ pub struct Lane {
     pub host: Host,
     pub wire: Wire,
     injector: Injector,
+    outbound: Outbound,
 }
 
 impl Lane {
@@ -59,18 +60,19 @@ impl Lane {
         let lane = Lane {
             wire: Wire::new(&link.b),
             injector: Injector::new(&link.b, &link.a),
+            outbound: Outbound::new(&link.a),
             host,
         };
         if tracking {
             lane.host.nft(TRACKING);
-            lane.track(&link.a, &link.b);
+            lane.track(&link.b);
         }
         lane.host.nft(EATER);
         lane
     }
 
     /// The host sends the first packet of each flow: what comes from the other side is the reply, and establishes it.
-    fn track(&self, own: &End, far: &End) {
+    fn track(&self, far: &End) {
         let mac = far.mac.map(|byte| format!("{byte:02x}")).join(":");
         self.host.ip(&format!(
             "neigh replace {PEER} lladdr {mac} dev eth0 nud permanent"
@@ -81,12 +83,18 @@ impl Lane {
         ] {
             self.host.set(&format!("net/netfilter/{timeout}"), "3600");
         }
-        let out = Outbound::new(own);
         for (own, peer) in flows() {
-            out.send(&Probe::udp(own, peer));
+            self.outbound.send(&Probe::udp(own, peer));
             self.injector.send(&Probe::udp(peer, own));
         }
         self.injector.wait();
+    }
+
+    /// The host sends once more: what judges flows again after a change has judged these then.
+    pub fn speak(&self) {
+        for (own, peer) in flows() {
+            self.outbound.send(&Probe::udp(own, peer));
+        }
     }
 
     /// Packets for this lane.

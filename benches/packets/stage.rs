@@ -121,6 +121,7 @@ impl Bench {
             .map(|contestant| {
                 let lane = Lane::new(&self.world);
                 let installed = contestant.install(&lane.host, workload, &policy);
+                lane.speak();
                 says.extend(installed.flatten().map(|says| (contestant.name(), says)));
                 (*contestant, installed.map(|_| lane))
             })
