@@ -102,26 +102,30 @@ fn faults(right: &Ruleset) -> Vec<(&'static str, Ruleset)> {
             if nft.reason.is_some() {
                 let mut wrong = right.clone();
                 let verdict = &mut wrong.chains[chain].rules[rule].verdict;
-                *verdict = if *verdict == NftVerdict::Accept {
-                    NftVerdict::Drop
-                } else {
-                    NftVerdict::Accept
+                *verdict = match verdict {
+                    NftVerdict::Accept | NftVerdict::Pass(_) => NftVerdict::Drop,
+                    _ => NftVerdict::Accept,
                 };
                 faults.push(("swapped verdict", wrong));
                 let mut wrong = right.clone();
                 wrong.chains[chain].rules.remove(rule);
                 faults.push(("dropped rule", wrong));
             }
-            if let Some(Match::Address {
-                with: AddressMatch::Inline(Addresses::V4(list)),
-                ..
-            }) = nft.matches.first()
-                && list[0].first > 0
-            {
-                let mut wrong = right.clone();
+            for (at, asked) in nft.matches.iter().enumerate() {
+                let (Match::Address { with, .. } | Match::FlowAddress { with, .. }) = asked else {
+                    continue;
+                };
+                let AddressMatch::Inline(Addresses::V4(list)) = with else {
+                    continue;
+                };
+                if list[0].first == 0 {
+                    continue;
+                }
                 let mut list = list.to_vec();
                 list[0].first -= 1;
-                if let Match::Address { with, .. } = &mut wrong.chains[chain].rules[rule].matches[0]
+                let mut wrong = right.clone();
+                if let Match::Address { with, .. } | Match::FlowAddress { with, .. } =
+                    &mut wrong.chains[chain].rules[rule].matches[at]
                 {
                     *with = AddressMatch::Inline(Addresses::V4(list.into()));
                 }

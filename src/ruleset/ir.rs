@@ -118,7 +118,7 @@ pub struct NftRule {
     pub matches: Vec<Match>,
     /// What happens then.
     pub verdict: NftVerdict,
-    /// What this rule decides for: its comment says this, and it is counted (see [`NftRule::counts`]).
+    /// What this rule decides for. Where it is counted (see [`NftRule::counts`]), its comment says this.
     pub reason: Option<Reason>,
 }
 
@@ -204,6 +204,8 @@ pub enum Match {
     /// alone of all that reaches prerouting carries a route already.
     /// `rt ipsec missing fib saddr type local fib daddr type { broadcast, multicast }`.
     LoopedBack,
+    /// It opens a flow or is not tracked: `ct state != established`. What stands in it is what a flow of it is opened with.
+    NotEstablished,
 }
 
 /// What an address is compared with.
@@ -251,8 +253,6 @@ pub enum CtState {
     Related,
     /// `invalid`.
     Invalid,
-    /// `untracked`.
-    Untracked,
 }
 
 /// Which of a tracked flow's two sides sent a packet.
@@ -309,9 +309,30 @@ impl NftRule {
     /// Whether packets that it decides about are counted: all that a reason is given for, but for packets of tracked flows that
     /// pass a changed policy, since those have been counted before.
     pub fn counts(&self) -> bool {
-        let again = matches!(self.verdict, NftVerdict::Pass(_))
-            && self.matches == [Match::State(CtState::Established)];
-        self.reason.is_some() && !again
+        self.reason.is_some()
+            && !(matches!(self.verdict, NftVerdict::Pass(_)) && self.is_of_tracked())
+    }
+
+    /// What its comment says: the name of a count.
+    pub fn named(&self) -> Option<&Reason> {
+        self.reason.as_ref().filter(|_| self.counts())
+    }
+
+    /// Whether it is about packets of tracked flows alone: it asks for that, or with what a flow was opened.
+    pub fn is_of_tracked(&self) -> bool {
+        let of_tracked = |each: &Match| {
+            matches!(
+                each,
+                Match::State(CtState::Established)
+                    | Match::FlowPort(..)
+                    | Match::FlowAddress { .. }
+            )
+        };
+        self.matches.iter().any(of_tracked)
+            || matches!(
+                self.verdict,
+                NftVerdict::Map(MapKey::FlowPort(..) | MapKey::FlowAddress(..), _)
+            )
     }
 
     /// Whether it asks which flows the present policy has allowed.

@@ -313,7 +313,7 @@ fn rule(each: &NftRule, chain: String, generation: Generation) -> Command {
             )),
         }),
     }));
-    let comment = each.reason.as_ref().map(ToString::to_string);
+    let comment = each.named().map(ToString::to_string);
     Command::Add(Object::Rule {
         rule: RuleObject {
             family: NfFamily::INet,
@@ -342,6 +342,11 @@ fn statements(each: &Match, generation: Generation) -> Vec<Statement> {
         Match::State(state) => {
             vec![matches(Operator::IN, ct("state", None), text(state.name()))]
         }
+        Match::NotEstablished => vec![matches(
+            Operator::NEQ,
+            ct("state", None),
+            text(CtState::Established.name()),
+        )],
         Match::FlowSide(side) => one(ct("direction", None), text(side.name())),
         Match::Stamp(direction) => {
             let label = u32::from(Stamp::default().label(*direction));

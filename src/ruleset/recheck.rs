@@ -15,24 +15,28 @@
 //!     goto in_0_list
 //! }
 //! chain in_0_r7 {
-//!     ct state established goto passed_in comment "sg-web/in/7"         judged again, and counted before
+//!     ct state established goto passed_in                               judged again, and counted before
 //!     counter goto passed_in comment "sg-web/in/7"
 //! }
 //! chain passed_in { ct direction original ct label set 64 accept; accept; }
 //! ```
 //!
-//! A list judges tracked packets by what their flow was opened with, and not by what stands in the packet, so that it can be asked
-//! about answers, and about both sides of a translation: of inbound flows `ct original` address and port, of outbound ones
-//! `ct reply` address and source port (the original tuple holds the destination before DNAT). Untracked packets are judged by
-//! themselves: each such rule stands twice.
+//! A list judges packets of tracked flows by what their flow was opened with, and not by what stands in the packet, so that it can
+//! be asked about answers, and about both sides of a translation: of inbound flows `ct original` address and port, of outbound ones
+//! `ct reply` address and source port (the original tuple holds the destination before DNAT). What opens a flow, what a helper expects,
+//! and what is not tracked is judged by what stands in it: each such rule stands twice.
 //!
 //! ```text
-//! meta l4proto tcp ct original proto-dst vmap @in_0_v4_m1
-//! ct state untracked tcp dport vmap @in_0_v4_m1
+//! ct state != established tcp dport vmap @in_0_v4_m1
+//! ct state established meta l4proto tcp ct original proto-dst vmap @in_0_v4_m1
+//!
+//! ct state != established ip saddr 10.0.0.0/8 counter goto passed_in comment "sg-web/in/7"
+//! ct original ip saddr 10.0.0.0/8 goto passed_in
 //! ```
 //!
 //! An ICMP error about a tracked flow passes: it is no packet of the flow, and whether the flow is allowed cannot be asked where that
-//! has no room for labels. What is no error (a redirect) is judged by itself.
+//! has no room for labels. What is no error (a redirect) is judged by itself. An answer that is related to a flow and no ICMP is this
+//! host's own reset of what came in and was refused by a later chain: it passes too.
 //!
 //! Only what goes the way of the flow's first packet is stamped. An answer that passes by another interface's list than that
 //! one's speaks for itself alone; it is judged again until the opener sends.
@@ -82,12 +86,6 @@ pub fn shared_chains(direction: Direction, unbound_refuse: bool) -> Vec<Chain> {
 /// A role's chains, but for its list: `in_0`, `in_0_related` and `in_0_icmp`. `messages` are what the list says about ICMP.
 pub fn role_chains(index: usize, direction: Direction, messages: Vec<NftRule>) -> [Chain; 3] {
     let name = role(direction, index);
-    let answers = || {
-        plain(
-            vec![Match::FlowSide(FlowSide::Reply)],
-            goto(list(opposite(direction), index)),
-        )
-    };
     let mut rules = known(direction);
     rules.extend([
         plain(vec![], NftVerdict::Jump(exempt(direction).into())),
@@ -99,7 +97,10 @@ pub fn role_chains(index: usize, direction: Direction, messages: Vec<NftRule>) -
             vec![Match::State(CtState::Related)],
             goto(format!("{name}_related")),
         ),
-        answers(),
+        plain(
+            vec![Match::FlowSide(FlowSide::Reply)],
+            goto(list(opposite(direction), index)),
+        ),
         plain(vec![], goto(list(direction, index))),
     ]);
     let mut related = errors(direction);
@@ -109,8 +110,15 @@ pub fn role_chains(index: usize, direction: Direction, messages: Vec<NftRule>) -
             goto(format!("{name}_icmp")),
         )
     }));
-    // What a helper expects is a new flow.
-    related.extend([answers(), plain(vec![], goto(list(direction, index)))]);
+    related.extend([
+        // The host's own reset, from iptables' REJECT, of what was let in a moment before.
+        plain(
+            vec![Match::FlowSide(FlowSide::Reply)],
+            goto(established(direction)),
+        ),
+        // What a helper expects is a new flow.
+        plain(vec![], goto(list(direction, index))),
+    ]);
     let mut icmp = messages;
     icmp.push(refused(Reason::Default));
     [
@@ -173,57 +181,69 @@ pub fn unbound_rules(direction: Direction, refuse: bool) -> Vec<NftRule> {
     }
 }
 
-/// The rules that decide for an entry that allows. A packet that is judged again is not counted as one that the rule met.
-pub fn allowed(direction: Direction, reason: Reason) -> Vec<NftRule> {
-    let again = vec![Match::State(CtState::Established)];
-    [again, vec![]]
-        .map(|matches| NftRule {
-            matches,
-            verdict: NftVerdict::Pass(direction),
-            reason: Some(reason.clone()),
-        })
-        .into()
-}
-
-/// Rules over a packet's remote and port, each as two: over those of its flow, and for untracked packets as it was.
+/// The rules of a list, each that has to be as two: for packets that open a flow or are not tracked, and for those of tracked
+/// flows, which are judged by what their flow was opened with, and are not counted again where they pass.
 pub fn of_flows(rules: Vec<NftRule>, direction: Direction) -> Vec<NftRule> {
     let mut out = Vec::with_capacity(2 * rules.len());
-    for rule in rules {
-        let mut of_flow = rule.clone();
-        let mut differs = false;
-        for each in &mut of_flow.matches {
-            let flow = match each {
-                Match::Port(transport, Side::Destination, ports) => {
-                    Match::FlowPort(direction, *transport, ports.clone())
-                }
-                Match::Address { with, negated, .. } => Match::FlowAddress {
+    for mut rule in rules {
+        match of_tracked(&rule, direction) {
+            Some(tracked) => {
+                rule.matches.insert(0, Match::NotEstablished);
+                out.extend([rule, tracked]);
+            }
+            None if matches!(rule.verdict, NftVerdict::Pass(_)) => {
+                let mut again = rule.clone();
+                again
+                    .matches
+                    .insert(0, Match::State(CtState::Established));
+                out.extend([again, rule]);
+            }
+            None => out.push(rule),
+        }
+    }
+    out
+}
+
+/// The rule over what a packet's flow was opened with; `None` for one that asks for no remote and no port.
+fn of_tracked(rule: &NftRule, direction: Direction) -> Option<NftRule> {
+    let mut tracked = rule.clone();
+    let (mut differs, mut looks_up) = (false, false);
+    for each in &mut tracked.matches {
+        *each = match each {
+            Match::Port(transport, Side::Destination, ports) => {
+                looks_up |= ports.intervals().len() > 1;
+                Match::FlowPort(direction, *transport, ports.clone())
+            }
+            Match::Address { with, negated, .. } => {
+                looks_up |= match with {
+                    AddressMatch::Inline(addresses) => addresses.len() > 1,
+                    AddressMatch::Set(..) => true,
+                };
+                Match::FlowAddress {
                     direction,
                     with: with.clone(),
                     negated: *negated,
-                },
-                _ => continue,
-            };
-            (*each, differs) = (flow, true);
-        }
-        if let NftVerdict::Map(key, _) = &mut of_flow.verdict {
-            *key = match *key {
-                MapKey::Port(transport) => MapKey::FlowPort(direction, transport),
-                MapKey::Address(_, family) => MapKey::FlowAddress(direction, family),
-                key => key,
-            };
-            differs = true;
-        }
-        if !differs {
-            out.push(rule);
-            continue;
-        }
-        let mut untracked = rule;
-        untracked
-            .matches
-            .insert(0, Match::State(CtState::Untracked));
-        out.extend([of_flow, untracked]);
+                }
+            }
+            _ => continue,
+        };
+        differs = true;
     }
-    out
+    if let NftVerdict::Map(key, _) = &mut tracked.verdict {
+        *key = match *key {
+            MapKey::Port(transport) => MapKey::FlowPort(direction, transport),
+            MapKey::Address(_, family) => MapKey::FlowAddress(direction, family),
+            key => key,
+        };
+        (differs, looks_up) = (true, true);
+    }
+    // What opens a flow has been asked already, and would get the same answer: a lookup costs more than to ask for the state.
+    if looks_up {
+        tracked
+            .matches
+            .insert(0, Match::State(CtState::Established));
+    }
+    differs.then_some(tracked)
 }
 
 /// Packets of stamped flows pass.

@@ -20,7 +20,7 @@ pub const TABLE: &str = "secgroupd";
 /// What an enforced ruleset is made of and means, as a number: counted up with each change of the base chains, of what the
 /// generation's chains are asked for, or of how [`super::ir`] is written down. A ruleset that was kept under another number
 /// is not loaded; the definition it came from is compiled anew.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// A base chain: created once, never deleted while a policy is enforced.
 #[derive(Debug, Clone, Copy)]

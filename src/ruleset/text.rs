@@ -269,7 +269,7 @@ pub fn rule_text(rule: &NftRule, names: &Names) -> String {
         words.push("counter".into());
     }
     words.push(verdict_text(&rule.verdict, names));
-    if let Some(reason) = &rule.reason {
+    if let Some(reason) = rule.named() {
         words.push(format!("comment \"{reason}\""));
     }
     words.join(" ")
@@ -354,6 +354,7 @@ fn match_text(each: &Match, names: &Names) -> String {
         }
         Match::Loopback(side) => format!("{} \"lo\"", name(side, "iifname", "oifname")),
         Match::State(state) => format!("ct state {}", state.name()),
+        Match::NotEstablished => format!("ct state != {}", CtState::Established.name()),
         Match::FlowSide(side) => format!("ct direction {}", side.name()),
         Match::Stamp(direction) => format!("ct label {}", names.stamp().label(*direction)),
         Match::Family(family) => format!("meta nfproto {}", family.nfproto()),
@@ -457,7 +458,6 @@ impl CtState {
             CtState::Established => "established",
             CtState::Related => "related",
             CtState::Invalid => "invalid",
-            CtState::Untracked => "untracked",
         }
     }
 }

@@ -188,9 +188,12 @@ fn holds(sets: &HashMap<&str, &Addresses>, each: &Match, packet: &Packet) -> boo
             }
             State::IcmpError | State::Related => *state == CtState::Related,
             State::Invalid => *state == CtState::Invalid,
-            State::Untracked => *state == CtState::Untracked,
-            State::New => false,
+            State::New | State::Untracked => false,
         },
+        Match::NotEstablished => !matches!(
+            packet.state,
+            State::Established | State::Unjudged | State::UnjudgedReply
+        ),
         Match::FlowSide(side) => match packet.state {
             State::Invalid | State::Untracked => false,
             State::UnjudgedReply => *side == FlowSide::Reply,

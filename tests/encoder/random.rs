@@ -84,9 +84,11 @@ fn rule(rng: &mut Rng, at: usize, sets: &[Set], maps: &[Map]) -> NftRule {
             CtState::Established,
             CtState::Related,
             CtState::Invalid,
-            CtState::Untracked,
         ];
-        matches.push(Match::State(states[rng.usize(..4)]));
+        matches.push(match states.get(rng.usize(..4)) {
+            Some(state) => Match::State(*state),
+            None => Match::NotEstablished,
+        });
     }
     match rng.u8(..22) {
         16 => matches.extend([

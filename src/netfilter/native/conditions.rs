@@ -75,6 +75,11 @@ impl<'b, 'n> Writer<'b, 'n> {
                 self.out.compare(CmpOps::Eq, &interface_bytes("lo"));
             }
             Match::State(state) => self.state(*state),
+            Match::NotEstablished => {
+                self.out.ct_state();
+                self.out
+                    .compare(CmpOps::Neq, &state_bit(CtState::Established).to_ne_bytes());
+            }
             Match::FlowSide(side) => {
                 self.out.ct_direction();
                 self.out.compare(CmpOps::Eq, &[side_number(*side) as u8]);
@@ -150,14 +155,8 @@ impl<'b, 'n> Writer<'b, 'n> {
 
     /// `ct state established`: the state is a bit.
     fn state(&mut self, state: CtState) {
-        let bit: u32 = match state {
-            CtState::Invalid => 1,
-            CtState::Established => 2,
-            CtState::Related => 4,
-            CtState::Untracked => 64,
-        };
         self.out.ct_state();
-        self.out.mask(&bit.to_ne_bytes());
+        self.out.mask(&state_bit(state).to_ne_bytes());
         self.out.compare(CmpOps::Neq, &0u32.to_ne_bytes());
     }
 
@@ -402,6 +401,15 @@ fn side_number(side: FlowSide) -> CtDirection {
     match side {
         FlowSide::Original => CtDirection::Original,
         FlowSide::Reply => CtDirection::Reply,
+    }
+}
+
+/// A state of connection tracking as the kernel has it: a bit.
+fn state_bit(state: CtState) -> u32 {
+    match state {
+        CtState::Invalid => 1,
+        CtState::Established => 2,
+        CtState::Related => 4,
     }
 }
 

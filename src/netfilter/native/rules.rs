@@ -54,7 +54,7 @@ pub(super) fn add_rule(batch: &mut Batch, chain: &str, rule: &NftRule, names: &N
             let list = push_nested_header(buffer, NFTA_RULE_EXPRESSIONS);
             Writer::new(buffer, sets, names).rule(rule);
             finalize_nested_header(buffer, list);
-            if let Some(reason) = &rule.reason {
+            if let Some(reason) = rule.named() {
                 PushRuleAttrs::new(buffer).push_userdata(&comment(&reason.to_string()));
             }
         },
@@ -157,7 +157,8 @@ fn constant_sets(batch: &mut Batch, rule: &NftRule, names: &Names) -> Vec<u32> {
             | Match::HopLimit(_)
             | Match::FromProcess
             | Match::Decrypted
-            | Match::WillEncrypt => {}
+            | Match::WillEncrypt
+            | Match::NotEstablished => {}
         }
     }
     if let NftVerdict::Protocols(protocols) = &rule.verdict {

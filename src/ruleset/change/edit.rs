@@ -414,20 +414,12 @@ fn share(a: &Addresses, b: &Addresses) -> bool {
     }
 }
 
-/// Whether one rule is over what is known of tracked flows, and the other for untracked packets.
+/// Whether one rule is about packets of established flows, and the other about all others.
 fn are_of_others(first: &NftRule, second: &NftRule) -> bool {
-    let untracked = |rule: &NftRule| rule.matches.contains(&Match::State(CtState::Untracked));
-    (is_of_flow(first) && untracked(second)) || (untracked(first) && is_of_flow(second))
-}
-
-/// Whether a rule holds for packets of tracked flows alone.
-fn is_of_flow(rule: &NftRule) -> bool {
-    let asks = |each: &Match| matches!(each, Match::FlowPort(..) | Match::FlowAddress { .. });
-    let looks_up = matches!(
-        rule.verdict,
-        NftVerdict::Map(MapKey::FlowPort(..) | MapKey::FlowAddress(..), _)
-    );
-    looks_up || rule.matches.iter().any(asks)
+    let established =
+        |rule: &NftRule| rule.matches.contains(&Match::State(CtState::Established));
+    let others = |rule: &NftRule| rule.matches.contains(&Match::NotEstablished);
+    (established(first) && others(second)) || (others(first) && established(second))
 }
 
 /// Whether any of `wanted` can be reached from these names.

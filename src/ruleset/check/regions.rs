@@ -281,10 +281,9 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
         rest: &mut Vec<Region<T>>,
     ) -> Vec<(Option<&'r NftVerdict>, Region<T>)> {
         match (key, elements) {
-            (
-                MapKey::Port(transport) | MapKey::FlowPort(_, transport),
-                MapElements::Ports(list),
-            ) if transport.protocol() == self.run.protocol && self.asks(key) => {
+            (MapKey::Port(transport), MapElements::Ports(list))
+                if transport.protocol() == self.run.protocol =>
+            {
                 let parts = along(list, region.ports, |(ports, _)| *ports);
                 let parts = parts.into_iter().map(|(ports, element)| {
                     let addresses = region.addresses.clone();
@@ -293,8 +292,8 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
                 });
                 parts.collect()
             }
-            (MapKey::Address(_, family) | MapKey::FlowAddress(_, family), elements)
-                if family == T::FAMILY && self.asks(key) =>
+            (MapKey::Address(side, family), elements)
+                if family == T::FAMILY && side == remote_side(self.run.direction) =>
             {
                 let list = T::of_map(elements).unwrap_or_default();
                 let ports = region.ports;
@@ -324,10 +323,8 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
             return matching.push(region);
         };
         match first {
-            Match::Port(transport, Side::Destination, ports)
-            | Match::FlowPort(_, transport, ports) => {
-                let other = matches!(first, Match::FlowPort(of, ..) if !self.is_of_flow(*of));
-                if transport.protocol() != self.run.protocol || other {
+            Match::Port(transport, Side::Destination, ports) => {
+                if transport.protocol() != self.run.protocol {
                     return rest.push(region);
                 }
                 let list = ports.intervals();
@@ -340,9 +337,11 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
                     }
                 }
             }
-            Match::Address { with, negated, .. } | Match::FlowAddress { with, negated, .. }
-                if self.asks_remote(first) =>
-            {
+            Match::Address {
+                with,
+                negated,
+                side,
+            } if *side == remote_side(self.run.direction) => {
                 let list = match with {
                     AddressMatch::Inline(list) => Some(list),
                     AddressMatch::Set(name, _) => self.regions.sets.get(name.as_str()).copied(),
@@ -370,10 +369,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
     fn never(&self, each: &Match) -> bool {
         let varies = matches!(
             each,
-            Match::Port(_, Side::Destination, _)
-                | Match::Address { .. }
-                | Match::FlowPort(..)
-                | Match::FlowAddress { .. }
+            Match::Port(_, Side::Destination, _) | Match::Address { .. }
         );
         !varies && !self.holds(each)
     }
@@ -406,6 +402,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
             Match::ToThisHost => run.direction == Direction::Inbound,
             Match::FromProcess => run.direction == Direction::Outbound,
             Match::State(state) => run.about_a_flow && *state == CtState::Related,
+            Match::NotEstablished => true,
             // Of the flow that a message is about nothing is known.
             Match::FlowSide(side) => !run.about_a_flow && *side == FlowSide::Original,
             // New flows have none of these.
@@ -416,31 +413,9 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
             | Match::FromLinkToMany => false,
             // Nothing compiled asks for the own address.
             Match::Address { .. } => false,
-            // What varies is cut, and not asked here.
+            // They have been asked what stands in them, which is what their flow is opened with.
             Match::FlowPort(..) | Match::FlowAddress { .. } => false,
         }
-    }
-
-    /// Whether a map is asked with what the run's packets vary in; of a new flow that is the same as in its first packet.
-    fn asks(&self, key: MapKey) -> bool {
-        match key {
-            MapKey::Port(_) => true,
-            MapKey::Address(side, _) => side == remote_side(self.run.direction),
-            MapKey::FlowPort(of, _) | MapKey::FlowAddress(of, _) => self.is_of_flow(of),
-        }
-    }
-
-    fn asks_remote(&self, each: &Match) -> bool {
-        match each {
-            Match::Address { side, .. } => *side == remote_side(self.run.direction),
-            Match::FlowAddress { direction, .. } => self.is_of_flow(*direction),
-            _ => false,
-        }
-    }
-
-    /// Whether the run's packets are of a flow of this direction.
-    fn is_of_flow(&self, direction: Direction) -> bool {
-        !self.run.about_a_flow && direction == self.run.direction
     }
 
     fn missing(&self, region: &Region<T>, name: &str) -> Difference {

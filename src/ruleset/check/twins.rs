@@ -1,5 +1,6 @@
-//! What holds for tracked packets holds for untracked ones: each rule over a flow's remote and port is followed by the same over the
-//! packet's. Boxes follow the former ([`super::regions`]), and so this makes them count for both.
+//! What holds for packets that open a flow holds for those of tracked flows: each rule over a packet's remote and port is followed by
+//! the same over what its flow was opened with. Boxes follow the former ([`super::regions`]), and so this makes them count for both.
+//! And what is decided because a flow is tracked would have been decided so without that.
 
 use super::Difference;
 use crate::policy::Direction;
@@ -12,16 +13,18 @@ use crate::ruleset::ir::*;
 /// The first rule that stands alone, or whose twin asks something else.
 pub fn check(ruleset: &Ruleset) -> Result<(), Difference> {
     for chain in &ruleset.chains {
-        let mut rules = chain.rules.iter();
+        let mut rules = chain.rules.iter().peekable();
         while let Some(rule) = rules.next() {
-            let alone = match (is_of_flow(rule), is_untracked(rule)) {
-                (true, false) => !rules.next().is_some_and(|next| are_twins(rule, next)),
-                (false, false) => false,
-                (_, true) => true,
+            let right = if is_of_others(rule) {
+                rules.next().is_some_and(|next| are_twins(rule, next))
+            } else if decides_again(rule) {
+                rules.peek().is_some_and(|next| is_without_state(rule, next))
+            } else {
+                !asks_for_flow(rule) && !(asks_for_packet(rule) && is_pass(rule))
             };
-            if alone {
+            if !right {
                 return Err(Difference {
-                    packet: "tracked and untracked packets".into(),
+                    packet: "packets of new and of tracked flows".into(),
                     policy: "the same".into(),
                     ruleset: format!("differs in the chain `{}`", chain.name),
                 });
@@ -31,7 +34,11 @@ pub fn check(ruleset: &Ruleset) -> Result<(), Difference> {
     Ok(())
 }
 
-fn is_of_flow(rule: &NftRule) -> bool {
+fn is_of_others(rule: &NftRule) -> bool {
+    rule.matches.contains(&Match::NotEstablished)
+}
+
+fn asks_for_flow(rule: &NftRule) -> bool {
     let asks = |each: &Match| matches!(each, Match::FlowPort(..) | Match::FlowAddress { .. });
     let looks_up = matches!(
         rule.verdict,
@@ -40,19 +47,46 @@ fn is_of_flow(rule: &NftRule) -> bool {
     looks_up || rule.matches.iter().any(asks)
 }
 
-fn is_untracked(rule: &NftRule) -> bool {
-    rule.matches.contains(&Match::State(CtState::Untracked))
+fn asks_for_packet(rule: &NftRule) -> bool {
+    let asks = |each: &Match| matches!(each, Match::Port(..) | Match::Address { .. });
+    rule.matches.iter().any(asks)
 }
 
-/// Whether `packets` is `flows` over what stands in the packet, for untracked packets alone.
-fn are_twins(flows: &NftRule, packets: &NftRule) -> bool {
-    let Some((Match::State(CtState::Untracked), matches)) = packets.matches.split_first() else {
+fn is_pass(rule: &NftRule) -> bool {
+    matches!(rule.verdict, NftVerdict::Pass(_))
+}
+
+/// Whether packets of tracked flows are decided about here, by their state and not by what their flow was opened with.
+fn decides_again(rule: &NftRule) -> bool {
+    rule.reason.is_some() && of_established(rule).is_some()
+}
+
+/// What a rule asks for beside that the packet's flow is established, if it asks for that.
+fn of_established(rule: &NftRule) -> Option<&[Match]> {
+    match rule.matches.split_first()? {
+        (Match::State(CtState::Established), rest) => Some(rest),
+        _ => None,
+    }
+}
+
+/// Whether `next` is the rule for all packets, whatever their state.
+fn is_without_state(again: &NftRule, next: &NftRule) -> bool {
+    again.verdict == next.verdict
+        && again.reason == next.reason
+        && of_established(again) == Some(&next.matches)
+}
+
+/// Whether `flows` is `packets` over what a tracked flow was opened with.
+fn are_twins(packets: &NftRule, flows: &NftRule) -> bool {
+    let Some((Match::NotEstablished, matches)) = packets.matches.split_first() else {
         return false;
     };
-    flows.reason == packets.reason
-        && flows.matches.len() == matches.len()
-        && flows
-            .matches
+    // Packets of new flows get the answer that they got, with or without the question for the state.
+    let of_flows = of_established(flows).unwrap_or(&flows.matches);
+    asks_for_flow(flows)
+        && flows.reason == packets.reason
+        && of_flows.len() == matches.len()
+        && of_flows
             .iter()
             .zip(matches)
             .all(|(flow, packet)| same(flow, packet))
@@ -81,8 +115,14 @@ fn same(flow: &Match, packet: &Match) -> bool {
                 negated: not,
             },
         ) => (remote_side(*direction), with, negated) == (*side, others, not),
-        // A rule that asks both would hold for no packet.
-        (Match::FlowPort(..) | Match::FlowAddress { .. }, _) => false,
+        // What stands in an answer is not what its flow was opened with.
+        (
+            Match::FlowPort(..)
+            | Match::FlowAddress { .. }
+            | Match::Port(..)
+            | Match::Address { .. },
+            _,
+        ) => false,
         (flow, packet) => flow == packet,
     }
 }

@@ -14,7 +14,7 @@ use super::plan::{
     is_gapless, parts,
 };
 use super::pool::{Dimension, Entry, Written};
-use crate::policy::{Direction, Interval, PortSet, Protocol, Reason, Service, Verdict};
+use crate::policy::{Direction, Interval, PortSet, Protocol, Service, Verdict};
 use crate::ruleset::ir::{Addresses as AddressList, *};
 use crate::ruleset::recheck;
 use crate::ruleset::remote::Remotes;
@@ -630,25 +630,23 @@ impl<'e> Emitter<'e> {
             return chain.clone();
         }
         let chain: Arc<str> = format!("{}_r{clause}", self.prefix).into();
-        let decides = &self.clauses[clause as usize];
-        let reason = decides.reason.clone();
-        let rules = match decides.verdict {
-            Verdict::Refuse => vec![counted(vec![], NftVerdict::Drop, reason)],
-            Verdict::Allow if self.recheck => recheck::allowed(self.direction, reason),
-            Verdict::Allow => vec![counted(vec![], NftVerdict::Accept, reason)],
-        };
-        self.push(chain.clone(), rules);
+        let decides = self.deciding(vec![], clause);
+        self.push(chain.clone(), vec![decides]);
         self.leaves.insert(clause, chain.clone());
         chain
     }
 
-    fn deciding(&mut self, matches: Vec<Match>, clause: u32) -> NftRule {
+    fn deciding(&self, matches: Vec<Match>, clause: u32) -> NftRule {
         let decides = &self.clauses[clause as usize];
-        let reason = decides.reason.clone();
-        match decides.verdict {
-            Verdict::Refuse => counted(matches, NftVerdict::Drop, reason),
-            Verdict::Allow if self.recheck => plain(matches, NftVerdict::Goto(self.leaf(clause))),
-            Verdict::Allow => counted(matches, NftVerdict::Accept, reason),
+        let verdict = match decides.verdict {
+            Verdict::Refuse => NftVerdict::Drop,
+            Verdict::Allow if self.recheck => NftVerdict::Pass(self.direction),
+            Verdict::Allow => NftVerdict::Accept,
+        };
+        NftRule {
+            matches,
+            verdict,
+            reason: Some(decides.reason.clone()),
         }
     }
 
@@ -716,14 +714,6 @@ fn plain(matches: Vec<Match>, verdict: NftVerdict) -> NftRule {
         matches,
         verdict,
         reason: None,
-    }
-}
-
-fn counted(matches: Vec<Match>, verdict: NftVerdict, reason: Reason) -> NftRule {
-    NftRule {
-        matches,
-        verdict,
-        reason: Some(reason),
     }
 }
 
