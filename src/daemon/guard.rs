@@ -71,6 +71,10 @@ impl Guard {
     /// Waits until a change is to be put right. Nothing is lost when the future is dropped before it is ready.
     pub async fn due(&mut self) -> Due {
         loop {
+            // What is due now does not wait for the timer, which counts whole milliseconds.
+            if let Some(due) = self.due.take_if(|due| due.at <= Instant::now()) {
+                return due;
+            }
             let at = self.due.as_ref().map(|due| due.at);
             tokio::select! {
                 // A change that stands is put right before another is read: its writer may not pause.

@@ -1,11 +1,13 @@
 //! Who may change what is enforced, and what is done about others who did.
 
+use super::first;
 use super::host::{Host, Standing};
 use super::keep::Resumed;
 use super::report::Failure;
 use crate::netfilter::enforce::EnforceError;
 use crate::netfilter::events::tables::TableEvents;
-use crate::ruleset::Generation;
+use crate::policy::Verdict;
+use crate::ruleset::{Generation, Walker};
 use nix::errno::Errno;
 use std::os::fd::BorrowedFd;
 use tracing::warn;
@@ -39,6 +41,38 @@ impl Host {
             summary.switched_after_ms = enforced.switched_after.as_secs_f64() * 1000.0;
         }
         Ok(true)
+    }
+
+    /// Sends what was written down of the enforced policy, where another program has deleted our table. Gives whether that is
+    /// done; then [`Self::restored`] has what is left to do.
+    pub fn restore_written(&mut self) -> bool {
+        let Some(standing) = &mut self.enforced else {
+            return false;
+        };
+        let Some(enforced) = self.kernel.restore_written() else {
+            return false;
+        };
+        standing.summary.generation = enforced.generation.0;
+        standing.summary.switched_after_ms = enforced.switched_after.as_secs_f64() * 1000.0;
+        true
+    }
+
+    /// What has time until a policy is enforced again: what opened meanwhile is made known to connection tracking.
+    pub fn restored(&mut self) {
+        self.before_change();
+        self.kernel.look(|loaded| {
+            if let Some(loaded) = loaded {
+                let walker = Walker::new(&loaded.ruleset);
+                first::seed(|packet| walker.walk(packet).0 == Verdict::Allow);
+            }
+        });
+    }
+
+    /// Writes down what is enforced, for the case that another program deletes it.
+    pub fn stand_by(&self) {
+        if self.enforced.is_some() && !self.owns() {
+            self.kernel.stand_by();
+        }
     }
 
     /// The same where this process has enforced nothing: what an earlier one has, or that the host is closed.

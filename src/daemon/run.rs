@@ -273,19 +273,35 @@ impl Daemon {
     async fn restore(&mut self, due: Due) {
         let (host, start) = (self.host.clone(), Instant::now());
         let deleted = due.change.deletes_the_table();
+        // From here, since each hop is time in which the host is open.
+        let done = deleted
+            && self
+                .host
+                .try_lock()
+                .is_ok_and(|mut host| host.restore_written());
+        let noticed_until_done = due.noticed.elapsed();
         let work = move || {
-            host.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .restore(deleted)
+            let mut host = host.lock().unwrap_or_else(PoisonError::into_inner);
+            match done {
+                true => {
+                    host.restored();
+                    Ok(true)
+                }
+                false => host.restore(deleted),
+            }
         };
         let result = off_the_loop(work).await.and_then(|result| result);
         let took = start.elapsed();
+        let until_done = match done {
+            true => noticed_until_done,
+            false => due.noticed.elapsed(),
+        };
         match result {
             Ok(true) => {
                 warn!(
                     "{}: restored in {:.0} ms",
                     due.change,
-                    due.noticed.elapsed().as_secs_f64() * 1000.0
+                    until_done.as_secs_f64() * 1000.0
                 );
                 self.guard.restored(&due.change, took);
                 if std::mem::take(&mut self.restore_failed) {
@@ -311,6 +327,15 @@ impl Daemon {
     pub(super) fn follow_table(&mut self) {
         let host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
         self.guard.follow(&host);
+        if self.guard.is_listening() {
+            let host = self.host.clone();
+            let write_down = move || {
+                host.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .stand_by()
+            };
+            tokio::task::spawn_blocking(write_down);
+        }
     }
 
     /// Interfaces or default routes have changed.

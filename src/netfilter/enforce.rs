@@ -5,6 +5,7 @@ use super::hits::{HitsError, RuleHits, chain_hits_over, rule_hits_over};
 use super::netlink::{NetlinkError, Reader};
 use super::objects::{Objects, base_chains_stand_over, entries_over, in_force_over, objects_over};
 use super::ownership::{Owner, Protection, Table, table_over};
+use super::restore::Standby;
 use super::stamps::Stamps;
 use super::transport::{ApplyError, Transport};
 use crate::ruleset::batch::{self, Command, Names};
@@ -54,6 +55,8 @@ pub struct Kernel {
     /// What was enforced last, unless that failed.
     pub(super) loaded: Mutex<Option<Loaded>>,
     stamps: Mutex<Stamps>,
+    /// What is enforced, written down for the case that another program deletes it.
+    pub(super) standby: Mutex<Option<Standby>>,
 }
 
 impl Kernel {
@@ -75,6 +78,7 @@ impl Kernel {
             reader,
             loaded: Mutex::new(None),
             stamps: Mutex::default(),
+            standby: Mutex::default(),
         })
     }
 
@@ -177,60 +181,6 @@ impl Kernel {
         loaded.take().map(|loaded| loaded.ruleset)
     }
 
-    /// Enforces whole what another program has changed, as [`Self::enforce_with`] does.
-    ///
-    /// # Errors
-    ///
-    /// See [`EnforceError`].
-    pub fn restore_with(
-        &self,
-        ruleset: &Ruleset,
-        at_least: Generation,
-        before_switch: impl FnMut(),
-    ) -> Result<Enforced, EnforceError> {
-        self.forget();
-        self.enforce_with(ruleset, at_least, before_switch)
-    }
-
-    /// Enforces whole what another program has deleted, in one transaction: where nothing is in force nothing can be lost by
-    /// that. Load and switch would each wait, some 10 ms, for what the kernel does when that program ends
-    /// (`nft_rcv_nl_event` in `net/netfilter/nf_tables_api.c` holds the lock of all transactions over a grace period).
-    ///
-    /// Gives nothing where that way is not open, and [`Self::restore_with`] is.
-    pub fn restore_at_once(&self, ruleset: &Ruleset, generation: Generation) -> Option<Enforced> {
-        let start = Instant::now();
-        let table = self.changeable().ok()?;
-        // A table that is to be owned is made first.
-        if table.is_none_or(|table| table.is_orphan() || table.before_sleep().is_some())
-            && self.transport.may_own()
-        {
-            return None;
-        }
-        let names = self.stamped(Change::all(generation), ruleset).names;
-        let mut all = batch::load(ruleset, &names);
-        all.extend(batch::switch());
-        all.extend(batch::restamp(ruleset, &names));
-        self.transport.apply(&all, &names).ok()?;
-        self.stamps_in_force(ruleset, &names);
-        let switched_after = start.elapsed();
-        let left_over = objects_over(&self.reader).map(|objects| objects.but(generation));
-        let deleted = left_over
-            .map_err(EnforceError::from)
-            .and_then(|left_over| self.delete(&left_over));
-        let left_behind = deleted.err().map(|error| error.to_string());
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        *loaded = left_behind.is_none().then(|| Loaded {
-            ruleset: ruleset.clone(),
-            names,
-        });
-        Some(Enforced {
-            generation,
-            replaced_hits: Vec::new(),
-            left_behind,
-            switched_after,
-        })
-    }
-
     /// Listens to what other programs change in our table; within the runtime.
     ///
     /// # Errors
@@ -253,7 +203,7 @@ impl Kernel {
     }
 
     /// A change of the policy has a stamp of its own: what was allowed so far is judged again.
-    fn stamped(&self, change: Change, ruleset: &Ruleset) -> Change {
+    pub(super) fn stamped(&self, change: Change, ruleset: &Ruleset) -> Change {
         if !ruleset.recheck || change.is_empty() {
             return change;
         }
@@ -270,7 +220,7 @@ impl Kernel {
         }
     }
 
-    fn stamps(&self) -> MutexGuard<'_, Stamps> {
+    pub(super) fn stamps(&self) -> MutexGuard<'_, Stamps> {
         self.stamps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -320,7 +270,7 @@ impl Kernel {
         Err(error.into())
     }
 
-    fn stamps_in_force(&self, ruleset: &Ruleset, names: &Names) {
+    pub(super) fn stamps_in_force(&self, ruleset: &Ruleset, names: &Names) {
         match ruleset.recheck {
             true => self.stamps().switched(names.stamp()),
             false => self.stamps().forget(),
@@ -452,7 +402,7 @@ impl Kernel {
         };
     }
 
-    fn delete(&self, objects: &Objects) -> Result<(), EnforceError> {
+    pub(super) fn delete(&self, objects: &Objects) -> Result<(), EnforceError> {
         if *objects == Objects::default() {
             return Ok(());
         }

@@ -8,6 +8,7 @@
 //! | [`ways`] | by which interface an address is reached |
 //! | [`interfaces`] | what is wrong with the interfaces that a definition binds (pure) |
 //! | [`enforce`] | load, switch, delete: what is enforced replaced without a gap |
+//! | [`restore`] | what another program has changed or deleted, enforced again |
 //! | [`standing`] | what an earlier process has left in force, taken up, and a host without a policy, closed |
 //! | [`transport`] | commands, by one of the two ways: |
 //! | [`native`] | messages of nf_tables over netlink |
@@ -32,6 +33,7 @@ pub mod netlink;
 pub mod nft;
 pub mod objects;
 pub mod ownership;
+pub mod restore;
 pub mod seed;
 pub mod stamps;
 pub mod standing;

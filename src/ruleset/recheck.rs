@@ -193,9 +193,7 @@ pub fn of_flows(rules: Vec<NftRule>, direction: Direction) -> Vec<NftRule> {
             }
             None if matches!(rule.verdict, NftVerdict::Pass(_)) => {
                 let mut again = rule.clone();
-                again
-                    .matches
-                    .insert(0, Match::State(CtState::Established));
+                again.matches.insert(0, Match::State(CtState::Established));
                 out.extend([again, rule]);
             }
             None => out.push(rule),

@@ -3,7 +3,7 @@
 
 use super::ir::*;
 use crate::policy::{Direction, Interval, Packet, Protocol, Reason, State, Verdict};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::net::IpAddr;
 
 /// The deepest nesting of chains that nftables follows.
@@ -12,9 +12,9 @@ const DEEPEST: usize = 16;
 /// A ruleset that packets walk through.
 #[derive(Debug)]
 pub struct Walker<'r> {
-    chains: HashMap<&'r str, &'r Chain>,
-    sets: HashMap<&'r str, &'r Addresses>,
-    maps: HashMap<&'r str, &'r MapElements>,
+    chains: FxHashMap<&'r str, &'r Chain>,
+    sets: FxHashMap<&'r str, &'r Addresses>,
+    maps: FxHashMap<&'r str, &'r MapElements>,
 }
 
 /// Where a chain ended without a verdict: at its end or a return, with the base chain's acceptance to follow.
@@ -171,7 +171,7 @@ fn flow_port(packet: &Packet) -> u16 {
     }
 }
 
-fn holds(sets: &HashMap<&str, &Addresses>, each: &Match, packet: &Packet) -> bool {
+fn holds(sets: &FxHashMap<&str, &Addresses>, each: &Match, packet: &Packet) -> bool {
     let v6 = packet.remote.is_ipv6();
     let is_type = |types: &[(u8, u8)]| {
         types
@@ -243,7 +243,11 @@ fn holds(sets: &HashMap<&str, &Addresses>, each: &Match, packet: &Packet) -> boo
 
 /// Whether an address is among these; `None` for one of the other family, which matches nothing, negated or not: the kernel
 /// asks for the family first.
-fn is_among(sets: &HashMap<&str, &Addresses>, with: &AddressMatch, remote: IpAddr) -> Option<bool> {
+fn is_among(
+    sets: &FxHashMap<&str, &Addresses>,
+    with: &AddressMatch,
+    remote: IpAddr,
+) -> Option<bool> {
     let addresses = match with {
         AddressMatch::Inline(addresses) => Some(addresses),
         AddressMatch::Set(name, _) => sets.get(name.as_str()).copied(),

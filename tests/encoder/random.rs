@@ -80,11 +80,7 @@ fn rule(rng: &mut Rng, at: usize, sets: &[Set], maps: &[Map]) -> NftRule {
         matches.push(interface(rng));
     }
     if rng.u8(..) < 60 {
-        let states = [
-            CtState::Established,
-            CtState::Related,
-            CtState::Invalid,
-        ];
+        let states = [CtState::Established, CtState::Related, CtState::Invalid];
         matches.push(match states.get(rng.usize(..4)) {
             Some(state) => Match::State(*state),
             None => Match::NotEstablished,

@@ -99,6 +99,14 @@ pub struct Refusal {
     pub batch: String,
 }
 
+/// One transaction, as the kernel reads it.
+#[derive(Debug)]
+pub struct Written {
+    bytes: Vec<u8>,
+    /// The message that asks for an acknowledgement.
+    asks: u32,
+}
+
 /// nf_tables through a netlink socket of our own, in the network namespace in which it was opened.
 #[derive(Debug)]
 pub struct Native {
@@ -202,6 +210,33 @@ impl Native {
             batch.command(usize::MAX, |batch| encode(batch, command, names));
         }
         self.commit(&mut batch, commands, names)
+    }
+
+    /// Writes commands down as one transaction, to be sent later.
+    pub fn write_down(commands: &[Command], names: &Names) -> Written {
+        let mut batch = Batch::new();
+        for command in commands {
+            batch.command(usize::MAX, |batch| encode(batch, command, names));
+        }
+        Written {
+            bytes: batch.end().to_vec(),
+            asks: batch.asks(),
+        }
+    }
+
+    /// Sends what was written down.
+    ///
+    /// # Errors
+    ///
+    /// [`NativeError::Socket`], and [`NativeError::Unanswered`] also where it is refused; the kernel has changed nothing then.
+    pub fn send(&self, written: &Written) -> Result<(), NativeError> {
+        self.socket.room(written.bytes.len());
+        let answers = self.socket.exchange(&written.bytes)?;
+        let is_done = matches!(answers.answers.as_slice(), [only] if only.sequence == written.asks && only.error.is_none());
+        match is_done {
+            true => Ok(()),
+            false => Err(NativeError::Unanswered),
+        }
     }
 
     /// Applies commands that may be cut, in several transactions if they are long.

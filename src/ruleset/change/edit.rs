@@ -14,7 +14,7 @@ use super::same::{Object, Same, alike, references, target};
 use crate::policy::{Direction, Interval};
 use crate::ruleset::batch::Elements;
 use crate::ruleset::ir::*;
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 
 /// More changes than this are loaded as a new map and switched: a transaction of these fits every socket buffer.
@@ -75,8 +75,8 @@ pub fn edits<'o, 'n>(
     let mut editing = Editing {
         same,
         pairs: Vec::new(),
-        by_old: HashMap::new(),
-        by_new: HashMap::new(),
+        by_old: FxHashMap::default(),
+        by_new: FxHashMap::default(),
         changes: 0,
     };
     for entry in entries {
@@ -94,8 +94,8 @@ pub fn edits<'o, 'n>(
 struct Editing<'s, 'o, 'n> {
     same: &'s mut Same<'o, 'n>,
     pairs: Vec<Pair<'o, 'n>>,
-    by_old: HashMap<&'o str, &'n str>,
-    by_new: HashMap<&'n str, &'o str>,
+    by_old: FxHashMap<&'o str, &'n str>,
+    by_new: FxHashMap<&'n str, &'o str>,
     changes: usize,
 }
 
@@ -103,8 +103,8 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
     /// Whether no changed element leads, or led, to another map that changes.
     fn are_apart(&self) -> bool {
         let changed = || self.pairs.iter().filter(|pair| pair.difference.is_some());
-        let old: HashSet<&str> = changed().map(|pair| pair.old).collect();
-        let new: HashSet<&str> = changed().map(|pair| pair.new).collect();
+        let old: FxHashSet<&str> = changed().map(|pair| pair.old).collect();
+        let new: FxHashSet<&str> = changed().map(|pair| pair.new).collect();
         changed().all(|pair| {
             let Some(Difference::Map(removed, added)) = &pair.difference else {
                 // What a set's rule leads to stays: `chains` sees to that.
@@ -416,15 +416,14 @@ fn share(a: &Addresses, b: &Addresses) -> bool {
 
 /// Whether one rule is about packets of established flows, and the other about all others.
 fn are_of_others(first: &NftRule, second: &NftRule) -> bool {
-    let established =
-        |rule: &NftRule| rule.matches.contains(&Match::State(CtState::Established));
+    let established = |rule: &NftRule| rule.matches.contains(&Match::State(CtState::Established));
     let others = |rule: &NftRule| rule.matches.contains(&Match::NotEstablished);
     (established(first) && others(second)) || (others(first) && established(second))
 }
 
 /// Whether any of `wanted` can be reached from these names.
-fn reaches(objects: &HashMap<&str, Object>, from: Vec<&str>, wanted: &HashSet<&str>) -> bool {
-    let mut seen: HashSet<&str> = HashSet::new();
+fn reaches(objects: &FxHashMap<&str, Object>, from: Vec<&str>, wanted: &FxHashSet<&str>) -> bool {
+    let mut seen: FxHashSet<&str> = FxHashSet::default();
     let mut waiting = from;
     while let Some(name) = waiting.pop() {
         if wanted.contains(name) {

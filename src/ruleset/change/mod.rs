@@ -18,8 +18,9 @@ use super::batch::{Command, ElementsOf, Name, Names};
 use super::ir::*;
 use super::table::{BASE_CHAINS, Generation, Stamp};
 use edit::{Difference, Pair};
+use rustc_hash::{FxHashMap, FxHashSet};
 use same::{Object, Same, objects};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 /// A ruleset in the kernel, and what its objects are named there.
 #[derive(Debug)]
@@ -97,7 +98,7 @@ impl Change {
                     .map(|difference| Edit { kernel, difference })
             }));
         }
-        let kept: HashSet<Name> = new_names.iter().map(|name| names.of(name)).collect();
+        let kept: FxHashSet<Name> = new_names.iter().map(|name| names.of(name)).collect();
         // Two names may be of one object.
         let left_over = same.old.iter().filter_map(|(name, object)| {
             let kernel = old.names.of(name);
@@ -180,8 +181,8 @@ fn named_alone(names: &Names, pairs: &[Pair], old: &Loaded, same: &Same) -> Opti
 }
 
 /// How many objects of a ruleset each of the kernel's is.
-fn uses(names: &Names, objects: &HashMap<&str, Object>) -> HashMap<Name, usize> {
-    let mut uses = HashMap::new();
+fn uses(names: &Names, objects: &FxHashMap<&str, Object>) -> FxHashMap<Name, usize> {
+    let mut uses = FxHashMap::default();
     for name in objects.keys() {
         *uses.entry(names.of(name)).or_default() += 1;
     }

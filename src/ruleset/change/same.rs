@@ -2,7 +2,7 @@
 
 use crate::policy::Interval;
 use crate::ruleset::ir::*;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub enum Object<'r> {
 }
 
 /// All objects of a ruleset, by name: chains, maps and sets never share one.
-pub fn objects(ruleset: &Ruleset) -> HashMap<&str, Object<'_>> {
+pub fn objects(ruleset: &Ruleset) -> FxHashMap<&str, Object<'_>> {
     let chains = ruleset.chains.iter();
     let chains = chains.map(|chain| (&*chain.name, Object::Chain(chain)));
     let maps = ruleset
@@ -33,12 +33,12 @@ pub fn objects(ruleset: &Ruleset) -> HashMap<&str, Object<'_>> {
 /// The objects of two rulesets, and which are known to be equal.
 pub struct Same<'o, 'n> {
     /// The old ruleset's.
-    pub old: HashMap<&'o str, Object<'o>>,
+    pub old: FxHashMap<&'o str, Object<'o>>,
     /// The new ruleset's.
-    pub new: HashMap<&'n str, Object<'n>>,
+    pub new: FxHashMap<&'n str, Object<'n>>,
     /// Old objects by what does not depend on names.
-    by_shape: HashMap<u64, Vec<&'o str>>,
-    found: HashMap<&'n str, Option<&'o str>>,
+    by_shape: FxHashMap<u64, Vec<&'o str>>,
+    found: FxHashMap<&'n str, Option<&'o str>>,
     /// Names that were compared of late, and whether they are of equal objects: a long map leads to few chains.
     recent: [Option<(&'n str, &'o str, bool)>; 2],
 }
@@ -47,7 +47,7 @@ impl<'o, 'n> Same<'o, 'n> {
     /// Reads both.
     pub fn new(old: &'o Ruleset, new: &'n Ruleset) -> Self {
         let (old, new) = (objects(old), objects(new));
-        let mut by_shape: HashMap<u64, Vec<&str>> = HashMap::new();
+        let mut by_shape: FxHashMap<u64, Vec<&str>> = FxHashMap::default();
         for (name, object) in &old {
             by_shape.entry(shape(object)).or_default().push(name);
         }
@@ -59,7 +59,7 @@ impl<'o, 'n> Same<'o, 'n> {
             old,
             new,
             by_shape,
-            found: HashMap::new(),
+            found: FxHashMap::default(),
             recent: [None; 2],
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::policy::Interval;
 use crate::policy::interval::Point;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// Ends of entries to a bucket: the list is sorted into buckets along each dimension, so that a box asks few entries.
 const ENDS_A_BUCKET: usize = 8;
@@ -39,7 +39,7 @@ impl<T: Point> Buckets<T> {
         starts.dedup();
         let mut entries = vec![Vec::new(); starts.len() + 1];
         // The buckets of each list; many entries may have one.
-        let mut known: HashMap<*const Interval<T>, Vec<usize>> = HashMap::new();
+        let mut known: FxHashMap<*const Interval<T>, Vec<usize>> = FxHashMap::default();
         for (number, (list, negated)) in lists.enumerate() {
             let mut add = |bucket: &mut Vec<u32>| bucket.push(number as u32);
             if negated {

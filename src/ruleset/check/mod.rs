@@ -60,35 +60,60 @@ pub struct Checked {
 ///
 /// The first difference that is found.
 pub fn check(policy: &Policy, ruleset: &Ruleset) -> Result<Checked, Difference> {
-    let mut checked = Checked::default();
     twins::check(ruleset)?;
     let walker = Walker::new(ruleset);
     let regions = Regions::new(ruleset);
-    for direction in [Direction::Inbound, Direction::Outbound] {
-        let mut seen = HashSet::new();
-        for binding in &policy.bindings {
-            let interface = sample_name(policy, &binding.interface.to_string());
-            checked.packets += samples::check(policy, &walker, direction, &interface)?;
-            // Interfaces of one list of groups lead to one chain, which is followed once.
-            let groups: Vec<&str> = binding
-                .groups
-                .iter()
-                .map(|group| group.id.as_str())
-                .collect();
-            let entry = entry_of(&regions, direction, &interface);
-            if !seen.insert((groups, entry)) {
-                continue;
-            }
-            let (boxes, whole) = family::<u32>(policy, &regions, direction, &interface)?;
-            let (more, whole_too) = family::<u128>(policy, &regions, direction, &interface)?;
-            checked.boxes += boxes + more;
-            if !(whole && whole_too) {
-                checked.packets += samples::boundaries(policy, &walker, direction, &interface)?;
-            }
+    let one_way = |direction| check_one_way(policy, &walker, &regions, direction);
+    // Side by side: a reload waits for this.
+    let (inbound, outbound) = std::thread::scope(|scope| {
+        let outbound =
+            std::thread::Builder::new().spawn_scoped(scope, || one_way(Direction::Outbound));
+        let inbound = one_way(Direction::Inbound);
+        let outbound = match outbound.map(|thread| thread.join()) {
+            Ok(Ok(outbound)) => outbound,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            // No thread to be had.
+            Err(_) => one_way(Direction::Outbound),
+        };
+        (inbound, outbound)
+    });
+    let (inbound, outbound) = (inbound?, outbound?);
+    Ok(Checked {
+        boxes: inbound.boxes + outbound.boxes,
+        packets: inbound.packets + outbound.packets,
+    })
+}
+
+fn check_one_way(
+    policy: &Policy,
+    walker: &Walker,
+    regions: &Regions,
+    direction: Direction,
+) -> Result<Checked, Difference> {
+    let mut checked = Checked::default();
+    let mut seen = HashSet::new();
+    for binding in &policy.bindings {
+        let interface = sample_name(policy, &binding.interface.to_string());
+        checked.packets += samples::check(policy, walker, direction, &interface)?;
+        // Interfaces of one list of groups lead to one chain, which is followed once.
+        let groups: Vec<&str> = binding
+            .groups
+            .iter()
+            .map(|group| group.id.as_str())
+            .collect();
+        let entry = entry_of(regions, direction, &interface);
+        if !seen.insert((groups, entry)) {
+            continue;
         }
-        for interface in ["lo", &sample_name(policy, "~")] {
-            checked.packets += samples::check(policy, &walker, direction, interface)?;
+        let (boxes, whole) = family::<u32>(policy, regions, direction, &interface)?;
+        let (more, whole_too) = family::<u128>(policy, regions, direction, &interface)?;
+        checked.boxes += boxes + more;
+        if !(whole && whole_too) {
+            checked.packets += samples::boundaries(policy, walker, direction, &interface)?;
         }
+    }
+    for interface in ["lo", &sample_name(policy, "~")] {
+        checked.packets += samples::check(policy, walker, direction, interface)?;
     }
     Ok(checked)
 }

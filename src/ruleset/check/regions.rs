@@ -5,7 +5,7 @@ use super::sets::{Line, Set, by_target, split};
 use crate::policy::interval::Point;
 use crate::policy::{Direction, Interval, Protocol, Reason, Verdict};
 use crate::ruleset::ir::*;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
 /// Packets of one protocol at one interface that open a flow from port 49152 with hop limit 64, not forwarded.
@@ -44,9 +44,9 @@ const UNASSIGNED: u8 = 100;
 /// A ruleset, by names.
 #[derive(Debug)]
 pub struct Regions<'r> {
-    chains: HashMap<&'r str, &'r Chain>,
-    sets: HashMap<&'r str, &'r Addresses>,
-    maps: HashMap<&'r str, &'r MapElements>,
+    chains: FxHashMap<&'r str, &'r Chain>,
+    sets: FxHashMap<&'r str, &'r Addresses>,
+    maps: FxHashMap<&'r str, &'r MapElements>,
 }
 
 /// Whether a condition on the interface holds; no other condition does.
@@ -125,7 +125,7 @@ type Halves<T> = [Option<Set<T>>; 2];
 type Place<T> = *const Interval<T>;
 
 /// What is known of sets; each is held with it, so that nothing else can come to lie where it does.
-type Known<T, K, V> = HashMap<K, (Set<T>, V)>;
+type Known<T, K, V> = FxHashMap<K, (Set<T>, V)>;
 
 /// What long maps lead to and long lists hold of the same addresses, read once for all protocols.
 #[derive(Debug)]
@@ -142,8 +142,8 @@ impl<'r, T: Line> Targets<'r, T> {
     pub fn new() -> Self {
         Targets {
             whole: [T::WHOLE].into(),
-            known: HashMap::new(),
-            halves: HashMap::new(),
+            known: FxHashMap::default(),
+            halves: FxHashMap::default(),
         }
     }
 

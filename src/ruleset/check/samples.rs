@@ -6,7 +6,7 @@ use crate::policy::{
     State,
 };
 use crate::ruleset::walk::Walker;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const STATES: [State; 8] = [
@@ -29,7 +29,7 @@ pub fn check(
 ) -> Result<usize, Difference> {
     let samples = samples(direction, interface);
     // Most samples differ in what the list does not ask for, and the list may be long.
-    let mut listed = HashMap::new();
+    let mut listed = FxHashMap::default();
     for packet in &samples {
         let decided = policy.decide_before_list(packet).unwrap_or_else(|binding| {
             let asked = match packet.state {
@@ -251,7 +251,10 @@ fn samples(direction: Direction, interface: &str) -> Vec<Packet> {
                 let possible = (state == State::IcmpError) <= is_error(&packet)
                     && !(state == State::Related && is_error(&packet));
                 let leaves = forwarded && direction == Direction::Outbound;
-                if possible && !(leaves && packet.hop_limit == 255) {
+                // By how far it came a packet is told apart before its state is asked for: of these two are enough.
+                let tracked = !matches!(state, State::New | State::Untracked);
+                let alike = tracked && matches!(packet.hop_limit, 1 | 2);
+                if possible && !alike && !(leaves && packet.hop_limit == 255) {
                     samples.push(Packet {
                         state,
                         forwarded,

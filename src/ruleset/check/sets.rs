@@ -3,7 +3,7 @@
 use crate::policy::interval::Point;
 use crate::policy::{AddressSet, Interval};
 use crate::ruleset::ir::*;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -111,7 +111,7 @@ pub fn relation<T: Point>(list: &[Interval<T>], set: &[Interval<T>]) -> Relation
 #[derive(Debug)]
 pub struct Relations<T> {
     /// By where list and set lie in memory; both are held, so that nothing else can come to lie there.
-    known: HashMap<[*const Interval<T>; 2], Known<T>>,
+    known: FxHashMap<[*const Interval<T>; 2], Known<T>>,
 }
 
 type Known<T> = (Arc<[Interval<T>]>, Set<T>, Relation);
@@ -123,7 +123,7 @@ impl<T: Point> Relations<T> {
     /// Nothing was looked at yet.
     pub fn new() -> Self {
         Relations {
-            known: HashMap::new(),
+            known: FxHashMap::default(),
         }
     }
 
@@ -159,7 +159,7 @@ pub fn by_target<'m, T: Line>(
     elements: &'m [(Interval<T>, NftVerdict)],
     set: &Set<T>,
 ) -> Vec<(Option<&'m NftVerdict>, Set<T>)> {
-    let mut numbers: HashMap<Option<&NftVerdict>, usize> = HashMap::new();
+    let mut numbers: FxHashMap<Option<&NftVerdict>, usize> = FxHashMap::default();
     let mut parts: Vec<(Option<&NftVerdict>, Vec<Interval<T>>)> = Vec::new();
     let elements = elements.iter().map(|(each, target)| (*each, target));
     // Every second piece often leads where the last but one did.

@@ -18,7 +18,9 @@ pub fn check(ruleset: &Ruleset) -> Result<(), Difference> {
             let right = if is_of_others(rule) {
                 rules.next().is_some_and(|next| are_twins(rule, next))
             } else if decides_again(rule) {
-                rules.peek().is_some_and(|next| is_without_state(rule, next))
+                rules
+                    .peek()
+                    .is_some_and(|next| is_without_state(rule, next))
             } else {
                 !asks_for_flow(rule) && !(asks_for_packet(rule) && is_pass(rule))
             };
