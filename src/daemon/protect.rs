@@ -43,13 +43,13 @@ impl Host {
         Ok(true)
     }
 
-    /// Sends what was written down of the enforced policy, where another program has deleted our table. Gives whether that is
-    /// done; then [`Self::restored`] has what is left to do.
-    pub fn restore_written(&mut self) -> bool {
+    /// Whether the enforced policy was sent as it was written down, because another program has `deleted` our table; then
+    /// [`Self::restored`] has what is left to do.
+    pub fn restore_written(&mut self, deleted: bool) -> bool {
         let Some(standing) = &mut self.enforced else {
             return false;
         };
-        let Some(enforced) = self.kernel.restore_written() else {
+        let Some(enforced) = self.kernel.restore_written(deleted) else {
             return false;
         };
         standing.summary.generation = enforced.generation.0;
@@ -57,8 +57,9 @@ impl Host {
         true
     }
 
-    /// What has time until a policy is enforced again: what opened meanwhile is made known to connection tracking.
-    pub fn restored(&mut self) {
+    /// What has time until a policy is enforced again: what opened meanwhile is made known to connection tracking. Gives whether
+    /// the policy is in force indeed: it may have been deleted again, or what was sent have answered an earlier deletion.
+    pub fn restored(&mut self) -> bool {
         self.before_change();
         self.kernel.look(|loaded| {
             if let Some(loaded) = loaded {
@@ -66,6 +67,7 @@ impl Host {
                 first::seed(|packet| walker.walk(packet).0 == Verdict::Allow);
             }
         });
+        self.kernel.stands()
     }
 
     /// Writes down what is enforced, for the case that another program deletes it.

@@ -274,19 +274,15 @@ impl Daemon {
         let (host, start) = (self.host.clone(), Instant::now());
         let deleted = due.change.deletes_the_table();
         // From here, since each hop is time in which the host is open.
-        let done = deleted
-            && self
-                .host
-                .try_lock()
-                .is_ok_and(|mut host| host.restore_written());
+        let done = self
+            .host
+            .try_lock()
+            .is_ok_and(|mut host| host.restore_written(deleted));
         let noticed_until_done = due.noticed.elapsed();
         let work = move || {
             let mut host = host.lock().unwrap_or_else(PoisonError::into_inner);
-            match done {
-                true => {
-                    host.restored();
-                    Ok(true)
-                }
+            match done && host.restored() {
+                true => Ok(true),
                 false => host.restore(deleted),
             }
         };

@@ -15,7 +15,7 @@ use crate::ruleset::{Generation, Ruleset, TABLE};
 use nix::errno::Errno;
 use std::collections::HashSet;
 use std::os::fd::BorrowedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Why a policy could not be enforced. What was enforced before still is.
@@ -56,7 +56,7 @@ pub struct Kernel {
     pub(super) loaded: Mutex<Option<Loaded>>,
     stamps: Mutex<Stamps>,
     /// What is enforced, written down for the case that another program deletes it.
-    pub(super) standby: Mutex<Option<Standby>>,
+    pub(super) standby: Arc<Standby>,
 }
 
 impl Kernel {
@@ -78,7 +78,7 @@ impl Kernel {
             reader,
             loaded: Mutex::new(None),
             stamps: Mutex::default(),
-            standby: Mutex::default(),
+            standby: Arc::default(),
         })
     }
 
@@ -110,6 +110,7 @@ impl Kernel {
         mut before_switch: impl FnMut(),
     ) -> Result<Enforced, EnforceError> {
         let start = Instant::now();
+        self.take_note();
         let mut table = self.changeable()?;
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         // Taken: after any failure it is not known what the kernel has.
@@ -177,6 +178,7 @@ impl Kernel {
     /// The next ruleset is loaded whole, whatever this `Kernel` has loaded before: something else may have changed it.
     /// Gives what that was.
     pub fn forget(&self) -> Option<Ruleset> {
+        self.take_note();
         let loaded = &mut *self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.take().map(|loaded| loaded.ruleset)
     }
@@ -187,7 +189,7 @@ impl Kernel {
     ///
     /// What the kernel has against it.
     pub fn listen(&self) -> Result<TableEvents, Errno> {
-        self.transport.listen()
+        self.transport.listen(&self.standby)
     }
 
     /// Whether our table, once there is a policy, will belong to us, so that there is nothing to listen to.

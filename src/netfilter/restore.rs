@@ -1,23 +1,51 @@
 //! What another program has changed or deleted, enforced again.
 
 use super::enforce::{EnforceError, Enforced, Kernel};
-use super::native::{Native, Written};
+use super::native::{Native, Transaction};
 use super::objects::objects_over;
 use super::transport::Transport;
 use crate::ruleset::batch::{self, Names};
 use crate::ruleset::change::{Change, Loaded};
 use crate::ruleset::{Generation, Ruleset};
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Of longer rulesets nothing is written down: this much is about 2 MB of messages.
 const LONGEST: usize = 3_000;
 
-/// All of what is enforced as one transaction, of the next generation: load, switch and stamps.
-#[derive(Debug)]
-pub struct Standby {
-    written: Written,
-    names: Names,
+/// All of what is enforced as one transaction, of the next generation: load, switch and stamps. Written down before it is needed.
+#[derive(Debug, Default)]
+pub struct Standby(Mutex<Written>);
+
+#[derive(Debug, Default)]
+enum Written {
+    /// Nothing is enforced, or it is about to change, or it is too long.
+    #[default]
+    Nothing,
+    /// Ready to be sent.
+    Ready(Transaction, Names),
+    /// It is in force, and nobody has taken note of that yet.
+    Sent(Names, Duration),
+}
+
+impl Standby {
+    /// Sends what is ready. Its objects must be new to the kernel: where others of these names are left, it does nothing.
+    pub(super) fn send(&self, native: &Native) {
+        let written = &mut *self.written();
+        let Written::Ready(transaction, _) = &*written else {
+            return;
+        };
+        let start = Instant::now();
+        let sent = native.send(transaction);
+        *written = match (sent, std::mem::take(written)) {
+            (Ok(()), Written::Ready(_, names)) => Written::Sent(names, start.elapsed()),
+            _ => Written::Nothing,
+        };
+    }
+
+    fn written(&self) -> MutexGuard<'_, Written> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Kernel {
@@ -70,57 +98,59 @@ impl Kernel {
         })
     }
 
-    /// Writes down what is enforced, so that [`Self::restore_written`] only has to send it; where that would do: what is owned
-    /// cannot be deleted, and nft reads text.
+    /// Writes down what is enforced, so that it only has to be sent when another program deletes it.
     pub fn stand_by(&self) {
-        *self.standby() = self.written();
+        self.take_note();
+        *self.standby.written() = self.written().unwrap_or_default();
     }
 
-    fn written(&self) -> Option<Standby> {
+    fn written(&self) -> Option<Written> {
+        // What nft is told is text.
         let Transport::Native(_) = &self.transport else {
             return None;
         };
         self.look(|loaded| {
             let loaded = loaded?;
-            let rules = loaded.ruleset.rule_count() + loaded.ruleset.element_count();
-            if rules > LONGEST {
+            let length = loaded.ruleset.rule_count() + loaded.ruleset.element_count();
+            if length > LONGEST {
                 return None;
             }
             // The policy stays the same, and so do the flows that it has allowed.
             let generation = loaded.names.generation().next();
             let names = Names::new(generation).stamped(loaded.names.stamp());
-            let commands = whole(&loaded.ruleset, &names);
-            let written = Native::write_down(&commands, &names);
-            Some(Standby { written, names })
+            let transaction = Native::write_down(&whole(&loaded.ruleset, &names), &names);
+            Some(Written::Ready(transaction, names))
         })
     }
 
-    /// Sends what was written down, and nothing else: each question would be time in which the host is open, and the lock of all
-    /// transactions is soon held for some 10 ms by the end of the program that has deleted the table (see
-    /// [`Self::restore_at_once`]). Gives nothing where that is not open; what is left over then is for [`Self::restored`].
-    pub fn restore_written(&self) -> Option<Enforced> {
-        let start = Instant::now();
-        let Transport::Native(native) = &self.transport else {
-            return None;
-        };
-        let Standby { written, names } = self.standby().take()?;
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_same = |known: &mut Loaded| known.names.generation().next() == names.generation();
-        let known = loaded.take_if(is_same)?;
-        // Its objects must be new: where others of these names are left, nothing was deleted, and nothing is done.
-        if native.send(&written).is_err() {
-            return None;
+    /// Whether what was written down was sent because another program has `deleted` our table: by the sentinel before this,
+    /// or by this, which asks nothing before. What is left over then is for the caller.
+    pub fn restore_written(&self, deleted: bool) -> Option<Enforced> {
+        if let (true, Transport::Native(native)) = (deleted, &self.transport) {
+            self.standby.send(native);
         }
-        let generation = names.generation();
-        *loaded = Some(Loaded {
-            ruleset: known.ruleset,
-            names,
-        });
-        Some(Enforced::again(generation, start.elapsed()))
+        self.take_note()
+            .map(|(generation, took)| Enforced::again(generation, took))
     }
 
-    fn standby(&self) -> MutexGuard<'_, Option<Standby>> {
-        self.standby.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether what this has enforced last is in force, as far as the base chains tell.
+    pub fn stands(&self) -> bool {
+        self.look(|loaded| {
+            loaded.is_some_and(|loaded| self.is_entered(&loaded.names).unwrap_or(false))
+        })
+    }
+
+    /// Nothing is sent behind the back of what comes now; what was, is known from now on, and how long it took.
+    pub(super) fn take_note(&self) -> Option<(Generation, Duration)> {
+        let Written::Sent(names, took) = std::mem::take(&mut *self.standby.written()) else {
+            return None;
+        };
+        let generation = names.generation();
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = &mut *loaded {
+            loaded.names = names;
+        }
+        Some((generation, took))
     }
 }
 

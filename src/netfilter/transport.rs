@@ -1,19 +1,22 @@
 //! How commands reach the kernel: over netlink, or through the nft program.
 
+use super::events::Sentinel;
 use super::events::tables::TableEvents;
 use super::native::{Native, NativeError};
 use super::nft::{Nft, NftError};
 use super::ownership::{Owner, Table};
+use super::restore::Standby;
 use crate::policy::Reason;
 use crate::ruleset::batch::{Command, Names};
 use crate::ruleset::text;
 use nix::errno::Errno;
+use std::sync::Arc;
 
 /// A way to the kernel.
 #[derive(Debug)]
 pub enum Transport {
     /// Our own messages.
-    Native(Native),
+    Native(Arc<Native>),
     /// The nft program.
     Nft(Nft),
 }
@@ -73,9 +76,19 @@ impl Transport {
     }
 
     /// Listens to what everybody else changes in our table; within the runtime.
-    pub(super) fn listen(&self) -> Result<TableEvents, Errno> {
+    pub(super) fn listen(&self, standby: &Arc<Standby>) -> Result<TableEvents, Errno> {
         match self {
-            Transport::Native(native) => Ok(TableEvents::listen(Some(native.port()))?.0),
+            Transport::Native(native) => {
+                let (events, _) = TableEvents::listen(Some(native.port()))?;
+                Ok(match sentinel(native.clone(), standby) {
+                    Ok(sentinel) => events.with(sentinel),
+                    // Slower, and not less.
+                    Err(error) => {
+                        tracing::debug!("no sentinel: {error}");
+                        events
+                    }
+                })
+            }
             Transport::Nft(nft) => {
                 let (events, socket) = TableEvents::listen(None)?;
                 nft.is_not_for(&socket);
@@ -109,6 +122,14 @@ impl Transport {
         }
         Ok(())
     }
+}
+
+/// Sends what was written down as soon as another program deletes our table.
+fn sentinel(native: Arc<Native>, standby: &Arc<Standby>) -> Result<Sentinel, Errno> {
+    let standby = standby.clone();
+    Sentinel::post(native.port(), move || {
+        standby.send(&native);
+    })
 }
 
 /// Applies commands through nft, in halves where they are too long. Inside a user namespace nft cannot enlarge the kernel's
@@ -147,7 +168,7 @@ impl ApplyError {
 
 impl From<Native> for Transport {
     fn from(native: Native) -> Self {
-        Transport::Native(native)
+        Transport::Native(Arc::new(native))
     }
 }
 

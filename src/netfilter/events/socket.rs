@@ -7,7 +7,7 @@ use nix::sys::socket::{
     socket,
 };
 use nix::{libc, setsockopt_impl, sockopt_impl};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -36,6 +36,12 @@ pub(in crate::netfilter) struct EventSocket(OwnedFd);
 impl AsRawFd for EventSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
+    }
+}
+
+impl AsFd for EventSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
@@ -70,6 +76,11 @@ impl EventSocket {
             filter: program.as_ptr().cast_mut(),
         };
         setsockopt(&self.0, AttachFilter, &program)
+    }
+
+    /// A datagram that is here, and the length of it that fits.
+    pub fn receive(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        recv(self.0.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)
     }
 
     /// Passes over what the socket with this port does; with none it hears of everybody.

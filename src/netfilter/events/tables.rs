@@ -3,6 +3,7 @@
 //! The kernel tells a transaction as a message for each thing it changes, and ends it with one that names the program
 //! (`nf_tables_commit` in `net/netfilter/nf_tables_api.c`). What this program changes is kept from the socket.
 
+use super::sentinel::Sentinel;
 use super::socket::{EventSocket, Inbox, Received, not_from};
 use crate::ruleset::TABLE;
 use netlink_bindings::builtin::Nlmsghdr;
@@ -15,13 +16,15 @@ use std::fmt;
 use std::sync::Arc;
 
 /// `NFNLGRP_NFTABLES`, as a bit.
-const GROUP: u32 = 1 << (libc::NFNLGRP_NFTABLES - 1);
+pub(super) const GROUP: u32 = 1 << (libc::NFNLGRP_NFTABLES - 1);
 
 /// Tells what other programs change in our table.
 #[derive(Debug)]
 pub struct TableEvents {
     inbox: Inbox,
     reading: Reading,
+    /// Waits as long as this listens.
+    sentinel: Option<Sentinel>,
 }
 
 /// A change that another program has made in our table.
@@ -70,8 +73,15 @@ impl TableEvents {
         let events = TableEvents {
             inbox: Inbox::of(socket.clone())?,
             reading: Reading::default(),
+            sentinel: None,
         };
         Ok((events, socket))
+    }
+
+    /// Has a deletion answered by this sentinel before it is told here.
+    pub(in crate::netfilter) fn with(mut self, sentinel: Sentinel) -> Self {
+        self.sentinel = Some(sentinel);
+        self
     }
 
     /// Waits for the next change. Nothing is lost when the future is dropped before it is ready.

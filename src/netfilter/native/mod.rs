@@ -101,7 +101,7 @@ pub struct Refusal {
 
 /// One transaction, as the kernel reads it.
 #[derive(Debug)]
-pub struct Written {
+pub struct Transaction {
     bytes: Vec<u8>,
     /// The message that asks for an acknowledgement.
     asks: u32,
@@ -213,12 +213,12 @@ impl Native {
     }
 
     /// Writes commands down as one transaction, to be sent later.
-    pub fn write_down(commands: &[Command], names: &Names) -> Written {
+    pub fn write_down(commands: &[Command], names: &Names) -> Transaction {
         let mut batch = Batch::new();
         for command in commands {
             batch.command(usize::MAX, |batch| encode(batch, command, names));
         }
-        Written {
+        Transaction {
             bytes: batch.end().to_vec(),
             asks: batch.asks(),
         }
@@ -229,7 +229,7 @@ impl Native {
     /// # Errors
     ///
     /// [`NativeError::Socket`], and [`NativeError::Unanswered`] also where it is refused; the kernel has changed nothing then.
-    pub fn send(&self, written: &Written) -> Result<(), NativeError> {
+    pub fn send(&self, written: &Transaction) -> Result<(), NativeError> {
         self.socket.room(written.bytes.len());
         let answers = self.socket.exchange(&written.bytes)?;
         let is_done = matches!(answers.answers.as_slice(), [only] if only.sequence == written.asks && only.error.is_none());

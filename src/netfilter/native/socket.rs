@@ -10,6 +10,7 @@ use nix::sys::socket::{
 };
 use nix::{libc, setsockopt_impl, sockopt_impl};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
 // Both are missing in nix. Without the first a refusal has neither place nor words; with the second it does not carry
 // the refused message.
@@ -42,6 +43,8 @@ const NLM_F_ACK_TLVS: u16 = 0x200;
 pub(super) struct Socket {
     descriptor: OwnedFd,
     port: u32,
+    /// Held from a transaction to the last answer to it.
+    exchanging: Mutex<()>,
 }
 
 /// What the kernel said about one message.
@@ -89,6 +92,7 @@ impl Socket {
         Ok(Socket {
             descriptor,
             port: address.pid(),
+            exchanging: Mutex::default(),
         })
     }
 
@@ -121,6 +125,10 @@ impl Socket {
 
     /// Sends a transaction, which the kernel commits or refuses before this returns, and reads all answers to it.
     pub fn exchange(&self, transaction: &[u8]) -> Result<Answers, NativeError> {
+        let _alone = self
+            .exchanging
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         // What a process before us was killed before it read.
         self.answers()?;
         loop {
