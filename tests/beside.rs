@@ -8,6 +8,8 @@ mod helper;
 mod order;
 #[path = "beside/published.rs"]
 mod published;
+#[path = "beside/reset.rs"]
+mod reset;
 mod support;
 #[path = "beside/untouched.rs"]
 mod untouched;
@@ -51,6 +53,10 @@ fn main() -> ExitCode {
                 nft,
                 published::both_bound,
             ),
+            kernel_test("reset_of_iptables_nft", nft, || reset::arrives("nft")),
+            kernel_test("reset_of_iptables_legacy", legacy, || {
+                reset::arrives("legacy")
+            }),
             kernel_test("ftp_helper_of_nft", &["nft"], || {
                 helper::ftp(helper::Assigned::Nft)
             }),

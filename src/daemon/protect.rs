@@ -59,7 +59,9 @@ impl Host {
 
     /// What has time until a policy is enforced again: what opened meanwhile is made known to connection tracking. Gives whether
     /// the policy is in force indeed: it may have been deleted again, or what was sent have answered an earlier deletion.
-    pub fn restored(&mut self) -> bool {
+    ///
+    /// Where the table had gone and can be ours now, so that this is not needed again, it is made anew.
+    pub fn restored(&mut self, gone: bool) -> bool {
         self.before_change();
         self.kernel.look(|loaded| {
             if let Some(loaded) = loaded {
@@ -67,7 +69,14 @@ impl Host {
                 first::seed(|packet| walker.walk(packet).0 == Verdict::Allow);
             }
         });
-        self.kernel.stands()
+        if !self.kernel.stands() {
+            return false;
+        }
+        let anew = if gone { self.kernel.make_anew() } else { None };
+        if let (Some(standing), Some(generation)) = (&mut self.enforced, anew) {
+            standing.summary.generation = generation.0;
+        }
+        true
     }
 
     /// Writes down what is enforced, for the case that another program deletes it.

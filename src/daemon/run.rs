@@ -273,6 +273,7 @@ impl Daemon {
     async fn restore(&mut self, due: Due) {
         let (host, start) = (self.host.clone(), Instant::now());
         let deleted = due.change.deletes_the_table();
+        let gone = due.change.leaves_no_table();
         // From here, since each hop is time in which the host is open.
         let done = self
             .host
@@ -281,7 +282,7 @@ impl Daemon {
         let noticed_until_done = due.noticed.elapsed();
         let work = move || {
             let mut host = host.lock().unwrap_or_else(PoisonError::into_inner);
-            match done && host.restored() {
+            match done && host.restored(gone) {
                 true => Ok(true),
                 false => host.restore(deleted),
             }

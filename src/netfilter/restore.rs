@@ -140,6 +140,27 @@ impl Kernel {
         })
     }
 
+    /// Makes our table anew as one that belongs to us, with all that is enforced, in one transaction: after a deletion, when what
+    /// was written down has been sent, which cannot say that. Gives the new generation; nothing where that is not open.
+    pub fn make_anew(&self) -> Option<Generation> {
+        let Transport::Native(native) = &self.transport else {
+            return None;
+        };
+        if !self.transport.may_own() {
+            return None;
+        }
+        self.take_note();
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = loaded.as_mut()?;
+        let generation = known.names.generation().next();
+        let names = Names::new(generation).stamped(known.names.stamp());
+        let mut commands = vec![batch::Command::DeleteTable];
+        commands.extend(whole(&known.ruleset, &names));
+        native.apply_owning(&commands, &names).ok()?;
+        known.names = names;
+        Some(generation)
+    }
+
     /// Nothing is sent behind the back of what comes now; what was, is known from now on, and how long it took.
     pub(super) fn take_note(&self) -> Option<(Generation, Duration)> {
         let Written::Sent(names, took) = std::mem::take(&mut *self.standby.written()) else {

@@ -179,6 +179,11 @@ impl ForeignChange {
         self.counts.contains_key(&(Kind::Table, Verb::Removed))
     }
 
+    /// Whether it is gone: deleted, and not made again by whom it was deleted.
+    pub fn leaves_no_table(&self) -> bool {
+        self.deletes_the_table() && !self.counts.contains_key(&(Kind::Table, Verb::Added))
+    }
+
     /// Takes in a later one.
     pub fn merge(&mut self, later: ForeignChange) {
         for (what, count) in later.counts {

@@ -212,6 +212,22 @@ impl Native {
         self.commit(&mut batch, commands, names)
     }
 
+    /// Applies commands as one transaction, in which the table that is made belongs to this socket.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::apply`].
+    pub fn apply_owning(&self, commands: &[Command], names: &Names) -> Result<(), NativeError> {
+        let mut batch = Batch::new();
+        for command in commands {
+            batch.command(usize::MAX, |batch| match command {
+                Command::AddTable => add_table(batch, TABLE, Some(OWNED)),
+                command => encode(batch, command, names),
+            });
+        }
+        self.commit(&mut batch, commands, names)
+    }
+
     /// Writes commands down as one transaction, to be sent later.
     pub fn write_down(commands: &[Command], names: &Names) -> Transaction {
         let mut batch = Batch::new();
