@@ -5,7 +5,7 @@
 //! policy's own list, read as it is written ([`list`]), and must be decided there by the same entry, all of it. That is
 //! exact for packets that open a flow, as far as the time allows ([`regions`] says how much); a ruleset that falls into
 //! more boxes is compared on boundary packets, rule by rule, instead. What boxes do not cover (states, essential traffic, other
-//! interfaces) is walked packet by packet; that untracked packets meet the same is seen rule by rule ([`twins`]).
+//! interfaces) is walked packet by packet; that packets of tracked flows meet the same is seen rule by rule ([`twins`]).
 
 mod buckets;
 mod list;
