@@ -1,7 +1,7 @@
 //! What the kernel had when this process last looked, kept beside the policy: by it the next process knows that what is in force
 //! is the kept policy, and goes on with it without replacing anything.
 //!
-//! It is taken away before each change and written after it, so where it stands no process was killed in between.
+//! It is set aside before each change and written after it, so where it stands no process was killed in between.
 
 use super::kept::{Key, seal, sealed_begin, unseal};
 use super::state::{State, StateError};
@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 
 /// The file's name in the state directory.
 const FILE: &str = "in-force";
+/// Its name from the beginning of a change until it is written again.
+const ASIDE: &str = "before-change";
 
 /// A policy in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +34,19 @@ pub struct InForce {
 impl InForce {
     /// What was written last; `None` also where it cannot be read, since then all is only loaded anew.
     pub fn read(state: &State) -> Option<Self> {
-        let bytes = state.read(FILE).ok()??;
+        Self::read_from(state, FILE)
+    }
+
+    /// What was in force before a change in which the last process was killed.
+    pub fn before_change(state: &State) -> Option<Self> {
+        match state.read(FILE) {
+            Ok(None) => Self::read_from(state, ASIDE),
+            _ => None,
+        }
+    }
+
+    fn read_from(state: &State, file: &str) -> Option<Self> {
+        let bytes = state.read(file).ok()??;
         postcard::from_bytes(unseal(&bytes).ok()?).ok()
     }
 
@@ -47,13 +61,23 @@ impl InForce {
         state.write_for_now(FILE, &seal(bytes))
     }
 
+    /// A change begins.
+    ///
+    /// # Errors
+    ///
+    /// What the system refuses.
+    pub fn set_aside(state: &State) -> Result<(), StateError> {
+        state.rename(FILE, ASIDE)
+    }
+
     /// Takes it away.
     ///
     /// # Errors
     ///
     /// What the system refuses.
     pub fn remove(state: &State) -> Result<(), StateError> {
-        state.remove(FILE)
+        state.remove(FILE)?;
+        state.remove(ASIDE)
     }
 }
 

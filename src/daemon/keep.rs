@@ -95,6 +95,8 @@ impl Host {
         let ruleset = kept.ruleset().map_err(|error| error.to_string())?;
         let there = self.kernel.in_force().map_err(|error| error.to_string())?;
         let record = InForce::read(&self.state).filter(|record| record.boot == boot());
+        let in_change = InForce::before_change(&self.state)
+            .is_some_and(|before| before.boot == boot() && self.kernel.enters(&before.names));
         let kept_as = [
             kept.summary().map(|summary| summary.generation),
             record.as_ref().map(|record| record.generation),
@@ -110,7 +112,8 @@ impl Host {
                 self.written.in_force = Some(record);
                 Resumed::Standing(generation)
             }
-            (None, Some(generation)) if generation.0 > kept_as && !back => {
+            // A change in place, in the midst of which the last process was killed, enters the same chains.
+            (None, Some(generation)) if !back && (generation.0 > kept_as || in_change) => {
                 return Ok(Resumed::Later(generation.0));
             }
             _ => {
@@ -164,7 +167,7 @@ impl Host {
     /// Before anything is changed in the kernel: what is on the disk about it will no longer be so.
     pub(super) fn before_change(&mut self) {
         self.written.in_force = None;
-        if let Err(error) = InForce::remove(&self.state) {
+        if let Err(error) = InForce::set_aside(&self.state) {
             debug!("{error}");
         }
     }

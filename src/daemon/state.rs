@@ -252,6 +252,20 @@ impl State {
         }
     }
 
+    /// Gives a file another name; one of that name is replaced, and one that is not there is no failure.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn rename(&self, name: &str, to: &str) -> Result<(), StateError> {
+        let path = self.file(name)?;
+        match std::fs::rename(&path, self.file(to)?) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(failed("rename", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn file(&self, name: &str) -> Result<PathBuf, StateError> {
         let plain = !name.is_empty()
             && !name.starts_with('.')

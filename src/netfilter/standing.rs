@@ -41,6 +41,11 @@ impl Kernel {
         Ok(stands)
     }
 
+    /// Whether packets go on into a ruleset of these names.
+    pub fn enters(&self, names: &Names) -> bool {
+        self.is_entered(names).unwrap_or(false)
+    }
+
     /// Looks at what was enforced last, unless that failed.
     pub fn look<R>(&self, look: impl FnOnce(Option<&Loaded>) -> R) -> R {
         let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);

@@ -28,6 +28,11 @@ pub fn tests() -> Vec<Trial> {
             &["nft"],
             later,
         ),
+        kernel_test(
+            "a_later_policy_in_the_same_chains_is_not_replaced",
+            &["nft"],
+            later_in_place,
+        ),
         kernel_test("a_damaged_kept_policy_is_named", &["nft"], damaged),
         kernel_test(
             "a_full_disk_keeps_nothing_and_stops_nothing",
@@ -185,6 +190,40 @@ fn later() {
     let daemon = site.launch("run");
     daemon.until_logged("generation 2 of an earlier daemon stays enforced");
     assert!(site.lets_in(443) && !site.lets_in(22));
+}
+
+fn later_in_place() {
+    // One address of many: an element of a set.
+    let many = |one: &str| {
+        let list: String = (0..200).map(|n| format!("20.0.{}.1, ", n + 1)).collect();
+        format!(
+            "version: 1\naddress_templates: {{ ipm-list: [{list}{one}] }}\nsecurity_groups:\n  sg-web:\n    inbound:\n\
+             \x20     - {{ action: allow, protocol: tcp, port: 22, source: ipm-list }}\n\
+             instances:\n  ins-web1: {{ interfaces: {{ eth0: {{ security_groups: [sg-web] }} }} }}\n"
+        )
+    };
+    let site = Site::new();
+    site.write("groups.yaml", &many("10.0.0.8"));
+    let daemon = site.start();
+    until_kept(&site, &many("10.0.0.8"));
+    let [policy, in_force, aside] =
+        ["policy", "in-force", "before-change"].map(|name| site.path(&format!("state/{name}")));
+    let old = [&policy, &in_force].map(|path| fs::read(path).unwrap());
+    site.save("groups.yaml", &many("10.0.0.9"));
+    site.until_open(&[22], &[]);
+    until_kept(&site, &many("10.0.0.9"));
+    daemon.end(Signal::SIGKILL);
+    assert!(aside.exists(), "a change sets it aside");
+    // As if it had been killed after the change, before anything was written.
+    fs::write(&policy, &old[0]).unwrap();
+    fs::remove_file(&in_force).unwrap();
+    fs::write(&aside, &old[1]).unwrap();
+    site.write("groups.yaml", WRONG);
+    let daemon = site.launch("run");
+    daemon.until_logged(" of an earlier daemon stays enforced");
+    assert!(site.lets_in(22));
+    // That it was changed in place: what leads there is as old as before.
+    assert_eq!(site.generations(), [1], "{}", daemon.log());
 }
 
 fn damaged() {
