@@ -58,7 +58,8 @@ impl InForce {
     pub fn write(&self, state: &State) -> Result<(), StateError> {
         // Names and numbers can always be said.
         let bytes = postcard::to_extend(self, sealed_begin()).unwrap_or_default();
-        state.write_for_now(FILE, &seal(bytes))
+        state.write_for_now(FILE, &seal(bytes))?;
+        state.remove(ASIDE)
     }
 
     /// A change begins.
