@@ -8,6 +8,7 @@ mod check;
 mod compile;
 mod confirm;
 mod explain;
+mod lab;
 mod options;
 mod print;
 mod reload;
@@ -47,6 +48,7 @@ const EXAMPLES: &str = "Examples:
   secgroupd compile groups.yaml                the nftables ruleset, changing nothing
   sudo secgroupd run                           enforce /etc/secgroupd and follow it
   secgroupd status                             what is enforced, and what it met
+  secgroupd lab up --demo                      a cloud on this machine, to try groups in
 
 Exit status: 0 success, 1 the answer is no (errors found, a flow refused), 2 a usage or run-time error.";
 
@@ -72,6 +74,8 @@ enum Command {
     Reload(reload::Arguments),
     /// Take the policy off this host
     Remove(remove::Arguments),
+    /// A local cloud in network namespaces
+    Lab(lab::Arguments),
 }
 
 /// Runs the command line and gives its exit status.
@@ -89,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::run(arguments),
         Command::Reload(arguments) => reload::run(arguments),
         Command::Remove(arguments) => remove::run(arguments),
+        Command::Lab(arguments) => lab::run(arguments),
     };
     result.unwrap_or_else(|error| {
         print::error(&with_causes(&error));

@@ -1,7 +1,7 @@
 //! From a path to an account: reads, parses and judges, and gathers everything that is wrong.
 
 use super::read::{Trust, definition_files, template_file};
-use crate::definition::{Diagnostic, Severity, Sources, parse};
+use crate::definition::{Definition, Diagnostic, Severity, Sources, parse};
 use crate::policy::{Account, validate};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,15 @@ pub struct Loaded {
 
 /// Reads a definition, which may be a file or a directory. Never fails: what is wrong is in the diagnostics.
 pub fn load(path: &Path, trust: Trust) -> Loaded {
+    load_completed(path, trust, |_| {})
+}
+
+/// The same of a definition that is completed before it is judged, as a lab does.
+pub fn load_completed(
+    path: &Path,
+    trust: Trust,
+    complete: impl FnOnce(&mut Definition),
+) -> Loaded {
     let begin = Instant::now();
     let mut unread = Vec::new();
     let files = definition_files(path, trust).unwrap_or_else(|errors| {
@@ -40,7 +49,7 @@ pub fn load(path: &Path, trust: Trust) -> Loaded {
         .collect();
     let texts = texts.iter().map(|(path, text)| (path.as_str(), *text));
     let template = |path: &Path| template_file(path, trust).map_err(|error| error.to_string());
-    let loaded = judge(texts, template, unread);
+    let loaded = judge_completed(texts, template, unread, complete);
     debug!("read and judged in {:.1?}", begin.elapsed());
     loaded
 }
@@ -50,7 +59,16 @@ pub fn load(path: &Path, trust: Trust) -> Loaded {
 pub fn judge<'a>(
     texts: impl IntoIterator<Item = (&'a str, &'a str)>,
     template: impl Fn(&Path) -> Result<String, String>,
+    unread: Vec<Diagnostic>,
+) -> Loaded {
+    judge_completed(texts, template, unread, |_| {})
+}
+
+fn judge_completed<'a>(
+    texts: impl IntoIterator<Item = (&'a str, &'a str)>,
+    template: impl Fn(&Path) -> Result<String, String>,
     mut unread: Vec<Diagnostic>,
+    complete: impl FnOnce(&mut Definition),
 ) -> Loaded {
     let mut parsed = parse(texts);
     let definition_files = parsed.definition.sources.iter().count();
@@ -58,6 +76,7 @@ pub fn judge<'a>(
     let read = |path: &PathBuf| (path.clone(), template(path));
     let contents: HashMap<_, _> = template_files.iter().map(read).collect();
     parsed.definition.attach(&contents);
+    complete(&mut parsed.definition);
     unread.extend(parsed.diagnostics);
     let validated = validate(&parsed.definition, unread);
     Loaded {

@@ -375,6 +375,36 @@ pub const KEYS: &[KeyInfo] = &[
         "recheck",
         "Whether a changed rule holds for live flows too.",
     ),
+    key(
+        "lab",
+        "mapping",
+        "none",
+        "What `secgroupd lab` adds to the instances. On a VM it means nothing.",
+    ),
+    key(
+        "lab.hosts",
+        "mapping",
+        "none",
+        "Hosts outside, by name. `internet` is always there, with 203.0.113.10 and 2001:db8:ffff::10.",
+    ),
+    key(
+        "lab.hosts.<name>",
+        "list of addresses",
+        "",
+        "The host's addresses, which are not internal.",
+    ),
+    key(
+        "lab.services",
+        "mapping",
+        "none",
+        "What listens where in the lab, by instance or host.",
+    ),
+    key(
+        "lab.services.<name>",
+        "list of `tcp:80,443`, `udp:53`",
+        "",
+        "Ports that a program listens on there.",
+    ),
 ];
 
 /// The names of the keys that a mapping at `path` may have.
@@ -419,7 +449,8 @@ mod tests {
                 "address_templates",
                 "service_templates",
                 "instances",
-                "platform"
+                "platform",
+                "lab"
             ]
         );
         assert!(names_at("security_groups.<sg-id>.inbound[]").any(|name| name == "source"));

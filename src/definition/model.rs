@@ -21,6 +21,8 @@ pub struct Definition {
     pub instances: Vec<InstanceEntry>,
     /// What the cloud does by itself.
     pub platform: PlatformEntry,
+    /// What a lab adds.
+    pub lab: LabEntry,
     /// Whether a file could not be read at all: what it defines is not known then.
     pub incomplete: bool,
 }
@@ -260,4 +262,31 @@ pub struct ApprovedServiceEntry {
     pub port: Option<Texts>,
     /// Its source or destination.
     pub remote: Option<Texts>,
+}
+
+/// What a lab adds to the instances.
+#[derive(Debug, Clone, Default)]
+pub struct LabEntry {
+    /// Hosts outside.
+    pub hosts: Vec<LabHostEntry>,
+    /// What listens where.
+    pub services: Vec<LabServicesEntry>,
+}
+
+/// A host outside.
+#[derive(Debug, Clone)]
+pub struct LabHostEntry {
+    /// Its name.
+    pub name: Text,
+    /// Its addresses.
+    pub addresses: Texts,
+}
+
+/// What listens on an instance or a host of a lab.
+#[derive(Debug, Clone)]
+pub struct LabServicesEntry {
+    /// Where.
+    pub name: Text,
+    /// `tcp:80,443`, `udp:53`.
+    pub services: Texts,
 }

@@ -14,6 +14,7 @@
 //! | [`native`] | messages of nf_tables over netlink |
 //! | [`nft`] | the nft program, with a time limit and its words kept |
 //! | [`ownership`] | who may change our table |
+//! | [`others`] | who else has rules here |
 //! | [`events`] | what the kernel tells unasked: of our table, and of interfaces |
 //! | [`objects`] | the chains and sets of our table |
 //! | [`flows`] | the tracked flows, and their labels taken off |
@@ -32,6 +33,7 @@ pub mod native;
 pub mod netlink;
 pub mod nft;
 pub mod objects;
+pub mod others;
 pub mod ownership;
 pub mod restore;
 pub mod seed;

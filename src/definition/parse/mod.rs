@@ -1,5 +1,6 @@
 //! Files into a [`Definition`]: every error of every file in one run.
 
+mod lab;
 mod platform;
 
 use super::diagnostic::{Diagnostic, Severity};
@@ -122,17 +123,21 @@ fn definition(reader: &mut Reader, root: &Node) -> Definition {
     if let Some(node) = fields.get("platform") {
         definition.platform = platform::platform(reader, node).unwrap_or_default();
     }
+    if let Some(node) = fields.get("lab") {
+        definition.lab = lab::lab(reader, node).unwrap_or_default();
+    }
     definition
 }
 
-/// Reads every entry of a mapping with keys of the operator's choice.
+/// Reads every entry of a mapping with keys of the operator's choice. `path` is as in the table of keys.
 fn each<T>(
     reader: &mut Reader,
     fields: &Fields,
-    name: &'static str,
+    path: &'static str,
     read: impl Fn(&mut Reader, Text, &Node) -> Option<T>,
 ) -> Vec<T> {
-    let entries = fields.get(name).and_then(|node| reader.entries(node, name));
+    let name = path.rsplit('.').next().unwrap_or(path);
+    let entries = fields.get(name).and_then(|node| reader.entries(node, path));
     let entries: &[(Key, Node)] = entries.unwrap_or_default();
     entries
         .iter()
