@@ -198,6 +198,7 @@ impl Lab {
         errors.extend(more);
         let errors: Vec<String> = errors.iter().map(NodeError::to_string).collect();
         *given = attempt;
+        let nothing = arranged == Arranged::default() && enforced.is_empty() && errors.is_empty();
         let mut current = lock(&self.current);
         *current = Current {
             account,
@@ -205,7 +206,7 @@ impl Lab {
             template_files: reading.loaded.template_files,
             given: reading.given,
             last_error: (!errors.is_empty()).then(|| errors.join("\n")),
-            changes: current.changes + 1,
+            changes: current.changes + u64::from(!nothing),
         };
         Ok(Changed {
             arranged,

@@ -1,6 +1,6 @@
 //! What can listen and what can be tried: a port of TCP or UDP, or ping.
 
-use crate::policy::{PortSet, Protocol};
+use crate::policy::{Interval, PortSet, Protocol};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -38,6 +38,24 @@ impl Service {
             Service::Tcp(port) | Service::Udp(port) => Some(port),
             Service::Ping => None,
         }
+    }
+
+    /// Several of them as people write them: `tcp:22,8000-8009, udp:53`.
+    pub fn list<'s>(services: impl IntoIterator<Item = &'s Service>) -> String {
+        let (mut ports, mut ping) = ([Vec::new(), Vec::new()], None);
+        for service in services {
+            match service {
+                Service::Tcp(port) => ports[0].extend(Interval::new(*port, *port)),
+                Service::Udp(port) => ports[1].extend(Interval::new(*port, *port)),
+                Service::Ping => ping = Some("icmp".to_owned()),
+            }
+        }
+        let written = ["tcp", "udp"].into_iter().zip(ports);
+        let mut parts: Vec<String> = written
+            .filter_map(|(protocol, ports)| Some(format!("{protocol}:{}", PortSet::new(ports)?)))
+            .collect();
+        parts.extend(ping);
+        parts.join(", ")
     }
 
     /// `tcp:80,443` or `udp:53`.
@@ -124,5 +142,9 @@ mod tests {
             assert!(Service::parse_listening(wrong).is_err(), "{wrong}");
         }
         assert_eq!(Service::Udp(53).to_string(), "udp:53");
+        let all = Service::parse_listening("tcp:22,8000-8002").unwrap();
+        let all = all.into_iter().chain([Service::Udp(53), Service::Ping]);
+        let all: Vec<_> = all.collect();
+        assert_eq!(Service::list(&all), "tcp:22,8000-8002, udp:53, icmp");
     }
 }

@@ -30,8 +30,13 @@ pub fn matrix(reach: &Reach, colour: bool) -> String {
         true => format!("{code}{text}{END}"),
         false => text.to_owned(),
     };
+    let mut by_pair: BTreeMap<(&str, &str), Vec<&Cell>> = BTreeMap::new();
+    for cell in &reach.cells {
+        let pair = (cell.to.as_str(), cell.from.as_str());
+        by_pair.entry(pair).or_default().push(cell);
+    }
     for node in &reach.nodes {
-        let rows = rows(reach, &node.name);
+        let rows = rows(reach, &node.name, &by_pair);
         if rows.is_empty() {
             continue;
         }
@@ -98,15 +103,16 @@ fn mark(side: &Option<Judgement>) -> char {
 }
 
 /// The rows of one receiver. Addresses that are alike in all are one row.
-fn rows<'r>(reach: &'r Reach, to: &str) -> Vec<Row<'r>> {
+fn rows<'r>(
+    reach: &'r Reach,
+    to: &'r str,
+    by_pair: &BTreeMap<(&'r str, &'r str), Vec<&'r Cell>>,
+) -> Vec<Row<'r>> {
     let mut rows = Vec::new();
     for from in &reach.nodes {
         let mut by_target: BTreeMap<IpAddr, Vec<Option<&Cell>>> = BTreeMap::new();
-        let mine = reach
-            .cells
-            .iter()
-            .filter(|cell| cell.to == to && cell.from == from.name);
-        for cell in mine {
+        let mine = by_pair.get(&(to, from.name.as_str()));
+        for cell in mine.into_iter().flatten().copied() {
             let column = reach
                 .services
                 .iter()
@@ -221,17 +227,30 @@ pub fn judgements(cell: &Cell) -> String {
     out
 }
 
-/// A refusal by a rule of a group that alone keeps somebody from something: the rule's place, and the cell.
-pub fn refusal_to_edit(reach: &Reach) -> Option<(&Cell, Direction, &Judgement)> {
-    reach.cells.iter().find_map(|cell| {
-        let (direction, side) = cell.refused_by()?;
+/// A refusal by a rule of a group that alone keeps somebody from something; of several such rules the one that refuses least, whose edit is
+/// seen best.
+pub fn refusal_to_edit(reach: &Reach) -> Option<(&Cell, &Judgement)> {
+    let mut refusals: BTreeMap<&str, Vec<(&Cell, &Judgement)>> = BTreeMap::new();
+    for cell in &reach.cells {
+        let Some((direction, side)) = cell.refused_by() else {
+            continue;
+        };
         let other = match direction {
             Direction::Outbound => &cell.inbound,
             Direction::Inbound => &cell.outbound,
         };
         let alone = other.as_ref().is_none_or(|other| other.allows);
-        let place = side.place.as_ref()?;
-        let written = reach.lines.get(place)?.contains("action: refuse");
-        (alone && side.layer == "group" && written).then_some((cell, direction, side))
-    })
+        if let Some(place) = &side.place
+            && alone
+            && side.layer == "group"
+            && reach
+                .lines
+                .get(place)
+                .is_some_and(|line| line.contains("action: refuse"))
+        {
+            refusals.entry(place).or_default().push((cell, side));
+        }
+    }
+    let least = refusals.into_values().min_by_key(Vec::len)?;
+    least.into_iter().next()
 }

@@ -6,6 +6,7 @@ use crate::daemon::report::now;
 use crate::daemon::route::shown;
 use crate::lab::control::{Client, Request, labs};
 use crate::lab::live::{LabStatus, NodeStatus};
+use crate::lab::service::Service;
 use clap::Args;
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -64,7 +65,6 @@ pub fn nodes(nodes: &[NodeStatus]) -> String {
         for (place, interface) in node.interfaces.iter().enumerate() {
             let addresses: Vec<String> =
                 interface.addresses.iter().map(ToString::to_string).collect();
-            let services: Vec<String> = node.services.iter().map(ToString::to_string).collect();
             let groups = match (node.is_instance, interface.groups.as_slice()) {
                 (false, _) => "outside".to_owned(),
                 (true, []) => "no group".to_owned(),
@@ -76,8 +76,8 @@ pub fn nodes(nodes: &[NodeStatus]) -> String {
             };
             let first = |text: String| if place == 0 { text } else { String::new() };
             let mut more = vec![first(generation)];
-            if place == 0 && !services.is_empty() {
-                more.push(format!("listens on {}", services.join(", ")));
+            if place == 0 && !node.services.is_empty() {
+                more.push(format!("listens on {}", Service::list(&node.services)));
             }
             more.retain(|text| !text.is_empty());
             rows.push([

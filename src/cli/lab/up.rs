@@ -182,14 +182,15 @@ fn tried(lab: &Lab) -> Option<Reach> {
 
 /// Which line to edit to see a refusal turn into a pass.
 fn hint(reach: &Reach) {
-    let Some((cell, _, side)) = matrix::refusal_to_edit(reach) else {
+    let Some((cell, side)) = matrix::refusal_to_edit(reach) else {
         return;
     };
     let place = side.place.as_deref().unwrap_or_default();
     let line = reach.lines.get(place).map_or("", String::as_str);
     print::out(&format!(
-        "\nTry it: {} is refused to {} by {}, {place}:\n  {line}\nWrite `allow` for `refuse` in that line and save the file: it is enforced at once, and you see here what changes.\n",
+        "\nTry it: {} at {} is refused to {} by {}, {place}:\n  {line}\nWrite `allow` for `refuse` in that line and save the file: it is enforced at once, and you see here what changes.\n",
         cell.service,
+        cell.to,
         cell.from,
         side.by()
     ));
