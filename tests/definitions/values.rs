@@ -264,4 +264,28 @@ pub const VALUES: &[(&str, &[&str], &[&str])] = &[
         &["established: recheck", "established: keep"],
         &["established: drop"],
     ),
+    (
+        "lab.hosts.<name>",
+        &[
+            "version: 1\nlab: { hosts: { office: [198.51.100.7, \"2001:db8:1::7\"] } }",
+            "version: 1\nlab: { hosts: { office: 198.51.100.7 } }",
+            // On a VM the values mean nothing.
+            "version: 1\nlab: { hosts: { office: [10.0.0.5] } }",
+        ],
+        &[
+            "version: 1\nlab: { hosts: { office: [] } }",
+            "version: 1\nlab: { hosts: { office: { a: b } } }",
+            "version: 1\nlab: { hosts: [198.51.100.7] }",
+            "version: 1\nlab: { host: { office: [198.51.100.7] } }",
+        ],
+    ),
+    (
+        "lab.services.<name>",
+        &["version: 1\nlab: { services: { ins-a: [\"tcp:80,443\", \"udp:53\"], internet: tcp:25 } }"],
+        &[
+            "version: 1\nlab: { services: { ins-a: [] } }",
+            "version: 1\nlab: { services: [tcp:80] }",
+            "version: 1\nlab: []",
+        ],
+    ),
 ];
