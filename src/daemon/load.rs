@@ -29,11 +29,7 @@ pub fn load(path: &Path, trust: Trust) -> Loaded {
 }
 
 /// The same of a definition that is completed before it is judged, as a lab does.
-pub fn load_completed(
-    path: &Path,
-    trust: Trust,
-    complete: impl FnOnce(&mut Definition),
-) -> Loaded {
+pub fn load_completed(path: &Path, trust: Trust, complete: impl FnOnce(&mut Definition)) -> Loaded {
     let begin = Instant::now();
     let mut unread = Vec::new();
     let files = definition_files(path, trust).unwrap_or_else(|errors| {

@@ -78,7 +78,11 @@ impl Given {
     /// Gives addresses to the interfaces that have none, and says what there is.
     pub fn complete(&mut self, definition: &mut Definition) -> Outline {
         let mut taken = written(definition);
-        taken.extend(self.by_interface.values().map(|address| IpAddr::from(*address)));
+        taken.extend(
+            self.by_interface
+                .values()
+                .map(|address| IpAddr::from(*address)),
+        );
         let mut next = POOL.0;
         let mut outline = Outline {
             lab: definition.lab.clone(),

@@ -175,7 +175,9 @@ fn judge(
 
 fn judged(policy: &Policy, question: &Question) -> Result<Judgement, String> {
     let answer = explain(policy, question).map_err(|error| error.to_string())?;
-    let service = answer.service.map(|name| format!("approved-service/{name}"));
+    let service = answer
+        .service
+        .map(|name| format!("approved-service/{name}"));
     Ok(Judgement {
         allows: answer.verdict == Verdict::Allow,
         layer: answer.layer.to_owned(),

@@ -49,7 +49,8 @@ pub fn settle(
         let cell = &cells[index];
         for (node, judged) in [(&cell.from, &cell.outbound), (&cell.to, &cell.inbound)] {
             if let Some(judged) = judged {
-                *due.entry((node.clone(), judged.by().to_owned())).or_default() += 1;
+                *due.entry((node.clone(), judged.by().to_owned()))
+                    .or_default() += 1;
             }
         }
     }

@@ -15,7 +15,9 @@ use std::process::Command;
 #[derive(Debug, thiserror::Error)]
 pub enum ExecError {
     /// It is not there.
-    #[error("`{0}` is not installed on this machine, whose programs the lab uses: install it, or name its path")]
+    #[error(
+        "`{0}` is not installed on this machine, whose programs the lab uses: install it, or name its path"
+    )]
     Missing(String),
     /// The namespaces could not be entered.
     #[error("cannot enter the lab: {0}")]

@@ -48,7 +48,10 @@ pub fn parse(text: &str) -> Result<Vec<Expectation>, Vec<String>> {
         }
     }
     if all.is_empty() && errors.is_empty() {
-        errors.push("1: it expects nothing: write lines such as `ins-web1 -> ins-db tcp:3306 reached`".into());
+        errors.push(
+            "1: it expects nothing: write lines such as `ins-web1 -> ins-db tcp:3306 reached`"
+                .into(),
+        );
     }
     match errors.is_empty() {
         true => Ok(all),
@@ -67,7 +70,11 @@ fn one(line: usize, text: &str) -> Result<Expectation, String> {
         "reached" => Found::Reached,
         "closed" => Found::Closed,
         "silent" => Found::Silent,
-        other => return Err(format!("`{other}` is no outcome: it is reached, closed or silent")),
+        other => {
+            return Err(format!(
+                "`{other}` is no outcome: it is reached, closed or silent"
+            ));
+        }
     };
     Ok(Expectation {
         line,
@@ -109,9 +116,8 @@ pub fn differences(all: &[Expectation], cells: &[Cell]) -> Vec<String> {
     let mut used = BTreeSet::new();
     for cell in cells {
         let about = all.iter().filter(|each| each.is_about(cell));
-        let names = |each: &&Expectation| {
-            usize::from(each.from != ALL) + usize::from(each.to != ALL)
-        };
+        let names =
+            |each: &&Expectation| usize::from(each.from != ALL) + usize::from(each.to != ALL);
         let about: Vec<&Expectation> = about.collect();
         used.extend(about.iter().map(|each| each.line));
         let Some(expected) = about.into_iter().max_by_key(names) else {
@@ -123,7 +129,11 @@ pub fn differences(all: &[Expectation], cells: &[Cell]) -> Vec<String> {
         let what = format!("{} -> {} {}", cell.from, cell.to, cell.service);
         let mut text = String::new();
         let _ = writeln!(text, "- {what} {} (line {})", expected.found, expected.line);
-        let _ = write!(text, "+ {what} {} ({} to {}", cell.found, cell.source, cell.target);
+        let _ = write!(
+            text,
+            "+ {what} {} ({} to {}",
+            cell.found, cell.source, cell.target
+        );
         for (name, side) in [("outbound", &cell.outbound), ("inbound", &cell.inbound)] {
             if let Some(side) = side {
                 let action = if side.allows { "allow" } else { "refuse" };
@@ -181,7 +191,8 @@ mod tests {
 
     #[test]
     fn what_names_more_holds() {
-        let all = parse("* -> ins-db tcp:22 silent # nobody\nins-a -> ins-db tcp:22 reached\n").unwrap();
+        let all =
+            parse("* -> ins-db tcp:22 silent # nobody\nins-a -> ins-db tcp:22 reached\n").unwrap();
         let right = [
             cell("ins-a", "ins-db", 22, Found::Reached),
             cell("ins-b", "ins-db", 22, Found::Silent),
@@ -204,7 +215,8 @@ mod tests {
 
     #[test]
     fn wrong_lines_are_all_named() {
-        let errors = parse("ins-a ins-b tcp:22 silent\na -> b tcp:22 open\na -> b tcp:0 silent").unwrap_err();
+        let errors = parse("ins-a ins-b tcp:22 silent\na -> b tcp:22 open\na -> b tcp:0 silent")
+            .unwrap_err();
         assert_eq!(errors.len(), 3, "{errors:?}");
         assert!(parse("# nothing").is_err());
     }

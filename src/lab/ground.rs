@@ -11,6 +11,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, getegid, geteuid, pipe2, read, setsid, write};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Mutex;
 
 /// Why there are no namespaces for a lab.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,8 @@ pub struct Ground {
     mounts: OwnedFd,
     processes: OwnedFd,
     init: Pid,
+    /// Whether that has ended.
+    cleared: Mutex<bool>,
     /// Open while the lab lives.
     _alive: OwnedFd,
 }
@@ -109,7 +112,9 @@ impl Ground {
         let namespace = |kind: &str| {
             let opened = File::open(format!("/proc/{init}/ns/{kind}"));
             opened.map(OwnedFd::from).map_err(|error| {
-                failed("a namespace's descriptor")(Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+                failed("a namespace's descriptor")(Errno::from_raw(
+                    error.raw_os_error().unwrap_or(0),
+                ))
             })
         };
         Ok(Ground {
@@ -120,6 +125,7 @@ impl Ground {
             mounts: namespace("mnt")?,
             processes: namespace("pid")?,
             init,
+            cleared: Mutex::new(false),
             _alive: alive,
         })
     }
@@ -140,11 +146,21 @@ impl Ground {
     }
 }
 
+impl Ground {
+    /// Kills everything that runs in the lab, and waits for it.
+    pub fn clear(&self) {
+        let mut cleared = super::node::lock(&self.cleared);
+        if !std::mem::replace(&mut *cleared, true) {
+            // With the first process of their namespace the kernel kills all others, and waits for them.
+            let _ = kill(self.init, Signal::SIGKILL);
+            let _ = waitpid(self.init, None);
+        }
+    }
+}
+
 impl Drop for Ground {
     fn drop(&mut self) {
-        // With the first process of their namespace the kernel kills all others, and waits for them.
-        let _ = kill(self.init, Signal::SIGKILL);
-        let _ = waitpid(self.init, None);
+        self.clear();
     }
 }
 

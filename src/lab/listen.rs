@@ -4,9 +4,7 @@ use super::service::Service;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::sockopt::{
-    Ipv4PacketInfo, Ipv6RecvPacketInfo, Ipv6V6Only, ReuseAddr,
-};
+use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo, Ipv6V6Only, ReuseAddr};
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
     SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage, bind, listen, recvmsg, sendmsg,
@@ -64,7 +62,9 @@ impl Listening {
                     // A kernel without IPv6.
                     Err(Errno::EAFNOSUPPORT) if family == AddressFamily::Inet6 => {}
                     Err(Errno::EADDRINUSE) => {
-                        return Err(format!("{service} is in use already: end what listens there"));
+                        return Err(format!(
+                            "{service} is in use already: end what listens there"
+                        ));
                     }
                     Err(error) => return Err(format!("cannot listen on {service}: {error}")),
                 }

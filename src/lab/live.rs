@@ -11,8 +11,8 @@ use super::reach::{Reach, ReachError, ReachNode, Wanted, cells, try_all};
 use super::read::{Reading, read};
 use super::service::Service;
 use crate::daemon::report::now;
-use crate::policy::Account;
 use crate::definition::Sources;
+use crate::policy::Account;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -167,6 +167,11 @@ impl Lab {
     /// The definition.
     pub fn definition(&self) -> &Path {
         &self.definition
+    }
+
+    /// Kills everything that was started in it, and waits for that. The rest ends with the process.
+    pub fn clear(&self) {
+        self.ground.clear();
     }
 
     /// The files that its templates name.
@@ -340,7 +345,10 @@ impl Lab {
         }
         let inside = lock(&self.current).account.platform.is_internal(address);
         let odd = address.is_multicast() || address.is_loopback() || address.is_unspecified();
-        let internet = network.nodes().iter().find(|node| node.name() == INTERNET.0);
+        let internet = network
+            .nodes()
+            .iter()
+            .find(|node| node.name() == INTERNET.0);
         match internet.cloned() {
             Some(internet) if !inside && !odd => {
                 network
@@ -412,7 +420,9 @@ fn node_status(node: &Node) -> NodeStatus {
     let plan = node.plan();
     let enforced = node.enforced();
     let groups = |interface: &str| -> Vec<String> {
-        let bindings = enforced.iter().flat_map(|enforced| &enforced.policy.bindings);
+        let bindings = enforced
+            .iter()
+            .flat_map(|enforced| &enforced.policy.bindings);
         let mut bound = bindings.filter(|binding| binding.interface.matches(interface));
         let groups = bound.next().map(|binding| &binding.groups);
         groups

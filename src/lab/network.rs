@@ -155,7 +155,11 @@ impl Network {
                 .map(Arc::new);
             if let Some(policy) = policy {
                 let given = policy.clone();
-                begun.push((node, policy, node.ask(move |inside| enforce(inside, &given))));
+                begun.push((
+                    node,
+                    policy,
+                    node.ask(move |inside| enforce(inside, &given)),
+                ));
             }
         }
         let (mut changed, mut errors) = (Vec::new(), Vec::new());
@@ -188,7 +192,10 @@ impl Network {
         let Some(interface) = plan.interfaces.first() else {
             return Err(host.error("it has no interface"));
         };
-        let cable = self.cables.get(host.name()).and_then(|cables| cables.first());
+        let cable = self
+            .cables
+            .get(host.name())
+            .and_then(|cables| cables.first());
         let Some(cable) = cable.copied() else {
             return Err(host.error("no cable leads to it"));
         };

@@ -92,8 +92,12 @@ pub fn plan(outline: &Outline, account: &Account) -> Result<Vec<NodePlan>, Vec<D
             "a lab of {} instances and hosts: {MOST_NODES} is the most",
             nodes.len()
         );
-        let diagnostic =
-            Diagnostic::new(crate::definition::Severity::Error, "lab-size", None, message);
+        let diagnostic = Diagnostic::new(
+            crate::definition::Severity::Error,
+            "lab-size",
+            None,
+            message,
+        );
         planner
             .diagnostics
             .push(diagnostic.help("try a part of the definition"));
@@ -269,7 +273,10 @@ impl Planner {
                 }
             }
             if found.len() > MOST_SERVICES {
-                let message = format!("{} services of one: {MOST_SERVICES} is the most", found.len());
+                let message = format!(
+                    "{} services of one: {MOST_SERVICES} is the most",
+                    found.len()
+                );
                 self.diagnostics.push(
                     Diagnostic::error("lab-bad-service", entry.services.span, message)
                         .help("name those that are tried"),
@@ -286,8 +293,9 @@ impl Planner {
                         None => "name an instance of this definition or a host of the lab".into(),
                     };
                     let message = format!("there is no instance or host `{}`", entry.name.text);
-                    self.diagnostics
-                        .push(Diagnostic::error("lab-unknown", entry.name.span, message).help(help));
+                    self.diagnostics.push(
+                        Diagnostic::error("lab-unknown", entry.name.span, message).help(help),
+                    );
                 }
             }
         }

@@ -107,8 +107,7 @@ pub fn probe(
                             shot: next,
                             socket,
                             until: now + limits.patience,
-                            again_at: (limits.again && datagram)
-                                .then(|| now + limits.patience / 2),
+                            again_at: (limits.again && datagram).then(|| now + limits.patience / 2),
                         };
                         flying.insert(next as u64, flight);
                     }

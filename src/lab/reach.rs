@@ -113,7 +113,10 @@ pub enum ReachError {
 /// # Errors
 ///
 /// See [`ReachError`].
-pub fn cells(nodes: &[Arc<Node>], wanted: &Wanted) -> Result<(Vec<Service>, Vec<Cell>), ReachError> {
+pub fn cells(
+    nodes: &[Arc<Node>],
+    wanted: &Wanted,
+) -> Result<(Vec<Service>, Vec<Cell>), ReachError> {
     let names: Vec<&str> = nodes.iter().map(|node| node.name()).collect();
     for asked in wanted.from.iter().chain(&wanted.to) {
         if !names.contains(&asked.as_str()) {
@@ -126,7 +129,10 @@ pub fn cells(nodes: &[Arc<Node>], wanted: &Wanted) -> Result<(Vec<Service>, Vec<
     let plans: Vec<_> = nodes.iter().map(|node| node.plan()).collect();
     let services: BTreeSet<Service> = match wanted.services.is_empty() {
         false => wanted.services.clone(),
-        true => plans.iter().flat_map(|plan| plan.services.clone()).collect(),
+        true => plans
+            .iter()
+            .flat_map(|plan| plan.services.clone())
+            .collect(),
     };
     if services.is_empty() {
         return Err(ReachError::Nothing);

@@ -77,7 +77,9 @@ impl Service {
             .map(|interval| usize::from(interval.last - interval.first) + 1)
             .sum();
         if count > MOST_PORTS {
-            return Err(format!("`{text}` is {count} ports: {MOST_PORTS} is the most"));
+            return Err(format!(
+                "`{text}` is {count} ports: {MOST_PORTS} is the most"
+            ));
         }
         let ports = intervals
             .into_iter()
@@ -93,8 +95,9 @@ impl Service {
     pub fn parse_tried(text: &str) -> Result<BTreeSet<Service>, String> {
         match text {
             "icmp" | "icmpv6" | "ping" => Ok([Service::Ping].into()),
-            _ => Self::parse_listening(text)
-                .map_err(|error| format!("{error}: write `tcp:80`, `udp:53`, `tcp:8000-8010` or `icmp`")),
+            _ => Self::parse_listening(text).map_err(|error| {
+                format!("{error}: write `tcp:80`, `udp:53`, `tcp:8000-8010` or `icmp`")
+            }),
         }
     }
 }
@@ -138,7 +141,15 @@ mod tests {
             [Service::Tcp(80), Service::Tcp(8000), Service::Tcp(8001)].into()
         );
         assert_eq!(Service::parse_tried("icmpv6"), Ok([Service::Ping].into()));
-        for wrong in ["icmp", "80", "tcp:", "tcp:0", "sctp:1", "tcp:all", "udp:1-2000"] {
+        for wrong in [
+            "icmp",
+            "80",
+            "tcp:",
+            "tcp:0",
+            "sctp:1",
+            "tcp:all",
+            "udp:1-2000",
+        ] {
             assert!(Service::parse_listening(wrong).is_err(), "{wrong}");
         }
         assert_eq!(Service::Udp(53).to_string(), "udp:53");

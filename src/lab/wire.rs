@@ -49,10 +49,7 @@ pub fn lay(
     let (near_mac, far_mac, addresses) = (near.mac, far.mac, interface.addresses.clone());
     let made = router.call(move |inside| router_end(inside, &near, &far, &there, &addresses))?;
     let index = made.map_err(|error| {
-        node.error(format!(
-            "cannot lay a cable to {}: {error}",
-            interface.name
-        ))
+        node.error(format!("cannot lay a cable to {}: {error}", interface.name))
     })?;
     let interface = interface.clone();
     let done = node.call(move |inside| node_end(inside, &interface, place, near_mac))?;

@@ -281,7 +281,9 @@ pub const VALUES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "lab.services.<name>",
-        &["version: 1\nlab: { services: { ins-a: [\"tcp:80,443\", \"udp:53\"], internet: tcp:25 } }"],
+        &[
+            "version: 1\nlab: { services: { ins-a: [\"tcp:80,443\", \"udp:53\"], internet: tcp:25 } }",
+        ],
         &[
             "version: 1\nlab: { services: { ins-a: [] } }",
             "version: 1\nlab: { services: [tcp:80] }",

@@ -57,8 +57,14 @@ fn touched_alone() {
         let last = last.filter_map(|node| node["enforced"]["since_ms"].as_u64());
         let last = UNIX_EPOCH + Duration::from_millis(last.max().unwrap());
         least = least.min(last.duration_since(start).unwrap_or_default());
-        assert_eq!(site.found(&format!("internet ins-a0 tcp {port}")), "reached");
-        assert_eq!(site.found(&format!("internet ins-a0 tcp {}", port - 1)), "silent");
+        assert_eq!(
+            site.found(&format!("internet ins-a0 tcp {port}")),
+            "reached"
+        );
+        assert_eq!(
+            site.found(&format!("internet ins-a0 tcp {}", port - 1)),
+            "silent"
+        );
         before = site.generations();
     }
     // The strict figure is the benchmark's; this machine may be busy.
@@ -81,7 +87,10 @@ fn wrong_save() {
     assert_eq!(site.generations(), before);
     assert_eq!(site.found("internet ins-a0 tcp 80"), "reached");
     let status = site.lab("status").good();
-    assert!(status.out.contains("The last save was refused"), "{status:?}");
+    assert!(
+        status.out.contains("The last save was refused"),
+        "{status:?}"
+    );
     // What is wrong with it as a lab is no different.
     site.save(&ten(81, "").replace("10.0.0.2]", "10.0.0.1]"));
     up.until_said("the address 10.0.0.1 is used twice");
@@ -97,7 +106,8 @@ fn come_and_go() {
     let text = ten(80, "");
     let site = Site::new(&text);
     let up = site.up();
-    site.shell("ins-a0", "echo 1 >/proc/sys/net/ipv4/ip_forward").good();
+    site.shell("ins-a0", "echo 1 >/proc/sys/net/ipv4/ip_forward")
+        .good();
     let less: String = text
         .lines()
         .filter(|line| !line.contains("ins-b9"))
@@ -109,15 +119,27 @@ fn come_and_go() {
     assert_eq!(unknown.code, 2, "{unknown:?}");
     site.save(&text.replace("10.0.0.10]", "10.0.0.77]"));
     up.until_said("new: ins-b9");
-    assert_eq!(site.found("ins-b9 10.0.0.1 tcp 80"), "silent", "no outbound rule");
+    assert_eq!(
+        site.found("ins-b9 10.0.0.1 tcp 80"),
+        "silent",
+        "no outbound rule"
+    );
     // Another address is another wire; whoever keeps his keeps all.
     site.save(&text.replace("10.0.0.10]", "10.0.0.78]"));
     up.until_said("made anew: ins-b9");
     assert_eq!(site.found("internet 10.0.0.78 tcp 81"), "silent");
     assert_eq!(site.found("internet 10.0.0.78 tcp 80"), "closed");
-    let kept = site.shell("ins-a0", "cat /proc/sys/net/ipv4/ip_forward").good();
+    let kept = site
+        .shell("ins-a0", "cat /proc/sys/net/ipv4/ip_forward")
+        .good();
     assert_eq!(kept.out, "1\n");
     // What listens changes without a new wire.
-    site.save(&text.replace("10.0.0.10]", "10.0.0.78]").replace("tcp:80-99", "tcp:81"));
-    until("80 is closed", || site.found("internet ins-a0 tcp 80") == "closed");
+    site.save(
+        &text
+            .replace("10.0.0.10]", "10.0.0.78]")
+            .replace("tcp:80-99", "tcp:81"),
+    );
+    until("80 is closed", || {
+        site.found("internet ins-a0 tcp 80") == "closed"
+    });
 }

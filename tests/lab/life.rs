@@ -52,7 +52,11 @@ fn demo() {
     site.write("new", &edited);
     fs::rename(site.path("new"), site.path("lab.yaml")).unwrap();
     up.until_said("office -> ins-db tcp:22: silent -> reached");
-    assert!(up.said().contains("saved: another policy: ins-db ("), "{}", up.said());
+    assert!(
+        up.said().contains("saved: another policy: ins-db ("),
+        "{}",
+        up.said()
+    );
 }
 
 fn users() {
@@ -75,7 +79,10 @@ fn with_a_program(site: &Site) -> (Up, BTreeSet<String>) {
     own.extend(namespaces_of(up.pid()));
     let here = fs::read_link("/proc/self/ns/net").unwrap();
     own.remove(&here.display().to_string());
-    assert!(own.is_subset(&namespaces()), "they are seen while they live");
+    assert!(
+        own.is_subset(&namespaces()),
+        "they are seen while they live"
+    );
     assert!(site.lab("status").good().out.contains("ins-a"));
     (up, own)
 }
@@ -101,7 +108,8 @@ fn left_by_down() {
     let site = Site::new(SMALL);
     let (mut up, own) = with_a_program(&site);
     site.lab("down").good();
-    assert!(namespaces().is_disjoint(&own), "gone when it returns");
+    let left: Vec<String> = namespaces().intersection(&own).cloned().collect();
+    assert!(left.is_empty(), "gone when it returns: {left:?} of {own:?}");
     assert_eq!(up.end(), Some(0));
     nothing_is_left(&site, &own);
 }
@@ -127,7 +135,11 @@ fn left_by_kill() {
 fn side_by_side() {
     let (one, two) = (
         Site::new(SMALL),
-        Site::new(&SMALL.replace("port: 80", "port: 81").replace("tcp:80", "tcp:81")),
+        Site::new(
+            &SMALL
+                .replace("port: 80", "port: 81")
+                .replace("tcp:80", "tcp:81"),
+        ),
     );
     let (_one, _two) = (one.up(), two.up());
     assert_eq!(one.found("internet ins-a tcp 80"), "reached");
@@ -168,7 +180,12 @@ fn programs() {
         site.name()
     )));
     until("it runs", || {
-        site.shell("ins-a", "pgrep -f 'sleep 7778' || ps ax | grep -q '[s]leep 7778'").code == 0
+        site.shell(
+            "ins-a",
+            "pgrep -f 'sleep 7778' || ps ax | grep -q '[s]leep 7778'",
+        )
+        .code
+            == 0
     });
     up.signal(Signal::SIGKILL);
     up.end();

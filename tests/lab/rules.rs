@@ -3,7 +3,7 @@
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use super::site::Site;
+use super::site::{Site, until};
 use crate::support::kernel_test;
 
 pub fn tests() -> Vec<Trial> {
@@ -15,7 +15,11 @@ pub fn tests() -> Vec<Trial> {
         ),
         kernel_test("nested_networks_in_both_families", &[], nested_networks),
         kernel_test("two_groups_in_either_order", &[], order_of_groups),
-        kernel_test("what_listens_and_what_does_not", &[], services),
+        kernel_test(
+            "what_listens_and_what_does_not",
+            &["bash", "python3"],
+            services,
+        ),
         kernel_test("two_interfaces_with_groups_of_their_own", &[], interfaces),
         kernel_test("addresses_that_are_left_out", &[], given_addresses),
         kernel_test("the_platform_s_blocks", &[], platform),
@@ -59,10 +63,23 @@ fn both_sides() {
         assert_eq!(text(cell, "found"), wanted, "{cell}");
         assert_eq!(cell["agreement"], "equal", "{cell}");
         let allows = |side: &str| cell[side]["allows"].as_bool();
-        assert_eq!(allows("outbound"), (from != "internet").then_some(sends), "{cell}");
-        assert_eq!(allows("inbound"), (to != "internet").then_some(receives), "{cell}");
+        assert_eq!(
+            allows("outbound"),
+            (from != "internet").then_some(sends),
+            "{cell}"
+        );
+        assert_eq!(
+            allows("inbound"),
+            (to != "internet").then_some(receives),
+            "{cell}"
+        );
     }
-    assert!(site.lab("reach").good().out.contains("Every cell equals its prediction."));
+    assert!(
+        site.lab("reach")
+            .good()
+            .out
+            .contains("Every cell equals its prediction.")
+    );
 }
 
 /// One address allowed inside a refused network on 22, one refused inside an allowed network on 80.
@@ -90,7 +107,12 @@ fn nested_networks() {
     let _up = site.up();
     for (inside, beside, elsewhere, to) in [
         ("192.0.2.7", "192.0.2.8", "198.51.100.1", "10.0.0.1"),
-        ("2001:db8:7::7", "2001:db8:7::8", "2001:db8:9::9", "2001:db8::1"),
+        (
+            "2001:db8:7::7",
+            "2001:db8:7::8",
+            "2001:db8:9::9",
+            "2001:db8::1",
+        ),
     ] {
         let found = |from: &str, port: u16| site.found(&format!("{from} {to} tcp {port}"));
         assert_eq!(found(inside, 22), "reached");
@@ -115,7 +137,11 @@ fn order_of_groups() {
     let site = Site::new(&definition("sg-no, sg-yes"));
     let up = site.up();
     assert_eq!(site.found("internet ins-a tcp 22"), "silent");
-    assert_eq!(site.found("internet ins-a tcp 80"), "reached", "what the first does not mention");
+    assert_eq!(
+        site.found("internet ins-a tcp 80"),
+        "reached",
+        "what the first does not mention"
+    );
     site.save(&definition("sg-yes, sg-no"));
     up.until_said("another policy: ins-a");
     assert_eq!(site.found("internet ins-a tcp 22"), "reached");
@@ -140,16 +166,36 @@ lab: { hosts: { office: [198.51.100.7, "2001:db8:1::7"] }, services: { ins-a: ["
         ("icmp", "reached"),
     ] {
         // Both families at once.
-        assert_eq!(site.found(&format!("office ins-a {probe}")), found, "{probe}");
+        assert_eq!(
+            site.found(&format!("office ins-a {probe}")),
+            found,
+            "{probe}"
+        );
     }
-    // A program that was started by hand is found too.
-    site.shell("ins-a", "(setsid sleep 60 >/dev/null 2>&1 </dev/null &); echo started").good();
-    let said = site.shell("office", "exec 3<>/dev/tcp/10.0.0.1/80 2>/dev/null || true; cat /proc/sys/kernel/hostname").good();
-    assert_eq!(said.out.trim(), "office");
+    // Who listens says who it is.
+    let said = site.shell(
+        "office",
+        "bash -c 'exec 3<>/dev/tcp/10.0.0.1/80; cat <&3; exec 3<>/dev/udp/10.0.0.1/53; echo >&3; head -1 <&3'",
+    );
+    assert_eq!(said.good().out, "ins-a tcp:80\nins-a udp:53\n");
+    // A program that was started by hand is found like any other.
+    site.shell(
+        "ins-a",
+        "bash -c 'exec -a listener python3 -m http.server 81 >/dev/null 2>&1 </dev/null & disown'",
+    )
+    .good();
+    until("it listens", || {
+        site.found("office 10.0.0.1 tcp 81") == "reached"
+    });
     let probe = site.lab("probe office ins-a tcp 80");
     assert_eq!(probe.code, 0, "{probe:?}");
-    assert!(probe.out.contains("inbound of ins-a: allow: rule sg-a/in/0 (groups.yaml:2)"), "{probe:?}");
-    assert_eq!(site.lab("probe office ins-a tcp 81").code, 1);
+    assert!(
+        probe
+            .out
+            .contains("inbound of ins-a: allow: rule sg-a/in/0 (groups.yaml:2)"),
+        "{probe:?}"
+    );
+    assert_eq!(site.lab("probe office ins-a tcp 82").code, 1);
 }
 
 fn interfaces() {
@@ -180,7 +226,10 @@ lab: { services: { ins-a: ["tcp:1001-1002"] } }
         assert_eq!(site.found(&probe), found, "{probe}");
     }
     let links = site.shell("ins-a", "ip -o link | cut -d' ' -f2").good().out;
-    assert!(links.contains("eth1@") && !links.contains("docker"), "{links}");
+    assert!(
+        links.contains("eth1@") && !links.contains("docker"),
+        "{links}"
+    );
 }
 
 fn given_addresses() {
@@ -206,14 +255,23 @@ fn given_addresses() {
         let nodes = status["nodes"].as_array().unwrap().clone();
         let of = |name: &str| {
             let node = nodes.iter().find(|node| node["name"] == name).unwrap();
-            node["interfaces"][0]["addresses"][0].as_str().unwrap().to_owned()
+            node["interfaces"][0]["addresses"][0]
+                .as_str()
+                .unwrap()
+                .to_owned()
         };
         (of("ins-web"), of("ins-db"))
     };
     let before = addresses();
-    assert_eq!(before, ("10.0.0.3".to_owned(), "10.0.0.4".to_owned()), "10.0.0.2 was taken");
+    assert_eq!(
+        before,
+        ("10.0.0.3".to_owned(), "10.0.0.4".to_owned()),
+        "10.0.0.2 was taken"
+    );
     // Whoever has one keeps it.
-    site.save(&definition("  ins-first: { interfaces: { eth0: { security_groups: [sg-web] } } }\n"));
+    site.save(&definition(
+        "  ins-first: { interfaces: { eth0: { security_groups: [sg-web] } } }\n",
+    ));
     up.until_said("new: ins-first");
     assert_eq!(addresses(), before);
     assert_eq!(site.found("ins-first ins-db tcp 3306"), "reached");
@@ -240,5 +298,8 @@ lab: { services: { ins-a: [tcp:445], ins-b: [tcp:25], internet: ["tcp:25,445"] }
         assert_eq!(site.found(probe), found, "{probe}");
     }
     let probe = site.lab("probe ins-a internet tcp 25");
-    assert!(probe.out.contains("outbound of ins-a: refuse: smtp"), "{probe:?}");
+    assert!(
+        probe.out.contains("outbound of ins-a: refuse: smtp"),
+        "{probe:?}"
+    );
 }

@@ -17,8 +17,8 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result {
     let mut client = Client::connect(arguments.lab.name.as_deref())?;
-    client.ask(&Request::Down, |_, _| {})?;
-    client.until_it_ends();
+    let asked = client.ask(&Request::Down, |_, _| {})?;
+    client.until_it_ends(asked.payload["pid"].as_u64().unwrap_or(0));
     print::out("the lab has ended\n");
     Ok(ExitCode::SUCCESS)
 }

@@ -171,8 +171,16 @@ fn summary(reach: &Reach, paint: &dyn Fn(&str, &str) -> String) -> String {
         out.push('\n');
     }
     for (title, list, code) in [
-        ("Not as the groups alone would have it (*):", explained, MAGENTA),
-        ("Not as predicted, and nothing explains it (!):", different, RED),
+        (
+            "Not as the groups alone would have it (*):",
+            explained,
+            MAGENTA,
+        ),
+        (
+            "Not as predicted, and nothing explains it (!):",
+            different,
+            RED,
+        ),
     ] {
         if list.is_empty() {
             continue;

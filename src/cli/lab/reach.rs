@@ -82,7 +82,10 @@ pub fn run(arguments: &Arguments) -> Result {
     } else if let Some(file) = &arguments.html {
         std::fs::write(file, page::page(&reach)?)
             .with_context(|| format!("cannot write {}", file.display()))?;
-        print::out(&format!("{} is written\n", crate::daemon::route::shown(file)));
+        print::out(&format!(
+            "{} is written\n",
+            crate::daemon::route::shown(file)
+        ));
     } else {
         print::out(&matrix::matrix(&reach, print::colour(&std::io::stdout())));
     }

@@ -50,7 +50,10 @@ pub fn run(arguments: &Arguments) -> Result {
             );
             page += &nodes(&status.nodes);
             if let Some(error) = &status.last_error {
-                let _ = writeln!(page, "\nThe last save was refused, and changed nothing:\n{error}");
+                let _ = writeln!(
+                    page,
+                    "\nThe last save was refused, and changed nothing:\n{error}"
+                );
             }
             print::page(&page);
         }
@@ -63,8 +66,11 @@ pub fn nodes(nodes: &[NodeStatus]) -> String {
     let mut rows: Vec<[String; 5]> = Vec::new();
     for node in nodes {
         for (place, interface) in node.interfaces.iter().enumerate() {
-            let addresses: Vec<String> =
-                interface.addresses.iter().map(ToString::to_string).collect();
+            let addresses: Vec<String> = interface
+                .addresses
+                .iter()
+                .map(ToString::to_string)
+                .collect();
             let groups = match (node.is_instance, interface.groups.as_slice()) {
                 (false, _) => "outside".to_owned(),
                 (true, []) => "no group".to_owned(),

@@ -96,7 +96,11 @@ pub fn run(arguments: &Arguments) -> Result {
             }
             let what = match differences.len() {
                 0 => "all of it holds".to_owned(),
-                some => format!("{} of {} not as expected", some, count(reach.cells.len(), "cell")),
+                some => format!(
+                    "{} of {} not as expected",
+                    some,
+                    count(reach.cells.len(), "cell")
+                ),
             };
             print::out(&format!(
                 "{}: {}, {} tried: {what}\n",

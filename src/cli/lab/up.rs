@@ -114,7 +114,7 @@ pub fn run(arguments: Arguments) -> Result {
         .enable_all()
         .build()?;
     let here = lab.clone();
-    let done = runtime.block_on(follow(lab, down, move |event| match event {
+    let done = runtime.block_on(follow(lab.clone(), down, move |event| match event {
         Event::Changed(changed) => {
             say(&changed);
             if shows {
@@ -132,6 +132,7 @@ pub fn run(arguments: Arguments) -> Result {
     }));
     // A reading that is under way is not waited for: nothing of a lab outlives its process.
     runtime.shutdown_background();
+    lab.clear();
     done?;
     print::out("the lab has ended\n");
     Ok(ExitCode::SUCCESS)
@@ -175,9 +176,7 @@ fn tried(lab: &Lab) -> Option<Reach> {
         progress.show(done, total);
     });
     drop(progress);
-    reach
-        .map_err(|error| print::error(&error.to_string()))
-        .ok()
+    reach.map_err(|error| print::error(&error.to_string())).ok()
 }
 
 /// Which line to edit to see a refusal turn into a pass.

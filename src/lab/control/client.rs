@@ -10,7 +10,7 @@ use std::io::{self, BufRead, BufReader, IoSliceMut, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The longest that a lab may be silent while it works.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -19,7 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// None is up.
-    #[error("no lab is up: bring one up with `secgroupd lab up PATH` in another terminal, or in this one with --detach")]
+    #[error(
+        "no lab is up: bring one up with `secgroupd lab up PATH` in another terminal, or in this one with --detach"
+    )]
     None,
     /// None of this name.
     #[error("no lab named {asked} is up; up: {}", list(.up))]
@@ -163,8 +165,10 @@ impl Client {
                 if let ControlMessageOwned::ScmRights(raw) = control {
                     // SAFETY: the kernel has just made these descriptors for this process, and nobody else has them.
                     #[allow(unsafe_code)]
-                    descriptors
-                        .extend(raw.into_iter().map(|raw| unsafe { OwnedFd::from_raw_fd(raw) }));
+                    descriptors.extend(
+                        raw.into_iter()
+                            .map(|raw| unsafe { OwnedFd::from_raw_fd(raw) }),
+                    );
                 }
             }
             break message.bytes;
@@ -173,11 +177,25 @@ impl Client {
         Ok((bytes, descriptors))
     }
 
-    /// Waits until the lab has ended.
-    pub fn until_it_ends(mut self) {
+    /// Waits until the lab's process has ended, and its namespaces with it.
+    pub fn until_it_ends(mut self, pid: u64) {
         let mut rest = Vec::new();
         let _ = self.stream.read_to_end(&mut rest);
+        let start = Instant::now();
+        while is_alive(pid) && start.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
+}
+
+/// Whether a process has a thread that has not ended: one that nobody has waited for yet has none.
+fn is_alive(pid: u64) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task"));
+    threads.into_iter().flatten().flatten().any(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        let state = stat.rsplit(')').next().unwrap_or_default();
+        !matches!(state.split_whitespace().next(), None | Some("Z" | "X"))
+    })
 }
 
 #[cfg(test)]

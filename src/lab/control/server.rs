@@ -28,7 +28,9 @@ pub enum BindError {
     )]
     Taken(String),
     /// The name is none.
-    #[error("`{0}` is no name of a lab: give it one of letters, digits, `-`, `_` and `.` with --name")]
+    #[error(
+        "`{0}` is no name of a lab: give it one of letters, digits, `-`, `_` and `.` with --name"
+    )]
     Name(String),
     /// The system refuses.
     #[error("cannot open the lab's control socket: {0}")]
@@ -115,9 +117,9 @@ fn answer(lab: &Arc<Lab>, mut stream: UnixStream, down: &dyn Fn()) -> io::Result
             }
         }
         Ok(Request::Down) => {
-            write(&stream, &done(json!({})))?;
+            write(&stream, &done(json!({ "pid": std::process::id() })))?;
             down();
-            // The end of this connection is the end of the lab: whoever asked waits for it.
+            // Whoever asked waits for the end of this connection, and of this process.
             loop {
                 std::thread::park();
             }
