@@ -20,7 +20,7 @@ mod lab {
 }
 
 fn main() -> std::process::ExitCode {
-    support::run(|| {
+    support::run_waiting(|| {
         [
             lab::rules::tests(),
             lab::life::tests(),

@@ -10,16 +10,16 @@ use super::probe::Shot;
 use super::reach::{Reach, ReachError, ReachNode, Wanted, cells, try_all};
 use super::read::{Reading, read};
 use super::service::Service;
+use super::status::{LabStatus, node_status};
 use crate::daemon::report::now;
 use crate::definition::Sources;
 use crate::policy::Account;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::Instant;
 
 /// A lab: its nodes, and what they were made by.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub struct Changed {
     pub enforced: Vec<String>,
     /// What could not be done.
     pub errors: Vec<String>,
+    /// Requests to unblock TCP 25 that are over the account's limit.
+    pub refused: Vec<String>,
     /// How long it took, in ms.
     pub took_ms: f64,
 }
@@ -62,64 +64,6 @@ impl Changed {
     pub fn is_nothing(&self) -> bool {
         self.arranged == Arranged::default() && self.enforced.is_empty() && self.errors.is_empty()
     }
-}
-
-/// What there is, for `lab status`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct LabStatus {
-    /// The lab's name.
-    pub name: String,
-    /// Its process.
-    pub pid: u32,
-    /// The definition.
-    pub definition: PathBuf,
-    /// Since when it is up, in s since 1970.
-    pub since: u64,
-    /// How many saves have changed something.
-    pub changes: u64,
-    /// Why the last save changed nothing.
-    pub last_error: Option<String>,
-    /// Addresses that the lab gave.
-    pub given: Vec<GivenAddress>,
-    /// The nodes.
-    pub nodes: Vec<NodeStatus>,
-}
-
-/// One node.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct NodeStatus {
-    /// Its name.
-    pub name: String,
-    /// Whether it is an instance.
-    pub is_instance: bool,
-    /// Its interfaces.
-    pub interfaces: Vec<InterfaceStatus>,
-    /// What listens there.
-    pub services: Vec<Service>,
-    /// What an instance enforces.
-    pub enforced: Option<EnforcedStatus>,
-}
-
-/// One interface.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct InterfaceStatus {
-    /// Its name.
-    pub name: String,
-    /// Its addresses.
-    pub addresses: Vec<IpAddr>,
-    /// The groups bound to it, highest priority first.
-    pub groups: Vec<String>,
-}
-
-/// What an instance enforces.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct EnforcedStatus {
-    /// The generation.
-    pub generation: u64,
-    /// Since when, in ms since 1970.
-    pub since_ms: u64,
-    /// How long load and switch took, in ms.
-    pub switched_after_ms: f64,
 }
 
 impl Lab {
@@ -194,7 +138,10 @@ impl Lab {
             let text: Vec<String> = rendered
                 .map(|diagnostic| diagnostic.render(&reading.loaded.sources, false))
                 .collect();
-            lock(&self.current).last_error = Some(text.join("\n\n"));
+            lock(&self.current).last_error = Some(format!(
+                "The last save was refused, and changed nothing:\n{}",
+                text.join("\n\n")
+            ));
             return Err(Box::new(reading));
         };
         let mut network = lock(&self.network);
@@ -210,13 +157,19 @@ impl Lab {
             sources: reading.loaded.sources,
             template_files: reading.loaded.template_files,
             given: reading.given,
-            last_error: (!errors.is_empty()).then(|| errors.join("\n")),
+            last_error: (!errors.is_empty()).then(|| {
+                format!(
+                    "The last save could not be followed in full:\n{}",
+                    errors.join("\n")
+                )
+            }),
             changes: current.changes + u64::from(!nothing),
         };
         Ok(Changed {
             arranged,
             enforced,
             errors,
+            refused: reading.refused,
             took_ms: start.elapsed().as_secs_f64() * 1000.0,
         })
     }
@@ -413,44 +366,5 @@ impl Lab {
             }
         }
         lines
-    }
-}
-
-fn node_status(node: &Node) -> NodeStatus {
-    let plan = node.plan();
-    let enforced = node.enforced();
-    let groups = |interface: &str| -> Vec<String> {
-        let bindings = enforced
-            .iter()
-            .flat_map(|enforced| &enforced.policy.bindings);
-        let mut bound = bindings.filter(|binding| binding.interface.matches(interface));
-        let groups = bound.next().map(|binding| &binding.groups);
-        groups
-            .into_iter()
-            .flatten()
-            .map(|group| group.id.to_string())
-            .collect()
-    };
-    NodeStatus {
-        name: plan.name.clone(),
-        is_instance: plan.instance.is_some(),
-        interfaces: plan
-            .interfaces
-            .iter()
-            .map(|interface| InterfaceStatus {
-                name: interface.name.clone(),
-                addresses: interface.addresses.clone(),
-                groups: groups(&interface.name),
-            })
-            .collect(),
-        services: plan.services.iter().copied().collect(),
-        enforced: enforced.map(|enforced| EnforcedStatus {
-            generation: enforced.generation,
-            since_ms: enforced
-                .since
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| since.as_millis() as u64),
-            switched_after_ms: enforced.switched_after_ms,
-        }),
     }
 }

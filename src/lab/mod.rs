@@ -30,6 +30,7 @@
 //! | [`reach`] | all of them |
 //! | [`read`] | a definition read for a lab |
 //! | [`live`] | a lab that is up |
+//! | [`status`] | what there is in it |
 //! | [`follow`] | it follows its definition |
 //! | [`expectation`] | what `lab test` compares with |
 //! | [`control`] | the socket on which it is asked |
@@ -55,4 +56,5 @@ pub mod reach;
 pub mod read;
 pub mod route;
 pub mod service;
+pub mod status;
 pub mod wire;

@@ -2,6 +2,7 @@
 
 use super::addresses::{Given, GivenAddress, Outline};
 use super::plan::{NodePlan, plan};
+use crate::cloud::Ledger;
 use crate::daemon::load::{Loaded, load_completed};
 use crate::daemon::read::Trust;
 use crate::definition::Severity;
@@ -16,6 +17,8 @@ pub struct Reading {
     pub nodes: Option<Vec<NodePlan>>,
     /// The addresses that were given.
     pub given: Vec<GivenAddress>,
+    /// Requests to unblock TCP 25 that are over the account's limit: those instances stay blocked.
+    pub refused: Vec<String>,
 }
 
 /// Reads the definition at a path, a file or a directory.
@@ -38,7 +41,14 @@ pub fn read(path: &Path, given: &mut Given) -> Reading {
             }
         }
     }
+    // Nothing is spent by a lab: it plays an account that is new.
+    let plan = loaded
+        .account
+        .as_ref()
+        .map(|account| Ledger::default().plan(account));
+    let refused = plan.into_iter().flat_map(|plan| plan.refused);
     Reading {
+        refused: refused.map(|refused| refused.message).collect(),
         loaded,
         nodes,
         given: outline.given,

@@ -284,11 +284,21 @@ security_groups: { sg-a: { inbound: [{ action: allow, protocol: all, source: any
 instances:
   ins-a: { interfaces: { eth0: { addresses: [10.0.0.1], security_groups: [sg-a] } } }
   ins-b: { kind: database, interfaces: { eth0: { addresses: [10.0.0.2], security_groups: [sg-a] } } }
+  ins-c: { billing: prepaid, smtp: unblocked, interfaces: { eth0: { addresses: [10.0.0.3], security_groups: [sg-a] } } }
+  ins-d: { billing: prepaid, smtp: unblocked, interfaces: { eth0: { addresses: [10.0.0.4], security_groups: [sg-a] } } }
+platform: { smtp: { unblocks_per_account: 1 } }
 lab: { services: { ins-a: [tcp:445], ins-b: [tcp:25], internet: ["tcp:25,445"] } }
 "#,
     );
-    let _up = site.up();
+    let up = site.up();
+    assert!(
+        up.said().contains("TCP 25 of ins-d stays blocked"),
+        "{}",
+        up.said()
+    );
     for (probe, found) in [
+        ("ins-c internet tcp 25", "reached"),
+        ("ins-d internet tcp 25", "silent"),
         ("internet ins-a tcp 445", "silent"),
         ("ins-a internet tcp 445", "silent"),
         ("ins-a internet tcp 25", "silent"),

@@ -5,8 +5,8 @@ use crate::daemon::host::count;
 use crate::daemon::report::now;
 use crate::daemon::route::shown;
 use crate::lab::control::{Client, Request, labs};
-use crate::lab::live::{LabStatus, NodeStatus};
 use crate::lab::service::Service;
+use crate::lab::status::{LabStatus, NodeStatus};
 use clap::Args;
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -50,10 +50,7 @@ pub fn run(arguments: &Arguments) -> Result {
             );
             page += &nodes(&status.nodes);
             if let Some(error) = &status.last_error {
-                let _ = writeln!(
-                    page,
-                    "\nThe last save was refused, and changed nothing:\n{error}"
-                );
+                let _ = writeln!(page, "\n{error}");
             }
             print::page(&page);
         }

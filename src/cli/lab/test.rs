@@ -62,6 +62,7 @@ pub fn run(arguments: &Arguments) -> Result {
     if reading.nodes.is_none() {
         return Ok(ExitCode::from(NO));
     }
+    reading.refused.iter().for_each(|what| print::error(what));
     let ground = Ground::leave(None)?;
     let lab = match Lab::raise("test", &arguments.path, reading, given, ground) {
         Ok(lab) => lab,

@@ -64,6 +64,7 @@ pub fn run(arguments: Arguments) -> Result {
     if reading.nodes.is_none() {
         return Ok(ExitCode::from(NO));
     }
+    reading.refused.iter().for_each(|what| print::error(what));
     let name = arguments.name.clone().unwrap_or_else(|| names::of(&path));
     let listener = bind(&name)?;
     let ready = match arguments.detach {
@@ -211,7 +212,7 @@ fn say(changed: &Changed) {
             many => parts.push(format!("{what}: {}", count(many.len(), "instance"))),
         }
     }
-    for error in &changed.errors {
+    for error in changed.errors.iter().chain(&changed.refused) {
         print::error(error);
     }
     let what = match parts.is_empty() {
