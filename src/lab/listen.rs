@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 
 /// How long a connection that was answered stays open, so that the other side reads the answer before a reset overtakes it.
 const LINGER: Duration = Duration::from_millis(500);
-/// The most connections that linger.
-const MOST_LINGERING: usize = 256;
+/// The most connections of one node that linger.
+pub const MOST_LINGERING: usize = 32;
 /// The most that is taken from one socket before the others have their turn.
 const TURN: usize = 64;
 
@@ -169,7 +169,6 @@ fn serve(open: &[Open], stopped: &OwnedFd) {
         while lingering
             .front()
             .is_some_and(|(since, _): &(Instant, _)| since.elapsed() > LINGER)
-            || lingering.len() > MOST_LINGERING
         {
             lingering.pop_front();
         }
@@ -189,6 +188,9 @@ fn accept(
         let _ = stream.write(says.as_bytes());
         let _ = stream.shutdown(Shutdown::Write);
         lingering.push_back((Instant::now(), stream));
+        if lingering.len() > MOST_LINGERING {
+            lingering.pop_front();
+        }
     }
 }
 

@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// What a datagram says.
 const QUESTION: &[u8] = b"secgroupd lab\n";
 
+/// How often there may be no descriptor in a row.
+const MOST_STARVING: usize = 2000;
+
 /// One thing to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shot {
@@ -84,8 +87,7 @@ pub fn probe(
     };
     // In the order in which they were sent, which is that of their ends.
     let mut flying: BTreeMap<u64, Flying> = BTreeMap::new();
-    let mut next = 0;
-    let mut counted = 0;
+    let (mut next, mut counted, mut starving) = (0, 0, 0);
     let mut events = vec![EpollEvent::empty(); 256];
     while next < shots.len() || !flying.is_empty() {
         let mut closed_at_once = 0;
@@ -116,17 +118,21 @@ pub fn probe(
                     found[next] = Some(Ok(outcome));
                     closed_at_once += 1;
                 }
-                // Fewer at once, if there are no more descriptors.
-                Err(Errno::EMFILE | Errno::ENFILE) if !flying.is_empty() => break,
+                // There are no more descriptors: those that fly give some back, or the other nodes do.
+                Err(Errno::EMFILE | Errno::ENFILE) if starving < MOST_STARVING => {
+                    starving += 1;
+                    break;
+                }
                 Err(error) => found[next] = Some(Err(error.to_string())),
             }
             next += 1;
+            starving = 0;
         }
         let soonest = flying
             .values()
             .next()
             .map(|flight| flight.again_at.unwrap_or(flight.until));
-        let wait = soonest.map_or(Duration::ZERO, |at| {
+        let wait = soonest.map_or(Duration::from_millis(20), |at| {
             at.saturating_duration_since(Instant::now())
                 .min(Duration::from_millis(50))
         });

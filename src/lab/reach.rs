@@ -2,6 +2,7 @@
 
 use super::cell::{Agreement, Cell};
 use super::differences::settle;
+use super::listen::MOST_LINGERING;
 use super::node::{Node, NodeError};
 use super::probe::{Found, Limits, Shot, probe};
 use super::service::Service;
@@ -263,5 +264,8 @@ fn at_once(nodes: usize) -> usize {
     let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     let room = usize::try_from(most).unwrap_or(usize::MAX);
     let used = std::fs::read_dir("/proc/self/fd").map_or(1000, Iterator::count) + 100;
-    (room.saturating_sub(used) / nodes.max(1)).clamp(8, AT_ONCE)
+    // Of each node, what it tries and what it has just answered.
+    (room.saturating_sub(used) / nodes.max(1))
+        .saturating_sub(MOST_LINGERING)
+        .clamp(8, AT_ONCE)
 }
