@@ -129,8 +129,10 @@ mod tests {
         let mut command = super::Cli::command();
         command.build();
         command.clone().debug_assert();
+        let of_lab = command.find_subcommand("lab").unwrap().get_subcommands();
         for subcommand in command
             .get_subcommands()
+            .chain(of_lab)
             .filter(|subcommand| subcommand.get_name() != "help")
         {
             let help = subcommand

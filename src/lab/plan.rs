@@ -4,7 +4,7 @@ use super::addresses::{Outline, interface_name};
 use super::service::Service;
 use crate::definition::model::{LabHostEntry, LabServicesEntry};
 use crate::definition::reader::Text;
-use crate::definition::{Diagnostic, Span, closest};
+use crate::definition::{Diagnostic, Severity, Span, closest};
 use crate::policy::address::AddressRange;
 use crate::policy::{Account, InstanceId};
 use serde::{Deserialize, Serialize};
@@ -83,25 +83,16 @@ impl NodePlan {
 ///
 /// Everything that a lab cannot be made of.
 pub fn plan(outline: &Outline, account: &Account) -> Result<Vec<NodePlan>, Vec<Diagnostic>> {
+    let size = account.instances.len() + outline.lab.hosts.len();
+    if size > MOST_NODES {
+        let message = format!("{size} instances and hosts: {MOST_NODES} is the most of a lab");
+        let diagnostic = Diagnostic::new(Severity::Error, "lab-size", None, message);
+        return Err(vec![diagnostic.help("try a part of the definition")]);
+    }
     let mut planner = Planner::default();
     let mut nodes = planner.instances(outline, account);
     nodes.extend(planner.hosts(&outline.lab.hosts, account));
     planner.services(&outline.lab.services, &mut nodes);
-    if nodes.len() > MOST_NODES {
-        let message = format!(
-            "a lab of {} instances and hosts: {MOST_NODES} is the most",
-            nodes.len()
-        );
-        let diagnostic = Diagnostic::new(
-            crate::definition::Severity::Error,
-            "lab-size",
-            None,
-            message,
-        );
-        planner
-            .diagnostics
-            .push(diagnostic.help("try a part of the definition"));
-    }
     match planner.diagnostics.is_empty() {
         true => Ok(nodes),
         false => Err(planner.diagnostics),

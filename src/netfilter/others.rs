@@ -3,6 +3,8 @@
 use super::netlink::{NetlinkError, dump};
 use crate::ruleset::TABLE;
 use netlink_bindings::nftables::{Nfgenmsg, Request};
+use std::collections::BTreeSet;
+use std::ffi::CStr;
 
 /// The kernel's lists of the legacy tables in use.
 const LEGACY: [(&str, &str); 2] = [
@@ -10,17 +12,29 @@ const LEGACY: [(&str, &str); 2] = [
     ("/proc/thread-self/net/ip6_tables_names", "ip6tables-legacy"),
 ];
 
-/// Each other program whose tables stand here, once: iptables, ip6tables, their legacy kind, nftables. A table without a rule counts too.
+/// `NF_DROP`, the policy of a base chain that needs no rule to drop.
+const DROP: u32 = 0;
+
+/// Each other program whose rules stand here, once: iptables, ip6tables, their legacy kind, nftables. A table that neither has a rule nor
+/// drops what no rule meets does not count; of the legacy kind every table in use does.
 ///
 /// # Errors
 ///
-/// When the kernel does not list the tables.
+/// When the kernel does not list the rules.
 pub fn beside_us() -> Result<Vec<String>, NetlinkError> {
-    let request = Request::new().op_gettable_dump(&Nfgenmsg::new());
-    let tables = dump(&request, |(header, table)| {
-        let name = table.get_name().ok()?.to_string_lossy().into_owned();
-        Some((i32::from(header.nfgen_family), name))
-    })?;
+    let name = |text: &CStr| text.to_string_lossy().into_owned();
+    let request = Request::new().op_getrule_dump(&Nfgenmsg::new());
+    let mut tables: BTreeSet<(i32, String)> = dump(&request, |(header, rule)| {
+        Some((i32::from(header.nfgen_family), name(rule.get_table().ok()?)))
+    })?
+    .into_iter()
+    .collect();
+    let request = Request::new().op_getchain_dump(&Nfgenmsg::new());
+    tables.extend(dump(&request, |(header, chain)| {
+        let table = chain.get_table().ok()?;
+        let drops = chain.get_policy().is_ok_and(|policy| policy == DROP);
+        drops.then(|| (i32::from(header.nfgen_family), name(table)))
+    })?);
     let mut found: Vec<String> = tables
         .into_iter()
         .filter(|(_, name)| name != TABLE)

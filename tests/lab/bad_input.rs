@@ -21,6 +21,7 @@ pub fn tests() -> Vec<Trial> {
         ),
         kernel_test("names_and_services_that_are_none", &[], names),
         kernel_test("questions_that_are_none", &[], questions),
+        kernel_test("more_than_a_lab_holds", &[], too_many),
     ]
 }
 
@@ -225,4 +226,23 @@ fn questions() {
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("nothing listens in this lab"), "{ran:?}");
     assert_eq!(none.lab("reach --ports tcp:80").code, 0);
+}
+
+fn too_many() {
+    let mut text = GOOD.split("lab:").next().unwrap().to_owned();
+    for number in 0..600 {
+        text +=
+            &format!("  ins-{number}: {{ interfaces: {{ eth0: {{ security_groups: [] }} }} }}\n");
+    }
+    refused(
+        &text,
+        &[
+            "602 instances and hosts: 500 is the most of a lab",
+            "try a part of the definition",
+        ],
+    );
+    refused(
+        &GOOD.replace("tcp:80]", "\"tcp:1-2000\"]"),
+        &["`tcp:1-2000` is 2000 ports: 1000 is the most"],
+    );
 }

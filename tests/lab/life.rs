@@ -20,6 +20,7 @@ pub fn tests() -> Vec<Trial> {
         kernel_test("two_labs_side_by_side", &[], side_by_side),
         kernel_test("a_lab_in_the_background", &[], detached),
         kernel_test("programs_in_a_node", &[], programs),
+        kernel_test("colours_and_a_bar_at_a_terminal", &["script"], terminal),
     ]
 }
 
@@ -190,4 +191,36 @@ fn programs() {
     up.signal(Signal::SIGKILL);
     up.end();
     assert_eq!(long.end(), Some(128 + 9), "it ends with its lab");
+}
+
+/// What a terminal gets, and what nobody else does.
+fn terminal() {
+    let site = Site::new(SMALL);
+    let _up = site.up();
+    let reach = format!("secgroupd lab reach --name {}", site.name());
+    let shown = |setting: (&str, &str)| {
+        let mut command = Command::new("script");
+        let line = reach.replacen("secgroupd", super::site::PROGRAM, 1);
+        command
+            .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+            .env_remove("NO_COLOR")
+            .env("TERM", "xterm")
+            .env(setting.0, setting.1);
+        let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let coloured = shown(("LAB", ""));
+    assert!(coloured.contains("of 2 cells"), "a bar: {coloured:?}");
+    assert!(coloured.contains("\u{1b}[32mreached .+"), "{coloured:?}");
+    let plain = shown(("NO_COLOR", "1"));
+    assert!(
+        !plain.contains("\u{1b}[32m") && plain.contains("reached .+"),
+        "{plain:?}"
+    );
+    let piped = site.lab("reach").good();
+    assert!(
+        !piped.out.contains('\u{1b}') && piped.err.is_empty(),
+        "{piped:?}"
+    );
 }
