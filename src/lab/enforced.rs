@@ -42,6 +42,7 @@ pub fn enforce(inside: &mut Inside, policy: &Arc<Policy>) -> Result<Option<Enfor
         None => Kernel::new(Native::open().map_err(|error| error.to_string())?)
             .map_err(|error| error.to_string())?,
     };
+    let start = SystemTime::now();
     let result = kernel.enforce_with(&ruleset, Generation(1), || {});
     inside.kernel = Some(kernel);
     let done = result.map_err(|error| printable(&error.to_string()))?;
@@ -49,7 +50,7 @@ pub fn enforce(inside: &mut Inside, policy: &Arc<Policy>) -> Result<Option<Enfor
     Ok(Some(Enforced {
         policy: policy.clone(),
         generation: done.generation.0,
-        since: SystemTime::now(),
+        since: start + done.switched_after,
         switched_after_ms: done.switched_after.as_secs_f64() * 1000.0,
     }))
 }
