@@ -247,7 +247,7 @@ fn given_addresses() {
     };
     let site = Site::new(&definition(""));
     let up = site.up();
-    assert!(up.said().contains("list theirs"), "{}", up.said());
+    up.until_said("list theirs");
     assert_eq!(site.found("ins-web ins-db tcp 3306"), "reached");
     assert_eq!(site.found("internet ins-db tcp 3306"), "silent");
     let addresses = || {
@@ -291,11 +291,7 @@ lab: { services: { ins-a: [tcp:445], ins-b: [tcp:25], internet: ["tcp:25,445"] }
 "#,
     );
     let up = site.up();
-    assert!(
-        up.said().contains("TCP 25 of ins-d stays blocked"),
-        "{}",
-        up.said()
-    );
+    up.until_said("TCP 25 of ins-d stays blocked");
     for (probe, found) in [
         ("ins-c internet tcp 25", "reached"),
         ("ins-d internet tcp 25", "silent"),
