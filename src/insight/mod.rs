@@ -1,3 +1,5 @@
 //! The policy read as a function.
 
 pub mod explain;
+pub mod listed;
+pub mod space;
