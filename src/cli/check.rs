@@ -4,10 +4,11 @@ use super::options::{DefinitionOptions, StateOptions, plan, policy_of_this_host}
 use super::ssh::Session;
 use super::{NO, Result, print};
 use crate::daemon::host::{choose, count, hostname, interface_warnings};
-use crate::daemon::load::load;
+use crate::daemon::load::load_with_text;
 use crate::daemon::read::Trust;
 use crate::daemon::route::shown;
 use crate::definition::{Diagnostic, Severity, printable};
+use crate::insight::lint::lint;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
@@ -35,10 +36,11 @@ pub struct Arguments {
 
 pub fn run(arguments: Arguments) -> Result {
     let path = arguments.definition.path(&arguments.path);
-    let mut loaded = load(path, Trust::Any);
+    let (mut loaded, definition) = load_with_text(path, Trust::Any);
     let mut summary = String::new();
     if let Some(account) = &loaded.account {
-        let mut more = plan(account, &arguments.state.state)?.refused;
+        let mut more = lint(&definition, account, Vec::new());
+        more.extend(plan(account, &arguments.state.state)?.refused);
         if let Some(policy) =
             policy_of_this_host(account, arguments.definition.instance.as_deref())?
         {

@@ -1,7 +1,7 @@
 //! From a path to an account: reads, parses and judges, and gathers everything that is wrong.
 
 use super::read::{Trust, definition_files, template_file};
-use crate::definition::{Diagnostic, Severity, Sources, parse};
+use crate::definition::{Definition, Diagnostic, Severity, Sources, parse};
 use crate::policy::{Account, validate};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,11 @@ pub struct Loaded {
 
 /// Reads a definition, which may be a file or a directory. Never fails: what is wrong is in the diagnostics.
 pub fn load(path: &Path, trust: Trust) -> Loaded {
+    load_with_text(path, trust).0
+}
+
+/// The same, with the definition as it was written; its sources are those of what was loaded.
+pub fn load_with_text(path: &Path, trust: Trust) -> (Loaded, Definition) {
     let begin = Instant::now();
     let mut unread = Vec::new();
     let files = definition_files(path, trust).unwrap_or_else(|errors| {
@@ -40,7 +45,7 @@ pub fn load(path: &Path, trust: Trust) -> Loaded {
         .collect();
     let texts = texts.iter().map(|(path, text)| (path.as_str(), *text));
     let template = |path: &Path| template_file(path, trust).map_err(|error| error.to_string());
-    let loaded = judge(texts, template, unread);
+    let loaded = judge_with_text(texts, template, unread);
     debug!("read and judged in {:.1?}", begin.elapsed());
     loaded
 }
@@ -50,8 +55,16 @@ pub fn load(path: &Path, trust: Trust) -> Loaded {
 pub fn judge<'a>(
     texts: impl IntoIterator<Item = (&'a str, &'a str)>,
     template: impl Fn(&Path) -> Result<String, String>,
-    mut unread: Vec<Diagnostic>,
+    unread: Vec<Diagnostic>,
 ) -> Loaded {
+    judge_with_text(texts, template, unread).0
+}
+
+fn judge_with_text<'a>(
+    texts: impl IntoIterator<Item = (&'a str, &'a str)>,
+    template: impl Fn(&Path) -> Result<String, String>,
+    mut unread: Vec<Diagnostic>,
+) -> (Loaded, Definition) {
     let mut parsed = parse(texts);
     let definition_files = parsed.definition.sources.iter().count();
     let template_files = parsed.definition.template_files();
@@ -60,13 +73,14 @@ pub fn judge<'a>(
     parsed.definition.attach(&contents);
     unread.extend(parsed.diagnostics);
     let validated = validate(&parsed.definition, unread);
-    Loaded {
-        sources: parsed.definition.sources,
+    let loaded = Loaded {
+        sources: std::mem::take(&mut parsed.definition.sources),
         account: validated.account,
         diagnostics: validated.diagnostics,
         template_files,
         definition_files,
-    }
+    };
+    (loaded, parsed.definition)
 }
 
 fn unreadable(message: &str) -> Diagnostic {

@@ -1,16 +1,16 @@
 //! Promises held against the rules of both ends.
 
 use super::Promise;
-use crate::definition::model::GroupEntry;
-use crate::definition::{Definition, Diagnostic, Diagnostics, Span};
+use crate::definition::{Definition, Diagnostic, Diagnostics};
 use crate::policy::account::Account;
 use crate::policy::decide::{Decision, Reason, Verdict};
 use crate::policy::host::Policy;
 use crate::policy::id::InstanceId;
 use crate::policy::packet::Packet;
+use crate::policy::places::Written;
 use crate::policy::rule::Direction;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// Pairs of ends and rules that all tests together look at: about a second.
@@ -31,11 +31,11 @@ pub fn judge(
         policies: BTreeMap::new(),
         looks: MOST_LOOKS,
     };
-    let spans = (!promises.is_empty()).then(|| Spans::new(definition));
+    let written = (!promises.is_empty()).then(|| Written::new(definition));
     for promise in promises {
         match judge.broken(promise) {
             Ok(None) => {}
-            Ok(Some(broken)) => diagnostics.push(broken.told(promise, spans.as_ref())),
+            Ok(Some(broken)) => diagnostics.push(broken.told(promise, written.as_ref())),
             Err(TooMany) => {
                 let message = "the tests look at more pairs of addresses and rules than can be judged at every reload";
                 diagnostics.push(
@@ -147,36 +147,8 @@ impl Judge<'_> {
     }
 }
 
-/// Where each rule stands.
-struct Spans<'d> {
-    groups: HashMap<&'d str, &'d GroupEntry>,
-}
-
-impl<'d> Spans<'d> {
-    fn new(definition: &'d Definition) -> Self {
-        let groups = definition.security_groups.iter();
-        Spans {
-            groups: groups
-                .map(|group| (group.id.text.as_str(), group))
-                .collect(),
-        }
-    }
-
-    fn of(&self, reason: &Reason) -> Option<Span> {
-        let Reason::Rule(id) = reason else {
-            return None;
-        };
-        let group = self.groups.get(id.group.as_str())?;
-        let list = match id.direction {
-            Direction::Inbound => &group.inbound,
-            Direction::Outbound => &group.outbound,
-        };
-        Some(list.get(id.index as usize)?.as_ref()?.span)
-    }
-}
-
 impl Broken {
-    fn told(&self, promise: &Promise, spans: Option<&Spans>) -> Diagnostic {
+    fn told(&self, promise: &Promise, written: Option<&Written>) -> Diagnostic {
         let (is, not) = match promise.expect {
             Verdict::Allow => ("refused", "allowed"),
             Verdict::Refuse => ("allowed", "refused"),
@@ -205,8 +177,12 @@ impl Broken {
         let help = "correct the rules; or the test, if it is promised no longer";
         let failed = Diagnostic::error("test-fails", promise.entry.span, message).help(help);
         self.judged.iter().fold(failed, |failed, each| {
-            match spans.and_then(|spans| spans.of(&each.decision.reason)) {
-                Some(span) => failed.related(span, format!("{is} by this rule")),
+            let rule = match &each.decision.reason {
+                Reason::Rule(id) => written.and_then(|written| written.rule(id)),
+                _ => None,
+            };
+            match rule {
+                Some(rule) => failed.related(rule.span, format!("{is} by this rule")),
                 None => failed,
             }
         })

@@ -1,0 +1,20 @@
+//! The policy read as a function: lint and diff agree with brute force over every boundary packet of random policies.
+//!
+//! 200 policies, and 2,000 with `SECGROUPD_FULL=1` (`bash tests/full.sh insight`).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
+
+#[path = "insight/boundary.rs"]
+mod boundary;
+mod generate;
+#[path = "insight/lint.rs"]
+mod lint;
+mod workloads;
+
+/// How many random policies are looked at.
+fn policies() -> u64 {
+    match std::env::var("SECGROUPD_FULL").is_ok_and(|value| value == "1") {
+        true => 2000,
+        false => 200,
+    }
+}
