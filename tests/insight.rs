@@ -6,6 +6,8 @@
 
 #[path = "insight/boundary.rs"]
 mod boundary;
+#[path = "definitions/cases.rs"]
+mod cases;
 mod generate;
 #[path = "insight/lint.rs"]
 mod lint;

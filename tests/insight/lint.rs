@@ -1,8 +1,10 @@
 //! Lint against brute force, its speed, and its patience.
 
 use crate::boundary::{Edges, about, account, verdict};
+use crate::cases::{cases, expect, judge};
 use crate::generate::definition;
 use crate::{policies, workloads};
+use secgroupd::definition::codes::CODES;
 use secgroupd::definition::model::Kind as InstanceKind;
 use secgroupd::insight::lint::facts::{ADMIN_PORTS, Overruled, facts};
 use secgroupd::insight::lint::{lint, lint_within};
@@ -240,6 +242,39 @@ fn same_ports(found: Option<&Overruled>, wanted: &BTreeMap<Kind, BTreeSet<u16>>,
                 assert!(ports.contains(&edge), "{edge}: {what}");
             }
         }
+    }
+}
+
+/// Each folder of `lint/` gives exactly these warnings, and every code that needs no host has a folder.
+#[test]
+fn every_warning_has_a_case() {
+    let mut seen = BTreeSet::new();
+    for case in cases("lint") {
+        let judged = judge(&case);
+        let account = judged
+            .account
+            .as_ref()
+            .unwrap_or_else(|| panic!("{}", judged.rendered()));
+        let warnings = lint(&judged.definition, account, Vec::new());
+        seen.extend(warnings.iter().map(|warning| warning.code));
+        let rendered = warnings.iter().map(|warning| {
+            assert!(warning.help.is_some(), "{warning:?}");
+            warning.render(&judged.sources, false)
+        });
+        let rendered: Vec<_> = rendered.collect();
+        expect(&case.join("expected.txt"), &(rendered.join("\n\n") + "\n"));
+    }
+    let of_the_host = [
+        "resolver-refused",
+        "time-server-refused",
+        "gateway-refused",
+        "port-not-open",
+    ];
+    for code in CODES
+        .iter()
+        .filter(|code| !of_the_host.contains(&code.name))
+    {
+        assert!(seen.contains(code.name), "no case gives {}", code.name);
     }
 }
 
