@@ -8,6 +8,8 @@
 mod boundary;
 #[path = "definitions/cases.rs"]
 mod cases;
+#[path = "insight/diff.rs"]
+mod diff;
 mod generate;
 #[path = "insight/lint.rs"]
 mod lint;

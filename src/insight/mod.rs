@@ -1,5 +1,6 @@
 //! The policy read as a function.
 
+pub mod diff;
 pub mod explain;
 pub mod lint;
 pub mod listed;

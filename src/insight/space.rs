@@ -92,7 +92,8 @@ pub struct Bits {
 }
 
 impl Bits {
-    fn of(parts: &mut Vec<u32>) -> Self {
+    /// These parts.
+    pub fn of(parts: &mut [u32]) -> Self {
         parts.sort_unstable();
         let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
             return Bits::default();
@@ -104,6 +105,32 @@ impl Bits {
         }
         let words = words.into();
         Bits { offset, words }
+    }
+
+    /// The same of all words.
+    pub fn trimmed(words: &[u64]) -> Self {
+        let Some(offset) = words.iter().position(|word| *word != 0) else {
+            return Bits::default();
+        };
+        let end = words.iter().rposition(|word| *word != 0).unwrap_or(offset);
+        let words = words[offset..=end].into();
+        Bits { offset, words }
+    }
+
+    /// How many parts.
+    pub fn count(&self) -> usize {
+        self.words
+            .iter()
+            .map(|word| word.count_ones() as usize)
+            .sum()
+    }
+
+    /// Each part.
+    pub fn iter(&self) -> impl Iterator<Item = u32> {
+        self.words().flat_map(|(at, word)| {
+            let bits = (0..64_u32).filter(move |bit| word >> bit & 1 == 1);
+            bits.map(move |bit| at as u32 * 64 + bit)
+        })
     }
 
     /// Each word with its place.
@@ -262,6 +289,11 @@ impl<T: Line> Space<T> {
             *last = (1 << rest) - 1;
         }
         words
+    }
+
+    /// How many stretches there are: what it costs to list addresses.
+    pub fn stretches_at_all(&self) -> usize {
+        self.starts.len()
     }
 
     /// The addresses of these parts.

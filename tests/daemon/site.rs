@@ -159,12 +159,12 @@ impl Site {
         let places = [
             (
                 "--definition",
-                "run check compile apply explain",
+                "run check compile apply diff explain",
                 self.definition(),
             ),
             (
                 "--state",
-                "run boot check compile apply explain remove",
+                "run boot check compile apply diff explain remove",
                 self.path("state"),
             ),
             (
