@@ -11,6 +11,8 @@ mod cases;
 #[path = "insight/diff.rs"]
 mod diff;
 mod generate;
+#[path = "insight/layers.rs"]
+mod layers;
 #[path = "insight/lint.rs"]
 mod lint;
 mod workloads;

@@ -2,6 +2,7 @@
 
 pub mod diff;
 pub mod explain;
+pub mod layers;
 pub mod lint;
 pub mod listed;
 pub mod space;

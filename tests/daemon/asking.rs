@@ -67,9 +67,14 @@ fn explain() {
         ),
     ] {
         let ran = site.run(&format!("explain {flow}"));
-        assert_eq!((ran.code, &ran.out), (code, &said), "{flow}: {ran:?}");
+        assert_eq!(ran.code, code, "{flow}: {ran:?}");
+        assert!(ran.out.starts_with(&said), "{flow}: {ran:?}");
         let ran = site.run(&format!("explain --json {flow}"));
-        let found: Value = serde_json::from_str(&ran.out).unwrap();
+        let mut found: Value = serde_json::from_str(&ran.out).unwrap();
+        let found = found.as_object_mut().unwrap();
+        // How it came about is told as well: see `tests/insight/layers.rs`.
+        found.retain(|key, _| key != "layers" && key != "otherwise");
+        let found = Value::Object(found.clone());
         assert_eq!((ran.code, found), (code, answer), "{flow}: {ran:?}");
     }
     for (flow, words) in [

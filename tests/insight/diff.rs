@@ -149,7 +149,11 @@ fn small(rules: &[&str]) -> Policy {
         .iter()
         .map(|rule| format!("      - {{ {rule} }}\n"))
         .collect();
-    let rules = if rules.is_empty() { "      []\n" } else { &rules };
+    let rules = if rules.is_empty() {
+        "      []\n"
+    } else {
+        &rules
+    };
     policy(&format!(
         "version: 1\nsecurity_groups:\n  sg-a:\n    inbound:\n{rules}\
          instances: {{ ins-a: {{ interfaces: {{ eth0: {{ security_groups: [sg-a] }}, eth1: {{ security_groups: [sg-a] }} }} }} }}\n"
