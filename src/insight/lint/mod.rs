@@ -4,6 +4,7 @@
 mod covered;
 pub mod facts;
 mod findings;
+pub mod host;
 mod silence;
 mod walk;
 mod written;
