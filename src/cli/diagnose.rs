@@ -12,12 +12,14 @@ use crate::insight::listed::Kind;
 use crate::netfilter::firewall::{Asked, Blame, Fate, look};
 use crate::netfilter::links::{Link, default_route_links, links};
 use crate::netfilter::ways::Ways;
-use crate::policy::{AddressSet, Direction, Interval, Policy, Verdict};
+use crate::policy::platform::BlockedPorts;
+use crate::policy::{AddressSet, Direction, Interval, Policy};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Finds why a port of this host is not reached: the security groups in force, the platform, the host's own firewall (iptables of both
 /// kinds, ufw, firewalld, any table of nftables), and the process that should answer. Needs root: the host's rulesets are copied into a
@@ -293,6 +295,15 @@ fn groups(flow: &Flow, policy: &Policy, found: &mut Found) -> anyhow::Result<()>
         port: Some(flow.port),
     };
     let explanation = explained(policy, &question, None)?;
+    if explanation.answer.layer == "blocked-ports" {
+        // What the groups would say comes first, and has to be mended as well.
+        let mut open = policy.clone();
+        Arc::make_mut(&mut open.platform).blocked_ports = BlockedPorts::default();
+        let without = explained(&open, &question, None)?;
+        of_groups(flow, &without)
+            .into_iter()
+            .for_each(|cause| found.cause(cause));
+    }
     match of_groups(flow, &explanation) {
         Some(cause) => found.cause(cause),
         None => {
@@ -302,8 +313,6 @@ fn groups(flow: &Flow, policy: &Policy, found: &mut Found) -> anyhow::Result<()>
                 (_, Some(service)) => format!("the approved service {service}"),
                 _ => answer.layer.to_owned(),
             };
-            let allowed = answer.verdict == Verdict::Allow;
-            debug_assert!(allowed, "a cause stands for a refusal");
             found.fine(format!(
                 "security groups: {} is let in by {by}",
                 flow.remote
