@@ -6,6 +6,7 @@
 
 #[path = "insight/boundary.rs"]
 mod boundary;
+#[allow(dead_code, reason = "a part of it is used here")]
 #[path = "definitions/cases.rs"]
 mod cases;
 #[path = "insight/diff.rs"]

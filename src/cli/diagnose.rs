@@ -227,12 +227,7 @@ fn flows(
                 .filter_map(|v4| somebody(open.as_ref(), v4, &own))
                 .filter_map(flow);
             let someone: Vec<Flow> = someone.collect();
-            let anybody = || {
-                [true, false]
-                    .into_iter()
-                    .map(|v4| stranger(v4))
-                    .filter_map(flow)
-            };
+            let anybody = || [true, false].into_iter().map(stranger).filter_map(flow);
             if someone.is_empty() {
                 anybody().collect()
             } else {

@@ -161,6 +161,8 @@ impl Bits {
     }
 }
 
+type List<T> = Arc<[Interval<T>]>;
+
 /// All addresses of a family, cut into parts by lists.
 #[derive(Debug)]
 pub struct Space<T> {
@@ -170,7 +172,7 @@ pub struct Space<T> {
     part_of: Vec<u32>,
     parts: usize,
     /// By where the list lies in memory; each is held, so that nothing else can come to lie there.
-    lists: HashMap<*const Interval<T>, (Arc<[Interval<T>]>, Bits)>,
+    lists: HashMap<*const Interval<T>, (List<T>, Bits)>,
 }
 
 impl<T: Line> Space<T> {
@@ -184,9 +186,9 @@ impl<T: Line> Space<T> {
         work: &mut Work,
     ) -> Result<Self, TooLarge> {
         // Equal lists cut alike: one of each is looked at.
-        let mut places: HashMap<*const Interval<T>, Arc<[Interval<T>]>> = HashMap::new();
-        let mut distinct: Vec<Arc<[Interval<T>]>> = Vec::new();
-        let mut by_content: HashMap<Arc<[Interval<T>]>, usize> = HashMap::new();
+        let mut places: HashMap<*const Interval<T>, List<T>> = HashMap::new();
+        let mut distinct: Vec<List<T>> = Vec::new();
+        let mut by_content: HashMap<List<T>, usize> = HashMap::new();
         let (mut ranges, mut same) = (0, Vec::new());
         for set in sets {
             let list = T::in_set(set);

@@ -1,6 +1,5 @@
 //! A case: a folder with a definition, as `definition.yaml` or as files in `definition/`, and the files
 //! that its templates name.
-#![allow(dead_code, reason = "two tests use a part of it each")]
 
 use secgroupd::definition::{Definition, Diagnostic, Sources, parse};
 use secgroupd::policy::{Account, Policy, Validated, validate};

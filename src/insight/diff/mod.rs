@@ -3,13 +3,14 @@
 mod rows;
 mod shown;
 
-use super::listed::{Entry, Kind, entries, rows};
+use super::listed::{self, Kind, entries, rows};
 use super::space::{Bits, Line, Space, TooLarge, Work};
 use crate::policy::interval::merged;
 use crate::policy::{
     AddressRange, AddressSet, Binding, Direction, InterfaceName, Interval, Policy, Reason, Service,
 };
 use rows::{Piece, in_rows};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Flows that fare otherwise.
@@ -49,11 +50,12 @@ pub fn diff(old: &Policy, new: &Policy, work: &mut Work) -> Result<Vec<Change>, 
     let mut known: BTreeMap<[Option<usize>; 2], Vec<Change>> = BTreeMap::new();
     for class in classes(old, new) {
         let at = [place(old, class), place(new, class)];
-        if !known.contains_key(&at) {
-            known.insert(at, changes(old, new, at, work)?);
-        }
+        let changes = match known.entry(at) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(changes(old, new, at, work)?),
+        };
         let name = class.map_or("*".to_owned(), ToString::to_string);
-        for change in known.get(&at).into_iter().flatten() {
+        for change in changes.iter() {
             let remotes = change.remotes.iter().map(ToString::to_string).collect();
             let (kinds, ports) = (change.kinds.clone(), change.ports.clone());
             let rest = (change.direction, !change.opens, kinds, ports, remotes);
@@ -96,7 +98,7 @@ fn changes(
         let before = list(old, old_at.map(|at| &old.bindings[at]), direction);
         let after = list(new, new_at.map(|at| &new.bindings[at]), direction);
         let split = before.len();
-        let both: Vec<Entry> = before.into_iter().chain(after).collect();
+        let both: Vec<listed::Entry> = before.into_iter().chain(after).collect();
         let [v4_opens, v4_closes] = family::<u32>(&both, split, work)?;
         let [v6_opens, v6_closes] = family::<u128>(&both, split, work)?;
         let rows = [
@@ -122,7 +124,7 @@ fn list<'p>(
     policy: &'p Policy,
     binding: Option<&'p Binding>,
     direction: Direction,
-) -> Vec<Entry<'p>> {
+) -> Vec<listed::Entry<'p>> {
     if let Some(binding) = binding {
         return entries(
             &policy.platform,
@@ -132,7 +134,7 @@ fn list<'p>(
         );
     }
     let closed = policy.platform.unbound_refuse && direction == Direction::Inbound;
-    let open = Entry {
+    let open = listed::Entry {
         reason: Reason::Unmanaged,
         allows: true,
         services: vec![Service::All],
@@ -144,7 +146,7 @@ fn list<'p>(
 
 /// What opens and what closes in one family. The first `split` entries are the old list.
 fn family<T: Line>(
-    both: &[Entry],
+    both: &[listed::Entry],
     split: usize,
     work: &mut Work,
 ) -> Result<[Vec<rows::Row<T>>; 2], TooLarge> {
