@@ -98,6 +98,7 @@ fn changes(
         let before = list(old, old_at.map(|at| &old.bindings[at]), direction);
         let after = list(new, new_at.map(|at| &new.bindings[at]), direction);
         let split = before.len();
+        work.spend(100 * (split + after.len()))?;
         let both: Vec<listed::Entry> = before.into_iter().chain(after).collect();
         let [v4_opens, v4_closes] = family::<u32>(&both, split, work)?;
         let [v6_opens, v6_closes] = family::<u128>(&both, split, work)?;
@@ -180,6 +181,8 @@ fn family<T: Line>(
                 let differs = yes.iter().zip(no).map(|(yes, no)| yes & !no);
                 let parts = Bits::trimmed(&differs.collect::<Vec<_>>());
                 if !parts.is_empty() {
+                    // What is kept takes its place.
+                    work.spend(60 * (parts.len() + row.ports.len()))?;
                     let ports = merged(row.ports.clone());
                     found[which].push(Piece { kind, ports, parts });
                 }

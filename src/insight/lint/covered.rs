@@ -7,6 +7,9 @@ use crate::policy::interval::Point;
 use crate::policy::{AddressSet, Interval};
 use std::collections::BTreeSet;
 
+/// What one look at two entries takes.
+const LOOK: usize = 60;
+
 /// So many entries are made the fewest that cover; of more it is only told which decide.
 const MOST_TRIED: usize = 24;
 
@@ -23,12 +26,13 @@ pub fn covering(
 ) -> Result<Option<Vec<usize>>, TooLarge> {
     let own = &list[index];
     for (at, other) in list[..index].iter().enumerate() {
-        if holds(other, own, work)? {
+        work.spend(LOOK)?;
+        if holds(other, own) {
             return Ok(Some(vec![at]));
         }
     }
+    work.spend(LOOK * index)?;
     let near: Vec<usize> = (0..index).filter(|at| meet(&list[*at], own)).collect();
-    work.spend(index)?;
     let mut part: Vec<Entry> = near.iter().map(|at| list[*at].clone()).collect();
     part.push(own.clone());
     let (v4, v6) = (
@@ -145,10 +149,10 @@ fn each_row<T: Line>(
 ///
 /// When that takes too long.
 pub fn instead(list: &[Entry], index: usize, work: &mut Work) -> Result<BTreeSet<usize>, TooLarge> {
+    work.spend(LOOK * list.len())?;
     let near: Vec<usize> = (0..list.len())
         .filter(|at| meet(&list[*at], &list[index]))
         .collect();
-    work.spend(list.len())?;
     let part: Vec<Entry> = near.iter().map(|at| list[*at].clone()).collect();
     let own = near.partition_point(|at| *at < index);
     let mut found = BTreeSet::new();
@@ -203,33 +207,28 @@ fn after<T: Line>(
 }
 
 /// Whether one entry is about everything that another is about.
-fn holds(whole: &Entry, part: &Entry, work: &mut Work) -> Result<bool, TooLarge> {
+fn holds(whole: &Entry, part: &Entry) -> bool {
     let (Some(remote), Some(of_part)) = (&whole.remote, &part.remote) else {
-        return Ok(false);
+        return false;
     };
-    for v4 in [true, false] {
+    [true, false].into_iter().all(|v4| {
         let mut any = false;
-        for kind in Kind::ALL {
+        let services = Kind::ALL.into_iter().all(|kind| {
             let ports = kind.ports_of(&part.services, v4);
             any |= !ports.is_empty();
-            if !lies_in(&ports, &kind.ports_of(&whole.services, v4)) {
-                return Ok(false);
-            }
-        }
-        let inside = match v4 {
-            true => {
-                remote.v4().as_ptr() == of_part.v4().as_ptr() || lies_in(of_part.v4(), remote.v4())
-            }
-            false => {
-                remote.v6().as_ptr() == of_part.v6().as_ptr() || lies_in(of_part.v6(), remote.v6())
-            }
+            ports.is_empty() || lies_in(&ports, &kind.ports_of(&whole.services, v4))
+        });
+        let inside = || match v4 {
+            true => within(of_part.v4(), remote.v4()),
+            false => within(of_part.v6(), remote.v6()),
         };
-        if any && !inside {
-            return Ok(false);
-        }
-    }
-    work.spend(20)?;
-    Ok(true)
+        services && (!any || inside())
+    })
+}
+
+/// Lists that are stored once are not looked through.
+fn within<T: Point>(part: &[Interval<T>], whole: &[Interval<T>]) -> bool {
+    part.as_ptr() == whole.as_ptr() || lies_in(part, whole)
 }
 
 /// Whether every interval lies in one of the others; both sorted and apart.

@@ -102,6 +102,7 @@ pub fn facts<'a>(account: &'a Account, work: &mut Work) -> Result<Facts<'a>, Too
                     context.smtp_blocked,
                     direction,
                 );
+                work.spend(100 * list.len())?;
                 facts.family::<u32>(pass, &list, work)?;
                 facts.family::<u128>(pass, &list, work)?;
             }

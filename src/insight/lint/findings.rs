@@ -10,13 +10,14 @@ use crate::insight::space::Work;
 use crate::policy::places::Written;
 use crate::policy::{Account, Action, Direction, PortSet, Rule};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 /// Nobody reads more than this; what is beyond is told without its reasons.
 const EXPLAINED: usize = 1000;
 /// So many rules are named in one warning.
 const NAMED: usize = 8;
 /// How much is spent on looking for reasons.
-const REASONS: u64 = 500_000_000;
+const REASONS: u64 = 200_000_000;
 
 /// All that the facts give rise to.
 ///
@@ -34,7 +35,7 @@ pub fn findings(
         account,
         facts,
         written: Written::new(definition),
-        lists: BTreeMap::new(),
+        list: None,
         homes: BTreeMap::new(),
         left: Work::of(REASONS),
         explained: 0,
@@ -68,8 +69,8 @@ struct Told<'t> {
     account: &'t Account,
     facts: &'t Facts<'t>,
     written: Written<'t>,
-    /// What a context asks in one direction.
-    lists: BTreeMap<(usize, Direction), Vec<Entry<'t>>>,
+    /// What a context asks in one direction, the last that was looked at: rules come in the order of their groups.
+    list: Option<(usize, Direction, Rc<[Entry<'t>]>)>,
     /// The first context of a group.
     homes: BTreeMap<&'t str, usize>,
     left: Work,
@@ -77,40 +78,52 @@ struct Told<'t> {
 }
 
 impl<'t> Told<'t> {
-    fn list(&mut self, context: usize, direction: Direction) -> &[Entry<'t>] {
-        let (account, facts) = (self.account, self.facts);
-        self.lists.entry((context, direction)).or_insert_with(|| {
-            let Context {
-                groups,
-                smtp_blocked,
-                ..
-            } = &facts.contexts[context];
-            entries(&account.platform, groups, *smtp_blocked, direction)
-        })
+    fn list(&mut self, context: usize, direction: Direction) -> Option<Rc<[Entry<'t>]>> {
+        if let Some((of, way, list)) = &self.list
+            && (*of, *way) == (context, direction)
+        {
+            return Some(list.clone());
+        }
+        let Context {
+            groups,
+            smtp_blocked,
+            ..
+        } = &self.facts.contexts[context];
+        let rules: usize = groups
+            .iter()
+            .map(|group| group.rules(direction).len())
+            .sum();
+        self.left.spend(100 * rules).ok()?;
+        let list: Rc<[Entry]> =
+            entries(&self.account.platform, groups, *smtp_blocked, direction).into();
+        self.list = Some((context, direction, list.clone()));
+        Some(list)
     }
 
-    /// The list in which a rule is first met, and its place there.
-    fn home(&mut self, rule: &Rule) -> Option<(usize, usize)> {
-        let context = *self.homes.get(rule.id.group.as_str())?;
-        let list = self.list(context, rule.id.direction);
-        let own = |entry: &Entry| matches!(entry.rule, Some((_, each)) if std::ptr::eq(each, rule));
-        Some((context, list.iter().position(own)?))
-    }
-
-    fn may_explain(&mut self) -> bool {
+    /// The context in which a rule is first met, what is asked there, and its place; `None` where it is not to be explained.
+    fn home(&mut self, rule: &Rule) -> Option<(usize, Rc<[Entry<'t>]>, usize)> {
         self.explained += 1;
-        self.explained <= EXPLAINED
+        if self.explained > EXPLAINED {
+            return None;
+        }
+        let context = *self.homes.get(rule.id.group.as_str())?;
+        let list = self.list(context, rule.id.direction)?;
+        self.left.spend(10 * list.len()).ok()?;
+        let own = |entry: &Entry| matches!(entry.rule, Some((_, each)) if std::ptr::eq(each, rule));
+        let index = list.iter().position(own)?;
+        Some((context, list, index))
     }
 
     fn never_matches(&mut self, rule: &Rule) -> Finding {
         let help = "remove it, or move it before what covers it";
         let plain = "this rule can never match: all of it is decided before";
-        let home = self.home(rule).filter(|_| self.may_explain());
-        let Some((context, index)) = home else {
+        let Some((context, list, index)) = self.home(rule) else {
             return Finding::new(codes::NEVER_MATCHES, plain.to_owned(), help);
         };
-        let list = self.list(context, rule.id.direction).to_vec();
         let place = list[index].rule.map(|(place, _)| place);
+        if self.left.spend(40 * index).is_err() {
+            return Finding::new(codes::NEVER_MATCHES, plain.to_owned(), help);
+        }
         // Within its own group it holds wherever that is bound.
         let own: Vec<usize> = (0..=index)
             .filter(|at| list[*at].rule.map(|(place, _)| place) == place)
@@ -186,11 +199,11 @@ impl<'t> Told<'t> {
         };
         let help = "remove it; or keep it and silence this with the reason";
         let plain = format!("this rule changes nothing: without it the same would be {does}");
-        let home = self.home(rule).filter(|_| self.may_explain());
-        let Some((context, index)) = home else {
+        let home = self.home(rule);
+        let afford = home.filter(|(_, list, _)| self.left.spend(40 * list.len()).is_ok());
+        let Some((_, list, index)) = afford else {
             return Finding::new(codes::CHANGES_NOTHING, plain, help);
         };
-        let list = self.list(context, rule.id.direction).to_vec();
         // What never decides is no help.
         let live: Vec<usize> = (0..list.len())
             .filter(|at| {

@@ -105,6 +105,8 @@ impl Walk<'_, '_, '_, '_> {
             }
             let below = self.list[index].rule.is_some_and(|(place, _)| place > 0);
             if let (Some(number), true) = (number, below && claims.some != 0) {
+                // What is kept of long lists of ports takes its place.
+                work.spend(50 * self.row.ports.len())?;
                 match claims.elsewhere {
                     0 => self.overruled(number, index, &starts, &decided, work)?,
                     _ => self.claims(number, index, |claimed| &mut claimed.free),

@@ -6,12 +6,12 @@ use crate::definition::reader::Texts;
 use crate::definition::{Definition, codes};
 use crate::insight::listed::Kind;
 use crate::insight::space::outside;
-use crate::policy::interval::{Point, merged, without};
+use crate::policy::interval::Point;
 use crate::policy::places::Written;
 use crate::policy::{
     Account, Action, AddressSet, Direction, GroupId, Interval, Platform, PortSet, Rule, Service,
 };
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// A longer run of ports is written to mean many, not one of them.
 const FEW_PORTS: u16 = 1024;
@@ -30,14 +30,14 @@ pub fn findings(definition: &Definition, account: &Account) -> Vec<Finding> {
     for group in account.groups.values() {
         for direction in [Direction::Inbound, Direction::Outbound] {
             let rules = group.rules(direction);
-            let sixes = Sixes::of(rules);
+            let mut ipv4_only = ipv4_only(rules);
             for (at, rule) in rules.iter().enumerate() {
                 let blocked = blocked_port(&account.platform, rule, peers.as_ref());
                 let mail = mail
                     .contains(&group.id)
                     .then(|| blocked_mail(rule, external.as_ref()))
                     .flatten();
-                let all = [blocked, mail, sixes.missing(rules, at)];
+                let all = [blocked, mail, ipv4_only.remove(&at)];
                 findings.extend(
                     all.into_iter()
                         .flatten()
@@ -238,76 +238,92 @@ pub fn is_whole(set: &AddressSet, v4: bool) -> bool {
     }
 }
 
-/// What the rules of a list say about ::/0: the ports by kind, allowed and refused.
-struct Sixes {
-    allowed: Vec<(Kind, Vec<Interval<u16>>)>,
-    refused: Vec<(Kind, Vec<Interval<u16>>)>,
+/// Ports of every kind, as bits.
+struct Ports([[u64; 1024]; 5]);
+
+impl Ports {
+    fn none() -> Box<Self> {
+        Box::new(Ports([[0; 1024]; 5]))
+    }
+
+    /// Adds the ports of IPv6 that a rule is about.
+    fn add(&mut self, rule: &Rule) {
+        for (kind, bits) in Kind::ALL.into_iter().zip(&mut self.0) {
+            for ports in kind.ports_of(&rule.services, false) {
+                for_words(ports, |at, word| bits[at] |= word);
+            }
+        }
+    }
+
+    /// Whether all, and whether any, of the ports of IPv6 are there that a rule is about.
+    fn has(&self, rule: &Rule) -> (bool, bool) {
+        let (mut all, mut any) = (true, false);
+        for (kind, bits) in Kind::ALL.into_iter().zip(&self.0) {
+            for ports in kind.ports_of(&rule.services, false) {
+                for_words(ports, |at, word| {
+                    all &= bits[at] & word == word;
+                    any |= bits[at] & word != 0;
+                });
+            }
+        }
+        (all, any)
+    }
 }
 
-impl Sixes {
-    fn of(rules: &[Rule]) -> Self {
-        let of = |action| {
-            let whole = |rule: &&Rule| {
-                let remote = rule.remote.as_ref();
-                rule.action == action && remote.is_some_and(|set| is_whole(set, false))
-            };
-            let kinds = Kind::ALL.into_iter().map(|kind| {
-                let ports = rules
-                    .iter()
-                    .filter(whole)
-                    .flat_map(|rule| kind.ports_of(&rule.services, false));
-                (kind, merged(ports.collect()))
-            });
-            kinds.collect()
-        };
-        Sixes {
-            allowed: of(Action::Allow),
-            refused: of(Action::Refuse),
-        }
+/// The words that an interval of ports takes.
+fn for_words(ports: Interval<u16>, mut each: impl FnMut(usize, u64)) {
+    let (first, last) = (usize::from(ports.first), usize::from(ports.last));
+    for at in first / 64..=last / 64 {
+        let from = first.saturating_sub(at * 64).min(63);
+        let to = (last - at * 64).min(63);
+        each(at, u64::MAX >> (63 - to) & u64::MAX << from);
     }
+}
 
-    /// Whether a rule about 0.0.0.0/0 has no twin about ::/0. One that refuses needs none where nothing is allowed after it.
-    fn missing(&self, rules: &[Rule], at: usize) -> Option<Finding> {
-        let rule = &rules[at];
-        let remote = rule.remote.as_ref()?;
-        if !is_whole(remote, true) || !remote.v6().is_empty() {
-            return None;
-        }
-        let same = match rule.action {
-            Action::Allow => &self.allowed,
-            Action::Refuse => &self.refused,
-        };
-        let uncovered = same.iter().any(|(kind, ports)| {
-            let own = kind.ports_of(&rule.services, false);
-            !without(&own, ports, |port| port - 1).is_empty()
-        });
-        let allowed_later = || {
-            rules[at + 1..].iter().any(|later| {
-                let six = later
-                    .remote
-                    .as_ref()
-                    .is_some_and(|set| !set.v6().is_empty());
-                six && later.action == Action::Allow
-                    && Kind::ALL.into_iter().any(|kind| {
-                        let own = kind.ports_of(&rule.services, false);
-                        let ports = kind.ports_of(&later.services, false);
-                        without(&own, &ports, |port| port - 1) != own
-                    })
-            })
-        };
-        if !uncovered || (rule.action == Action::Refuse && !allowed_later()) {
-            return None;
-        }
-        let (what, end) = match rule.action {
-            Action::Allow => ("allows", "IPv6 is refused"),
-            Action::Refuse => ("refuses", "a rule after it lets IPv6 pass"),
-        };
-        Some(Finding::new(
-            codes::IPV4_ONLY,
-            format!(
-                "this {what} 0.0.0.0/0, and no rule of the group says the same about ::/0: {end}"
-            ),
-            "write `any` if both families are meant",
-        ))
+/// The rules about 0.0.0.0/0 that have no twin about ::/0, each with the finding. One that refuses needs none where nothing is allowed
+/// after it.
+fn ipv4_only(rules: &[Rule]) -> HashMap<usize, Finding> {
+    let alone = |rule: &Rule| {
+        let remote = rule.remote.as_ref();
+        remote.is_some_and(|set| is_whole(set, true) && set.v6().is_empty())
+    };
+    let mut found = HashMap::new();
+    if !rules.iter().any(alone) {
+        return found;
     }
+    let (mut allowed, mut refused) = (Ports::none(), Ports::none());
+    for rule in rules {
+        let whole = rule.remote.as_ref().is_some_and(|set| is_whole(set, false));
+        match (whole, rule.action) {
+            (true, Action::Allow) => allowed.add(rule),
+            (true, Action::Refuse) => refused.add(rule),
+            (false, _) => {}
+        }
+    }
+    let mut later = Ports::none();
+    for (at, rule) in rules.iter().enumerate().rev() {
+        let six = rule.remote.as_ref().is_some_and(|set| !set.v6().is_empty());
+        if six && rule.action == Action::Allow {
+            later.add(rule);
+        }
+        if !alone(rule) {
+            continue;
+        }
+        let (what, end, missing) = match rule.action {
+            Action::Allow => ("allows", "IPv6 is refused", !allowed.has(rule).0),
+            Action::Refuse => (
+                "refuses",
+                "a rule after it lets IPv6 pass",
+                !refused.has(rule).0 && later.has(rule).1,
+            ),
+        };
+        if missing {
+            let message = format!(
+                "this {what} 0.0.0.0/0, and no rule of the group says the same about ::/0: {end}"
+            );
+            let help = "write `any` if both families are meant";
+            found.insert(at, Finding::new(codes::IPV4_ONLY, message, help));
+        }
+    }
+    found
 }
