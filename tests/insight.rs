@@ -1,6 +1,6 @@
 //! The policy read as a function: lint and diff agree with brute force over every boundary packet of random policies.
 //!
-//! 200 policies, and 2,000 with `SECGROUPD_FULL=1` (`bash tests/full.sh insight`).
+//! 100 policies, and 2,000 with `SECGROUPD_FULL=1` (`bash tests/full.sh insight`).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
@@ -22,6 +22,6 @@ mod workloads;
 fn policies() -> u64 {
     match std::env::var("SECGROUPD_FULL").is_ok_and(|value| value == "1") {
         true => 2000,
-        false => 200,
+        false => 100,
     }
 }
