@@ -1,6 +1,7 @@
 //! The sockets of this network namespace that wait for somebody: TCP that listens, UDP that is not connected.
 
 use super::netlink::{NetlinkError, dump};
+use crate::definition::printable;
 use netlink_bindings::inet_diag::{IterableReplyAttrs, Msg, ReqV2, Request, TcpState};
 use netlink_bindings::utils::find_attr;
 use nix::libc;
@@ -95,7 +96,8 @@ pub fn processes() -> HashMap<u32, String> {
             found.entry(inode).or_insert_with(|| {
                 let name = fs::read_to_string(path.join("comm"));
                 let name = name.map_or_else(|_| "?".to_owned(), |name| name.trim_end().to_owned());
-                format!("{name} ({pid})")
+                // A process names itself.
+                format!("{} ({pid})", printable(&name))
             });
         }
     }
