@@ -33,7 +33,7 @@ pub struct Edges {
 
 impl Edges {
     pub fn add(&mut self, policy: &Policy, groups: &[Arc<SecurityGroup>]) {
-        self.ports.extend([0, 22, 25, 26, 3389, u16::MAX]);
+        self.ports.extend([0, 22, 24, 25, 26, 3389, u16::MAX]);
         self.set(&AddressSet::any());
         let platform = &policy.platform;
         platform.internal.iter().for_each(|set| self.set(set));
