@@ -7,7 +7,10 @@ mod boot;
 mod check;
 mod compile;
 mod confirm;
+mod diagnose;
+mod diff;
 mod explain;
+mod host_view;
 mod lab;
 mod options;
 mod print;
@@ -45,6 +48,8 @@ const EXAMPLES: &str = "Examples:
   secgroupd check groups.yaml                  is the definition right?
   secgroupd explain inbound tcp 203.0.113.9 443 --interface eth0
                                                what decides about this flow?
+  sudo secgroupd diagnose 443                  why is this port not reached?
+  secgroupd diff groups.yaml candidate.yaml    which flows would change?
   secgroupd compile groups.yaml                the nftables ruleset, changing nothing
   sudo secgroupd run                           enforce /etc/secgroupd and follow it
   secgroupd status                             what is enforced, and what it met
@@ -58,7 +63,7 @@ enum Command {
     Run(run::Arguments),
     /// Enforce the kept policy, as secgroupd-boot.service does before the network is up
     Boot(boot::Arguments),
-    /// Validate a definition; errors and warnings with line and column
+    /// Validate a definition, run its tests and lint it; errors and warnings with line and column
     Check(check::Arguments),
     /// Print the nftables ruleset, changing nothing
     Compile(compile::Arguments),
@@ -66,6 +71,10 @@ enum Command {
     Apply(apply::Arguments),
     /// Confirm the candidate of `apply --confirm`: it becomes the definition
     Confirm(confirm::Arguments),
+    /// Why a port of this host is not reached: groups, platform, the host's own firewall, the process
+    Diagnose(diagnose::Arguments),
+    /// Which flows a new definition changes, and how many live ones it ends
+    Diff(diff::Arguments),
     /// Which layer, group and rule decides about a flow
     Explain(explain::Arguments),
     /// What is enforced: generation, interfaces, groups, hits, last error
@@ -89,6 +98,8 @@ pub fn main() -> ExitCode {
         Command::Compile(arguments) => compile::run(arguments),
         Command::Apply(arguments) => apply::run(arguments),
         Command::Confirm(arguments) => confirm::run(arguments),
+        Command::Diagnose(arguments) => diagnose::run(arguments),
+        Command::Diff(arguments) => diff::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Status(arguments) => status::run(arguments),
         Command::Reload(arguments) => reload::run(arguments),

@@ -30,6 +30,19 @@ pub fn load(path: &Path, trust: Trust) -> Loaded {
 
 /// The same of a definition that is completed before it is judged, as a lab does.
 pub fn load_completed(path: &Path, trust: Trust, complete: impl FnOnce(&mut Definition)) -> Loaded {
+    read_and_judge(path, trust, complete).0
+}
+
+/// The same, with the definition as it was written; its sources are those of what was loaded.
+pub fn load_with_text(path: &Path, trust: Trust) -> (Loaded, Definition) {
+    read_and_judge(path, trust, |_| {})
+}
+
+fn read_and_judge(
+    path: &Path,
+    trust: Trust,
+    complete: impl FnOnce(&mut Definition),
+) -> (Loaded, Definition) {
     let begin = Instant::now();
     let mut unread = Vec::new();
     let files = definition_files(path, trust).unwrap_or_else(|errors| {
@@ -45,7 +58,7 @@ pub fn load_completed(path: &Path, trust: Trust, complete: impl FnOnce(&mut Defi
         .collect();
     let texts = texts.iter().map(|(path, text)| (path.as_str(), *text));
     let template = |path: &Path| template_file(path, trust).map_err(|error| error.to_string());
-    let loaded = judge_completed(texts, template, unread, complete);
+    let loaded = judge_with_text(texts, template, unread, complete);
     debug!("read and judged in {:.1?}", begin.elapsed());
     loaded
 }
@@ -57,15 +70,15 @@ pub fn judge<'a>(
     template: impl Fn(&Path) -> Result<String, String>,
     unread: Vec<Diagnostic>,
 ) -> Loaded {
-    judge_completed(texts, template, unread, |_| {})
+    judge_with_text(texts, template, unread, |_| {}).0
 }
 
-fn judge_completed<'a>(
+fn judge_with_text<'a>(
     texts: impl IntoIterator<Item = (&'a str, &'a str)>,
     template: impl Fn(&Path) -> Result<String, String>,
     mut unread: Vec<Diagnostic>,
     complete: impl FnOnce(&mut Definition),
-) -> Loaded {
+) -> (Loaded, Definition) {
     let mut parsed = parse(texts);
     let definition_files = parsed.definition.sources.iter().count();
     let template_files = parsed.definition.template_files();
@@ -75,13 +88,14 @@ fn judge_completed<'a>(
     complete(&mut parsed.definition);
     unread.extend(parsed.diagnostics);
     let validated = validate(&parsed.definition, unread);
-    Loaded {
-        sources: parsed.definition.sources,
+    let loaded = Loaded {
+        sources: std::mem::take(&mut parsed.definition.sources),
         account: validated.account,
         diagnostics: validated.diagnostics,
         template_files,
         definition_files,
-    }
+    };
+    (loaded, parsed.definition)
 }
 
 fn unreadable(message: &str) -> Diagnostic {

@@ -61,6 +61,24 @@ pub const KEYS: &[KeyInfo] = &[
         "The cloud's project, for people.",
     ),
     key(
+        "security_groups.<sg-id>.silence",
+        "list of mappings",
+        "none",
+        "Warnings of `check` that are right, but meant so, about this group and its rules.",
+    ),
+    key(
+        "security_groups.<sg-id>.silence[].code",
+        "a code of `check`'s warnings",
+        "required",
+        "Which warning.",
+    ),
+    key(
+        "security_groups.<sg-id>.silence[].reason",
+        "text",
+        "required",
+        "Why it is meant so, for people.",
+    ),
+    key(
         "security_groups.<sg-id>.inbound",
         "list of rules",
         "no rule",
@@ -103,6 +121,24 @@ pub const KEYS: &[KeyInfo] = &[
         "For people.",
     ),
     key(
+        "security_groups.<sg-id>.inbound[].silence",
+        "list of mappings",
+        "none",
+        "Warnings of `check` that are right, but meant so, about this rule.",
+    ),
+    key(
+        "security_groups.<sg-id>.inbound[].silence[].code",
+        "a code of `check`'s warnings",
+        "required",
+        "Which warning.",
+    ),
+    key(
+        "security_groups.<sg-id>.inbound[].silence[].reason",
+        "text",
+        "required",
+        "Why it is meant so, for people.",
+    ),
+    key(
         "security_groups.<sg-id>.outbound",
         "list of rules",
         "no rule",
@@ -143,6 +179,24 @@ pub const KEYS: &[KeyInfo] = &[
         "text",
         "none",
         "For people.",
+    ),
+    key(
+        "security_groups.<sg-id>.outbound[].silence",
+        "list of mappings",
+        "none",
+        "Warnings of `check` that are right, but meant so, about this rule.",
+    ),
+    key(
+        "security_groups.<sg-id>.outbound[].silence[].code",
+        "a code of `check`'s warnings",
+        "required",
+        "Which warning.",
+    ),
+    key(
+        "security_groups.<sg-id>.outbound[].silence[].reason",
+        "text",
+        "required",
+        "Why it is meant so, for people.",
     ),
     key(
         "address_templates",
@@ -405,6 +459,60 @@ pub const KEYS: &[KeyInfo] = &[
         "",
         "Ports that a program listens on there.",
     ),
+    key(
+        "tests",
+        "list of mappings",
+        "none",
+        "Promises about the rules: a definition that breaks one is refused.",
+    ),
+    key(
+        "tests[].from",
+        "an address or an ins- id",
+        "required",
+        "Who opens the flow. An instance means each of its addresses.",
+    ),
+    key(
+        "tests[].to",
+        "an address or an ins- id",
+        "required",
+        "To whom. Where both ends are instances, what leaves the first and what enters the second are judged.",
+    ),
+    key(
+        "tests[].protocol",
+        "tcp, udp, icmp, icmpv6, gre",
+        "required",
+        "The protocol of the flow.",
+    ),
+    key(
+        "tests[].port",
+        "a port",
+        "required with tcp and udp",
+        "The destination port.",
+    ),
+    key(
+        "tests[].expect",
+        "allow, refuse",
+        "required",
+        "What must become of it.",
+    ),
+    key(
+        "silence",
+        "list of mappings",
+        "none",
+        "Warnings of `check` that are right, but meant so, about anything.",
+    ),
+    key(
+        "silence[].code",
+        "a code of `check`'s warnings",
+        "required",
+        "Which warning.",
+    ),
+    key(
+        "silence[].reason",
+        "text",
+        "required",
+        "Why it is meant so, for people.",
+    ),
 ];
 
 /// The names of the keys that a mapping at `path` may have.
@@ -450,7 +558,9 @@ mod tests {
                 "service_templates",
                 "instances",
                 "platform",
-                "lab"
+                "lab",
+                "tests",
+                "silence"
             ]
         );
         assert!(names_at("security_groups.<sg-id>.inbound[]").any(|name| name == "source"));

@@ -23,6 +23,10 @@ pub struct Definition {
     pub platform: PlatformEntry,
     /// What a lab adds.
     pub lab: LabEntry,
+    /// What the rules must do.
+    pub tests: Vec<TestEntry>,
+    /// Warnings that are meant so, about anything.
+    pub silence: Vec<SilenceEntry>,
     /// Whether a file could not be read at all: what it defines is not known then.
     pub incomplete: bool,
 }
@@ -91,6 +95,8 @@ pub struct GroupEntry {
     pub region: Option<Text>,
     /// Its project, for people.
     pub project: Option<Text>,
+    /// Warnings about it that are meant so.
+    pub silence: Vec<SilenceEntry>,
     /// Its inbound rules; `None` stands for a rule of which nothing could be read.
     pub inbound: Vec<Option<RuleEntry>>,
     /// Its outbound rules.
@@ -105,6 +111,7 @@ impl GroupEntry {
             name: None,
             region: None,
             project: None,
+            silence: Vec::new(),
             inbound: Vec::new(),
             outbound: Vec::new(),
         }
@@ -124,6 +131,36 @@ pub struct RuleEntry {
     pub remote: Option<Texts>,
     /// Free text.
     pub description: Option<Text>,
+    /// Warnings about it that are meant so.
+    pub silence: Vec<SilenceEntry>,
+}
+
+/// A warning that is meant so.
+#[derive(Debug)]
+pub struct SilenceEntry {
+    /// Where its code stands.
+    pub span: Span,
+    /// The code of the warning.
+    pub code: &'static str,
+    /// Why it is meant so.
+    pub reason: Text,
+}
+
+/// A promise about the rules; `None` where what is wrong was reported.
+#[derive(Debug)]
+pub struct TestEntry {
+    /// Where it stands.
+    pub span: Span,
+    /// Who opens the flow.
+    pub from: Option<Text>,
+    /// To whom.
+    pub to: Option<Text>,
+    /// Its protocol.
+    pub protocol: Option<Text>,
+    /// Its destination port.
+    pub port: Option<Text>,
+    /// `true` for allow.
+    pub expect: Option<bool>,
 }
 
 /// The protocol part of a rule.

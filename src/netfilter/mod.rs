@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`netlink`] | one whole dump, and again if the kernel says that it changed meanwhile |
 //! | [`seed`] | the established TCP sockets, put into connection tracking |
+//! | [`listeners`] | the sockets that wait for somebody |
 //! | [`links`] | interfaces, their addresses, and those that carry a default route |
 //! | [`ways`] | by which interface an address is reached |
 //! | [`interfaces`] | what is wrong with the interfaces that a definition binds (pure) |
@@ -20,15 +21,18 @@
 //! | [`flows`] | the tracked flows, and their labels taken off |
 //! | [`stamps`] | by which label flows are known that the policy allows, and which is next |
 //! | [`hits`] | the counters of our rules |
+//! | [`firewall`] | what the host's other rulesets make of a packet, seen on a copy of them |
 //! | [`blind`] | what passes this host without meeting our hooks |
 
 pub mod blind;
 pub mod enforce;
 pub mod events;
+pub mod firewall;
 pub mod flows;
 pub mod hits;
 pub mod interfaces;
 pub mod links;
+pub mod listeners;
 pub mod native;
 pub mod netlink;
 pub mod nft;

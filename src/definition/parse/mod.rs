@@ -2,6 +2,7 @@
 
 mod lab;
 mod platform;
+mod promises;
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::merge::merge;
@@ -126,6 +127,8 @@ fn definition(reader: &mut Reader, root: &Node) -> Definition {
     if let Some(node) = fields.get("lab") {
         definition.lab = lab::lab(reader, node).unwrap_or_default();
     }
+    definition.tests = promises::tests(reader, &fields);
+    definition.silence = promises::silence(reader, &fields, "silence[]");
     definition
 }
 
@@ -167,6 +170,7 @@ fn group(reader: &mut Reader, id: Text, node: &Node) -> Option<GroupEntry> {
         name: optional_text(reader, &fields, "name"),
         region: optional_text(reader, &fields, "region"),
         project: optional_text(reader, &fields, "project"),
+        silence: promises::silence(reader, &fields, "security_groups.<sg-id>.silence[]"),
         inbound: rules(reader, &fields, "inbound"),
         outbound: rules(reader, &fields, "outbound"),
     })
@@ -184,9 +188,17 @@ fn rules(reader: &mut Reader, fields: &Fields, direction: &'static str) -> Vec<O
 }
 
 fn rule(reader: &mut Reader, node: &Node, direction: &'static str) -> Option<RuleEntry> {
-    let (path, remote_key) = match direction {
-        "inbound" => ("security_groups.<sg-id>.inbound[]", "source"),
-        _ => ("security_groups.<sg-id>.outbound[]", "destination"),
+    let (path, remote_key, silence) = match direction {
+        "inbound" => (
+            "security_groups.<sg-id>.inbound[]",
+            "source",
+            "security_groups.<sg-id>.inbound[].silence[]",
+        ),
+        _ => (
+            "security_groups.<sg-id>.outbound[]",
+            "destination",
+            "security_groups.<sg-id>.outbound[].silence[]",
+        ),
     };
     let fields = reader.fields(node, path)?;
     let allow = reader
@@ -203,6 +215,7 @@ fn rule(reader: &mut Reader, node: &Node, direction: &'static str) -> Option<Rul
         service,
         remote,
         description,
+        silence: promises::silence(reader, &fields, silence),
     })
 }
 
