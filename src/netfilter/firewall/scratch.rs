@@ -24,8 +24,8 @@ const MACS: [&str; 2] = ["02:00:00:00:00:01", "02:00:00:00:00:02"];
 const FAR: &str = "secgroupd-far";
 /// So many interfaces are copied.
 const MOST_LINKS: usize = 200;
-/// How long an answer may take between two namespaces of one machine, in milliseconds.
-const PATIENCE_MS: i64 = 600;
+/// How long an answer may take between two namespaces of one machine, in milliseconds: at first, and where nothing came of that.
+const PATIENCE_MS: [i64; 2] = [600, 3000];
 /// Priority before everything but the very first.
 const TRACE: &str = "secgroupd_probe";
 
@@ -55,14 +55,6 @@ pub fn run(asked: &Asked, copy: Copy) -> Result<Seen, FirewallError> {
             Err(error) => seen.not_copied.push(format!("{}: {error}", part.name)),
         }
     }
-    let before = counters(&copy.parts);
-    let trace = Trace::begin(asked);
-    let arrived = scratch.open(asked);
-    let said = trace.map(Trace::end).unwrap_or_default();
-    let mut blamed: Vec<Blame> = Vec::new();
-    for ((program, before), (_, after)) in before.iter().zip(counters(&copy.parts)) {
-        blamed.extend(grown(program, before, &after));
-    }
     let of_iptables = |table: &str| {
         let families = [("ip ", "iptables-nft"), ("ip6 ", "ip6tables-nft")];
         families.iter().any(|(family, name)| {
@@ -73,12 +65,26 @@ pub fn run(asked: &Asked, copy: Copy) -> Result<Seen, FirewallError> {
             })
         })
     };
-    blamed.extend(traced(&said, of_iptables));
-    seen.fate = match (arrived?, blamed.is_empty()) {
-        (true, _) => Fate::Passed,
-        (false, false) => Fate::Refused(blamed),
-        (false, true) => Fate::Lost,
-    };
+    // A cable carries nothing until the kernel has noticed that it is plugged in, which takes a while on a busy machine.
+    for patience in PATIENCE_MS {
+        let before = counters(&copy.parts);
+        let trace = Trace::begin(asked);
+        let arrived = scratch.open(asked, patience);
+        let said = trace.map(Trace::end).unwrap_or_default();
+        let mut blamed: Vec<Blame> = Vec::new();
+        for ((program, before), (_, after)) in before.iter().zip(counters(&copy.parts)) {
+            blamed.extend(grown(program, before, &after));
+        }
+        blamed.extend(traced(&said, of_iptables));
+        seen.fate = match (arrived?, blamed.is_empty()) {
+            (true, _) => Fate::Passed,
+            (false, false) => Fate::Refused(blamed),
+            (false, true) => Fate::Lost,
+        };
+        if seen.fate != Fate::Lost {
+            break;
+        }
+    }
     Ok(seen)
 }
 
@@ -149,7 +155,7 @@ impl Scratch {
     }
 
     /// Opens the flow from the far side. Gives whether it was answered, or, with UDP, arrived.
-    fn open(&self, asked: &Asked) -> Result<bool, FirewallError> {
+    fn open(&self, asked: &Asked, patience: i64) -> Result<bool, FirewallError> {
         let kind = if asked.tcp {
             SockType::Stream
         } else {
@@ -158,13 +164,13 @@ impl Scratch {
         let failed = |error: Errno| FirewallError::Socket(error.into());
         let local = SockaddrStorage::from(SocketAddr::new(asked.local, asked.port));
         self.at_host()?;
-        let server = endpoint(asked, kind).map_err(failed)?;
+        let server = endpoint(asked, kind, patience).map_err(failed)?;
         bind(server.as_raw_fd(), &local).map_err(failed)?;
         if asked.tcp {
             listen(&server, Backlog::new(1).unwrap_or(Backlog::MAXCONN)).map_err(failed)?;
         }
         self.at_far()?;
-        let client = endpoint(asked, kind).map_err(failed)?;
+        let client = endpoint(asked, kind, patience).map_err(failed)?;
         let remote = SockaddrStorage::from(SocketAddr::new(asked.remote, 0));
         bind(client.as_raw_fd(), &remote).map_err(failed)?;
         let connected = connect(client.as_raw_fd(), &local);
@@ -183,13 +189,13 @@ impl Scratch {
 }
 
 /// A socket that does not wait for long.
-fn endpoint(asked: &Asked, kind: SockType) -> Result<OwnedFd, Errno> {
+fn endpoint(asked: &Asked, kind: SockType, patience: i64) -> Result<OwnedFd, Errno> {
     let family = match asked.local {
         IpAddr::V4(_) => AddressFamily::Inet,
         IpAddr::V6(_) => AddressFamily::Inet6,
     };
     let made = socket(family, kind, SockFlag::SOCK_CLOEXEC, None)?;
-    let wait = TimeVal::new(0, PATIENCE_MS * 1000);
+    let wait = TimeVal::new(patience / 1000, patience % 1000 * 1000);
     setsockopt(&made, sockopt::SendTimeout, &wait)?;
     setsockopt(&made, sockopt::ReceiveTimeout, &wait)?;
     Ok(made)
