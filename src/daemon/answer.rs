@@ -111,7 +111,7 @@ impl Daemon {
 
     fn status(&self) -> Value {
         let trial = self.trial_status();
-        let host = self.host();
+        let mut host = self.host();
         let spots = links::links()
             .map(|links| blind::blind_spots(&links))
             .unwrap_or_default();

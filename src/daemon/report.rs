@@ -125,6 +125,9 @@ pub struct Hits {
     pub packets: u64,
     /// Bytes.
     pub bytes: u64,
+    /// When it was last seen to meet a packet, in seconds since 1970; it is looked at every 10 s, and whenever this is asked.
+    #[serde(default)]
+    pub last: Option<u64>,
 }
 
 /// Another program's change that was put right.

@@ -3,6 +3,7 @@
 use super::control::ControlSocket;
 use super::guard::{Due, Guard};
 use super::held::{Held, reached};
+use super::hits::HitsKeeper;
 use super::host::{Host, count};
 use super::keeper::Keeper;
 use super::load::{Loaded, load};
@@ -75,6 +76,7 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
         reloads: 0,
         failures: 0,
         keeper: Keeper::default(),
+        hits_keeper: HitsKeeper::new(),
         trial_ends: None,
         held: Held::default(),
     };
@@ -85,6 +87,7 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
             due = daemon.guard.due() => daemon.restore(due).await,
             _ = next(&mut daemon.links) => daemon.follow_links(),
             _ = daemon.keeper.done(&daemon.host) => {}
+            _ = daemon.hits_keeper.due() => daemon.hits_keeper.keep(&daemon.host),
             _ = reached(daemon.trial_ends) => daemon.look_at_trial().await,
             _ = hangup.recv() => {
                 let _ = daemon.reload("SIGHUP", Attempt::Plain).await;
@@ -96,6 +99,7 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
     }
     notify(&[NotifyState::Stopping]);
     daemon.keeper.finish(&daemon.host).await;
+    daemon.hits_keeper.finish(&daemon.host).await;
     let enforced = {
         let host = daemon.host();
         host.enforced().is_some() || host.inherited().is_some()
@@ -132,6 +136,7 @@ pub(super) struct Daemon {
     pub(super) reloads: u64,
     pub(super) failures: u64,
     pub(super) keeper: Keeper,
+    hits_keeper: HitsKeeper,
     /// When a candidate's time is looked at.
     pub(super) trial_ends: Option<tokio::time::Instant>,
     pub(super) held: Held,
