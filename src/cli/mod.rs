@@ -15,6 +15,7 @@ mod remove;
 mod run;
 mod ssh;
 mod status;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -124,6 +124,15 @@ impl Host {
         hits
     }
 
+    /// Whether what enters by unbound interfaces is refused, and counted as that.
+    pub fn refuses_unbound(&self) -> bool {
+        let policy = self
+            .enforced
+            .as_ref()
+            .and_then(|standing| standing.policy.as_ref());
+        policy.is_some_and(|policy| policy.platform.unbound_refuse)
+    }
+
     /// Takes note of what the kernel has counted by now.
     pub(super) fn look_at_hits(&mut self) {
         if self.enforced.is_none() {

@@ -23,6 +23,7 @@
 //! | [`state`] | the state directory and its lock |
 //! | [`store`] | what the service manager keeps for the next daemon |
 //! | [`control`] | the socket on which the command asks |
+//! | [`metrics`] | where Prometheus asks |
 //! | [`report`] | what it answers |
 //! | [`logging`] | the log |
 
@@ -42,6 +43,7 @@ mod keeper;
 pub mod kept;
 pub mod load;
 pub mod logging;
+pub mod metrics;
 pub mod pace;
 mod protect;
 pub mod read;

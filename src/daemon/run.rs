@@ -7,6 +7,8 @@ use super::hits::HitsKeeper;
 use super::host::{Host, count};
 use super::keeper::Keeper;
 use super::load::{Loaded, load};
+use super::metrics::page::Durations;
+use super::metrics::{self, Endpoint, MetricsAddress};
 use super::read::Trust;
 use super::report::{Failure, Summary};
 use super::store;
@@ -43,6 +45,8 @@ pub struct Options {
     pub socket_is_kept: bool,
     /// Whether a host without a policy refuses new inbound flows to itself.
     pub fail_closed: bool,
+    /// Where metrics can be asked for, if at all.
+    pub metrics: Option<MetricsAddress>,
 }
 
 /// Runs until SIGTERM or SIGINT. What is enforced then stays enforced.
@@ -52,6 +56,8 @@ pub struct Options {
 /// When the control socket or the signals cannot be had; a wrong definition is no error, since it can be mended.
 pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
     let (socket, mut calls) = ControlSocket::open(&options.socket)?;
+    let endpoint = options.metrics.as_ref().map(Endpoint::open).transpose()?;
+    let (_endpoint, mut askers) = endpoint.unzip();
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -75,6 +81,7 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
         last_error: None,
         reloads: 0,
         failures: 0,
+        durations: Durations::default(),
         keeper: Keeper::default(),
         hits_keeper: HitsKeeper::new(),
         trial_ends: None,
@@ -93,6 +100,9 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
                 let _ = daemon.reload("SIGHUP", Attempt::Plain).await;
             }
             Some(call) = calls.recv() => daemon.answer(call).await,
+            asker = metrics::asked(&mut askers) => {
+                metrics::answer(asker, daemon.metrics(), daemon.host.clone());
+            }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
@@ -135,6 +145,8 @@ pub(super) struct Daemon {
     restore_failed: bool,
     pub(super) reloads: u64,
     pub(super) failures: u64,
+    /// How long definitions took to be enforced or refused.
+    pub(super) durations: Durations,
     pub(super) keeper: Keeper,
     hits_keeper: HitsKeeper,
     /// When a candidate's time is looked at.
@@ -206,6 +218,7 @@ impl Daemon {
         reason: &str,
         attempt: Attempt,
     ) -> (Option<Loaded>, Result<Summary, Failure>) {
+        let begin = Instant::now();
         let host = self.host.clone();
         let work = loaded.map(|loaded| {
             off_the_loop(move || {
@@ -224,6 +237,7 @@ impl Daemon {
             Ok((loaded, result)) => (Some(loaded), result),
             Err(failure) => (None, Err(failure)),
         };
+        self.durations.add(begin.elapsed().as_secs_f64());
         match &result {
             Ok(summary) => {
                 self.reloads += 1;

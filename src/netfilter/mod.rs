@@ -19,6 +19,7 @@
 //! | [`flows`] | the tracked flows, and their labels taken off |
 //! | [`stamps`] | by which label flows are known that the policy allows, and which is next |
 //! | [`hits`] | the counters of our rules |
+//! | [`tracked`] | how full the table of tracked flows is |
 //! | [`blind`] | what passes this host without meeting our hooks |
 
 pub mod blind;
@@ -37,5 +38,6 @@ pub mod restore;
 pub mod seed;
 pub mod stamps;
 pub mod standing;
+pub mod tracked;
 pub mod transport;
 pub mod ways;
