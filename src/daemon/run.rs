@@ -56,7 +56,11 @@ pub struct Options {
 /// When the control socket or the signals cannot be had; a wrong definition is no error, since it can be mended.
 pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
     let (socket, mut calls) = ControlSocket::open(&options.socket)?;
-    let endpoint = options.metrics.as_ref().map(Endpoint::open).transpose()?;
+    // Nobody is left open for want of metrics.
+    let endpoint = options.metrics.as_ref().and_then(|address| {
+        let opened = Endpoint::open(address);
+        opened.inspect_err(|error| error!("{error}")).ok()
+    });
     let (_endpoint, mut askers) = endpoint.unzip();
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
