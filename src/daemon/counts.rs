@@ -135,19 +135,22 @@ impl Counts {
         sums
     }
 
-    /// Whether rules have other ids under this policy than before.
-    pub fn would_move(&self, policy: &Policy) -> bool {
-        moves(&self.rules, &identities(policy)).next().is_some()
+    /// Whether rules have other ids now than before.
+    pub fn would_move(&self, rules: &Rules) -> bool {
+        self.rules != rules.0 && !moves(&self.rules, &rules.0).is_empty()
     }
 
-    /// Has each count follow its rule to the id that this policy gives it, from the generation on that enforces it. A rule is
+    /// Has each count follow its rule to the id that it has now, from the generation on that enforces it. A rule is
     /// known again by what it says, within its list; one that says something else at the same place is the same rule, changed.
     ///
     /// A chain that the new generation has kept may count for another rule by now: what it had counted is given to the rule
     /// that it counted for, and taken off the past of the one that it counts for now.
-    pub fn follow(&mut self, policy: &Policy, generation: Generation) {
-        let new = identities(policy);
-        let moves: Vec<(String, Option<String>)> = moves(&self.rules, &new).collect();
+    pub fn follow(&mut self, Rules(new): Rules, generation: Generation) {
+        if self.rules == new {
+            return;
+        }
+        self.changed = true;
+        let moves = moves(&self.rules, &new);
         if !moves.is_empty() {
             let is_new =
                 |chain: &str| Generation::of(chain).is_some_and(|(of, _)| of >= generation);
@@ -185,14 +188,6 @@ impl Counts {
                 };
             }
         }
-        if self
-            .rules
-            .iter()
-            .any(|(id, hash)| new.get(id) != Some(hash))
-            || self.rules.len() != new.len()
-        {
-            self.changed = true;
-        }
         // Of a group that is not bound now the ids stay as they were.
         let lists: HashSet<&str> = new.keys().map(|id| list(id)).collect();
         self.rules.retain(|id, _| !lists.contains(list(id)));
@@ -229,16 +224,22 @@ fn summed(hits: &[RuleHits]) -> HashMap<(String, String), Sum> {
     sums
 }
 
-/// What each rule of a policy says, by its id.
-fn identities(policy: &Policy) -> BTreeMap<String, u64> {
-    let mut rules = BTreeMap::new();
-    for group in policy.groups() {
-        for direction in [Direction::Inbound, Direction::Outbound] {
-            let list = group.rules(direction).iter();
-            rules.extend(list.map(|rule| (rule.id.to_string(), identity(rule))));
+/// What each rule of a policy says, as a hash, by its id.
+#[derive(Debug, Clone)]
+pub struct Rules(BTreeMap<String, u64>);
+
+impl Rules {
+    /// Of the bound groups.
+    pub fn of(policy: &Policy) -> Self {
+        let mut rules = BTreeMap::new();
+        for group in policy.groups() {
+            for direction in [Direction::Inbound, Direction::Outbound] {
+                let list = group.rules(direction).iter();
+                rules.extend(list.map(|rule| (rule.id.to_string(), identity(rule))));
+            }
         }
+        Rules(rules)
     }
-    rules
 }
 
 /// A hash of what a rule says.
@@ -277,7 +278,7 @@ fn index(id: &str) -> u32 {
 fn moves(
     old: &BTreeMap<String, u64>,
     new: &BTreeMap<String, u64>,
-) -> impl Iterator<Item = (String, Option<String>)> {
+) -> Vec<(String, Option<String>)> {
     let mut places: HashMap<(&str, u64), Vec<&str>> = HashMap::new();
     let mut ordered: Vec<&String> = old.keys().collect();
     // The first of several equal rules is the last of the list that is taken from.
@@ -300,13 +301,12 @@ fn moves(
         .collect();
     let taken: HashSet<&str> = found.iter().filter_map(|(_, from)| *from).collect();
     let changed_in_place = |id: &String| old.contains_key(id) && !taken.contains(id.as_str());
-    let moves: Vec<(String, Option<String>)> = found
+    found
         .into_iter()
         .filter(|(id, from)| *from != Some(id.as_str()))
         .filter(|(id, from)| from.is_some() || !changed_in_place(id))
         .map(|(id, from)| (id.clone(), from.map(str::to_owned)))
-        .collect();
-    moves.into_iter()
+        .collect()
 }
 
 #[cfg(test)]

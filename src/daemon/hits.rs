@@ -3,7 +3,7 @@
 //! The file is small and written without waiting for the disk, at most every [`EVERY`] and when the daemon stops: after kill -9 what
 //! it says is at most that old, and after a crash of the machine it may be damaged, which costs the counts and nothing else.
 
-use super::counts::Counts;
+use super::counts::{Counts, Rules};
 use super::host::Host;
 use super::in_force::boot;
 use super::kept::{KeptError, seal, sealed_begin, unseal};
@@ -157,10 +157,11 @@ impl Host {
 
     /// Counts follow their rules to the ids that the policy gives them, which is enforced as this generation now.
     pub(super) fn follow_rules(&mut self, policy: &Policy, generation: Generation) {
-        if self.counts.would_move(policy) {
+        let rules = Rules::of(policy);
+        if self.counts.would_move(&rules) {
             self.look_at_hits();
         }
-        self.counts.follow(policy, generation);
+        self.counts.follow(rules, generation);
     }
 
     /// Nothing has met anything: the policy was taken off this host on request.

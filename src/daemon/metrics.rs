@@ -12,10 +12,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot};
 
 use super::host::Host;
+
+/// How long a page is told again.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// Where metrics can be asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,16 +165,27 @@ pub async fn asked(askers: &mut Option<mpsc::Receiver<Asker>>) -> Asker {
     }
 }
 
-/// Answers in a thread of its own: the loop does not wait for the kernel's counters.
-pub fn answer(asker: Asker, mut page: Page, host: Arc<Mutex<Host>>) {
-    tokio::task::spawn_blocking(move || {
-        {
-            let mut host = host.lock().unwrap_or_else(PoisonError::into_inner);
-            page.look_at(&mut host);
-        }
-        // An asker who has gone away is no error.
-        let _ = asker.send(page.text());
-    });
+/// The page that was made last: whoever asks often has the kernel's counters read once a second, and keeps the host from nothing.
+#[derive(Debug, Clone, Default)]
+pub struct LastPage(Arc<Mutex<Option<(Instant, String)>>>);
+
+impl LastPage {
+    /// Answers in a thread of its own: the loop does not wait for the kernel's counters.
+    pub fn answer(&self, asker: Asker, mut page: Page, host: Arc<Mutex<Host>>) {
+        let last = self.0.clone();
+        tokio::task::spawn_blocking(move || {
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            let (_, text) = match last.take() {
+                Some(made) if made.0.elapsed() < FRESH => last.insert(made),
+                _ => {
+                    page.look_at(&mut host.lock().unwrap_or_else(PoisonError::into_inner));
+                    last.insert((Instant::now(), page.text()))
+                }
+            };
+            // An asker who has gone away is no error.
+            let _ = asker.send(text.clone());
+        });
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::host::{Host, count};
 use super::keeper::Keeper;
 use super::load::{Loaded, load};
 use super::metrics::page::Durations;
-use super::metrics::{self, Endpoint, MetricsAddress};
+use super::metrics::{self, Endpoint, LastPage, MetricsAddress};
 use super::read::Trust;
 use super::report::{Failure, Summary};
 use super::store;
@@ -62,6 +62,7 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
         opened.inspect_err(|error| error!("{error}")).ok()
     });
     let (_endpoint, mut askers) = endpoint.unzip();
+    let last_page = LastPage::default();
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -105,7 +106,7 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
             }
             Some(call) = calls.recv() => daemon.answer(call).await,
             asker = metrics::asked(&mut askers) => {
-                metrics::answer(asker, daemon.metrics(), daemon.host.clone());
+                last_page.answer(asker, daemon.metrics(), daemon.host.clone());
             }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,

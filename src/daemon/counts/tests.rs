@@ -3,9 +3,9 @@
 use super::*;
 use crate::daemon::load::judge;
 
-/// A policy whose one inbound list has these rules.
-fn policy(rules: &[&str]) -> Policy {
-    let rules: String = rules
+/// Of a policy whose one inbound list has these.
+fn rules(of: &[&str]) -> Rules {
+    let rules: String = of
         .iter()
         .map(|rule| format!("      - {{ action: allow, {rule} }}\n"))
         .collect();
@@ -17,9 +17,8 @@ fn policy(rules: &[&str]) -> Policy {
     let loaded = judge([("a.yaml", text.as_str())].into_iter(), none, Vec::new());
     let account = loaded.account.expect("a definition");
     let id = &account.instances[0].id;
-    account
-        .policy(id, &Default::default())
-        .expect("an instance")
+    let policy = account.policy(id, &Default::default());
+    Rules::of(&policy.expect("an instance"))
 }
 
 const SSH: &str = "protocol: tcp, port: 22, source: any";
@@ -101,8 +100,8 @@ fn chains_that_are_replaced_deleted_or_begun_anew_are_kept() {
 #[test]
 fn a_count_follows_its_rule() {
     let mut counts = Counts::default();
-    let first = policy(&[SSH, WEB, DNS]);
-    counts.follow(&first, Generation(1));
+    let first = rules(&[SSH, WEB, DNS]);
+    counts.follow(first.clone(), Generation(1));
     assert!(!counts.would_move(&first));
     let at = |number| format!("sg-a/in/{number}");
     let hits = [
@@ -113,18 +112,18 @@ fn a_count_follows_its_rule() {
     counts.look(&hits, 100);
 
     // One is inserted above them; all was loaded anew.
-    let second = policy(&[NTP, SSH, WEB, DNS]);
+    let second = rules(&[NTP, SSH, WEB, DNS]);
     assert!(counts.would_move(&second));
     let mut loaded_anew = counts.clone();
     loaded_anew.replaced(&hits, 110);
-    loaded_anew.follow(&second, Generation(2));
+    loaded_anew.follow(second.clone(), Generation(2));
     let moved = [("sg-a/in/1", 10), ("sg-a/in/2", 20), ("sg-a/in/3", 30)];
     assert_eq!(packets(&loaded_anew), moved);
     assert_eq!(loaded_anew.totals()["sg-a/in/3"].2, Some(100));
 
     // The same where the kernel keeps the chains of the first three places, which count for other rules now.
     counts.look(&[hits.as_slice(), &[hit("g2_r3", &at(3), 1)]].concat(), 110);
-    counts.follow(&second, Generation(2));
+    counts.follow(second.clone(), Generation(2));
     let totals = packets(&counts);
     assert_eq!(
         totals,
@@ -156,21 +155,21 @@ fn a_count_follows_its_rule() {
     );
 
     // One is changed where it is, one goes: the others have theirs.
-    let third = policy(&[NTP, "protocol: tcp, port: \"22,2222\", source: any", DNS]);
-    counts.follow(&third, Generation(3));
+    let third = rules(&[NTP, "protocol: tcp, port: \"22,2222\", source: any", DNS]);
+    counts.follow(third.clone(), Generation(3));
     let totals = counts.totals();
     assert_eq!(
         [0, 1, 2].map(|number| totals[at(number).as_str()].0),
         [2, 10, 31]
     );
     // And what comes where another was begins with nothing.
-    let fourth = policy(&[
+    let fourth = rules(&[
         NTP,
         "protocol: tcp, port: \"22,2222\", source: any",
         DNS,
         WEB,
     ]);
-    counts.follow(&fourth, Generation(4));
+    counts.follow(fourth.clone(), Generation(4));
     let totals = counts.totals();
     assert_eq!(
         totals.get("sg-a/in/3").map_or(0, |total| total.0),
@@ -182,10 +181,10 @@ fn a_count_follows_its_rule() {
 #[test]
 fn equal_rules_keep_their_order() {
     let mut counts = Counts::default();
-    counts.follow(&policy(&[SSH, SSH, WEB]), Generation(1));
+    counts.follow(rules(&[SSH, SSH, WEB]), Generation(1));
     let hits = [hit("g1_a", "sg-a/in/0", 3), hit("g1_b", "sg-a/in/2", 5)];
     counts.replaced(&hits, 1);
-    counts.follow(&policy(&[DNS, SSH, SSH, WEB]), Generation(2));
+    counts.follow(rules(&[DNS, SSH, SSH, WEB]), Generation(2));
     let totals = counts.totals();
     let of = |id: &str| totals.get(id).map_or(0, |total| total.0);
     assert_eq!(
