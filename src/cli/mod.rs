@@ -19,6 +19,7 @@ mod remove;
 mod run;
 mod ssh;
 mod status;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

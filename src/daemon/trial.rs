@@ -283,7 +283,10 @@ impl Host {
             .kernel
             .enforce_with(&ruleset, Generation(now_enforced).next(), || {})
             .map_err(|error: EnforceError| error.to_string())?;
-        self.add_hits(&enforced.replaced_hits);
+        self.counts.replaced(&enforced.replaced_hits, now());
+        if let Ok(policy) = kept.policy() {
+            self.follow_rules(&policy, enforced.generation);
+        }
         self.stand_kept(kept, enforced.generation.0);
         if let Some(Standing { summary, .. }) = &mut self.enforced {
             summary.since = now();
