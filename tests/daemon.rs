@@ -24,6 +24,7 @@ mod daemon {
     pub mod links;
     pub mod live_flows;
     pub mod nft_fails;
+    pub mod observed;
     pub mod owned;
     pub mod owned_flood;
     pub mod process;
@@ -67,6 +68,7 @@ fn main() -> std::process::ExitCode {
             daemon::restored::tests(),
             daemon::links::tests(),
             daemon::live_flows::tests(),
+            daemon::observed::tests(),
             daemon::asking::tests(),
             daemon::first_start::tests(),
             daemon::trouble::tests(),

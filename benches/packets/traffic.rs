@@ -143,6 +143,6 @@ fn sample(packet: &Packet, decision: &Decision, rng: &mut Rng) -> Sample {
     };
     Sample {
         probe,
-        passes: decision.verdict == Verdict::Allow,
+        passes: decision.verdict.passes(),
     }
 }

@@ -1,9 +1,9 @@
 //! What the rules and layers have met, over all generations that this process has enforced.
 
-use super::host::Host;
+use super::host::{Host, Standing};
 use super::report::Hits;
 use crate::netfilter::hits::RuleHits;
-use crate::policy::{Action, Direction, Policy};
+use crate::policy::{Action, Direction, Policy, SecurityGroup};
 use std::collections::BTreeMap;
 use tracing::warn;
 
@@ -18,22 +18,30 @@ impl Host {
             Ok(hits) => add(&mut counts, &hits),
             Err(error) => warn!("cannot read the hits: {error}"),
         }
+        let observes = |group: &SecurityGroup| {
+            let policy = standing.policy.as_ref();
+            group.observe || policy.is_some_and(|policy| policy.platform.observe)
+        };
+        let observes = &observes;
         let rules = [Direction::Inbound, Direction::Outbound]
             .into_iter()
             .flat_map(|direction| {
                 let groups = standing.policy.iter().flat_map(Policy::groups);
                 groups
-                    .flat_map(move |group| group.rules(direction))
+                    .flat_map(move |group| {
+                        let rules = group.rules(direction).iter();
+                        rules.map(move |rule| (rule, observes(group)))
+                    })
                     .collect::<Vec<_>>()
             });
         let mut hits: Vec<Hits> = rules
-            .map(|rule| {
+            .map(|(rule, observes)| {
                 let reason = rule.id.to_string();
                 let (packets, bytes) = counts.remove(&reason).unwrap_or_default();
-                let action = if rule.action == Action::Allow {
-                    "allow"
-                } else {
-                    "refuse"
+                let action = match (rule.action, observes) {
+                    (Action::Allow, _) => "allow",
+                    (Action::Refuse, true) => "observe",
+                    (Action::Refuse, false) => "refuse",
                 };
                 Hits {
                     reason,
@@ -49,8 +57,8 @@ impl Host {
             *packets > 0 && (standing.policy.is_none() || !reason.starts_with("sg-"))
         });
         hits.extend(layers.map(|(reason, (packets, bytes))| Hits {
+            action: would_refuse(standing, &reason).then(|| "observe".into()),
             reason,
-            action: None,
             place: None,
             packets,
             bytes,
@@ -61,6 +69,15 @@ impl Host {
     pub(super) fn add_hits(&mut self, hits: &[RuleHits]) {
         add(&mut self.past_hits, hits);
     }
+}
+
+/// Whether a layer refuses nothing because the host observes.
+fn would_refuse(standing: &Standing, layer: &str) -> bool {
+    let refuses = matches!(
+        layer,
+        "invalid" | "blocked-ports" | "smtp" | "default" | "unmanaged"
+    );
+    refuses && standing.summary.observe
 }
 
 fn add(counts: &mut BTreeMap<String, (u64, u64)>, hits: &[RuleHits]) {

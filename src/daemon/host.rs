@@ -13,7 +13,7 @@ use crate::cloud::Ledger;
 use crate::definition::{Diagnostic, Severity};
 use crate::netfilter::enforce::{EnforceError, Kernel};
 use crate::netfilter::{interfaces, links};
-use crate::policy::{Account, Direction, Instance, Policy, Reason, Verdict};
+use crate::policy::{Account, Direction, Instance, Policy, Reason};
 use crate::ruleset::{Generation, check, compile};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -184,6 +184,7 @@ impl Host {
                 policy.rule_count(Direction::Outbound),
             ],
             smtp_blocked: policy.smtp_blocked,
+            observe: policy.platform.observe,
             unblocks: [plan.ledger.spent, policy.platform.unblocks_per_account],
             switched_after_ms: 0.0,
             remarks: remarks
@@ -202,7 +203,7 @@ impl Host {
         // opened meanwhile before it is switched in.
         let seed = || {
             if first {
-                first::seed(|packet| policy.decide(packet).verdict == Verdict::Allow);
+                first::seed(|packet| policy.decide(packet).verdict.passes());
             }
         };
         seed();
@@ -388,6 +389,7 @@ pub(super) fn interface_summaries(policy: &Policy) -> Vec<InterfaceSummary> {
             .map(|group| GroupSummary {
                 id: group.id.to_string(),
                 name: group.name.as_deref().map(str::to_owned),
+                observe: group.observe,
             })
             .collect()
     };

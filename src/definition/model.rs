@@ -89,6 +89,8 @@ pub struct GroupEntry {
     pub region: Option<Text>,
     /// Its project, for people.
     pub project: Option<Text>,
+    /// Whether its rules refuse nothing.
+    pub observe: Option<bool>,
     /// Its inbound rules; `None` stands for a rule of which nothing could be read.
     pub inbound: Vec<Option<RuleEntry>>,
     /// Its outbound rules.
@@ -103,6 +105,7 @@ impl GroupEntry {
             name: None,
             region: None,
             project: None,
+            observe: None,
             inbound: Vec::new(),
             outbound: Vec::new(),
         }
@@ -236,6 +239,8 @@ pub struct PlatformEntry {
     pub unbound_refuse: Option<bool>,
     /// Whether live flows are judged again.
     pub recheck: Option<bool>,
+    /// Whether nothing is refused.
+    pub observe: Option<bool>,
 }
 
 /// The list of blocked ports to begin with.

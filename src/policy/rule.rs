@@ -82,6 +82,8 @@ pub struct SecurityGroup {
     pub inbound: Vec<Rule>,
     /// Its outbound rules, in order.
     pub outbound: Vec<Rule>,
+    /// Whether its refusing rules only count, and let pass.
+    pub observe: bool,
 }
 
 impl SecurityGroup {

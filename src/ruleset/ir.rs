@@ -141,6 +141,9 @@ pub enum NftVerdict {
     Return,
     /// The flow is allowed in this direction: it is stamped, and the packet has passed our hook. `goto passed_in`
     Pass(Direction),
+    /// The packet would be refused, and has passed our hook. Where flows are stamped its flow is, so that each is counted once:
+    /// `goto passed_in`, else `accept`
+    Observe(Option<Direction>),
 }
 
 /// One condition. The nft text of each stands in [`super::text`].

@@ -284,12 +284,14 @@ fn rule(each: &NftRule, chain: String, generation: Generation) -> Command {
         target: generation.object(name).into(),
     };
     expr.push(Statement::Known(match &each.verdict {
-        NftVerdict::Accept => NfStatement::Accept(None),
+        NftVerdict::Accept | NftVerdict::Observe(None) => NfStatement::Accept(None),
         NftVerdict::Drop => NfStatement::Drop(None),
         NftVerdict::Return => NfStatement::Return(None),
-        NftVerdict::Pass(direction) => NfStatement::Goto(JumpTarget {
-            target: passed_chain(*direction).into(),
-        }),
+        NftVerdict::Pass(direction) | NftVerdict::Observe(Some(direction)) => {
+            NfStatement::Goto(JumpTarget {
+                target: passed_chain(*direction).into(),
+            })
+        }
         NftVerdict::Jump(chain) => NfStatement::Jump(target(chain)),
         NftVerdict::Goto(chain) => NfStatement::Goto(target(chain)),
         NftVerdict::Map(key, map) => NfStatement::VerdictMap(VerdictMap {

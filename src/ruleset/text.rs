@@ -277,10 +277,12 @@ pub fn rule_text(rule: &NftRule, names: &Names) -> String {
 
 fn verdict_text(verdict: &NftVerdict, names: &Names) -> String {
     match verdict {
-        NftVerdict::Accept => "accept".into(),
+        NftVerdict::Accept | NftVerdict::Observe(None) => "accept".into(),
         NftVerdict::Drop => "drop".into(),
         NftVerdict::Return => "return".into(),
-        NftVerdict::Pass(direction) => format!("goto {}", passed_chain(*direction)),
+        NftVerdict::Pass(direction) | NftVerdict::Observe(Some(direction)) => {
+            format!("goto {}", passed_chain(*direction))
+        }
         NftVerdict::Jump(chain) => format!("jump {}", names.of(chain)),
         NftVerdict::Goto(chain) => format!("goto {}", names.of(chain)),
         NftVerdict::Map(key, map) => format!("{} vmap @{}", key_text(*key), names.of(map)),

@@ -82,6 +82,9 @@ impl<'r> Walker<'r> {
                 Some(NftVerdict::Accept | NftVerdict::Pass(_)) => {
                     return Some((Verdict::Allow, rule.reason.as_ref()));
                 }
+                Some(NftVerdict::Observe(_)) => {
+                    return Some((Verdict::Observe, rule.reason.as_ref()));
+                }
                 Some(NftVerdict::Drop) => return Some((Verdict::Refuse, rule.reason.as_ref())),
                 Some(NftVerdict::Return) => return None,
                 Some(NftVerdict::Goto(chain)) => return self.in_chain(&chain, packet, depth),

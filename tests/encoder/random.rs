@@ -164,10 +164,11 @@ fn rule(rng: &mut Rng, at: usize, sets: &[Set], maps: &[Map]) -> NftRule {
 /// A verdict that leads at most to chains from `from` on.
 fn verdict(rng: &mut Rng, from: usize) -> NftVerdict {
     let later = CHAINS.get(from..).unwrap_or_default();
-    match rng.u8(..6) {
+    match rng.u8(..7) {
         0 => NftVerdict::Accept,
         1 => NftVerdict::Drop,
         5 => NftVerdict::Pass(direction(rng)),
+        6 => NftVerdict::Observe(rng.bool().then(|| direction(rng))),
         2 | 3 if !later.is_empty() => {
             let chain = later[rng.usize(..later.len())].into();
             match rng.bool() {

@@ -272,12 +272,12 @@ impl Verdict {
     /// The verdict, if it is one and not a lookup.
     pub fn of(verdict: &NftVerdict, names: &Names) -> Option<Self> {
         let (code, chain) = match verdict {
-            NftVerdict::Accept => (VerdictCode::Accept, None),
+            NftVerdict::Accept | NftVerdict::Observe(None) => (VerdictCode::Accept, None),
             NftVerdict::Drop => (VerdictCode::Drop, None),
             NftVerdict::Return => (VerdictCode::Return, None),
             NftVerdict::Jump(chain) => (VerdictCode::Jump, Some(chain)),
             NftVerdict::Goto(chain) => (VerdictCode::Goto, Some(chain)),
-            NftVerdict::Pass(direction) => {
+            NftVerdict::Pass(direction) | NftVerdict::Observe(Some(direction)) => {
                 let chain = Some(passed_chain(*direction).into());
                 let code = VerdictCode::Goto;
                 return Some(Verdict { code, chain });

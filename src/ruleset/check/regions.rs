@@ -236,6 +236,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
         let reason_or = || reason.as_ref().unwrap_or(&Reason::Unmanaged);
         match verdict {
             NftVerdict::Accept | NftVerdict::Pass(_) => decide(region, Verdict::Allow, reason_or()),
+            NftVerdict::Observe(_) => decide(region, Verdict::Observe, reason_or()),
             NftVerdict::Drop => decide(region, Verdict::Refuse, reason_or()),
             NftVerdict::Return => {
                 fell.push(region);

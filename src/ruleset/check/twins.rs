@@ -59,7 +59,7 @@ fn asks_for_packet(rule: &NftRule) -> bool {
 }
 
 fn is_pass(rule: &NftRule) -> bool {
-    matches!(rule.verdict, NftVerdict::Pass(_))
+    matches!(rule.verdict, NftVerdict::Pass(_) | NftVerdict::Observe(_))
 }
 
 /// Whether packets of tracked flows are decided about here, by their state and not by what their flow was opened with.
