@@ -28,6 +28,7 @@ mod daemon {
     pub mod owned;
     pub mod owned_flood;
     pub mod process;
+    pub mod refusals;
     pub mod refused;
     pub mod restored;
     pub mod restored_flood;
@@ -69,6 +70,7 @@ fn main() -> std::process::ExitCode {
             daemon::links::tests(),
             daemon::live_flows::tests(),
             daemon::observed::tests(),
+            daemon::refusals::tests(),
             daemon::asking::tests(),
             daemon::first_start::tests(),
             daemon::trouble::tests(),

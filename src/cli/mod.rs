@@ -7,6 +7,7 @@ mod boot;
 mod check;
 mod compile;
 mod confirm;
+mod events;
 mod explain;
 mod options;
 mod print;
@@ -68,6 +69,8 @@ enum Command {
     Explain(explain::Arguments),
     /// What is enforced: generation, interfaces, groups, hits, last error
     Status(status::Arguments),
+    /// Refusals as they happen
+    Events(events::Arguments),
     /// Have the running daemon read its definition again
     Reload(reload::Arguments),
     /// Take the policy off this host
@@ -87,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Confirm(arguments) => confirm::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Status(arguments) => status::run(arguments),
+        Command::Events(arguments) => events::run(arguments),
         Command::Reload(arguments) => reload::run(arguments),
         Command::Remove(arguments) => remove::run(arguments),
     };

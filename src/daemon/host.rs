@@ -6,6 +6,7 @@ use super::first;
 use super::keep::Written;
 use super::kept::{Origin, content};
 use super::load::Loaded;
+use super::refusals::Refusals;
 use super::report::{Failure, GroupSummary, InterfaceSummary, Summary, in_one_line, now};
 use super::state::{Lock, State, StateError};
 use super::trial::{Attempt, Trial};
@@ -261,6 +262,16 @@ impl Host {
             from_kept: false,
         });
         Ok(summary)
+    }
+
+    /// Tells whoever follows refusals what is enforced.
+    pub(super) fn tell(&self, refusals: &Refusals) {
+        let enforced = self.enforced.as_ref();
+        let generation = enforced.map_or(0, |standing| standing.summary.generation);
+        refusals.follow(
+            generation,
+            enforced.and_then(|standing| standing.policy.as_ref()),
+        );
     }
 
     /// How many live flows changes of the policy have ended.

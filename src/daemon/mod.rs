@@ -43,6 +43,7 @@ pub mod logging;
 pub mod pace;
 mod protect;
 pub mod read;
+pub mod refusals;
 pub mod report;
 pub mod route;
 pub mod run;

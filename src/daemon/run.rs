@@ -7,6 +7,7 @@ use super::host::{Host, count};
 use super::keeper::Keeper;
 use super::load::{Loaded, load};
 use super::read::Trust;
+use super::refusals::Refusals;
 use super::report::{Failure, Summary};
 use super::store;
 use super::trial::Attempt;
@@ -77,6 +78,7 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
         keeper: Keeper::default(),
         trial_ends: None,
         held: Held::default(),
+        refusals: Refusals::default(),
     };
     daemon.start().await;
     loop {
@@ -135,6 +137,7 @@ pub(super) struct Daemon {
     /// When a candidate's time is looked at.
     pub(super) trial_ends: Option<tokio::time::Instant>,
     pub(super) held: Held,
+    pub(super) refusals: Refusals,
 }
 
 impl Daemon {
@@ -356,6 +359,7 @@ impl Daemon {
     /// One line for `systemctl status`.
     pub(super) fn tell_state(&mut self) {
         self.doubts_changed();
+        self.host().tell(&self.refusals);
         let (host, warnings) = (self.host(), &self.warnings);
         let state = match (host.enforced(), &self.last_error) {
             (Some(summary), None) if warnings.is_empty() => sentence(summary),

@@ -382,6 +382,12 @@ pub const KEYS: &[KeyInfo] = &[
         "Whether a changed rule holds for live flows too.",
     ),
     key(
+        "platform.events",
+        "none, refusals",
+        "none",
+        "`refusals`: each refused packet is told to the daemon, for the log and `secgroupd events`.",
+    ),
+    key(
         "platform.mode",
         "enforce, observe",
         "enforce",

@@ -239,6 +239,8 @@ pub struct PlatformEntry {
     pub unbound_refuse: Option<bool>,
     /// Whether live flows are judged again.
     pub recheck: Option<bool>,
+    /// Whether refusals are told.
+    pub events: Option<bool>,
     /// Whether nothing is refused.
     pub observe: Option<bool>,
 }

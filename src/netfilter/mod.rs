@@ -33,6 +33,7 @@ pub mod netlink;
 pub mod nft;
 pub mod objects;
 pub mod ownership;
+pub mod refusals;
 pub mod restore;
 pub mod seed;
 pub mod stamps;

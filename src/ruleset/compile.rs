@@ -78,7 +78,25 @@ pub fn compile(policy: &Policy) -> Ruleset {
             .push(entry_chain(&roles, direction, spared, unbound));
     }
     ruleset.sets.extend(remotes.into_sets());
+    if policy.platform.events {
+        tell_refusals(&mut ruleset);
+    }
     ruleset
+}
+
+/// Has every rule that refuses, or would, tell of the packet before: `log prefix "default" group 25443 counter drop`. What passes is not
+/// slowed by it, and nobody need listen.
+fn tell_refusals(ruleset: &mut Ruleset) {
+    let rules = ruleset.chains.iter_mut().flat_map(|chain| &mut chain.rules);
+    for rule in rules {
+        let observed = match rule.verdict {
+            NftVerdict::Drop => false,
+            NftVerdict::Observe(_) => true,
+            _ => continue,
+        };
+        let told = rule.reason.clone().map(|reason| Told { reason, observed });
+        rule.matches.extend(told.map(Match::Told));
+    }
 }
 
 /// Interfaces bound to the same list of groups share one chain.

@@ -3,7 +3,9 @@
 //! What the crate cannot say (`rt ipsec`) has a serde type of its own; see [`Statement`].
 
 use super::ir::*;
-use super::table::{BASE_CHAINS, DIRECTIONS, Generation, Hook, Stamp, TABLE, passed_chain};
+use super::table::{
+    BASE_CHAINS, DIRECTIONS, EVENTS_GROUP, Generation, Hook, Stamp, TABLE, passed_chain,
+};
 use crate::policy::{AddressRange, Direction, Interval};
 use nftables::expr::{
     CT, CTDir, Expression, Fib, FibFlag, FibResult, Meta, MetaKey, NamedExpression, Payload,
@@ -13,8 +15,8 @@ use nftables::schema::{
     Chain as NfChain, NfListObject, Set as NfSet, SetFlag, SetType, SetTypeValue, Table,
 };
 use nftables::stmt::{
-    AnonymousCounter, Counter, JumpTarget, Match as NfMatch, Operator, Statement as NfStatement,
-    VerdictMap,
+    AnonymousCounter, Counter, JumpTarget, Log, Match as NfMatch, Operator,
+    Statement as NfStatement, VerdictMap,
 };
 use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
 use serde::Serialize;
@@ -349,6 +351,10 @@ fn statements(each: &Match, generation: Generation) -> Vec<Statement> {
             ct("state", None),
             text(CtState::Established.name()),
         )],
+        Match::Told(told) => vec![Statement::Known(NfStatement::Log(Some(Log {
+            prefix: Some(told.to_string().into()),
+            ..Log::new(Some(EVENTS_GROUP.into()))
+        })))],
         Match::FlowSide(side) => one(ct("direction", None), text(side.name())),
         Match::Stamp(direction) => {
             let label = u32::from(Stamp::default().label(*direction));

@@ -2,7 +2,7 @@
 
 use super::batch::{Command, Elements, Names};
 use super::ir::*;
-use super::table::{BASE_CHAINS, DIRECTIONS, Generation, Stamp, TABLE, passed_chain};
+use super::table::{BASE_CHAINS, DIRECTIONS, EVENTS_GROUP, Generation, Stamp, TABLE, passed_chain};
 use crate::policy::{AddressRange, Direction, Interval, PortSet};
 use std::collections::HashMap;
 use std::fmt::{Display, Write};
@@ -356,6 +356,7 @@ fn match_text(each: &Match, names: &Names) -> String {
         }
         Match::Loopback(side) => format!("{} \"lo\"", name(side, "iifname", "oifname")),
         Match::State(state) => format!("ct state {}", state.name()),
+        Match::Told(told) => format!("log prefix \"{told}\" group {EVENTS_GROUP}"),
         Match::NotEstablished => format!("ct state != {}", CtState::Established.name()),
         Match::FlowSide(side) => format!("ct direction {}", side.name()),
         Match::Stamp(direction) => format!("ct label {}", names.stamp().label(*direction)),

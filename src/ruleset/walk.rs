@@ -239,6 +239,7 @@ fn holds(sets: &FxHashMap<&str, &Addresses>, each: &Match, packet: &Packet) -> b
         Match::ToThisHost => packet.direction == Direction::Inbound && !packet.forwarded,
         Match::FromProcess => packet.direction == Direction::Outbound && !packet.forwarded,
         Match::FromLinkToMany => !packet.forwarded && v6 && packet.remote.is_multicast(),
+        Match::Told(_) => true,
         // Such packets are never filtered and have no place in the model.
         Match::Decrypted | Match::WillEncrypt | Match::LoopedBack => false,
     }

@@ -225,6 +225,8 @@ fn the_stated_values_and_defaults_are_those_of_the_parser() {
     assert!(!policy.platform.unbound_refuse);
     is("platform.established", "recheck");
     assert!(policy.platform.recheck);
+    is("platform.events", "none");
+    assert!(!policy.platform.events);
     is("platform.mode", "enforce");
     assert!(!policy.platform.observe);
     is("security_groups.<sg-id>.mode", "enforce");

@@ -270,6 +270,11 @@ pub const VALUES: &[(&str, &[&str], &[&str])] = &[
         &["established: drop"],
     ),
     (
+        "platform.events",
+        &["events: none", "events: refusals"],
+        &["events: all"],
+    ),
+    (
         "platform.mode",
         &["mode: enforce", "mode: observe"],
         &["mode: off"],

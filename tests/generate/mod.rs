@@ -221,6 +221,9 @@ fn platform(rng: &mut Rng) -> String {
     if rng.u8(..) < 40 {
         out += "  mode: observe\n";
     }
+    if rng.u8(..) < 60 {
+        out += "  events: refusals\n";
+    }
     if rng.bool() {
         let _ = writeln!(
             out,

@@ -40,6 +40,9 @@ pub fn platform(reader: &mut Reader, node: &Node) -> Option<PlatformEntry> {
     let established = fields.get("established");
     platform.recheck = established
         .and_then(|node| reader.choice(node, "established", &[("recheck", true), ("keep", false)]));
+    let events = fields.get("events");
+    platform.events = events
+        .and_then(|node| reader.choice(node, "events", &[("none", false), ("refusals", true)]));
     platform.observe = observe(reader, &fields);
     Some(platform)
 }

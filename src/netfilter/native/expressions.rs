@@ -23,6 +23,8 @@ const NFTA_LOOKUP_SREG: u16 = 2;
 const NFTA_LOOKUP_DREG: u16 = 3;
 const NFTA_LOOKUP_SET_ID: u16 = 4;
 const NFTA_LOOKUP_FLAGS: u16 = 5;
+const NFTA_LOG_GROUP: u16 = 1;
+const NFTA_LOG_PREFIX: u16 = 2;
 
 /// What the register is loaded with, and compared with it.
 const REGISTER: u32 = Registers::Reg1 as u32;
@@ -231,6 +233,20 @@ impl<'b> Expressions<'b> {
     /// `[ counter pkts 0 bytes 0 ]`
     pub fn counter(&mut self) {
         self.next().nested_data_counter();
+    }
+
+    /// `[ log prefix sg-web/in/3 group 25443 snaplen 0 qthreshold 0 ]`. The kernel keeps 127 bytes of a prefix.
+    pub fn log(&mut self, prefix: &str, group: u16) {
+        self.plain(c"log", |buffer| {
+            push_header(buffer, NFTA_LOG_GROUP, 2);
+            buffer.extend(group.to_be_bytes());
+            // A length that is no multiple of four.
+            buffer.extend([0; 2]);
+            push_header(buffer, NFTA_LOG_PREFIX, prefix.len() as u16 + 1);
+            buffer.extend(prefix.as_bytes());
+            buffer.push(0);
+            buffer.resize(buffer.len().next_multiple_of(4), 0);
+        });
     }
 
     /// An expression whose attributes are written by hand.
