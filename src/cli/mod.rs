@@ -48,6 +48,7 @@ const EXAMPLES: &str = "Examples:
   secgroupd compile groups.yaml                the nftables ruleset, changing nothing
   sudo secgroupd run                           enforce /etc/secgroupd and follow it
   secgroupd status                             what is enforced, and what it met
+  secgroupd events --follow                    what is refused, as it happens
 
 Exit status: 0 success, 1 the answer is no (errors found, a flow refused), 2 a usage or run-time error.";
 

@@ -23,6 +23,7 @@
 //! | [`store`] | what the service manager keeps for the next daemon |
 //! | [`control`] | the socket on which the command asks |
 //! | [`report`] | what it answers |
+//! | [`refusals`] | what the kernel tells of refused packets, as events |
 //! | [`logging`] | the log |
 
 mod answer;

@@ -15,6 +15,7 @@
 //! | [`nft`] | the nft program, with a time limit and its words kept |
 //! | [`ownership`] | who may change our table |
 //! | [`events`] | what the kernel tells unasked: of our table, and of interfaces |
+//! | [`refusals`] | what it tells of packets that our rules refuse |
 //! | [`objects`] | the chains and sets of our table |
 //! | [`flows`] | the tracked flows, and their labels taken off |
 //! | [`stamps`] | by which label flows are known that the policy allows, and which is next |
