@@ -26,7 +26,7 @@ pub fn check(ruleset: &Ruleset) -> Result<(), Difference> {
                     .peek()
                     .is_some_and(|next| is_without_state(rule, next))
             } else {
-                !asks_for_flow(rule) && !(asks_for_packet(rule) && is_pass(rule))
+                !(asks_for_flow(rule) || asks_for_packet(rule) && is_pass(rule))
             };
             if !right {
                 return Err(Difference {
