@@ -220,7 +220,7 @@ fn flood() {
         100.0 * cost.as_secs_f64() / report.elapsed.as_secs_f64(),
     );
     assert_eq!(report.port(REFUSED).seen_after, 0);
-    assert!(told >= 10 && told < 1000 && limited > packets / 10);
+    assert!((10..1000).contains(&told) && limited > packets / 10);
     // 5 % of a core at 100,000 a second, of those that it was told of.
     let heard = packets - lost.min(packets);
     let each = cost.as_nanos() as f64 / heard as f64;
