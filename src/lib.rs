@@ -10,6 +10,7 @@
 //! | [`netfilter`] | the only room that talks to the kernel |
 //! | [`insight`], [`cloud`] | the policy read as a function; the account's rules |
 //! | [`daemon`] | events, files, and the arrow through all of the above |
+//! | [`lab`] | instances as network namespaces of one machine |
 //! | [`cli`] | one file per subcommand; prints, and nothing else |
 
 pub mod cli;
@@ -17,6 +18,7 @@ pub mod cloud;
 pub mod daemon;
 pub mod definition;
 pub mod insight;
+pub mod lab;
 pub mod netfilter;
 pub mod policy;
 pub mod ruleset;

@@ -15,6 +15,7 @@ mod daemon {
     pub mod closed;
     pub mod disk_fails;
     pub mod first_start;
+    pub mod hits;
     pub mod hostile_names;
     pub mod instance;
     pub mod kept;
@@ -72,6 +73,7 @@ fn main() -> std::process::ExitCode {
             daemon::observed::tests(),
             daemon::refusals::tests(),
             daemon::asking::tests(),
+            daemon::hits::tests(),
             daemon::first_start::tests(),
             daemon::trouble::tests(),
             daemon::restored_flood::tests(),

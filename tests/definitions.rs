@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+#[allow(dead_code, reason = "lint reads what was written")]
 #[path = "definitions/cases.rs"]
 mod cases;
 #[path = "definitions/keys.rs"]

@@ -2,6 +2,8 @@
 //! be wrong or there is a policy for each instance.
 
 use secgroupd::definition::{Severity, parse, printable};
+use secgroupd::insight::lint::lint_within;
+use secgroupd::insight::space::Work;
 use secgroupd::policy::validate;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -56,6 +58,18 @@ pub fn check(data: &[u8]) {
     let Some(account) = validated.account else {
         return;
     };
+    let warnings = lint_within(
+        &parsed.definition,
+        &account,
+        Vec::new(),
+        Work::of(3_000_000),
+    );
+    for warning in warnings.iter().take(SHOWN) {
+        let shown = warning.render(&sources, false);
+        for line in shown.lines() {
+            assert_eq!(printable(line), line, "what is shown can act on a terminal");
+        }
+    }
     for instance in &account.instances {
         let policy = account.policy(&instance.id, &BTreeSet::new());
         assert!(policy.is_some(), "{} has no policy", instance.id);

@@ -2,12 +2,13 @@
 
 use super::options::{DefinitionOptions, StateOptions, plan, policy_of_this_host};
 use super::ssh::Session;
-use super::{NO, Result, print};
+use super::{NO, Result, host_view, print};
 use crate::daemon::host::{choose, count, hostname, interface_warnings};
-use crate::daemon::load::load;
+use crate::daemon::load::load_with_text;
 use crate::daemon::read::Trust;
 use crate::daemon::route::shown;
 use crate::definition::{Diagnostic, Severity, printable};
+use crate::insight::lint::{host, lint};
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
@@ -35,13 +36,22 @@ pub struct Arguments {
 
 pub fn run(arguments: Arguments) -> Result {
     let path = arguments.definition.path(&arguments.path);
-    let mut loaded = load(path, Trust::Any);
+    let (mut loaded, definition) = load_with_text(path, Trust::Any);
     let mut summary = String::new();
     if let Some(account) = &loaded.account {
-        let mut more = plan(account, &arguments.state.state)?.refused;
-        if let Some(policy) =
-            policy_of_this_host(account, arguments.definition.instance.as_deref())?
-        {
+        let here = policy_of_this_host(account, arguments.definition.instance.as_deref())?;
+        // An instance that was asked for by name may be another host.
+        let on_host = here
+            .as_ref()
+            .filter(|policy| {
+                arguments.definition.instance.is_none()
+                    || host_view::has_address_of(account, &policy.instance)
+            })
+            .map(|policy| host::findings(policy, &host_view::look()))
+            .unwrap_or_default();
+        let mut more = lint(&definition, account, on_host);
+        more.extend(plan(account, &arguments.state.state)?.refused);
+        if let Some(policy) = here {
             let refused = Session::of_this_process().and_then(|ssh| ssh.refused_by(&policy));
             let warning = |text| Diagnostic::new(Severity::Warning, "ssh-session", None, text);
             more.extend(refused.map(warning));

@@ -3,7 +3,9 @@
 use super::options::{DefinitionOptions, StateOptions};
 use super::{ERROR, NO, Result, print};
 use crate::daemon::trial::last_enforced;
+use crate::definition::Place;
 use crate::insight::explain::{Answer, Question, explain};
+use crate::insight::layers::{Explanation, explained};
 use crate::policy::{Direction, Policy, Verdict};
 use anyhow::{Context, Error, anyhow};
 use clap::{Args, ValueEnum};
@@ -12,12 +14,14 @@ use std::io::{BufRead, BufWriter, Write};
 use std::net::IpAddr;
 use std::process::ExitCode;
 
-/// Says which layer, group and rule decides about a flow. It judges the packet that opens the flow, and needs no
+/// Says which layer, group and rule decides about a flow, what each layer said, and what would have decided otherwise. It judges the packet that opens the flow, and needs no
 /// privilege and no kernel.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   secgroupd explain inbound tcp 203.0.113.9 443 --interface eth0
   secgroupd explain outbound icmp 198.51.100.7 --definition groups.yaml --instance ins-web1
+  secgroupd explain inbound tcp 203.0.113.9 443 --expect-group sg-web
+                                                 why is it allowed, when sg-web does not allow it?
   secgroupd explain --batch < flows.jsonl
   sudo secgroupd explain --enforced inbound tcp 203.0.113.9 443
 
@@ -41,6 +45,9 @@ pub struct Arguments {
     /// The interface; may be left out where only one is bound
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
+    /// A group that was expected to decide: says what it makes of the flow, and which other group or approved service decides
+    #[arg(long, value_name = "ID", conflicts_with = "batch")]
+    expect_group: Option<String>,
     /// Judge one JSON object a line from standard input
     #[arg(long)]
     batch: bool,
@@ -87,15 +94,58 @@ pub fn run(arguments: Arguments) -> Result {
         remote: arguments.remote.context("a remote")?,
         port: arguments.port,
     };
-    let answer = explain(&policy, &question)?;
+    let explanation = explained(&policy, &question, arguments.expect_group.as_deref())?;
     match arguments.json {
-        true => print::json(&answer)?,
-        false => print::out(&sentence(&answer)),
+        true => print::json(&explanation)?,
+        false => print::out(&page(&explanation)),
     }
-    Ok(match answer.verdict {
+    Ok(match explanation.answer.verdict {
         Verdict::Allow | Verdict::Observe => ExitCode::SUCCESS,
         Verdict::Refuse => ExitCode::from(NO),
     })
+}
+
+/// The answer, then every layer and what would have decided otherwise.
+fn page(explanation: &Explanation) -> String {
+    let mut page = sentence(&explanation.answer);
+    if let Some(expected) = &explanation.expected {
+        page += &format!("{}\n", expected.said);
+    }
+    page.push('\n');
+    let at = |place: &Option<Place>| match place {
+        Some(place) => format!(" ({place})"),
+        None => String::new(),
+    };
+    for layer in &explanation.layers {
+        let name = match &layer.group {
+            Some(group) => format!("{} {group}", layer.layer),
+            None => layer.layer.to_owned(),
+        };
+        let mark = if layer.decided { '>' } else { ' ' };
+        page += &format!("{mark} {name:<20} {}{}\n", layer.said, at(&layer.place));
+    }
+    let after = |rules: &[String]| match rules.len() {
+        0 => String::new(),
+        1..=5 => format!(", after {} that decide the same", rules.join(", ")),
+        more => format!(", after {more} rules that decide the same"),
+    };
+    let next = match &explanation.otherwise {
+        Some(other) => match &other.rule {
+            Some(rule) => format!(
+                "the next to decide otherwise: {} by {rule}{}{}",
+                other.verdict,
+                at(&other.place),
+                after(&other.after)
+            ),
+            None => format!(
+                "the next to decide otherwise: {} by default, for no rule matches then{}",
+                other.verdict,
+                after(&other.after)
+            ),
+        },
+        None => return page,
+    };
+    page + &format!("\n{next}\n")
 }
 
 /// `refuse: rule sg-web/in/3 (groups.yaml:14)`; `allow, would be refused: …` where that only observes.

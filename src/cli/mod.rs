@@ -7,8 +7,12 @@ mod boot;
 mod check;
 mod compile;
 mod confirm;
+mod diagnose;
+mod diff;
 mod events;
 mod explain;
+mod host_view;
+mod lab;
 mod options;
 mod print;
 mod reload;
@@ -16,6 +20,7 @@ mod remove;
 mod run;
 mod ssh;
 mod status;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -45,10 +50,13 @@ const EXAMPLES: &str = "Examples:
   secgroupd check groups.yaml                  is the definition right?
   secgroupd explain inbound tcp 203.0.113.9 443 --interface eth0
                                                what decides about this flow?
+  sudo secgroupd diagnose 443                  why is this port not reached?
+  secgroupd diff groups.yaml candidate.yaml    which flows would change?
   secgroupd compile groups.yaml                the nftables ruleset, changing nothing
   sudo secgroupd run                           enforce /etc/secgroupd and follow it
   secgroupd status                             what is enforced, and what it met
   secgroupd events --follow                    what is refused, as it happens
+  secgroupd lab up --demo                      a cloud on this machine, to try groups in
 
 Exit status: 0 success, 1 the answer is no (errors found, a flow refused), 2 a usage or run-time error.";
 
@@ -58,7 +66,7 @@ enum Command {
     Run(run::Arguments),
     /// Enforce the kept policy, as secgroupd-boot.service does before the network is up
     Boot(boot::Arguments),
-    /// Validate a definition; errors and warnings with line and column
+    /// Validate a definition, run its tests and lint it; errors and warnings with line and column
     Check(check::Arguments),
     /// Print the nftables ruleset, changing nothing
     Compile(compile::Arguments),
@@ -66,6 +74,10 @@ enum Command {
     Apply(apply::Arguments),
     /// Confirm the candidate of `apply --confirm`: it becomes the definition
     Confirm(confirm::Arguments),
+    /// Why a port of this host is not reached: groups, platform, the host's own firewall, the process
+    Diagnose(diagnose::Arguments),
+    /// Which flows a new definition changes, and how many live ones it ends
+    Diff(diff::Arguments),
     /// Which layer, group and rule decides about a flow
     Explain(explain::Arguments),
     /// What is enforced: generation, interfaces, groups, hits, last error
@@ -76,6 +88,8 @@ enum Command {
     Reload(reload::Arguments),
     /// Take the policy off this host
     Remove(remove::Arguments),
+    /// A local cloud in network namespaces
+    Lab(lab::Arguments),
 }
 
 /// Runs the command line and gives its exit status.
@@ -89,11 +103,14 @@ pub fn main() -> ExitCode {
         Command::Compile(arguments) => compile::run(arguments),
         Command::Apply(arguments) => apply::run(arguments),
         Command::Confirm(arguments) => confirm::run(arguments),
+        Command::Diagnose(arguments) => diagnose::run(arguments),
+        Command::Diff(arguments) => diff::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Status(arguments) => status::run(arguments),
         Command::Events(arguments) => events::run(arguments),
         Command::Reload(arguments) => reload::run(arguments),
         Command::Remove(arguments) => remove::run(arguments),
+        Command::Lab(arguments) => lab::run(arguments),
     };
     result.unwrap_or_else(|error| {
         print::error(&with_causes(&error));
@@ -129,8 +146,10 @@ mod tests {
         let mut command = super::Cli::command();
         command.build();
         command.clone().debug_assert();
+        let of_lab = command.find_subcommand("lab").unwrap().get_subcommands();
         for subcommand in command
             .get_subcommands()
+            .chain(of_lab)
             .filter(|subcommand| subcommand.get_name() != "help")
         {
             let help = subcommand

@@ -5,6 +5,7 @@ use super::options::{
     ClosedOptions, DefinitionOptions, SocketOptions, StateOptions, TransportOptions,
 };
 use crate::daemon::host::Host;
+use crate::daemon::metrics::MetricsAddress;
 use crate::daemon::state::StateError;
 use crate::daemon::{logging, run as daemon, store};
 use anyhow::Context;
@@ -16,6 +17,8 @@ use std::process::ExitCode;
 #[command(after_help = "Examples:
   sudo secgroupd run                                     enforce /etc/secgroupd
   sudo secgroupd run --definition groups.yaml --instance ins-web1
+  sudo secgroupd run --metrics 127.0.0.1:9101            and curl http://127.0.0.1:9101/metrics
+  sudo secgroupd run --metrics unix:/run/secgroupd/metrics.sock
 
 A saved change is enforced without a command; SIGHUP and `secgroupd reload` do the same. A definition that is \
 not valid changes nothing. Under systemd: systemctl enable --now secgroupd.")]
@@ -33,6 +36,10 @@ pub struct Arguments {
     poll: bool,
     #[command(flatten)]
     closed: ClosedOptions,
+    /// Answer `GET /metrics` (Prometheus) on a unix socket, as unix:/run/secgroupd/metrics.sock, or on a loopback port, as
+    /// 127.0.0.1:9101
+    #[arg(long, value_name = "WHERE", env = "SECGROUPD_METRICS")]
+    metrics: Option<MetricsAddress>,
     /// What to log: error, warn, info, debug, trace; SECGROUPD_LOG does the same
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -68,6 +75,7 @@ pub fn run(arguments: Arguments) -> Result {
         poll: arguments.poll,
         socket_is_kept,
         fail_closed: arguments.closed.fail_closed,
+        metrics: arguments.metrics,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,6 +1,7 @@
 //! `secgroupd status`: what is enforced.
 
 use super::options::SocketOptions;
+use super::watch::watch;
 use super::{Result, print};
 use crate::daemon::control::{Request, Response, ask};
 use crate::daemon::host::count;
@@ -10,7 +11,10 @@ use crate::definition::printable as in_one_line;
 use anyhow::bail;
 use clap::Args;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use serde_json::Value;
+use std::collections::HashMap;
 use std::fmt::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,6 +22,8 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   secgroupd status
+  secgroupd status --watch                 every second, with packets a second; Ctrl-C ends it
+  secgroupd status --watch | grep sg-web/in/3
   secgroupd status --json | jq '.hits[] | select(.packets == 0)'")]
 pub struct Arguments {
     #[command(flatten)]
@@ -25,25 +31,37 @@ pub struct Arguments {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Show it anew every second, until Ctrl-C; not on a terminal one after the other
+    #[arg(long)]
+    watch: bool,
 }
 
+/// Packets a second, by what decided.
+pub type Rates = HashMap<String, f64>;
+
 pub fn run(arguments: Arguments) -> Result {
-    let payload = match ask(
-        &arguments.socket.socket,
-        &Request::Status,
-        Duration::from_secs(30),
-    )? {
-        Response::Ok { payload } => payload,
-        Response::Refused { message, .. } | Response::Error { message } => bail!(message),
-    };
+    let socket = &arguments.socket.socket;
+    if arguments.watch {
+        return watch(socket, arguments.json);
+    }
+    let payload = payload(socket, Duration::from_secs(30))?;
     match arguments.json {
         true => print::json(&payload)?,
-        false => print::page(&page(&serde_json::from_value(payload)?)),
+        false => print::page(&page(&serde_json::from_value(payload)?, None)),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn page(status: &Status) -> String {
+/// A [`Status`], asked of the daemon.
+pub fn payload(socket: &Path, limit: Duration) -> anyhow::Result<Value> {
+    match ask(socket, &Request::Status, limit)? {
+        Response::Ok { payload } => Ok(payload),
+        Response::Refused { message, .. } | Response::Error { message } => bail!(message),
+    }
+}
+
+/// The page that a person reads.
+pub fn page(status: &Status, rates: Option<&Rates>) -> String {
     let mut page = String::new();
     match &status.enforced {
         Some(summary) => page += &enforced(status, summary),
@@ -97,7 +115,8 @@ fn page(status: &Status) -> String {
         }
     }
     if !status.hits.is_empty() {
-        let _ = writeln!(page, "\n{}", hits(&status.hits));
+        let _ = writeln!(page, "\n{}", hits(&status.hits, rates));
+        page += &never_hit(&status.hits);
     }
     page
 }
@@ -187,6 +206,7 @@ fn enforced(status: &Status, summary: &Summary) -> String {
         );
     }
     line("Rules", format!("{inbound} inbound, {outbound} outbound"));
+    line("Flows", flows(status));
     let smtp = if summary.smtp_blocked {
         "blocked"
     } else {
@@ -224,15 +244,56 @@ fn enforced(status: &Status, summary: &Summary) -> String {
     page
 }
 
-fn hits(hits: &[Hits]) -> String {
+fn flows(status: &Status) -> String {
+    let ended = format!(
+        "{} ended by changes of the policy since the daemon started",
+        status.ended_flows
+    );
+    match &status.tracked_flows {
+        Some(tracked) if tracked.max > 0 => format!(
+            "{} of {} tracked ({} %); {ended}",
+            tracked.count,
+            tracked.max,
+            tracked.percent()
+        ),
+        Some(tracked) => format!("{} tracked; {ended}", tracked.count),
+        None => ended,
+    }
+}
+
+fn never_hit(hits: &[Hits]) -> String {
+    let rules = || hits.iter().filter(|hit| hit.reason.starts_with("sg-"));
+    let never = rules().filter(|hit| hit.packets == 0).count();
+    match (never, rules().count()) {
+        (0, _) => String::new(),
+        (never, all) => format!("{never} of {} never hit.\n", count(all, "rule")),
+    }
+}
+
+fn hits(hits: &[Hits], rates: Option<&Rates>) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["Decided by", "Action", "Packets", "Bytes", "Place"]);
+    let mut header = vec![
+        "Decided by",
+        "Action",
+        "Packets",
+        "Bytes",
+        "Last hit",
+        "Place",
+    ];
+    if rates.is_some() {
+        header.insert(4, "Packets/s");
+    }
+    table.set_header(header);
     for hit in hits {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        table.add_row([
+        let last = match hit.last {
+            Some(last) => format!("{} ago", ago(last)),
+            None => "never".to_owned(),
+        };
+        let mut row = vec![
             hit.reason.clone(),
             match hit.action.as_deref() {
                 Some("observe") => "would refuse".into(),
@@ -240,10 +301,17 @@ fn hits(hits: &[Hits]) -> String {
             },
             hit.packets.to_string(),
             hit.bytes.to_string(),
+            last,
             text(&hit.place),
-        ]);
+        ];
+        if let Some(rates) = rates {
+            let rate = rates.get(&hit.reason).copied().unwrap_or(0.0);
+            row.insert(4, format!("{rate:.0}"));
+        }
+        table.add_row(row);
     }
-    for column in [2, 3] {
+    let right: &[usize] = if rates.is_some() { &[2, 3, 4] } else { &[2, 3] };
+    for column in right.iter().copied() {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }

@@ -1,9 +1,11 @@
 //! What the daemon does and says when it is asked on the control socket.
 
 use super::control::{Call, Request, Response};
+use super::metrics::page::Page;
 use super::report::{Failure, Status, Summary};
 use super::run::{Daemon, read};
 use super::trial::Attempt;
+use crate::netfilter::tracked::tracked_flows;
 use crate::netfilter::{blind, links};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -112,12 +114,27 @@ impl Daemon {
         }
     }
 
+    /// What the loop knows of the page of metrics.
+    pub(super) fn metrics(&self) -> Page {
+        Page {
+            reloads: self.reloads,
+            failures: self.failures,
+            failed: self.last_error.is_some(),
+            durations: self.durations,
+            restorations: self.guard.restorations(),
+            ..Page::default()
+        }
+    }
+
     fn status(&self) -> Value {
         let trial = self.trial_status();
-        let host = self.host();
+        let mut host = self.host();
         let spots = links::links()
             .map(|links| blind::blind_spots(&links))
             .unwrap_or_default();
+        let tracked = tracked_flows();
+        let mut warnings = host.interface_warnings();
+        warnings.extend(tracked.and_then(|tracked| tracked.warning()));
         let status = Status {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
@@ -134,10 +151,12 @@ impl Daemon {
             last_restoration: self.guard.last().cloned(),
             hits: host.hits(),
             last_error: self.last_error.clone(),
-            warnings: host.interface_warnings(),
+            warnings,
             blind_spots: spots.iter().map(ToString::to_string).collect(),
             reloads: self.reloads,
             failures: self.failures,
+            ended_flows: host.ended_flows(),
+            tracked_flows: tracked,
         };
         serde_json::to_value(status).unwrap_or_default()
     }

@@ -19,6 +19,7 @@ use serde_json::Value;
 use crate::daemon::route::shown;
 pub use client::ask;
 pub use server::{Call, ControlSocket, Peer};
+pub(super) use server::{bind, make_way};
 
 /// Where the socket is when the command line does not say otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/secgroupd/control.sock";

@@ -1,23 +1,87 @@
-//! What the rules and layers have met, over all generations that this process has enforced.
+//! What the rules and layers have met: read from the kernel, kept in the state directory, and told.
+//!
+//! The file is small and written without waiting for the disk, at most every [`EVERY`] and when the daemon stops: after kill -9 what
+//! it says is at most that old, and after a crash of the machine it may be damaged, which costs the counts and nothing else.
 
+use super::counts::{Counts, Rules};
 use super::host::{Host, Standing};
-use super::report::Hits;
-use crate::netfilter::hits::RuleHits;
+use super::in_force::boot;
+use super::kept::{KeptError, seal, sealed_begin, unseal};
+use super::report::{Hits, now};
+use super::state::State;
 use crate::policy::{Action, Direction, Policy, SecurityGroup};
-use std::collections::BTreeMap;
-use tracing::warn;
+use crate::ruleset::Generation;
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tracing::{debug, warn};
+
+/// How often hits are read and kept: no count that is told or kept is older.
+pub const EVERY: Duration = Duration::from_secs(10);
+
+/// The file's name in the state directory.
+const FILE: &str = "hits";
+
+/// The hits as they are kept.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    /// Since which start of the machine the kernel's counters count.
+    boot: String,
+    counts: Counts,
+}
+
+/// The counts that were kept, or none. A damaged file is told, and begun anew.
+pub(super) fn kept(state: &State) -> Counts {
+    let bytes = match state.read(FILE) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Counts::default(),
+        Err(error) => {
+            warn!("the hits of before are not known: {error}");
+            return Counts::default();
+        }
+    };
+    let damaged = KeptError::Damaged("it cannot be read");
+    let kept =
+        unseal(&bytes).and_then(|bytes| postcard::from_bytes::<Kept>(bytes).map_err(|_| damaged));
+    match kept {
+        Ok(Kept {
+            boot: at,
+            mut counts,
+        }) => {
+            if at != boot() {
+                counts.gone();
+            }
+            counts
+        }
+        Err(why) => {
+            let path = state.directory().join(FILE);
+            warn!(
+                "the hits of before in {} cannot be used: {why}; they are counted anew",
+                path.display()
+            );
+            Counts::default()
+        }
+    }
+}
+
+/// Hits that are to be written, when nobody waits for it.
+#[derive(Debug)]
+pub struct Unwritten {
+    state: State,
+    bytes: Vec<u8>,
+}
 
 impl Host {
     /// Hits of every layer and rule that was met, and of every rule of the bound groups.
-    pub fn hits(&self) -> Vec<Hits> {
+    pub fn hits(&mut self) -> Vec<Hits> {
+        self.look_at_hits();
         let Some(standing) = &self.enforced else {
             return Vec::new();
         };
-        let mut counts = self.past_hits.clone();
-        match self.kernel.hits() {
-            Ok(hits) => add(&mut counts, &hits),
-            Err(error) => warn!("cannot read the hits: {error}"),
-        }
+        let mut totals = self.counts.totals();
+        let mut of = |reason: &str| totals.remove(reason).unwrap_or_default();
         let observes = |group: &SecurityGroup| {
             let policy = standing.policy.as_ref();
             group.observe || policy.is_some_and(|policy| policy.platform.observe)
@@ -37,7 +101,7 @@ impl Host {
         let mut hits: Vec<Hits> = rules
             .map(|(rule, observes)| {
                 let reason = rule.id.to_string();
-                let (packets, bytes) = counts.remove(&reason).unwrap_or_default();
+                let (packets, bytes, last) = of(&reason);
                 let action = match (rule.action, observes) {
                     (Action::Allow, _) => "allow",
                     (Action::Refuse, true) => "observe",
@@ -49,25 +113,108 @@ impl Host {
                     place: Some(rule.place.to_string()),
                     packets,
                     bytes,
+                    last,
                 }
             })
             .collect();
         // What is left are layers, and rules that the definition no longer has.
-        let layers = counts.into_iter().filter(|(reason, (packets, _))| {
+        let layers = totals.into_iter().filter(|(reason, (packets, ..))| {
             *packets > 0 && (standing.policy.is_none() || !reason.starts_with("sg-"))
         });
-        hits.extend(layers.map(|(reason, (packets, bytes))| Hits {
-            action: would_refuse(standing, &reason).then(|| "observe".into()),
-            reason,
+        hits.extend(layers.map(|(reason, (packets, bytes, last))| Hits {
+            action: would_refuse(standing, reason).then(|| "observe".into()),
+            reason: reason.to_owned(),
             place: None,
             packets,
             bytes,
+            last,
         }));
         hits
     }
 
-    pub(super) fn add_hits(&mut self, hits: &[RuleHits]) {
-        add(&mut self.past_hits, hits);
+    /// Whether what enters by unbound interfaces is refused, and counted as that.
+    pub fn refuses_unbound(&self) -> bool {
+        let policy = self
+            .enforced
+            .as_ref()
+            .and_then(|standing| standing.policy.as_ref());
+        policy.is_some_and(|policy| policy.platform.unbound_refuse)
+    }
+
+    /// Takes note of what the kernel has counted by now.
+    pub(super) fn look_at_hits(&mut self) {
+        if self.enforced.is_none() {
+            return;
+        }
+        match self.kernel.hits() {
+            Ok(hits) => self.counts.look(&hits, now()),
+            Err(error) => warn!("cannot read the hits: {error}"),
+        }
+    }
+
+    /// The same, after something else than this process may have deleted chains of ours.
+    pub(super) fn settle_hits(&mut self) {
+        match self.kernel.hits() {
+            Ok(hits) => {
+                self.counts.settle(&hits);
+                self.counts.look(&hits, now());
+            }
+            Err(error) => debug!("the hits are looked at later: {error}"),
+        }
+    }
+
+    /// Counts follow their rules to the ids that the policy gives them, which is enforced as this generation now.
+    pub(super) fn follow_rules(&mut self, policy: &Policy, generation: Generation) {
+        let rules = Rules::of(policy);
+        if self.counts.would_move(&rules) {
+            self.look_at_hits();
+        }
+        self.counts.follow(rules, generation);
+    }
+
+    /// Nothing has met anything: the policy was taken off this host on request.
+    pub(super) fn forget_hits(&mut self) {
+        self.counts = Counts::default();
+        if let Err(error) = self.state.remove(FILE) {
+            warn!("the hits of the policy that was removed are still there: {error}");
+        }
+    }
+
+    /// What has to be written so that a restart knows what was counted, if there is anything new.
+    pub fn unwritten_hits(&mut self) -> Option<Unwritten> {
+        if !self.counts.has_changed() {
+            return None;
+        }
+        let kept = Kept {
+            boot: boot(),
+            counts: self.counts.clone(),
+        };
+        // Names and numbers can always be said.
+        let bytes = postcard::to_extend(&kept, sealed_begin()).ok()?;
+        Some(Unwritten {
+            state: self.state.clone(),
+            bytes,
+        })
+    }
+
+    /// Takes note of what became of that. The same failure is told once.
+    pub fn hits_written(&mut self, result: Result<(), String>) {
+        let error = result.err();
+        if let Some(error) = &error {
+            self.counts.is_unwritten();
+            if self.hits_not_kept.as_ref() != Some(error) {
+                warn!("the hits are not kept for the next start: {error}");
+            }
+        }
+        self.hits_not_kept = error;
+    }
+
+    /// Keeps the hits, and waits for it.
+    pub fn keep_hits(&mut self) {
+        self.look_at_hits();
+        if let Some(unwritten) = self.unwritten_hits() {
+            self.hits_written(unwritten.write());
+        }
     }
 }
 
@@ -80,13 +227,80 @@ fn would_refuse(standing: &Standing, layer: &str) -> bool {
     refuses && standing.summary.observe
 }
 
-fn add(counts: &mut BTreeMap<String, (u64, u64)>, hits: &[RuleHits]) {
-    for hit in hits {
-        let Some(comment) = &hit.comment else {
-            continue;
-        };
-        let (packets, bytes) = counts.entry(comment.clone()).or_default();
-        *packets += hit.packets;
-        *bytes += hit.bytes;
+impl Unwritten {
+    /// Writes.
+    ///
+    /// # Errors
+    ///
+    /// Why it could not be; what was kept before still is.
+    pub fn write(self) -> Result<(), String> {
+        let written = self.state.write_for_now(FILE, &seal(self.bytes));
+        written.map_err(|error| error.to_string())
+    }
+}
+
+/// When hits are read and kept, while the daemon goes on.
+#[derive(Debug)]
+pub struct HitsKeeper {
+    timer: Interval,
+    writing: Option<JoinHandle<()>>,
+}
+
+impl HitsKeeper {
+    /// Begins [`EVERY`] from now. Must be called within a tokio runtime with time.
+    pub fn new() -> Self {
+        let mut timer = interval(EVERY);
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        timer.reset();
+        HitsKeeper {
+            timer,
+            writing: None,
+        }
+    }
+
+    /// Waits until it is time. Nothing is lost when the future is dropped before it is ready.
+    pub async fn due(&mut self) {
+        self.timer.tick().await;
+    }
+
+    /// Reads and keeps, in a thread of its own; not while one that a slow disk keeps waiting does.
+    pub fn keep(&mut self, host: &Arc<Mutex<Host>>) {
+        if self.writing.as_ref().is_some_and(|one| !one.is_finished()) {
+            return;
+        }
+        let host = host.clone();
+        self.writing = Some(tokio::task::spawn_blocking(move || keep(&host)));
+    }
+
+    /// Reads and keeps for the last time.
+    pub async fn finish(&mut self, host: &Arc<Mutex<Host>>) {
+        // A panic has been logged.
+        if let Some(writing) = self.writing.take() {
+            let _ = writing.await;
+        }
+        self.keep(host);
+        if let Some(writing) = self.writing.take() {
+            let _ = writing.await;
+        }
+    }
+}
+
+impl Default for HitsKeeper {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The host is not kept from enforcing while its disk works.
+fn keep(host: &Mutex<Host>) {
+    let lock = || host.lock().unwrap_or_else(PoisonError::into_inner);
+    let unwritten = {
+        let mut host = lock();
+        host.look_at_hits();
+        host.unwritten_hits()
+    };
+    if let Some(unwritten) = unwritten {
+        let result = unwritten.write();
+        lock().hits_written(result);
     }
 }

@@ -1,6 +1,7 @@
 //! The reconcile step: from a definition to what the kernel enforces on this host. The daemon and a single
 //! `apply` run the same.
 
+use super::counts::Counts;
 use super::ended::EndedFlows;
 use super::first;
 use super::keep::Written;
@@ -16,7 +17,6 @@ use crate::netfilter::enforce::{EnforceError, Kernel};
 use crate::netfilter::{interfaces, links};
 use crate::policy::{Account, Direction, Instance, Policy, Reason};
 use crate::ruleset::{Generation, check, compile};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 use tracing::{debug, warn};
@@ -35,8 +35,10 @@ pub struct Host {
     /// The instance asked for on the command line.
     instance: Option<String>,
     pub(super) enforced: Option<Standing>,
-    /// Hits of the generations that are gone, by comment.
-    pub(super) past_hits: BTreeMap<String, (u64, u64)>,
+    /// What the rules and layers have met.
+    pub(super) counts: Counts,
+    /// Why that is not kept for the next start.
+    pub(super) hits_not_kept: Option<String>,
     ended: EndedFlows,
     /// Whether nobody else could change our table even before this process was started.
     pub(super) owned_at_start: bool,
@@ -76,6 +78,7 @@ impl Host {
         let lock = state.lock()?;
         let is_closed =
             matches!(kernel.in_force(), Ok(None)) && kernel.is_closed().unwrap_or(false);
+        let counts = super::hits::kept(&state);
         Ok(Host {
             state,
             _lock: lock,
@@ -83,7 +86,8 @@ impl Host {
             kernel,
             instance,
             enforced: None,
-            past_hits: BTreeMap::new(),
+            counts,
+            hits_not_kept: None,
             ended: EndedFlows::default(),
             adopted: false,
             // As the boot unit may have left it.
@@ -221,7 +225,8 @@ impl Host {
                 }
                 self.refused(error, Some(&policy))
             })?;
-        self.add_hits(&enforced.replaced_hits);
+        self.counts.replaced(&enforced.replaced_hits, now());
+        self.follow_rules(&policy, enforced.generation);
         if let Some(left) = &enforced.left_behind {
             warn!("the old generation was not cleaned up: {left}");
         }
@@ -289,7 +294,7 @@ impl Host {
         self.forget_kept();
         self.enforced = None;
         self.closed = false;
-        self.past_hits.clear();
+        self.forget_hits();
         Ok(removed)
     }
 

@@ -7,7 +7,6 @@ use super::kept::{Key, seal, sealed_begin, unseal};
 use super::state::{State, StateError};
 use crate::ruleset::batch::Names;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// The file's name in the state directory.
 const FILE: &str = "in-force";
@@ -27,8 +26,6 @@ pub struct InForce {
     pub generation: u64,
     /// The kernel's names of its objects.
     pub names: Names,
-    /// Packets and bytes that its rules had met in generations that were gone by then, by comment.
-    pub past_hits: BTreeMap<String, (u64, u64)>,
 }
 
 impl InForce {

@@ -108,7 +108,6 @@ impl Host {
         let resumed = match (record, there) {
             (Some(record), _) => {
                 let generation = record.generation;
-                self.past_hits = record.past_hits.clone();
                 self.written.in_force = Some(record);
                 Resumed::Standing(generation)
             }
@@ -125,6 +124,7 @@ impl Host {
         };
         if let Resumed::Standing(generation) | Resumed::Enforced(generation) = resumed {
             self.stand_kept(kept, generation);
+            self.settle_hits();
         }
         Ok(resumed)
     }
@@ -155,7 +155,11 @@ impl Host {
             return;
         };
         match (kept.policy(), &mut self.enforced) {
-            (Ok(policy), Some(standing)) => standing.policy = Some(policy),
+            (Ok(policy), Some(standing)) => {
+                standing.policy = Some(policy.clone());
+                let generation = Generation(standing.summary.generation);
+                self.follow_rules(&policy, generation);
+            }
             (Err(why), _) => warn!(
                 "the kept policy is enforced as it was compiled by secgroupd {}; this version refuses its definition: {why}",
                 kept.program()
@@ -217,7 +221,7 @@ impl Host {
         };
         seed();
         let enforced = self.kernel.restore_with(ruleset, at_least, seed)?;
-        self.add_hits(&enforced.replaced_hits);
+        self.counts.replaced(&enforced.replaced_hits, now());
         if let Some(left) = &enforced.left_behind {
             warn!("the old generation was not cleaned up: {left}");
         }
@@ -292,6 +296,7 @@ impl Host {
         let hashed = self.unkept().map(Origin::hashed);
         let writing = hashed.and_then(|hashed| self.to_keep(&hashed));
         self.kept(writing.map(Writing::write));
+        self.keep_hits();
     }
 
     /// Writes what the kernel has now.
@@ -309,7 +314,6 @@ impl Host {
             transaction,
             generation: standing.summary.generation,
             names,
-            past_hits: self.past_hits.clone(),
         };
         if self.written.in_force.as_ref() != Some(&in_force) {
             in_force.write(&self.state)?;

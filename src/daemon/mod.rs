@@ -8,7 +8,8 @@
 //! | [`host`] | the reconcile step, which a single `apply` runs too |
 //! | [`keep`] | the last good policy, kept and enforced at start; written down as [`kept`] says |
 //! | `held` | when saves are not followed |
-//! | `hits` | what the rules have met |
+//! | [`counts`] | what the rules have met, as sums that outlive generations and restarts |
+//! | [`hits`] | the same read, kept and told |
 //! | `in_force` | which policy the kernel had last |
 //! | [`install`] | a confirmed candidate takes the definition's place |
 //! | [`trial`] | a candidate that must be confirmed in time |
@@ -22,17 +23,19 @@
 //! | [`state`] | the state directory and its lock |
 //! | [`store`] | what the service manager keeps for the next daemon |
 //! | [`control`] | the socket on which the command asks |
+//! | [`metrics`] | where Prometheus asks |
 //! | [`report`] | what it answers |
 //! | [`refusals`] | what the kernel tells of refused packets, as events |
 //! | [`logging`] | the log |
 
 mod answer;
 pub mod control;
+pub mod counts;
 pub mod ended;
 pub mod first;
 pub mod guard;
 mod held;
-mod hits;
+pub mod hits;
 pub mod host;
 mod in_force;
 pub mod install;
@@ -41,6 +44,7 @@ mod keeper;
 pub mod kept;
 pub mod load;
 pub mod logging;
+pub mod metrics;
 pub mod pace;
 mod protect;
 pub mod read;

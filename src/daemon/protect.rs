@@ -28,6 +28,7 @@ impl Host {
             None => self.enforced_ruleset().map_err(Failure::other)?,
         };
         let enforced = self.enforce_kept(&ruleset, next, deleted);
+        self.settle_hits();
         let enforced = enforced.map_err(|error| {
             let policy = self
                 .enforced
@@ -72,6 +73,7 @@ impl Host {
             return false;
         }
         let anew = if gone { self.kernel.make_anew() } else { None };
+        self.settle_hits();
         if let (Some(standing), Some(generation)) = (&mut self.enforced, anew) {
             standing.summary.generation = generation.0;
         }

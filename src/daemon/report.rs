@@ -1,6 +1,7 @@
 //! What a daemon tells: answers to `status`, `reload` and `apply`, as data.
 
 use crate::definition::{Diagnostic, Sources};
+use crate::netfilter::tracked::TrackedFlows;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -56,6 +57,12 @@ pub struct Status {
     pub reloads: u64,
     /// Refused definitions since the daemon was started.
     pub failures: u64,
+    /// How many live flows changes of the policy have ended since the daemon was started.
+    #[serde(default)]
+    pub ended_flows: u64,
+    /// How full the kernel's table of tracked flows is; `None` while it tracks nothing.
+    #[serde(default)]
+    pub tracked_flows: Option<TrackedFlows>,
 }
 
 /// A candidate that waits for its confirmation.
@@ -131,6 +138,9 @@ pub struct Hits {
     pub packets: u64,
     /// Bytes.
     pub bytes: u64,
+    /// When it was last seen to meet a packet, in seconds since 1970; it is looked at every 10 s, and whenever this is asked.
+    #[serde(default)]
+    pub last: Option<u64>,
 }
 
 /// Another program's change that was put right.

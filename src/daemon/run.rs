@@ -3,9 +3,12 @@
 use super::control::ControlSocket;
 use super::guard::{Due, Guard};
 use super::held::{Held, reached};
+use super::hits::HitsKeeper;
 use super::host::{Host, count};
 use super::keeper::Keeper;
 use super::load::{Loaded, load};
+use super::metrics::page::Durations;
+use super::metrics::{self, Endpoint, LastPage, MetricsAddress};
 use super::read::Trust;
 use super::refusals::Refusals;
 use super::report::{Failure, Summary};
@@ -43,6 +46,8 @@ pub struct Options {
     pub socket_is_kept: bool,
     /// Whether a host without a policy refuses new inbound flows to itself.
     pub fail_closed: bool,
+    /// Where metrics can be asked for, if at all.
+    pub metrics: Option<MetricsAddress>,
 }
 
 /// Runs until SIGTERM or SIGINT. What is enforced then stays enforced.
@@ -52,6 +57,13 @@ pub struct Options {
 /// When the control socket or the signals cannot be had; a wrong definition is no error, since it can be mended.
 pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
     let (socket, mut calls) = ControlSocket::open(&options.socket)?;
+    // Nobody is left open for want of metrics.
+    let endpoint = options.metrics.as_ref().and_then(|address| {
+        let opened = Endpoint::open(address);
+        opened.inspect_err(|error| error!("{error}")).ok()
+    });
+    let (_endpoint, mut askers) = endpoint.unzip();
+    let last_page = LastPage::default();
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -75,7 +87,9 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
         last_error: None,
         reloads: 0,
         failures: 0,
+        durations: Durations::default(),
         keeper: Keeper::default(),
+        hits_keeper: HitsKeeper::new(),
         trial_ends: None,
         held: Held::default(),
         refusals: Refusals::default(),
@@ -87,17 +101,22 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
             due = daemon.guard.due() => daemon.restore(due).await,
             _ = next(&mut daemon.links) => daemon.follow_links(),
             _ = daemon.keeper.done(&daemon.host) => {}
+            _ = daemon.hits_keeper.due() => daemon.hits_keeper.keep(&daemon.host),
             _ = reached(daemon.trial_ends) => daemon.look_at_trial().await,
             _ = hangup.recv() => {
                 let _ = daemon.reload("SIGHUP", Attempt::Plain).await;
             }
             Some(call) = calls.recv() => daemon.answer(call).await,
+            asker = metrics::asked(&mut askers) => {
+                last_page.answer(asker, daemon.metrics(), daemon.host.clone());
+            }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
     }
     notify(&[NotifyState::Stopping]);
     daemon.keeper.finish(&daemon.host).await;
+    daemon.hits_keeper.finish(&daemon.host).await;
     let enforced = {
         let host = daemon.host();
         host.enforced().is_some() || host.inherited().is_some()
@@ -133,7 +152,10 @@ pub(super) struct Daemon {
     restore_failed: bool,
     pub(super) reloads: u64,
     pub(super) failures: u64,
+    /// How long definitions took to be enforced or refused.
+    pub(super) durations: Durations,
     pub(super) keeper: Keeper,
+    hits_keeper: HitsKeeper,
     /// When a candidate's time is looked at.
     pub(super) trial_ends: Option<tokio::time::Instant>,
     pub(super) held: Held,
@@ -204,6 +226,7 @@ impl Daemon {
         reason: &str,
         attempt: Attempt,
     ) -> (Option<Loaded>, Result<Summary, Failure>) {
+        let begin = Instant::now();
         let host = self.host.clone();
         let work = loaded.map(|loaded| {
             off_the_loop(move || {
@@ -222,6 +245,7 @@ impl Daemon {
             Ok((loaded, result)) => (Some(loaded), result),
             Err(failure) => (None, Err(failure)),
         };
+        self.durations.add(begin.elapsed().as_secs_f64());
         match &result {
             Ok(summary) => {
                 self.reloads += 1;

@@ -110,6 +110,13 @@ impl Trial {
 /// A sentence, when none is kept, or it cannot be read.
 pub fn last_enforced(directory: &Path) -> Result<Policy, String> {
     let path = directory.join(POLICY);
+    // Whoever only asks leaves no trace.
+    if !directory.exists() {
+        return Err(format!(
+            "{} does not exist: none was enforced",
+            shown(directory)
+        ));
+    }
     let state = State::open(directory).map_err(|error| error.to_string())?;
     let trial = Trial::read(&state).filter(|trial| !trial.left().is_zero());
     if let Some(kept) = trial.and_then(|trial| trial.kept(&state)) {
@@ -276,7 +283,10 @@ impl Host {
             .kernel
             .enforce_with(&ruleset, Generation(now_enforced).next(), || {})
             .map_err(|error: EnforceError| error.to_string())?;
-        self.add_hits(&enforced.replaced_hits);
+        self.counts.replaced(&enforced.replaced_hits, now());
+        if let Ok(policy) = kept.policy() {
+            self.follow_rules(&policy, enforced.generation);
+        }
         self.stand_kept(kept, enforced.generation.0);
         if let Some(Standing { summary, .. }) = &mut self.enforced {
             summary.since = now();

@@ -67,6 +67,24 @@ pub const KEYS: &[KeyInfo] = &[
         "`observe`: the refusing rules of this group count and let pass. What no rule matches passes where all groups of the interface observe.",
     ),
     key(
+        "security_groups.<sg-id>.silence",
+        "list of mappings",
+        "none",
+        "Warnings of `check` that are right, but meant so, about this group and its rules.",
+    ),
+    key(
+        "security_groups.<sg-id>.silence[].code",
+        "a code of `check`'s warnings",
+        "required",
+        "Which warning.",
+    ),
+    key(
+        "security_groups.<sg-id>.silence[].reason",
+        "text",
+        "required",
+        "Why it is meant so, for people.",
+    ),
+    key(
         "security_groups.<sg-id>.inbound",
         "list of rules",
         "no rule",
@@ -109,6 +127,24 @@ pub const KEYS: &[KeyInfo] = &[
         "For people.",
     ),
     key(
+        "security_groups.<sg-id>.inbound[].silence",
+        "list of mappings",
+        "none",
+        "Warnings of `check` that are right, but meant so, about this rule.",
+    ),
+    key(
+        "security_groups.<sg-id>.inbound[].silence[].code",
+        "a code of `check`'s warnings",
+        "required",
+        "Which warning.",
+    ),
+    key(
+        "security_groups.<sg-id>.inbound[].silence[].reason",
+        "text",
+        "required",
+        "Why it is meant so, for people.",
+    ),
+    key(
         "security_groups.<sg-id>.outbound",
         "list of rules",
         "no rule",
@@ -149,6 +185,24 @@ pub const KEYS: &[KeyInfo] = &[
         "text",
         "none",
         "For people.",
+    ),
+    key(
+        "security_groups.<sg-id>.outbound[].silence",
+        "list of mappings",
+        "none",
+        "Warnings of `check` that are right, but meant so, about this rule.",
+    ),
+    key(
+        "security_groups.<sg-id>.outbound[].silence[].code",
+        "a code of `check`'s warnings",
+        "required",
+        "Which warning.",
+    ),
+    key(
+        "security_groups.<sg-id>.outbound[].silence[].reason",
+        "text",
+        "required",
+        "Why it is meant so, for people.",
     ),
     key(
         "address_templates",
@@ -393,6 +447,90 @@ pub const KEYS: &[KeyInfo] = &[
         "enforce",
         "`observe` refuses nothing on the whole host: what would be refused is counted and reported, and passes.",
     ),
+    key(
+        "lab",
+        "mapping",
+        "none",
+        "What `secgroupd lab` adds to the instances. On a VM it means nothing.",
+    ),
+    key(
+        "lab.hosts",
+        "mapping",
+        "none",
+        "Hosts outside, by name. `internet` is always there, with 203.0.113.10 and 2001:db8:ffff::10.",
+    ),
+    key(
+        "lab.hosts.<name>",
+        "list of addresses",
+        "",
+        "The host's addresses, which are not internal.",
+    ),
+    key(
+        "lab.services",
+        "mapping",
+        "none",
+        "What listens where in the lab, by instance or host.",
+    ),
+    key(
+        "lab.services.<name>",
+        "list of `tcp:80,443`, `udp:53`",
+        "",
+        "Ports that a program listens on there.",
+    ),
+    key(
+        "tests",
+        "list of mappings",
+        "none",
+        "Promises about the rules: a definition that breaks one is refused.",
+    ),
+    key(
+        "tests[].from",
+        "an address or an ins- id",
+        "required",
+        "Who opens the flow. An instance means each of its addresses.",
+    ),
+    key(
+        "tests[].to",
+        "an address or an ins- id",
+        "required",
+        "To whom. Where both ends are instances, what leaves the first and what enters the second are judged.",
+    ),
+    key(
+        "tests[].protocol",
+        "tcp, udp, icmp, icmpv6, gre",
+        "required",
+        "The protocol of the flow.",
+    ),
+    key(
+        "tests[].port",
+        "a port",
+        "required with tcp and udp",
+        "The destination port.",
+    ),
+    key(
+        "tests[].expect",
+        "allow, refuse",
+        "required",
+        "What must become of it.",
+    ),
+    key(
+        "silence",
+        "list of mappings",
+        "none",
+        "Warnings of `check` that are right, but meant so, about anything.",
+    ),
+    key(
+        "silence[].code",
+        "a code of `check`'s warnings",
+        "required",
+        "Which warning.",
+    ),
+    key(
+        "silence[].reason",
+        "text",
+        "required",
+        "Why it is meant so, for people.",
+    ),
 ];
 
 /// The names of the keys that a mapping at `path` may have.
@@ -437,7 +575,10 @@ mod tests {
                 "address_templates",
                 "service_templates",
                 "instances",
-                "platform"
+                "platform",
+                "lab",
+                "tests",
+                "silence"
             ]
         );
         assert!(names_at("security_groups.<sg-id>.inbound[]").any(|name| name == "source"));

@@ -4,6 +4,7 @@
 //! text -> yaml (a tree with places) -> merge (all files) -> parse (shapes, by the table of keys) -> Definition
 //! ```
 
+pub mod codes;
 pub mod diagnostic;
 pub mod diagnostics;
 mod hint;

@@ -21,6 +21,12 @@ pub struct Definition {
     pub instances: Vec<InstanceEntry>,
     /// What the cloud does by itself.
     pub platform: PlatformEntry,
+    /// What a lab adds.
+    pub lab: LabEntry,
+    /// What the rules must do.
+    pub tests: Vec<TestEntry>,
+    /// Warnings that are meant so, about anything.
+    pub silence: Vec<SilenceEntry>,
     /// Whether a file could not be read at all: what it defines is not known then.
     pub incomplete: bool,
 }
@@ -91,6 +97,8 @@ pub struct GroupEntry {
     pub project: Option<Text>,
     /// Whether its rules refuse nothing.
     pub observe: Option<bool>,
+    /// Warnings about it that are meant so.
+    pub silence: Vec<SilenceEntry>,
     /// Its inbound rules; `None` stands for a rule of which nothing could be read.
     pub inbound: Vec<Option<RuleEntry>>,
     /// Its outbound rules.
@@ -106,6 +114,7 @@ impl GroupEntry {
             region: None,
             project: None,
             observe: None,
+            silence: Vec::new(),
             inbound: Vec::new(),
             outbound: Vec::new(),
         }
@@ -125,6 +134,36 @@ pub struct RuleEntry {
     pub remote: Option<Texts>,
     /// Free text.
     pub description: Option<Text>,
+    /// Warnings about it that are meant so.
+    pub silence: Vec<SilenceEntry>,
+}
+
+/// A warning that is meant so.
+#[derive(Debug)]
+pub struct SilenceEntry {
+    /// Where its code stands.
+    pub span: Span,
+    /// The code of the warning.
+    pub code: &'static str,
+    /// Why it is meant so.
+    pub reason: Text,
+}
+
+/// A promise about the rules; `None` where what is wrong was reported.
+#[derive(Debug)]
+pub struct TestEntry {
+    /// Where it stands.
+    pub span: Span,
+    /// Who opens the flow.
+    pub from: Option<Text>,
+    /// To whom.
+    pub to: Option<Text>,
+    /// Its protocol.
+    pub protocol: Option<Text>,
+    /// Its destination port.
+    pub port: Option<Text>,
+    /// `true` for allow.
+    pub expect: Option<bool>,
 }
 
 /// The protocol part of a rule.
@@ -267,4 +306,31 @@ pub struct ApprovedServiceEntry {
     pub port: Option<Texts>,
     /// Its source or destination.
     pub remote: Option<Texts>,
+}
+
+/// What a lab adds to the instances.
+#[derive(Debug, Clone, Default)]
+pub struct LabEntry {
+    /// Hosts outside.
+    pub hosts: Vec<LabHostEntry>,
+    /// What listens where.
+    pub services: Vec<LabServicesEntry>,
+}
+
+/// A host outside.
+#[derive(Debug, Clone)]
+pub struct LabHostEntry {
+    /// Its name.
+    pub name: Text,
+    /// Its addresses.
+    pub addresses: Texts,
+}
+
+/// What listens on an instance or a host of a lab.
+#[derive(Debug, Clone)]
+pub struct LabServicesEntry {
+    /// Where.
+    pub name: Text,
+    /// `tcp:80,443`, `udp:53`.
+    pub services: Texts,
 }

@@ -256,6 +256,8 @@ fn place_name(path: &str) -> String {
         "instances.<ins-id>.interfaces.<name>" => "an interface",
         "address_templates.<ipm-id>" => "an address template",
         "platform.approved_services.<name>" => "an approved service",
+        "tests[]" => "a test",
+        other if other.ends_with("silence[]") => "an entry of `silence`",
         other => return format!("`{other}`"),
     };
     name.to_owned()

@@ -108,7 +108,11 @@ pub fn explain(policy: &Policy, question: &Question) -> Result<Answer, QuestionE
 }
 
 /// The packet that opens the flow.
-fn opening(policy: &Policy, question: &Question) -> Result<Packet, QuestionError> {
+///
+/// # Errors
+///
+/// See [`QuestionError`].
+pub fn opening(policy: &Policy, question: &Question) -> Result<Packet, QuestionError> {
     let interface = match (&question.interface, policy.bindings.as_slice()) {
         (Some(name), _) => name.clone(),
         (None, [only]) if !only.interface.is_glob() => only.interface.to_string(),

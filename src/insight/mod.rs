@@ -1,3 +1,10 @@
 //! The policy read as a function.
 
+pub mod diagnose;
+pub mod diff;
 pub mod explain;
+pub mod layers;
+pub mod lint;
+pub mod listed;
+pub mod open;
+pub mod space;

@@ -111,6 +111,31 @@ pub fn default_route_links() -> Result<Vec<u32>, LinkError> {
     Ok(found)
 }
 
+/// The gateways of the default routes of the main table, both families, each with the index of its interface.
+///
+/// # Errors
+///
+/// [`LinkError::Routes`].
+pub fn default_gateways() -> Result<Vec<(IpAddr, Option<u32>)>, LinkError> {
+    let mut found = Vec::new();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let header = Rtmsg {
+            rtm_family: family as u8,
+            rtm_table: libc::RT_TABLE_MAIN,
+            ..Default::default()
+        };
+        let routes = dump(
+            &rt_route::Request::new().op_getroute_dump(&header),
+            |(header, attributes)| {
+                let gateway = attributes.get_gateway().ok()?;
+                is_default(&header, &attributes).then(|| (gateway, attributes.get_oif().ok()))
+            },
+        );
+        found.extend(routes.map_err(LinkError::Routes)?);
+    }
+    Ok(found)
+}
+
 fn addresses() -> Result<HashMap<u32, Vec<IpAddr>>, NetlinkError> {
     let request = rt_addr::Request::new().op_getaddr_dump(&Ifaddrmsg::new());
     let listed = dump(&request, |(header, attributes)| {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`netlink`] | one whole dump, and again if the kernel says that it changed meanwhile |
 //! | [`seed`] | the established TCP sockets, put into connection tracking |
+//! | [`listeners`] | the sockets that wait for somebody |
 //! | [`links`] | interfaces, their addresses, and those that carry a default route |
 //! | [`ways`] | by which interface an address is reached |
 //! | [`interfaces`] | what is wrong with the interfaces that a definition binds (pure) |
@@ -14,30 +15,37 @@
 //! | [`native`] | messages of nf_tables over netlink |
 //! | [`nft`] | the nft program, with a time limit and its words kept |
 //! | [`ownership`] | who may change our table |
+//! | [`others`] | who else has rules here |
 //! | [`events`] | what the kernel tells unasked: of our table, and of interfaces |
 //! | [`refusals`] | what it tells of packets that our rules refuse |
 //! | [`objects`] | the chains and sets of our table |
 //! | [`flows`] | the tracked flows, and their labels taken off |
 //! | [`stamps`] | by which label flows are known that the policy allows, and which is next |
 //! | [`hits`] | the counters of our rules |
+//! | [`firewall`] | what the host's other rulesets make of a packet, seen on a copy of them |
+//! | [`tracked`] | how full the table of tracked flows is |
 //! | [`blind`] | what passes this host without meeting our hooks |
 
 pub mod blind;
 pub mod enforce;
 pub mod events;
+pub mod firewall;
 pub mod flows;
 pub mod hits;
 pub mod interfaces;
 pub mod links;
+pub mod listeners;
 pub mod native;
 pub mod netlink;
 pub mod nft;
 pub mod objects;
+pub mod others;
 pub mod ownership;
 pub mod refusals;
 pub mod restore;
 pub mod seed;
 pub mod stamps;
 pub mod standing;
+pub mod tracked;
 pub mod transport;
 pub mod ways;

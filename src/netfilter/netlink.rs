@@ -91,6 +91,15 @@ impl Reader {
         Self::open(NETLINK_NETFILTER)
     }
 
+    /// A socket for links, addresses and routes.
+    ///
+    /// # Errors
+    ///
+    /// [`NetlinkError::Socket`].
+    pub fn route() -> Result<Self, NetlinkError> {
+        Self::open(nix::libc::NETLINK_ROUTE as u16)
+    }
+
     fn open(protocol: u16) -> Result<Self, NetlinkError> {
         Ok(Reader {
             socket: open(protocol)?,

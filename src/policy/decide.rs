@@ -168,7 +168,8 @@ fn decision(verdict: Verdict, reason: Reason) -> Decision {
     Decision { verdict, reason }
 }
 
-fn matches(rule: &Rule, packet: &Packet) -> bool {
+/// Whether a rule is about a packet.
+pub fn matches(rule: &Rule, packet: &Packet) -> bool {
     rule.services.iter().any(|service| serves(service, packet))
         && rule
             .remote

@@ -77,11 +77,12 @@ pub fn without<T: Point>(
     let mut out = Vec::new();
     for interval in whole {
         let mut rest = Some(*interval);
-        for cut in hole {
-            let Some(now) = rest else { break };
-            if cut.last < now.first || cut.first > now.last {
-                continue;
-            }
+        // Of long lists only what meets the interval is looked at.
+        let first = hole.partition_point(|cut| cut.last < interval.first);
+        for cut in &hole[first..] {
+            let Some(now) = rest.filter(|now| cut.first <= now.last) else {
+                break;
+            };
             if cut.first > now.first {
                 // `before` is only asked for points above another one.
                 out.push(Interval {

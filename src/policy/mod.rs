@@ -13,6 +13,7 @@ pub mod id;
 pub mod interface;
 pub mod interval;
 pub mod packet;
+pub mod places;
 pub mod platform;
 pub mod port;
 mod reason;

@@ -67,9 +67,14 @@ fn explain() {
         ),
     ] {
         let ran = site.run(&format!("explain {flow}"));
-        assert_eq!((ran.code, &ran.out), (code, &said), "{flow}: {ran:?}");
+        assert_eq!(ran.code, code, "{flow}: {ran:?}");
+        assert!(ran.out.starts_with(&said), "{flow}: {ran:?}");
         let ran = site.run(&format!("explain --json {flow}"));
-        let found: Value = serde_json::from_str(&ran.out).unwrap();
+        let mut found: Value = serde_json::from_str(&ran.out).unwrap();
+        let found = found.as_object_mut().unwrap();
+        // How it came about is told as well: see `tests/insight/layers.rs`.
+        found.retain(|key, _| key != "layers" && key != "otherwise");
+        let found = Value::Object(found.clone());
         assert_eq!((ran.code, found), (code, answer), "{flow}: {ran:?}");
     }
     for (flow, words) in [
@@ -171,7 +176,12 @@ fn batch() {
 
 fn check() {
     let site = Site::new();
-    site.write("groups.yaml", &opening(&[22, 443]));
+    // What lint says of it, and why it is meant so.
+    let silence = ["admin-port", "changes-nothing"]
+        .map(|code| format!("  - {{ code: {code}, reason: a test }}\n"))
+        .concat();
+    let quiet = format!("{}silence:\n{silence}", opening(&[22, 443]));
+    site.write("groups.yaml", &quiet);
     let ran = site.run("check");
     let said = format!(
         "{}: 1 group, 4 rules, 1 instance (this host is ins-web1); 0 errors, 0 warnings\n",

@@ -24,6 +24,11 @@ pub fn tests() -> Vec<Trial> {
             open_to_all,
         ),
         kernel_test(
+            "a_definition_that_breaks_its_own_test_changes_nothing",
+            &["nft"],
+            breaks_a_promise,
+        ),
+        kernel_test(
             "no_definition_of_the_reject_folders_changes_anything",
             &["nft"],
             reject_folders,
@@ -108,6 +113,25 @@ fn wrong() {
     // The place, the text, the caret and the hint, wherever one looks.
     let log = daemon.log();
     assert!(log.contains("alow") && log.contains("allow"), "{log}");
+}
+
+/// Port 22 is promised to be open: a save that closes it is not enforced, and one that keeps the promise is.
+fn breaks_a_promise() {
+    let promise =
+        "tests:\n  - { from: 10.0.0.9, to: ins-web1, protocol: tcp, port: 22, expect: allow }\n";
+    let site = Site::new();
+    site.write("groups.yaml", &(opening(&[22]) + promise));
+    let daemon = site.start();
+    assert!(site.lets_in(22) && !site.lets_in(443));
+    refuses(
+        &site,
+        &daemon,
+        || site.save("groups.yaml", &(opening(&[443]) + promise)),
+        "this test fails: tcp 22 from 10.0.0.9 to ins-web1 is refused, not allowed",
+        || site.save("groups.yaml", &opening(&[443])),
+    );
+    site.save("groups.yaml", &(opening(&[443, 22]) + promise));
+    site.until_open(&[22, 443], &[]);
 }
 
 fn gone() {

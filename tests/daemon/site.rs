@@ -159,12 +159,12 @@ impl Site {
         let places = [
             (
                 "--definition",
-                "run check compile apply explain",
+                "run check compile apply diff explain diagnose",
                 self.definition(),
             ),
             (
                 "--state",
-                "run boot check compile apply explain remove",
+                "run boot check compile apply diff explain diagnose remove",
                 self.path("state"),
             ),
             (

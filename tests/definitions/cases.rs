@@ -1,7 +1,7 @@
 //! A case: a folder with a definition, as `definition.yaml` or as files in `definition/`, and the files
 //! that its templates name.
 
-use secgroupd::definition::{Diagnostic, Sources, parse};
+use secgroupd::definition::{Definition, Diagnostic, Sources, parse};
 use secgroupd::policy::{Account, Policy, Validated, validate};
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 /// A definition that was read and judged.
 pub struct Judged {
     pub sources: Sources,
+    /// As it was written; its sources are those above.
+    pub definition: Definition,
     pub account: Option<Account>,
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -80,7 +82,8 @@ pub fn judge_texts<'a>(
         diagnostics,
     } = validate(&parsed.definition, parsed.diagnostics);
     Judged {
-        sources: parsed.definition.sources,
+        sources: std::mem::take(&mut parsed.definition.sources),
+        definition: parsed.definition,
         account,
         diagnostics,
     }

@@ -279,4 +279,154 @@ pub const VALUES: &[(&str, &[&str], &[&str])] = &[
         &["mode: enforce", "mode: observe"],
         &["mode: off"],
     ),
+    (
+        "lab.hosts.<name>",
+        &[
+            "version: 1\nlab: { hosts: { office: [198.51.100.7, \"2001:db8:1::7\"] } }",
+            "version: 1\nlab: { hosts: { office: 198.51.100.7 } }",
+            // On a VM the values mean nothing.
+            "version: 1\nlab: { hosts: { office: [10.0.0.5] } }",
+        ],
+        &[
+            "version: 1\nlab: { hosts: { office: [] } }",
+            "version: 1\nlab: { hosts: { office: { a: b } } }",
+            "version: 1\nlab: { hosts: [198.51.100.7] }",
+            "version: 1\nlab: { host: { office: [198.51.100.7] } }",
+        ],
+    ),
+    (
+        "lab.services.<name>",
+        &[
+            "version: 1\nlab: { services: { ins-a: [\"tcp:80,443\", \"udp:53\"], internet: tcp:25 } }",
+        ],
+        &[
+            "version: 1\nlab: { services: { ins-a: [] } }",
+            "version: 1\nlab: { services: [tcp:80] }",
+            "version: 1\nlab: []",
+        ],
+    ),
+    (
+        "tests[].from",
+        &[
+            "version: 1\ntests: [{ from: 198.51.100.7, to: ins-a, protocol: tcp, port: 443, expect: allow }]",
+            "version: 1\ntests: [{ from: ins-a, to: 198.51.100.7, protocol: tcp, port: 443, expect: refuse }]",
+        ],
+        &[
+            "version: 1\ntests: [{ to: ins-a, protocol: tcp, port: 443, expect: allow }]",
+            "version: 1\ntests: [{ from: 198.51.100.0/24, to: ins-a, protocol: tcp, port: 443, expect: allow }]",
+            "version: 1\ntests: [{ from: ins-b, to: ins-a, protocol: tcp, port: 443, expect: allow }]",
+        ],
+    ),
+    (
+        "tests[].to",
+        &[
+            "version: 1\ntests: [{ from: \"2001:db8::7\", to: ins-a, protocol: tcp, port: 443, expect: allow }]",
+        ],
+        &[
+            "version: 1\ntests: [{ from: 198.51.100.7, protocol: tcp, port: 443, expect: allow }]",
+            "version: 1\ntests: [{ from: 198.51.100.7, to: any, protocol: tcp, port: 443, expect: allow }]",
+        ],
+    ),
+    (
+        "tests[].protocol",
+        &[
+            "version: 1\ntests: [{ from: 198.51.100.7, to: ins-a, protocol: tcp, port: 1, expect: allow }]",
+            "version: 1\ntests: [{ from: 198.51.100.7, to: ins-a, protocol: udp, port: 1, expect: refuse }]",
+            "version: 1\ntests: [{ from: 198.51.100.7, to: ins-a, protocol: icmp, expect: refuse }]",
+            "version: 1\ntests: [{ from: 198.51.100.7, to: ins-a, protocol: gre, expect: refuse }]",
+            "version: 1\ntests: [{ from: \"2001:db8::7\", to: ins-a, protocol: icmpv6, expect: refuse }]",
+        ],
+        &[
+            "version: 1\ntests: [{ from: 198.51.100.7, to: ins-a, protocol: all, expect: refuse }]",
+            "version: 1\ntests: [{ from: 198.51.100.7, to: ins-a, protocol: icmpv6, expect: refuse }]",
+            "version: 1\ntests: [{ from: 198.51.100.7, to: ins-a, expect: refuse }]",
+        ],
+    ),
+    (
+        "tests[].port",
+        &[
+            "version: 1\ntests: [{ from: 198.51.100.7, to: ins-a, protocol: tcp, port: 65535, expect: allow }]",
+        ],
+        &[
+            "version: 1\ntests: [{ from: 198.51.100.7, to: ins-a, protocol: tcp, expect: refuse }]",
+            "version: 1\ntests: [{ from: 198.51.100.7, to: ins-a, protocol: udp, port: 0, expect: refuse }]",
+            "version: 1\ntests: [{ from: 198.51.100.7, to: ins-a, protocol: udp, port: 1-2, expect: refuse }]",
+            "version: 1\ntests: [{ from: 198.51.100.7, to: ins-a, protocol: udp, port: all, expect: refuse }]",
+            "version: 1\ntests: [{ from: 198.51.100.7, to: ins-a, protocol: gre, port: 1, expect: refuse }]",
+        ],
+    ),
+    (
+        "tests[].expect",
+        &[
+            "version: 1\ntests: [{ from: 198.51.100.7, to: ins-a, protocol: tcp, port: 1, expect: allow }]",
+            "version: 1\ntests: [{ from: 198.51.100.7, to: ins-a, protocol: udp, port: 1, expect: refuse }]",
+        ],
+        &[
+            "version: 1\ntests: [{ from: 198.51.100.7, to: ins-a, protocol: tcp, port: 1, expect: refuse }]",
+            "version: 1\ntests: [{ from: 198.51.100.7, to: ins-a, protocol: tcp, port: 1, expect: drop }]",
+            "version: 1\ntests: [{ from: 198.51.100.7, to: ins-a, protocol: tcp, port: 1 }]",
+        ],
+    ),
+    (
+        "silence[].code",
+        &[
+            "version: 1\nsilence: [{ code: never-matches, reason: so it is }]",
+            "version: 1\nsilence: [{ code: port-not-open, reason: so it is }]",
+        ],
+        &[
+            "version: 1\nsilence: [{ code: never, reason: so it is }]",
+            "version: 1\nsilence: [{ reason: so it is }]",
+        ],
+    ),
+    (
+        "silence[].reason",
+        &["version: 1\nsilence: [{ code: admin-port, reason: a jump host }]"],
+        &[
+            "version: 1\nsilence: [{ code: admin-port }]",
+            "version: 1\nsilence: [{ code: admin-port, reason: ' ' }]",
+            "version: 1\nsilence: [{ code: admin-port, reason: [] }]",
+        ],
+    ),
+    (
+        "security_groups.<sg-id>.silence[].code",
+        &[
+            "silence: [{ code: never-matches, reason: so it is }]",
+            "silence: [{ code: port-not-open, reason: so it is }]",
+        ],
+        &[
+            "silence: [{ code: never, reason: so it is }]",
+            "silence: [{ reason: so it is }]",
+        ],
+    ),
+    (
+        "security_groups.<sg-id>.silence[].reason",
+        &["silence: [{ code: admin-port, reason: a jump host }]"],
+        &[
+            "silence: [{ code: admin-port }]",
+            "silence: [{ code: admin-port, reason: ' ' }]",
+            "silence: [{ code: admin-port, reason: [] }]",
+        ],
+    ),
+    (
+        "security_groups.<sg-id>.inbound[].silence[].code",
+        &[
+            "action: allow, protocol: tcp, source: any, silence: [{ code: never-matches, reason: so it is }]",
+            "action: allow, protocol: tcp, source: any, silence: [{ code: port-not-open, reason: so it is }]",
+        ],
+        &[
+            "action: allow, protocol: tcp, source: any, silence: [{ code: never, reason: so it is }]",
+            "action: allow, protocol: tcp, source: any, silence: [{ reason: so it is }]",
+        ],
+    ),
+    (
+        "security_groups.<sg-id>.inbound[].silence[].reason",
+        &[
+            "action: allow, protocol: tcp, source: any, silence: [{ code: admin-port, reason: a jump host }]",
+        ],
+        &[
+            "action: allow, protocol: tcp, source: any, silence: [{ code: admin-port }]",
+            "action: allow, protocol: tcp, source: any, silence: [{ code: admin-port, reason: ' ' }]",
+            "action: allow, protocol: tcp, source: any, silence: [{ code: admin-port, reason: [] }]",
+        ],
+    ),
 ];

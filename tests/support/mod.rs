@@ -64,4 +64,4 @@ pub use namespace::Host;
 pub use nft::whatever_stamp;
 pub use probe::{Content, Extension, Probe, TcpFlags};
 pub use scene::Scene;
-pub use suite::{Skip, kernel_test, run};
+pub use suite::{Skip, kernel_test, run, run_waiting};

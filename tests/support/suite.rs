@@ -37,7 +37,17 @@ static ISOLATED: OnceLock<Result<(), String>> = OnceLock::new();
 /// Moves the process into namespaces of its own and runs the tests there. Call it first in `main`, while the process
 /// has one thread: a user namespace can be entered only then.
 pub fn run(tests: impl FnOnce() -> Vec<Trial>) -> ExitCode {
-    let arguments = Arguments::from_args();
+    run_with(Arguments::from_args(), tests)
+}
+
+/// The same for tests that mostly wait: more of them run side by side than there are cores.
+pub fn run_waiting(tests: impl FnOnce() -> Vec<Trial>) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(6);
+    run_with(arguments, tests)
+}
+
+fn run_with(arguments: Arguments, tests: impl FnOnce() -> Vec<Trial>) -> ExitCode {
     ISOLATED.get_or_init(|| {
         if arguments.list {
             Ok(())

@@ -109,7 +109,7 @@ impl Drop for ControlSocket {
 }
 
 /// Makes sure that whatever has the socket's name is a socket that nobody answers on.
-fn make_way(path: &Path) -> Result<(), ControlError> {
+pub(in crate::daemon) fn make_way(path: &Path) -> Result<(), ControlError> {
     let socket = path.to_owned();
     match std::fs::symlink_metadata(path) {
         Err(_) => return Ok(()),
@@ -141,7 +141,7 @@ fn make_way(path: &Path) -> Result<(), ControlError> {
 }
 
 /// Binds under another name and renames, so that the socket is never there with the wrong permissions, nor missing.
-fn bind(path: &Path) -> io::Result<UnixListener> {
+pub(in crate::daemon) fn bind(path: &Path) -> io::Result<UnixListener> {
     let directory = path
         .parent()
         .filter(|directory| !directory.as_os_str().is_empty());

@@ -1,6 +1,8 @@
 //! Files into a [`Definition`]: every error of every file in one run.
 
+mod lab;
 mod platform;
+mod promises;
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::merge::merge;
@@ -122,17 +124,23 @@ fn definition(reader: &mut Reader, root: &Node) -> Definition {
     if let Some(node) = fields.get("platform") {
         definition.platform = platform::platform(reader, node).unwrap_or_default();
     }
+    if let Some(node) = fields.get("lab") {
+        definition.lab = lab::lab(reader, node).unwrap_or_default();
+    }
+    definition.tests = promises::tests(reader, &fields);
+    definition.silence = promises::silence(reader, &fields, "silence[]");
     definition
 }
 
-/// Reads every entry of a mapping with keys of the operator's choice.
+/// Reads every entry of a mapping with keys of the operator's choice. `path` is as in the table of keys.
 fn each<T>(
     reader: &mut Reader,
     fields: &Fields,
-    name: &'static str,
+    path: &'static str,
     read: impl Fn(&mut Reader, Text, &Node) -> Option<T>,
 ) -> Vec<T> {
-    let entries = fields.get(name).and_then(|node| reader.entries(node, name));
+    let name = path.rsplit('.').next().unwrap_or(path);
+    let entries = fields.get(name).and_then(|node| reader.entries(node, path));
     let entries: &[(Key, Node)] = entries.unwrap_or_default();
     entries
         .iter()
@@ -163,6 +171,7 @@ fn group(reader: &mut Reader, id: Text, node: &Node) -> Option<GroupEntry> {
         region: optional_text(reader, &fields, "region"),
         project: optional_text(reader, &fields, "project"),
         observe: observe(reader, &fields),
+        silence: promises::silence(reader, &fields, "security_groups.<sg-id>.silence[]"),
         inbound: rules(reader, &fields, "inbound"),
         outbound: rules(reader, &fields, "outbound"),
     })
@@ -186,9 +195,17 @@ fn rules(reader: &mut Reader, fields: &Fields, direction: &'static str) -> Vec<O
 }
 
 fn rule(reader: &mut Reader, node: &Node, direction: &'static str) -> Option<RuleEntry> {
-    let (path, remote_key) = match direction {
-        "inbound" => ("security_groups.<sg-id>.inbound[]", "source"),
-        _ => ("security_groups.<sg-id>.outbound[]", "destination"),
+    let (path, remote_key, silence) = match direction {
+        "inbound" => (
+            "security_groups.<sg-id>.inbound[]",
+            "source",
+            "security_groups.<sg-id>.inbound[].silence[]",
+        ),
+        _ => (
+            "security_groups.<sg-id>.outbound[]",
+            "destination",
+            "security_groups.<sg-id>.outbound[].silence[]",
+        ),
     };
     let fields = reader.fields(node, path)?;
     let allow = reader
@@ -205,6 +222,7 @@ fn rule(reader: &mut Reader, node: &Node, direction: &'static str) -> Option<Rul
         service,
         remote,
         description,
+        silence: promises::silence(reader, &fields, silence),
     })
 }
 

@@ -4,6 +4,7 @@ mod addresses;
 mod instances;
 mod limits;
 mod platform;
+mod promises;
 mod rules;
 mod services;
 mod templates;
@@ -29,6 +30,7 @@ pub struct Validated {
 /// an error no account is made, but the rest is judged all the same.
 pub fn validate(definition: &Definition, earlier: Vec<Diagnostic>) -> Validated {
     let mut diagnostics = Diagnostics::default();
+    let nothing_yet = diagnostics.found();
     if definition.sources.is_empty() && earlier.is_empty() {
         let nothing = Diagnostic::new(Severity::Error, "no-file", None, "there is no definition");
         diagnostics.push(nothing.help("a directory needs at least one `*.yaml` or `*.yml` file"));
@@ -49,20 +51,26 @@ pub fn validate(definition: &Definition, earlier: Vec<Diagnostic>) -> Validated 
     let platform = platform::platform(definition, &instances, &mut context);
     limits::instances(definition, &instances, &groups, &mut diagnostics);
     uses.missing(&mut diagnostics);
+    let promises = promises::promises(definition, &instances, &mut diagnostics);
+    let account = Account {
+        groups,
+        instances,
+        platform: Arc::new(platform),
+        _validated: (),
+    };
+    let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
+    // Of rules that are wrong themselves nobody expects anything.
+    if !earlier.iter().any(is_error) && !diagnostics.errors_since(nothing_yet) {
+        promises::judge(&promises, definition, &account, &mut diagnostics);
+    }
     let mut diagnostics = [earlier, diagnostics.into_vec()].concat();
     // In the order in which a person meets them.
     diagnostics.sort_by_key(|diagnostic| diagnostic.span);
     // What an alias repeats is wrong once.
     diagnostics.dedup();
-    let refused = diagnostics.iter().any(|d| d.severity == Severity::Error);
-    let account = (!refused).then(|| Account {
-        groups,
-        instances,
-        platform: Arc::new(platform),
-        _validated: (),
-    });
+    let refused = diagnostics.iter().any(is_error);
     Validated {
-        account,
+        account: (!refused).then_some(account),
         diagnostics,
     }
 }

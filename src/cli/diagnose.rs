@@ -1,0 +1,299 @@
+//! `secgroupd diagnose`: why is a port of this host not reached?
+
+mod flows;
+
+use super::host_view::listening;
+use super::options::{DefinitionOptions, StateOptions};
+use super::{ERROR, NO, Result, print};
+use crate::daemon::trial::last_enforced;
+use crate::insight::diagnose::{Cause, Flow, of_groups, of_service};
+use crate::insight::explain::Question;
+use crate::insight::layers::explained;
+use crate::insight::lint::host::Listening;
+use crate::netfilter::firewall::{Asked, Blame, Fate, look};
+use crate::netfilter::links::links;
+use crate::policy::platform::BlockedPorts;
+use crate::policy::{Direction, Policy};
+use anyhow::bail;
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use std::net::IpAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Finds why a port of this host is not reached: the security groups in force, the platform, the host's own firewall (iptables of both
+/// kinds, ufw, firewalld, any table of nftables), and the process that should answer. Needs root: the host's rulesets are copied into a
+/// network namespace that nobody else sees, and a connection is tried there. Nothing on the host is changed.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  sudo secgroupd diagnose 443
+  sudo secgroupd diagnose 443 --from 203.0.113.9 --interface eth0
+  sudo secgroupd diagnose 53 --protocol udp --json
+
+What passes on the way to this host (a network ACL of the cloud, somebody else's firewall) cannot be seen from here.
+
+Exit status: 0 if nothing on this host stands in the way, 1 if a cause was found, 2 on an error.")]
+pub struct Arguments {
+    /// The destination port
+    port: u16,
+    /// tcp or udp
+    #[arg(long, value_enum, default_value = "tcp")]
+    protocol: Transport,
+    /// Who should reach it; by default somebody whom the groups let in, if there is one
+    #[arg(long, value_name = "ADDRESS")]
+    from: Option<IpAddr>,
+    /// The interface; by default the one by which that address, or everybody, is reached
+    #[arg(long, value_name = "NAME")]
+    interface: Option<String>,
+    #[command(flatten)]
+    definition: DefinitionOptions,
+    #[command(flatten)]
+    state: StateOptions,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Transport {
+    Tcp,
+    Udp,
+}
+
+/// All that was found about one way in.
+#[derive(Default)]
+struct Found {
+    causes: Vec<Cause>,
+    fine: Vec<String>,
+    unknown: Vec<String>,
+}
+
+impl Found {
+    fn cause(&mut self, cause: Cause) {
+        if !self.causes.contains(&cause) {
+            self.causes.push(cause);
+        }
+    }
+
+    fn fine(&mut self, text: String) {
+        if !self.fine.contains(&text) {
+            self.fine.push(text);
+        }
+    }
+
+    fn unknown(&mut self, text: String) {
+        if !self.unknown.contains(&text) {
+            self.unknown.push(text);
+        }
+    }
+}
+
+pub fn run(arguments: Arguments) -> Result {
+    if !nix::unistd::geteuid().is_root() {
+        bail!("diagnose needs root: it copies this host's rulesets and looks at its processes");
+    }
+    let Some(policy) = policy(&arguments)? else {
+        return Ok(ExitCode::from(ERROR));
+    };
+    let links = links()?;
+    let link = flows::interface(&arguments, &policy, &links)?;
+    let flows = flows::flows(&arguments, &policy, link, &links)?;
+    let all = listening(&links);
+    let mut found = Found::default();
+    // In the order of the source document: groups, platform, firewall, process.
+    for flow in &flows {
+        groups(flow, &policy, &mut found)?;
+    }
+    for flow in &flows {
+        firewall(flow, &mut found);
+    }
+    for flow in &flows {
+        service(flow, &policy, &all, &mut found);
+    }
+    let Found {
+        causes,
+        fine,
+        unknown,
+    } = &found;
+    if arguments.json {
+        let flows: Vec<_> = flows
+            .iter()
+            .map(|flow| json!({ "interface": flow.interface, "protocol": flow.protocol, "port": flow.port, "from": flow.remote, "to": flow.local }))
+            .collect();
+        print::json(
+            &json!({ "flows": flows, "causes": causes, "fine": fine, "not_known": unknown }),
+        )?;
+    } else {
+        print::page(&page(&flows, &found));
+    }
+    Ok(match causes.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(NO),
+    })
+}
+
+/// What is enforced here; where none is kept, what the definition says.
+fn policy(arguments: &Arguments) -> anyhow::Result<Option<Policy>> {
+    match last_enforced(&arguments.state.state) {
+        Ok(policy) => Ok(Some(policy)),
+        Err(error) => {
+            print::note(&format!(
+                "note: judged by the definition, for what is enforced is not known: {error}"
+            ));
+            let (path, state) = (&arguments.definition.definition, &arguments.state.state);
+            Ok(arguments
+                .definition
+                .policy(path, state)?
+                .map(|(policy, _)| policy))
+        }
+    }
+}
+
+fn groups(flow: &Flow, policy: &Policy, found: &mut Found) -> anyhow::Result<()> {
+    let question = Question {
+        direction: Direction::Inbound,
+        interface: Some(flow.interface.clone()),
+        protocol: flow.protocol.clone(),
+        remote: flow.remote,
+        port: Some(flow.port),
+    };
+    let explanation = explained(policy, &question, None)?;
+    if explanation.answer.layer == "blocked-ports" {
+        // What the groups would say comes first, and has to be mended as well.
+        let mut open = policy.clone();
+        Arc::make_mut(&mut open.platform).blocked_ports = BlockedPorts::default();
+        let without = explained(&open, &question, None)?;
+        of_groups(flow, &without)
+            .into_iter()
+            .for_each(|cause| found.cause(cause));
+    }
+    match of_groups(flow, &explanation) {
+        Some(cause) => found.cause(cause),
+        None => {
+            let answer = &explanation.answer;
+            let by = match (&answer.rule, &answer.service) {
+                (Some(rule), _) => format!("the rule {rule}"),
+                (_, Some(service)) => format!("the approved service {service}"),
+                _ => answer.layer.to_owned(),
+            };
+            found.fine(format!(
+                "security groups: {} is let in by {by}",
+                flow.remote
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn firewall(flow: &Flow, found: &mut Found) {
+    let asked = Asked {
+        interface: flow.interface.clone(),
+        local: flow.local,
+        remote: flow.remote,
+        tcp: flow.protocol == "tcp",
+        port: flow.port,
+    };
+    let seen = match look(&asked) {
+        Ok(seen) => seen,
+        Err(error) => return found.unknown(format!("the host's own firewall: {error}")),
+    };
+    for missing in &seen.not_copied {
+        found.unknown(format!("could not be copied: {missing}"));
+    }
+    let copied = match seen.copied.as_slice() {
+        [] => "it has none".to_owned(),
+        copied => format!("copied were {}", copied.join(", ")),
+    };
+    match seen.fate {
+        Fate::Passed => found.fine(format!("the host's own firewall lets {} in ({copied})", flow.remote)),
+        Fate::Refused(blamed) => blamed.iter().for_each(|blame| found.cause(refused(flow, blame))),
+        Fate::Lost => found.cause(Cause {
+            code: "unknown-way",
+            seen: format!(
+                "on a copy of the host's rulesets {} {} from {} does not arrive at {}, and no rule refuses it: it may be sent elsewhere ({copied})",
+                flow.protocol, flow.port, flow.remote, flow.local
+            ),
+            mend: "look for DNAT and redirects: `iptables-save -t nat`, `nft list ruleset`".into(),
+        }),
+    }
+}
+
+/// A rule of the host's own firewall, and the command that lets the port pass before it.
+fn refused(flow: &Flow, blame: &Blame) -> Cause {
+    let Blame {
+        program,
+        table,
+        chain,
+        rule,
+    } = blame;
+    let (protocol, port) = (&flow.protocol, flow.port);
+    let what = match rule {
+        Some(rule) => format!("the rule `{rule}` of the chain {chain}"),
+        None => format!("the policy of the chain {chain}"),
+    };
+    let outgoing = chain == "OUTPUT" || chain.contains("output");
+    let side = if outgoing { "--sport" } else { "--dport" };
+    let builtin = ["INPUT", "OUTPUT", "FORWARD", "PREROUTING", "POSTROUTING"];
+    let of_ufw = chain.starts_with("ufw");
+    let mend = if of_ufw {
+        format!("ufw allow {port}/{protocol}")
+    } else if program == "nftables" && table == "inet firewalld" {
+        format!("firewall-cmd --permanent --add-port={port}/{protocol} && firewall-cmd --reload")
+    } else if program == "nftables" {
+        let side = if outgoing { "sport" } else { "dport" };
+        format!("nft insert rule {table} {chain} {protocol} {side} {port} accept")
+    } else {
+        let chain = match builtin.contains(&&**chain) {
+            true => chain.as_str(),
+            false => "INPUT",
+        };
+        format!("{program} -t {table} -I {chain} -p {protocol} {side} {port} -j ACCEPT")
+    };
+    let ufw = if of_ufw { " (ufw)" } else { "" };
+    Cause {
+        code: "system-firewall",
+        seen: format!("{program}{ufw} refuses it: {what} in the table {table}"),
+        mend,
+    }
+}
+
+fn service(flow: &Flow, policy: &Policy, all: &[Listening], found: &mut Found) {
+    let causes = of_service(flow, policy, all);
+    if causes.is_empty() {
+        found.fine(format!(
+            "a process listens on {} {} at {}",
+            flow.protocol, flow.port, flow.local
+        ));
+    }
+    causes.into_iter().for_each(|cause| found.cause(cause));
+}
+
+fn page(flows: &[Flow], found: &Found) -> String {
+    let mut page = String::new();
+    for flow in flows {
+        page += &format!(
+            "{} {} at {} ({}), from {}\n",
+            flow.protocol, flow.port, flow.interface, flow.local, flow.remote
+        );
+    }
+    page.push('\n');
+    for (number, cause) in found.causes.iter().enumerate() {
+        page += &format!(
+            "{}. {}: {}\n   mend: {}\n",
+            number + 1,
+            cause.code,
+            cause.seen,
+            cause.mend
+        );
+    }
+    if found.causes.is_empty() {
+        page += "nothing on this host stands in the way; what lies before it (a network ACL, another firewall) cannot be seen from here\n";
+    }
+    for fine in &found.fine {
+        page += &format!("fine: {fine}\n");
+    }
+    for unknown in &found.unknown {
+        page += &format!("not known: {unknown}\n");
+    }
+    page
+}

@@ -1,0 +1,24 @@
+//! `secgroupd lab down`.
+
+use super::{LabOptions, Result, print};
+use crate::lab::control::{Client, Request};
+use clap::Args;
+use std::process::ExitCode;
+
+/// Ends a lab, with everything that runs in it, and waits until it has gone.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  secgroupd lab down
+  secgroupd lab down --name groups")]
+pub struct Arguments {
+    #[command(flatten)]
+    lab: LabOptions,
+}
+
+pub fn run(arguments: &Arguments) -> Result {
+    let mut client = Client::connect(arguments.lab.name.as_deref())?;
+    let asked = client.ask(&Request::Down, |_, _| {})?;
+    client.until_it_ends(asked.payload["pid"].as_u64().unwrap_or(0));
+    print::out("the lab has ended\n");
+    Ok(ExitCode::SUCCESS)
+}

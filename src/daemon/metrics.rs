@@ -1,0 +1,225 @@
+//! `GET /metrics`, for Prometheus: what `status` tells as numbers, on a unix socket or a loopback port, when asked for.
+
+pub mod page;
+mod server;
+
+use super::control::{ControlError, bind, make_way};
+use page::Page;
+use server::Listener;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{mpsc, oneshot};
+
+use super::host::Host;
+
+/// How long a page is told again.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Where metrics can be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetricsAddress {
+    /// `unix:/run/secgroupd/metrics.sock`
+    Unix(PathBuf),
+    /// `127.0.0.1:9101`
+    Loopback(SocketAddr),
+}
+
+impl FromStr for MetricsAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const FORM: &str = "write unix:/run/secgroupd/metrics.sock, 127.0.0.1:9101 or [::1]:9101";
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = PathBuf::from(path);
+            return match path.is_absolute() {
+                true => Ok(MetricsAddress::Unix(path)),
+                false => Err(format!("the path of the socket is not absolute: {FORM}")),
+            };
+        }
+        let address: SocketAddr = text.parse().map_err(|_| {
+            format!("it is neither a unix socket nor an address with a port: {FORM}")
+        })?;
+        let is_ours = match address.ip() {
+            IpAddr::V4(address) => address.is_loopback(),
+            IpAddr::V6(address) => address.is_loopback(),
+        };
+        match is_ours && address.port() != 0 {
+            true => Ok(MetricsAddress::Loopback(address)),
+            false if is_ours => Err(format!("port 0 is none: {FORM}")),
+            false => Err(format!(
+                "{} is no loopback address, and metrics are for this host alone: {FORM}",
+                address.ip()
+            )),
+        }
+    }
+}
+
+/// Why nobody can ask for metrics.
+#[derive(Debug, thiserror::Error)]
+pub enum MetricsError {
+    /// The unix socket.
+    #[error("metrics: {0}")]
+    Unix(#[from] ControlError),
+    /// The port.
+    #[error("cannot listen for metrics on {address}: {source}{}", hint(.source))]
+    Port {
+        /// Which.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The service's unit lets the daemon have no socket of the internet's families.
+fn hint(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(nix::libc::EAFNOSUPPORT | nix::libc::EPERM) => {
+            " (under systemd the unit must say RestrictAddressFamilies=AF_INET AF_INET6 and IPAddressAllow=localhost)"
+        }
+        _ => "",
+    }
+}
+
+/// Somebody who asks for the page. Dropped unanswered, the asker is told that the daemon stops.
+pub type Asker = oneshot::Sender<String>;
+
+/// The open endpoint. Dropped, it serves nobody any more and takes its file away.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// The socket's file, and which one it is.
+    file: Option<(PathBuf, (u64, u64))>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl Endpoint {
+    /// Opens it; who asks comes out of the receiver. Must be called within a tokio runtime with I/O and time.
+    ///
+    /// # Errors
+    ///
+    /// See [`MetricsError`].
+    pub fn open(address: &MetricsAddress) -> Result<(Self, mpsc::Receiver<Asker>), MetricsError> {
+        let (askers, receiver) = mpsc::channel(server::CONNECTIONS_AT_MOST);
+        let endpoint = match address {
+            MetricsAddress::Unix(path) => {
+                let (listener, identity) = listen_at(path)?;
+                Endpoint {
+                    file: Some((path.clone(), identity)),
+                    server: tokio::spawn(server::serve(Listener::Unix(listener), askers)),
+                }
+            }
+            MetricsAddress::Loopback(address) => Endpoint {
+                file: None,
+                server: tokio::spawn(server::serve(Listener::Port(listen_on(*address)?), askers)),
+            },
+        };
+        Ok((endpoint, receiver))
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.server.abort();
+        if let Some((path, identity)) = &self.file
+            // Perhaps another daemon's by now.
+            && std::fs::symlink_metadata(path).is_ok_and(|file| (file.dev(), file.ino()) == *identity)
+        {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn listen_at(path: &Path) -> Result<(UnixListener, (u64, u64)), ControlError> {
+    let failed = |source| ControlError::Failed {
+        what: "open",
+        socket: path.to_owned(),
+        source,
+    };
+    make_way(path)?;
+    let listener = bind(path).map_err(failed)?;
+    let file = std::fs::symlink_metadata(path).map_err(failed)?;
+    Ok((listener, (file.dev(), file.ino())))
+}
+
+fn listen_on(address: SocketAddr) -> Result<TcpListener, MetricsError> {
+    let failed = |source| MetricsError::Port { address, source };
+    let listener = std::net::TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    TcpListener::from_std(listener).map_err(failed)
+}
+
+/// Waits for somebody who asks; for ever where nobody can.
+pub async fn asked(askers: &mut Option<mpsc::Receiver<Asker>>) -> Asker {
+    match askers {
+        Some(receiver) => match receiver.recv().await {
+            Some(asker) => asker,
+            // The endpoint lives as long as the daemon.
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// The page that was made last: whoever asks often has the kernel's counters read once a second, and keeps the host from nothing.
+#[derive(Debug, Clone, Default)]
+pub struct LastPage(Arc<Mutex<Option<(Instant, String)>>>);
+
+impl LastPage {
+    /// Answers in a thread of its own: the loop does not wait for the kernel's counters.
+    pub fn answer(&self, asker: Asker, mut page: Page, host: Arc<Mutex<Host>>) {
+        let last = self.0.clone();
+        tokio::task::spawn_blocking(move || {
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            let (_, text) = match last.take() {
+                Some(made) if made.0.elapsed() < FRESH => last.insert(made),
+                _ => {
+                    page.look_at(&mut host.lock().unwrap_or_else(PoisonError::into_inner));
+                    last.insert((Instant::now(), page.text()))
+                }
+            };
+            // An asker who has gone away is no error.
+            let _ = asker.send(text.clone());
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_and_unix_only() {
+        let read = |text: &str| text.parse::<MetricsAddress>();
+        assert_eq!(
+            read("unix:/run/m.sock"),
+            Ok(MetricsAddress::Unix("/run/m.sock".into()))
+        );
+        for text in ["127.0.0.1:9101", "127.8.8.8:1", "[::1]:9101"] {
+            assert!(
+                matches!(read(text), Ok(MetricsAddress::Loopback(_))),
+                "{text}"
+            );
+        }
+        for (text, word) in [
+            ("0.0.0.0:9101", "0.0.0.0 is no loopback address"),
+            ("[::]:9101", "no loopback address"),
+            ("192.0.2.1:9101", "no loopback address"),
+            ("127.0.0.1:0", "port 0"),
+            ("unix:metrics.sock", "not absolute"),
+            ("127.0.0.1", "neither"),
+            ("localhost:9101", "neither"),
+            ("", "neither"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(
+                error.contains(word) && error.contains("unix:/run"),
+                "{text}: {error}"
+            );
+        }
+    }
+}

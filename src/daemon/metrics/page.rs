@@ -1,0 +1,341 @@
+//! The page of metrics, in the text format of Prometheus.
+
+use crate::daemon::host::Host;
+use crate::daemon::report::Hits;
+use crate::netfilter::tracked::{TrackedFlows, tracked_flows};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// How long the loop has taken to enforce definitions.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Durations {
+    /// How many were enforced or refused.
+    pub count: u64,
+    /// All together, in seconds.
+    pub sum: f64,
+    /// The last, in seconds.
+    pub last: f64,
+}
+
+/// What the page tells.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Page {
+    /// Definitions that were enforced.
+    pub reloads: u64,
+    /// Definitions that were refused, and restorations that failed.
+    pub failures: u64,
+    /// Whether the newest definition is not enforced.
+    pub failed: bool,
+    /// From the reading of a definition on.
+    pub durations: Durations,
+    /// How often another program's change was put right.
+    pub restorations: u64,
+    /// The generation that is enforced.
+    pub generation: Option<u64>,
+    /// Flows that changes of the policy have ended.
+    pub ended_flows: u64,
+    /// The table of tracked flows.
+    pub tracked_flows: Option<TrackedFlows>,
+    /// What rules and layers have met.
+    pub hits: Vec<Hits>,
+    /// Whether what enters by unbound interfaces is refused.
+    pub refuses_unbound: bool,
+}
+
+impl Durations {
+    /// One more.
+    pub fn add(&mut self, seconds: f64) {
+        self.count += 1;
+        self.sum += seconds;
+        self.last = seconds;
+    }
+}
+
+impl Page {
+    /// Fills in what the host knows.
+    pub fn look_at(&mut self, host: &mut Host) {
+        self.generation = host.enforced().map(|summary| summary.generation);
+        self.ended_flows = host.ended_flows();
+        self.tracked_flows = tracked_flows();
+        self.hits = host.hits();
+        self.refuses_unbound = host.refuses_unbound();
+    }
+
+    /// As Prometheus reads it.
+    pub fn text(&self) -> String {
+        let mut text = Text::default();
+        let version = env!("CARGO_PKG_VERSION");
+        text.family("info", "gauge", "The program.");
+        text.sample("info", &[("version", version)], 1);
+        for (name, kind, help, value) in [
+            (
+                "enforced",
+                "gauge",
+                "Whether a policy is enforced.",
+                u64::from(self.generation.is_some()),
+            ),
+            (
+                "generation",
+                "gauge",
+                "The generation that is enforced.",
+                self.generation.unwrap_or(0),
+            ),
+            (
+                "degraded",
+                "gauge",
+                "Whether the newest definition is not enforced.",
+                u64::from(self.failed),
+            ),
+            (
+                "reloads_total",
+                "counter",
+                "Definitions that were enforced since the daemon started.",
+                self.reloads,
+            ),
+            (
+                "failures_total",
+                "counter",
+                "Definitions refused and restorations failed since the daemon started.",
+                self.failures,
+            ),
+            (
+                "restorations_total",
+                "counter",
+                "Changes of other programs that were put right since the daemon started.",
+                self.restorations,
+            ),
+            (
+                "ended_flows_total",
+                "counter",
+                "Live flows that changes of the policy have ended since the daemon started.",
+                self.ended_flows,
+            ),
+        ] {
+            text.family(name, kind, help);
+            text.sample(name, &[], value);
+        }
+        let took = "reload_duration_seconds";
+        text.family(
+            took,
+            "summary",
+            "From a definition that was read to its end: enforced, or refused.",
+        );
+        text.sample("reload_duration_seconds_sum", &[], self.durations.sum);
+        text.sample("reload_duration_seconds_count", &[], self.durations.count);
+        text.family(
+            "last_reload_duration_seconds",
+            "gauge",
+            "The same of the last one.",
+        );
+        text.sample("last_reload_duration_seconds", &[], self.durations.last);
+        if let Some(tracked) = self.tracked_flows {
+            text.family("tracked_flows", "gauge", "Flows in the kernel's table.");
+            text.sample("tracked_flows", &[], tracked.count);
+            text.family(
+                "tracked_flows_limit",
+                "gauge",
+                "How many there may be; 0 is no limit.",
+            );
+            text.sample("tracked_flows_limit", &[], tracked.max);
+        }
+        self.hits(&mut text);
+        text.0
+    }
+
+    fn hits(&self, text: &mut Text) {
+        let mut layers: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
+        let mut refused: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
+        for hit in &self.hits {
+            let layer = layer(hit);
+            let refuses = match (layer, &hit.action) {
+                (_, Some(action)) => action == "refuse",
+                ("unmanaged", _) => self.refuses_unbound,
+                (layer, _) => matches!(
+                    layer,
+                    "blocked-ports" | "smtp" | "acl" | "invalid" | "default"
+                ),
+            };
+            for (sums, wanted) in [(&mut layers, true), (&mut refused, refuses)] {
+                if wanted {
+                    let [packets, bytes] = sums.entry(layer).or_default();
+                    *packets += hit.packets;
+                    *bytes += hit.bytes;
+                }
+            }
+        }
+        for (at, unit) in ["packets", "bytes"].into_iter().enumerate() {
+            let name = format!("rule_{unit}_total");
+            text.family(
+                &name,
+                "counter",
+                &format!("What each rule of the bound groups has decided about, in {unit}."),
+            );
+            for hit in self.hits.iter().filter(|hit| layer(hit) == "group") {
+                let group = hit.reason.split('/').next().unwrap_or_default();
+                let action = hit.action.as_deref().unwrap_or_default();
+                let labels = [
+                    ("rule", hit.reason.as_str()),
+                    ("group", group),
+                    ("action", action),
+                ];
+                text.sample(&name, &labels, [hit.packets, hit.bytes][at]);
+            }
+            let name = format!("approved_service_{unit}_total");
+            text.family(
+                &name,
+                "counter",
+                &format!("What each approved service has let pass, in {unit}."),
+            );
+            for hit in &self.hits {
+                if let Some(service) = hit.reason.strip_prefix("approved-service/") {
+                    text.sample(&name, &[("service", service)], [hit.packets, hit.bytes][at]);
+                }
+            }
+            for (kind, what, sums) in [
+                ("layer", "What each layer has decided about", &layers),
+                ("refused", "What each layer has refused", &refused),
+            ] {
+                let name = format!("{kind}_{unit}_total");
+                text.family(
+                    &name,
+                    "counter",
+                    &format!("{what}, in {unit}; of groups by the rules that there are now."),
+                );
+                for (layer, sum) in sums {
+                    text.sample(&name, &[("layer", layer)], sum[at]);
+                }
+            }
+        }
+    }
+}
+
+/// The layer that a count is of.
+fn layer(hit: &Hits) -> &str {
+    match hit.reason.starts_with("sg-") {
+        true => "group",
+        false => hit.reason.split('/').next().unwrap_or_default(),
+    }
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            self.0,
+            "# HELP secgroupd_{name} {help}\n# TYPE secgroupd_{name} {kind}"
+        );
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(label, value)| format!("{label}=\"{}\"", escaped(value)))
+            .collect();
+        let labels = match labels.is_empty() {
+            true => String::new(),
+            false => format!("{{{}}}", labels.join(",")),
+        };
+        let _ = writeln!(self.0, "secgroupd_{name}{labels} {value}");
+    }
+}
+
+/// As the value of a label.
+fn escaped(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hit(reason: &str, action: Option<&str>, packets: u64) -> Hits {
+        Hits {
+            reason: reason.into(),
+            action: action.map(str::to_owned),
+            place: None,
+            packets,
+            bytes: packets * 60,
+            last: None,
+        }
+    }
+
+    #[test]
+    fn sums_by_layer_and_what_was_refused() {
+        let mut page = Page {
+            generation: Some(7),
+            tracked_flows: Some(TrackedFlows { count: 3, max: 100 }),
+            hits: vec![
+                hit("sg-a/in/0", Some("allow"), 1),
+                hit("sg-a/in/1", Some("refuse"), 2),
+                hit("sg-b/out/0", Some("refuse"), 0),
+                hit("default", None, 4),
+                hit("unmanaged", None, 8),
+                hit("approved-service/a\"b\\c\nd", None, 16),
+                hit("approved-service/e", None, 32),
+            ],
+            ..Page::default()
+        };
+        page.durations.add(0.5);
+        page.durations.add(0.25);
+        let text = page.text();
+        for line in [
+            "secgroupd_generation 7",
+            "secgroupd_rule_packets_total{rule=\"sg-a/in/1\",group=\"sg-a\",action=\"refuse\"} 2",
+            "secgroupd_rule_packets_total{rule=\"sg-b/out/0\",group=\"sg-b\",action=\"refuse\"} 0",
+            "secgroupd_rule_bytes_total{rule=\"sg-a/in/1\",group=\"sg-a\",action=\"refuse\"} 120",
+            "secgroupd_layer_packets_total{layer=\"group\"} 3",
+            "secgroupd_layer_packets_total{layer=\"approved-service\"} 48",
+            "secgroupd_layer_packets_total{layer=\"unmanaged\"} 8",
+            "secgroupd_refused_packets_total{layer=\"group\"} 2",
+            "secgroupd_refused_bytes_total{layer=\"default\"} 240",
+            "secgroupd_approved_service_packets_total{service=\"a\\\"b\\\\c\\nd\"} 16",
+            "secgroupd_reload_duration_seconds_sum 0.75",
+            "secgroupd_reload_duration_seconds_count 2",
+            "secgroupd_last_reload_duration_seconds 0.25",
+            "secgroupd_tracked_flows 3",
+        ] {
+            assert!(
+                text.lines().any(|each| each == line),
+                "{line} is not in\n{text}"
+            );
+        }
+        let refused =
+            |layer: &str| text.contains(&format!("refused_packets_total{{layer=\"{layer}\"}}"));
+        assert!(!refused("unmanaged") && !refused("approved-service"));
+        page.refuses_unbound = true;
+        assert!(
+            page.text()
+                .contains("secgroupd_refused_packets_total{layer=\"unmanaged\"} 8")
+        );
+    }
+
+    #[test]
+    fn every_sample_is_of_the_family_above_it() {
+        let text = Page {
+            hits: vec![hit("default", None, 1)],
+            ..Page::default()
+        }
+        .text();
+        let mut family = String::new();
+        let mut seen = std::collections::BTreeSet::new();
+        for line in text.lines() {
+            if let Some(kind) = line.strip_prefix("# TYPE ") {
+                family = kind.split(' ').next().unwrap().to_owned();
+                assert!(seen.insert(family.clone()), "{family} twice");
+            } else if !line.starts_with('#') {
+                let (name, value) = line.rsplit_once(' ').unwrap();
+                assert!(
+                    name.starts_with(&family) && value.parse::<f64>().is_ok(),
+                    "{line}"
+                );
+            }
+        }
+        assert!(seen.len() > 10);
+    }
+}

@@ -1,0 +1,20 @@
+//! The lab's part of a definition.
+
+use super::each;
+use crate::definition::model::{LabEntry, LabHostEntry, LabServicesEntry};
+use crate::definition::reader::Reader;
+use crate::definition::yaml::Node;
+
+/// What stands under `lab`.
+pub fn lab(reader: &mut Reader, node: &Node) -> Option<LabEntry> {
+    let fields = reader.fields(node, "lab")?;
+    let hosts = each(reader, &fields, "lab.hosts", |reader, name, node| {
+        let addresses = reader.texts(node, &format!("the host `{}`", name.text))?;
+        Some(LabHostEntry { name, addresses })
+    });
+    let services = each(reader, &fields, "lab.services", |reader, name, node| {
+        let services = reader.texts(node, &format!("the services of `{}`", name.text))?;
+        Some(LabServicesEntry { name, services })
+    });
+    Some(LabEntry { hosts, services })
+}

@@ -1,0 +1,238 @@
+//! Why a port of this host is not reached: the source document's causes, in its order, out of what was seen on the host.
+
+use super::explain::Answer;
+use super::layers::Explanation;
+use super::lint::host::{Listening, is_open};
+use crate::policy::Policy;
+use serde::Serialize;
+use std::net::IpAddr;
+
+/// One cause: what was seen, and what mends it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// Its name: `overruled`, `refused`, `not-opened`, `blocked-port`, `system-firewall`, `unknown-way`, `not-listening`,
+    /// `only-loopback`, `one-family`, `other-address`, `moved`.
+    pub code: &'static str,
+    /// What was seen.
+    pub seen: String,
+    /// The command, or the change of the definition, that mends it.
+    pub mend: String,
+}
+
+fn cause(code: &'static str, seen: impl Into<String>, mend: impl Into<String>) -> Cause {
+    Cause {
+        code,
+        seen: seen.into(),
+        mend: mend.into(),
+    }
+}
+
+/// What is asked about.
+#[derive(Debug, Clone)]
+pub struct Flow {
+    /// The interface that it enters by.
+    pub interface: String,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// The destination port.
+    pub port: u16,
+    /// Who opens it.
+    pub remote: IpAddr,
+    /// The host's address.
+    pub local: IpAddr,
+}
+
+/// Why the groups and the platform refuse a flow, if they do.
+pub fn of_groups(flow: &Flow, explanation: &Explanation) -> Option<Cause> {
+    let answer = &explanation.answer;
+    if answer.verdict.passes() {
+        return None;
+    }
+    let Flow {
+        protocol,
+        port,
+        remote,
+        interface,
+        ..
+    } = flow;
+    let what = format!("{protocol} {port} from {remote} at {interface}");
+    let place = |answer: &Answer| match &answer.place {
+        Some(place) => place.to_string(),
+        None => "the definition".to_owned(),
+    };
+    Some(match (answer.layer, &answer.rule, &explanation.otherwise) {
+        ("blocked-ports", ..) => cause(
+            "blocked-port",
+            format!("the platform blocks {protocol} {port}: no rule of a group can open it"),
+            format!(
+                "have the service listen on another port, or write `platform: {{ blocked_ports: {{ remove: {{ {protocol}: {port} }} }} }}`"
+            ),
+        ),
+        (_, Some(rule), Some(other)) if other.rule.is_some() => {
+            let by = other.rule.clone().unwrap_or_default();
+            let group = |rule: &str| rule.split('/').next().unwrap_or_default().to_owned();
+            let at = other.place.as_ref().map(ToString::to_string);
+            let (first, second) = (group(rule), group(&by));
+            match first == second {
+                true => cause(
+                    "refused",
+                    format!(
+                        "{what} is refused by {rule} ({}), which stands before {by} ({}), which would allow it",
+                        place(answer),
+                        at.unwrap_or_default()
+                    ),
+                    format!("move {by} before {rule}, then `secgroupd reload`"),
+                ),
+                false => cause(
+                    "overruled",
+                    format!(
+                        "{what} is refused by {rule} ({}) of {first}, which has a higher priority than {second}, whose {by} ({}) would allow it",
+                        place(answer),
+                        at.unwrap_or_default()
+                    ),
+                    format!(
+                        "bind {second} before {first} to {interface}, or correct {} ; then `secgroupd reload`",
+                        place(answer)
+                    ),
+                ),
+            }
+        }
+        (_, Some(rule), _) => cause(
+            "refused",
+            format!(
+                "{what} is refused by {rule} ({}), and no rule after it allows it",
+                place(answer)
+            ),
+            format!("correct {}, then `secgroupd reload`", place(answer)),
+        ),
+        ("unmanaged", ..) => cause(
+            "not-opened",
+            format!(
+                "{interface} is not bound, and `unbound_interfaces: refuse` refuses all inbound flows there"
+            ),
+            format!(
+                "write {interface} under `interfaces:` of this instance with its groups, then `secgroupd reload`"
+            ),
+        ),
+        _ => cause(
+            "not-opened",
+            format!("no rule of the groups that are bound to {interface} allows {what}"),
+            format!(
+                "add `- {{ action: allow, protocol: {protocol}, port: {port}, source: {remote} }}` to the inbound rules of a group of {interface}, then `secgroupd reload`"
+            ),
+        ),
+    })
+}
+
+/// Why no process answers there, if none does; and the port that the service may have moved to.
+pub fn of_service(flow: &Flow, policy: &Policy, listening: &[Listening]) -> Vec<Cause> {
+    let tcp = flow.protocol == "tcp";
+    let (protocol, port) = (&flow.protocol, flow.port);
+    let here: Vec<&Listening> = listening
+        .iter()
+        .filter(|each| each.tcp == tcp && each.local.port() == port)
+        .collect();
+    let takes = |each: &&Listening| {
+        let ip = each.local.ip();
+        match ip.is_unspecified() {
+            true => ip.is_ipv4() == flow.local.is_ipv4() || each.both,
+            false => ip == flow.local,
+        }
+    };
+    if here.iter().any(takes) {
+        return Vec::new();
+    }
+    let who = |each: &Listening| match &each.process {
+        Some(process) => process.clone(),
+        None => "a process".to_owned(),
+    };
+    let list = if tcp { "ss -ltnp" } else { "ss -lunp" };
+    let mut causes = Vec::new();
+    let family = if flow.local.is_ipv4() { "IPv4" } else { "IPv6" };
+    match here.first() {
+        None => causes.push(cause(
+            "not-listening",
+            format!("no process listens on {protocol} {port}"),
+            format!("start the service; `{list}` shows what listens"),
+        )),
+        Some(first) if here.iter().all(|each| each.local.ip().is_loopback()) => causes.push(cause(
+            "only-loopback",
+            format!(
+                "{} listens on {} only: the host itself alone reaches it",
+                who(first),
+                first.local
+            ),
+            format!(
+                "have it listen on {} or on every address, and restart it",
+                flow.local
+            ),
+        )),
+        Some(first)
+            if here
+                .iter()
+                .all(|each| each.local.is_ipv4() != flow.local.is_ipv4()) =>
+        {
+            causes.push(cause(
+                "one-family",
+                format!(
+                    "{} listens on {} only, and not on {family}",
+                    who(first),
+                    first.local
+                ),
+                format!("have it listen on {} too, and restart it", flow.local),
+            ));
+        }
+        Some(first) => causes.push(cause(
+            "other-address",
+            format!(
+                "{} listens on {}, and not on {}",
+                who(first),
+                first.local,
+                flow.local
+            ),
+            format!(
+                "have it listen on {} or on every address, and restart it",
+                flow.local
+            ),
+        )),
+    }
+    if here.is_empty() {
+        causes.extend(moved(flow, policy, listening));
+    }
+    causes
+}
+
+/// Services that nobody can reach: what is missing may be one of them.
+fn moved(flow: &Flow, policy: &Policy, listening: &[Listening]) -> Option<Cause> {
+    let tcp = flow.protocol == "tcp";
+    let closed = listening
+        .iter()
+        .filter(|each| each.tcp == tcp && !is_open(policy, each, listening));
+    let mut names: Vec<(u16, String)> = closed
+        .map(|each| {
+            let process = each.process.as_ref().map(|process| format!(" ({process})"));
+            let port = each.local.port();
+            (port, format!("{port}{}", process.unwrap_or_default()))
+        })
+        .collect();
+    names.sort();
+    names.dedup_by_key(|(port, _)| *port);
+    let (first, _) = names.first()?;
+    let all: Vec<&str> = names
+        .iter()
+        .map(|(_, name)| name.as_str())
+        .take(5)
+        .collect();
+    Some(cause(
+        "moved",
+        format!(
+            "processes listen on ports that no group opens: {} {}; the service may have moved there",
+            flow.protocol,
+            all.join(", ")
+        ),
+        format!(
+            "open it: `- {{ action: allow, protocol: {}, port: {first}, source: {} }}` in the inbound rules of a group of {}, then `secgroupd reload`; or move the service back",
+            flow.protocol, flow.remote, flow.interface
+        ),
+    ))
+}

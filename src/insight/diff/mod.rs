@@ -1,0 +1,197 @@
+//! What a change of the policy changes, as flows and not as lines: exactly which turn from refused to allowed and back.
+
+mod rows;
+mod shown;
+
+use super::listed::{self, Kind, entries, rows};
+use super::space::{Bits, Line, Space, TooLarge, Work};
+use crate::policy::interval::merged;
+use crate::policy::{
+    AddressRange, AddressSet, Binding, Direction, InterfaceName, Interval, Policy, Reason, Service,
+};
+use rows::{Piece, in_rows};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Flows that fare otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Whether they are allowed now; they were refused then.
+    pub opens: bool,
+    /// Where: names and globs of interfaces, and `*` for those that neither policy binds.
+    pub interfaces: Vec<String>,
+    /// Who opens them.
+    pub direction: Direction,
+    /// What flows.
+    pub kinds: BTreeSet<Kind>,
+    /// Destination ports; all where there are none.
+    pub ports: Vec<Interval<u16>>,
+    /// Sources of inbound, destinations of outbound flows: sorted and apart, IPv4 first.
+    pub remotes: Vec<AddressRange>,
+}
+
+/// What is the same but for the interfaces.
+type Rest = (
+    Direction,
+    bool,
+    BTreeSet<Kind>,
+    Vec<Interval<u16>>,
+    Vec<String>,
+);
+
+/// All that differs, in as few rows as can be read. It is about flows that are opened; what belongs to one, and what is essential
+/// to the network, passes under every policy.
+///
+/// # Errors
+///
+/// When that takes too long.
+pub fn diff(old: &Policy, new: &Policy, work: &mut Work) -> Result<Vec<Change>, TooLarge> {
+    let mut by_rest: BTreeMap<Rest, Change> = BTreeMap::new();
+    let mut known: BTreeMap<[Option<usize>; 2], Vec<Change>> = BTreeMap::new();
+    for class in classes(old, new) {
+        let at = [place(old, class), place(new, class)];
+        let changes = match known.entry(at) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(changes(old, new, at, work)?),
+        };
+        let name = class.map_or("*".to_owned(), ToString::to_string);
+        for change in changes.iter() {
+            let remotes = change.remotes.iter().map(ToString::to_string).collect();
+            let (kinds, ports) = (change.kinds.clone(), change.ports.clone());
+            let rest = (change.direction, !change.opens, kinds, ports, remotes);
+            let same = by_rest.entry(rest).or_insert_with(|| change.clone());
+            same.interfaces.push(name.clone());
+        }
+    }
+    let mut all: Vec<Change> = by_rest.into_values().collect();
+    all.sort_by_key(|change| (change.interfaces.clone(), change.direction, !change.opens));
+    Ok(all)
+}
+
+/// Every name that either policy has, and what neither has.
+fn classes<'p>(old: &'p Policy, new: &'p Policy) -> Vec<Option<&'p InterfaceName>> {
+    let names = old.bindings.iter().chain(&new.bindings);
+    let names: BTreeSet<&InterfaceName> = names.map(|binding| &binding.interface).collect();
+    names.into_iter().map(Some).chain([None]).collect()
+}
+
+/// The binding of an interface of this name; of a glob, that of interfaces which no more specific name fits.
+fn place(policy: &Policy, class: Option<&InterfaceName>) -> Option<usize> {
+    let class = class?.to_string();
+    policy.bindings.iter().position(|binding| {
+        match (class.strip_suffix('*'), binding.interface.is_glob()) {
+            (Some(start), true) => binding.interface.matches(start),
+            (Some(_), false) => false,
+            (None, _) => binding.interface.matches(&class),
+        }
+    })
+}
+
+fn changes(
+    old: &Policy,
+    new: &Policy,
+    [old_at, new_at]: [Option<usize>; 2],
+    work: &mut Work,
+) -> Result<Vec<Change>, TooLarge> {
+    let mut all = Vec::new();
+    for direction in [Direction::Inbound, Direction::Outbound] {
+        let before = list(old, old_at.map(|at| &old.bindings[at]), direction);
+        let after = list(new, new_at.map(|at| &new.bindings[at]), direction);
+        let split = before.len();
+        work.spend(100 * (split + after.len()))?;
+        let both: Vec<listed::Entry> = before.into_iter().chain(after).collect();
+        let [v4_opens, v4_closes] = family::<u32>(&both, split, work)?;
+        let [v6_opens, v6_closes] = family::<u128>(&both, split, work)?;
+        let rows = [
+            (true, in_rows(v4_opens, v6_opens)),
+            (false, in_rows(v4_closes, v6_closes)),
+        ];
+        for (opens, rows) in rows {
+            all.extend(rows.into_iter().map(|row| Change {
+                opens,
+                interfaces: Vec::new(),
+                direction,
+                kinds: row.kinds,
+                ports: row.ports,
+                remotes: row.remotes,
+            }));
+        }
+    }
+    Ok(all)
+}
+
+/// The list that is asked at a binding; what is not bound allows or refuses everything.
+fn list<'p>(
+    policy: &'p Policy,
+    binding: Option<&'p Binding>,
+    direction: Direction,
+) -> Vec<listed::Entry<'p>> {
+    if let Some(binding) = binding {
+        return entries(
+            &policy.platform,
+            &binding.groups,
+            policy.smtp_blocked,
+            direction,
+        );
+    }
+    let closed = policy.platform.unbound_refuse && direction == Direction::Inbound;
+    let open = listed::Entry {
+        reason: Reason::Unmanaged,
+        allows: true,
+        services: vec![Service::All],
+        remote: Some(AddressSet::any()),
+        rule: None,
+    };
+    if closed { Vec::new() } else { vec![open] }
+}
+
+/// What opens and what closes in one family. The first `split` entries are the old list.
+fn family<T: Line>(
+    both: &[listed::Entry],
+    split: usize,
+    work: &mut Work,
+) -> Result<[Vec<rows::Row<T>>; 2], TooLarge> {
+    let sets = both.iter().filter_map(|entry| entry.remote.as_ref());
+    let space = Space::<T>::new(sets, work)?;
+    let bits: Vec<Option<&Bits>> = both
+        .iter()
+        .map(|entry| entry.remote.as_ref().and_then(|set| space.bits(set)))
+        .collect();
+    let mut found: [Vec<Piece>; 2] = [Vec::new(), Vec::new()];
+    for kind in Kind::ALL {
+        for row in rows(both, &space, kind, work)? {
+            work.spend(4 * space.width())?;
+            let (mut left, mut allowed) = (
+                [space.whole(), space.whole()],
+                [vec![0; space.width()], vec![0; space.width()]],
+            );
+            for index in row.entries.iter().map(|entry| *entry as usize) {
+                let Some(bits) = bits[index] else { continue };
+                let of = usize::from(index >= split);
+                work.spend(bits.len())?;
+                for (at, word) in bits.words() {
+                    if both[index].allows {
+                        allowed[of][at] |= word & left[of][at];
+                    }
+                    left[of][at] &= !word;
+                }
+            }
+            let [before, after] = &allowed;
+            for (which, (yes, no)) in [(after, before), (before, after)].into_iter().enumerate() {
+                let differs = yes.iter().zip(no).map(|(yes, no)| yes & !no);
+                let parts = Bits::trimmed(&differs.collect::<Vec<_>>());
+                if !parts.is_empty() {
+                    // What is kept takes its place.
+                    work.spend(60 * (parts.len() + row.ports.len()))?;
+                    let ports = merged(row.ports.clone());
+                    found[which].push(Piece { kind, ports, parts });
+                }
+            }
+        }
+    }
+    let [opens, closes] = found;
+    Ok([
+        rows::of_family(opens, &space, work)?,
+        rows::of_family(closes, &space, work)?,
+    ])
+}

@@ -1,0 +1,262 @@
+//! What becomes of each rule, in every place where its group is bound: whether it ever decides, whether anything would change
+//! without it, and at which ports a group of higher priority decides the opposite. All of it exactly.
+
+use super::walk::Walk;
+use crate::definition::model::Kind as InstanceKind;
+use crate::insight::listed::{Entry, Kind, entries, rows};
+use crate::insight::space::{Bits, Line, Space, TooLarge, Work};
+use crate::policy::interval::{merged, without};
+use crate::policy::{Account, Direction, GroupId, Interval, Reason, Rule, SecurityGroup};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Groups that are asked one after the other, and where.
+#[derive(Debug)]
+pub struct Context {
+    /// The groups, highest priority first.
+    pub groups: Vec<Arc<SecurityGroup>>,
+    /// Whether TCP 25 to external addresses is blocked.
+    pub smtp_blocked: bool,
+    /// `ins-web1 (eth0)`, the first place; `None` for a group that is bound nowhere.
+    pub place: Option<String>,
+    /// In how many places they are bound like this.
+    pub places: usize,
+}
+
+/// All that is known.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// Every different list of groups.
+    pub contexts: Vec<Context>,
+    /// Every rule, by where it lies in memory.
+    pub rules: HashMap<*const Rule, usize>,
+    /// The same in order, with what is known of it.
+    pub of: Vec<(&'a Rule, Fact)>,
+    /// What groups of higher priority leave of rules, in the context that is looked at.
+    pub(super) claimed: HashMap<usize, Claimed>,
+}
+
+/// Ports about which a rule would decide something if its group were asked alone, by kind of flow.
+#[derive(Debug, Default)]
+pub struct Claimed {
+    /// All of it is decided the opposite before, in a family.
+    pub lost: BTreeMap<Kind, Vec<Interval<u16>>>,
+    /// Some of it is not.
+    pub free: BTreeMap<Kind, Vec<Interval<u16>>>,
+    /// Some of the rules that decide instead.
+    pub by: BTreeSet<usize>,
+}
+
+/// What is known of one rule.
+#[derive(Debug, Default)]
+pub struct Fact {
+    /// Whether it decides about any flow, anywhere.
+    pub decides: bool,
+    /// Whether it decides about TCP 22, and about TCP 3389.
+    pub admin: [bool; 2],
+    /// Whether any flow would fare otherwise without it and without the rules that never decide.
+    pub needed: bool,
+    /// The first context in which a group of higher priority overrules it.
+    pub overruled: Option<Overruled>,
+}
+
+/// Ports of which all that a rule says is decided the opposite by groups of higher priority.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overruled {
+    /// The context, as an index.
+    pub context: usize,
+    /// The ports by kind of flow; all of them where there are none.
+    pub ports: BTreeMap<Kind, Vec<Interval<u16>>>,
+    /// Some of the rules that decide instead.
+    pub by: BTreeSet<usize>,
+}
+
+/// Ports that administrators use: SSH, and the desktop of Windows.
+pub const ADMIN_PORTS: [u16; 2] = [22, 3389];
+
+/// Works out what becomes of each rule.
+///
+/// # Errors
+///
+/// When that would take too long.
+pub fn facts<'a>(account: &'a Account, work: &mut Work) -> Result<Facts<'a>, TooLarge> {
+    let mut facts = Facts {
+        contexts: contexts(account),
+        rules: HashMap::new(),
+        of: Vec::new(),
+        claimed: HashMap::new(),
+    };
+    for group in account.groups.values() {
+        for rule in group.inbound.iter().chain(&group.outbound) {
+            facts.rules.insert(std::ptr::from_ref(rule), facts.of.len());
+            facts.of.push((rule, Fact::default()));
+        }
+    }
+    let contexts = std::mem::take(&mut facts.contexts);
+    for pass in [Pass::Decides, Pass::Needed] {
+        for (number, context) in contexts.iter().enumerate() {
+            for direction in [Direction::Inbound, Direction::Outbound] {
+                let list = entries(
+                    &account.platform,
+                    &context.groups,
+                    context.smtp_blocked,
+                    direction,
+                );
+                work.spend(100 * list.len())?;
+                facts.family::<u32>(pass, &list, work)?;
+                facts.family::<u128>(pass, &list, work)?;
+            }
+            facts.conclude(number);
+        }
+    }
+    facts.contexts = contexts;
+    Ok(facts)
+}
+
+/// Each different list of groups that is bound somewhere, and each group alone that is bound nowhere.
+fn contexts(account: &Account) -> Vec<Context> {
+    let mut known: HashMap<(&[GroupId], bool), usize> = HashMap::new();
+    let mut contexts: Vec<Context> = Vec::new();
+    let mut bound: BTreeSet<&GroupId> = BTreeSet::new();
+    for instance in &account.instances {
+        let smtp_blocked = account.platform.smtp_block
+            && instance.kind == InstanceKind::Cvm
+            && !instance.smtp_request;
+        for interface in instance
+            .interfaces
+            .iter()
+            .filter(|each| !each.groups.is_empty())
+        {
+            bound.extend(&interface.groups);
+            if let Some(context) = known.get(&(&*interface.groups, smtp_blocked)) {
+                contexts[*context].places += 1;
+                continue;
+            }
+            known.insert((&*interface.groups, smtp_blocked), contexts.len());
+            let groups = interface.groups.iter();
+            contexts.push(Context {
+                groups: groups
+                    .filter_map(|id| account.groups.get(id).cloned())
+                    .collect(),
+                smtp_blocked,
+                place: Some(format!("{} ({})", instance.id, interface.name)),
+                places: 1,
+            });
+        }
+    }
+    let unbound = account.groups.values();
+    contexts.extend(
+        unbound
+            .filter(|group| !bound.contains(&group.id))
+            .map(|group| Context {
+                groups: vec![group.clone()],
+                smtp_blocked: account.platform.smtp_block,
+                place: None,
+                places: 0,
+            }),
+    );
+    contexts
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Decides,
+    Needed,
+}
+
+/// A list of entries with its addresses as bits of one family.
+pub struct Table<'l, 'p, T> {
+    /// The list.
+    pub entries: &'l [Entry<'p>],
+    /// The addresses.
+    pub space: Space<T>,
+}
+
+impl<'l, 'p, T: Line> Table<'l, 'p, T> {
+    /// Cuts the addresses by the list.
+    ///
+    /// # Errors
+    ///
+    /// When they are too many.
+    pub fn new(entries: &'l [Entry<'p>], work: &mut Work) -> Result<Self, TooLarge> {
+        let sets = entries.iter().filter_map(|entry| entry.remote.as_ref());
+        let space = Space::new(sets, work)?;
+        Ok(Table { entries, space })
+    }
+
+    /// The remotes of each entry, as bits.
+    pub fn bits(&self) -> Vec<Option<&Bits>> {
+        let remotes = self.entries.iter().map(|entry| entry.remote.as_ref());
+        remotes
+            .map(|remote| remote.and_then(|set| self.space.bits(set)))
+            .collect()
+    }
+}
+
+impl Facts<'_> {
+    /// The number of a rule.
+    pub fn number(&self, entry: &Entry) -> Option<usize> {
+        let (_, rule) = entry.rule?;
+        self.rules.get(&std::ptr::from_ref(rule)).copied()
+    }
+
+    /// Of what groups of higher priority have left in a context: a port is lost where it is in both families.
+    fn conclude(&mut self, context: usize) {
+        for (number, claimed) in self.claimed.drain() {
+            let fact = &mut self.of[number].1;
+            let lost = claimed.lost.into_iter().filter_map(|(kind, lost)| {
+                let free = claimed.free.get(&kind).cloned().unwrap_or_default();
+                let lost = without(&merged(lost), &merged(free), |port| port - 1);
+                (!lost.is_empty()).then_some((kind, lost))
+            });
+            let ports: BTreeMap<_, _> = lost.collect();
+            if !ports.is_empty() && fact.overruled.is_none() {
+                fact.overruled = Some(Overruled {
+                    context,
+                    ports,
+                    by: claimed.by,
+                });
+            }
+        }
+    }
+
+    fn family<T: Line>(
+        &mut self,
+        pass: Pass,
+        list: &[Entry],
+        work: &mut Work,
+    ) -> Result<(), TooLarge> {
+        let table = Table::<T>::new(list, work)?;
+        let bits = table.bits();
+        let numbers: Vec<_> = list.iter().map(|entry| self.number(entry)).collect();
+        for kind in Kind::ALL {
+            for row in rows(list, &table.space, kind, work)? {
+                let mut walk = Walk {
+                    facts: self,
+                    list,
+                    bits: &bits,
+                    numbers: &numbers,
+                    kind,
+                    row: &row,
+                    v4: T::V4,
+                };
+                match pass {
+                    Pass::Decides => walk.decides(table.space.whole(), work)?,
+                    Pass::Needed => walk.needed(table.space.whole(), work)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The words for what decides.
+pub fn decider(reason: &Reason) -> String {
+    match reason {
+        Reason::Rule(id) => id.to_string(),
+        Reason::BlockedPorts => "the platform's blocked ports".to_owned(),
+        Reason::Smtp => "the platform's block of TCP 25".to_owned(),
+        Reason::ApprovedService(name) => format!("the approved service {name}"),
+        other => other.to_string(),
+    }
+}

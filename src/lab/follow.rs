@@ -1,0 +1,91 @@
+//! A lab follows its definition until it is told to end.
+
+use super::live::{Changed, Lab};
+use super::read::Reading;
+use crate::daemon::watch::Watch;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+
+/// How long writers who never pause keep what others saved from being read.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The time in which the kernel's word of a writer arrives.
+const ARRIVAL: Duration = Duration::from_millis(20);
+
+/// What has happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A saved definition was followed.
+    Changed(Changed),
+    /// It was refused, and nothing was changed.
+    Refused(Box<Reading>),
+}
+
+/// Follows until a signal or `down` ends it. The definition may have been saved since it was read: it is read once more.
+///
+/// # Errors
+///
+/// When the signals cannot be had.
+pub async fn follow(
+    lab: Arc<Lab>,
+    down: Arc<Notify>,
+    mut tell: impl FnMut(Event),
+) -> io::Result<()> {
+    let mut ends = [
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::hangup())?,
+    ];
+    let [interrupt, terminate, hangup] = &mut ends;
+    let mut watch = Watch::new(lab.definition(), false);
+    watch.set_files(&lab.template_files());
+    if let Some(event) = again(&lab).await
+        && !is_nothing(&event)
+    {
+        tell(event);
+    }
+    let mut postponed = None;
+    loop {
+        let reason = tokio::select! {
+            reason = watch.changed() => reason,
+            () = down.notified() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+            _ = hangup.recv() => return Ok(()),
+        };
+        let Some(event) = again(&lab).await else {
+            continue;
+        };
+        if matches!(event, Event::Refused(_)) {
+            tokio::time::sleep(ARRIVAL).await;
+            // A writer may have left half a file to read: then it is read again when that one has closed it.
+            let since = *postponed.get_or_insert_with(Instant::now);
+            if (watch.is_being_written() || watch.has_news()) && since.elapsed() < PATIENCE {
+                watch.again(reason);
+                continue;
+            }
+        }
+        postponed = None;
+        watch.set_files(&lab.template_files());
+        tell(event);
+    }
+}
+
+/// Off the loop's thread: a signal is heard meanwhile.
+async fn again(lab: &Arc<Lab>) -> Option<Event> {
+    let lab = lab.clone();
+    let followed = tokio::task::spawn_blocking(move || lab.follow()).await;
+    Some(match followed.ok()? {
+        Ok(changed) => Event::Changed(changed),
+        Err(reading) => Event::Refused(reading),
+    })
+}
+
+fn is_nothing(event: &Event) -> bool {
+    match event {
+        Event::Changed(changed) => changed.is_nothing(),
+        Event::Refused(_) => false,
+    }
+}

@@ -1,0 +1,370 @@
+//! A lab that is up.
+
+use super::addresses::{Given, GivenAddress};
+use super::cell::Cell;
+use super::ground::Ground;
+use super::network::{Arranged, Network};
+use super::node::{Node, NodeError, lock};
+use super::plan::INTERNET;
+use super::probe::Shot;
+use super::reach::{Reach, ReachError, ReachNode, Wanted, cells, try_all};
+use super::read::{Reading, read};
+use super::service::Service;
+use super::status::{LabStatus, node_status};
+use crate::daemon::report::now;
+use crate::definition::Sources;
+use crate::policy::Account;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// A lab: its nodes, and what they were made by.
+#[derive(Debug)]
+pub struct Lab {
+    name: String,
+    definition: PathBuf,
+    since: u64,
+    ground: Ground,
+    network: Mutex<Network>,
+    given: Mutex<Given>,
+    current: Mutex<Current>,
+}
+
+/// What the nodes were made by last.
+#[derive(Debug)]
+struct Current {
+    account: Account,
+    sources: Sources,
+    template_files: Vec<PathBuf>,
+    given: Vec<GivenAddress>,
+    last_error: Option<String>,
+    changes: u64,
+}
+
+/// What a saved definition has changed.
+#[derive(Debug, Clone, Default)]
+pub struct Changed {
+    /// The nodes that came, went or were made anew.
+    pub arranged: Arranged,
+    /// The instances whose policy is another.
+    pub enforced: Vec<String>,
+    /// What could not be done.
+    pub errors: Vec<String>,
+    /// Requests to unblock TCP 25 that are over the account's limit.
+    pub refused: Vec<String>,
+    /// How long it took, in ms.
+    pub took_ms: f64,
+}
+
+impl Changed {
+    /// Whether all is as before.
+    pub fn is_nothing(&self) -> bool {
+        self.arranged == Arranged::default() && self.enforced.is_empty() && self.errors.is_empty()
+    }
+}
+
+impl Lab {
+    /// Brings up what was read. The process must be off the machine's network.
+    ///
+    /// # Errors
+    ///
+    /// Everything that could not be done.
+    pub fn raise(
+        name: &str,
+        definition: &Path,
+        reading: Reading,
+        given: Given,
+        ground: Ground,
+    ) -> Result<Self, Vec<String>> {
+        let (Some(nodes), Some(account)) = (&reading.nodes, reading.loaded.account) else {
+            return Err(vec!["the definition is refused".into()]);
+        };
+        let mut network = Network::new().map_err(|error| vec![error.to_string()])?;
+        let (_, mut errors) = network.arrange(nodes);
+        if errors.is_empty() {
+            errors.extend(network.enforce(&account).1);
+        }
+        if !errors.is_empty() {
+            return Err(errors.iter().map(NodeError::to_string).collect());
+        }
+        Ok(Lab {
+            name: name.to_owned(),
+            definition: definition.to_owned(),
+            since: now(),
+            ground,
+            network: Mutex::new(network),
+            given: Mutex::new(given),
+            current: Mutex::new(Current {
+                account,
+                sources: reading.loaded.sources,
+                template_files: reading.loaded.template_files,
+                given: reading.given,
+                last_error: None,
+                changes: 0,
+            }),
+        })
+    }
+
+    /// The definition.
+    pub fn definition(&self) -> &Path {
+        &self.definition
+    }
+
+    /// Kills everything that was started in it, and waits for that. The rest ends with the process.
+    pub fn clear(&self) {
+        self.ground.clear();
+    }
+
+    /// The files that its templates name.
+    pub fn template_files(&self) -> Vec<PathBuf> {
+        lock(&self.current).template_files.clone()
+    }
+
+    /// Reads the definition again and makes the lab what it says. Nodes and policies that stay the same are not touched.
+    ///
+    /// # Errors
+    ///
+    /// What was read, when it is refused: then nothing was changed.
+    pub fn follow(&self) -> Result<Changed, Box<Reading>> {
+        let start = Instant::now();
+        let mut given = lock(&self.given);
+        let mut attempt = given.clone();
+        let mut reading = read(&self.definition, &mut attempt);
+        let (Some(nodes), Some(account)) = (&reading.nodes, reading.loaded.account.take()) else {
+            let rendered = reading.loaded.diagnostics.iter();
+            let text: Vec<String> = rendered
+                .map(|diagnostic| diagnostic.render(&reading.loaded.sources, false))
+                .collect();
+            lock(&self.current).last_error = Some(format!(
+                "The last save was refused, and changed nothing:\n{}",
+                text.join("\n\n")
+            ));
+            return Err(Box::new(reading));
+        };
+        let mut network = lock(&self.network);
+        let (arranged, mut errors) = network.arrange(nodes);
+        let (enforced, more) = network.enforce(&account);
+        errors.extend(more);
+        let errors: Vec<String> = errors.iter().map(NodeError::to_string).collect();
+        *given = attempt;
+        let nothing = arranged == Arranged::default() && enforced.is_empty() && errors.is_empty();
+        let mut current = lock(&self.current);
+        *current = Current {
+            account,
+            sources: reading.loaded.sources,
+            template_files: reading.loaded.template_files,
+            given: reading.given,
+            last_error: (!errors.is_empty()).then(|| {
+                format!(
+                    "The last save could not be followed in full:\n{}",
+                    errors.join("\n")
+                )
+            }),
+            changes: current.changes + u64::from(!nothing),
+        };
+        Ok(Changed {
+            arranged,
+            enforced,
+            errors,
+            refused: reading.refused,
+            took_ms: start.elapsed().as_secs_f64() * 1000.0,
+        })
+    }
+
+    /// What there is.
+    pub fn status(&self) -> LabStatus {
+        let nodes = lock(&self.network).nodes().to_vec();
+        let current = lock(&self.current);
+        LabStatus {
+            name: self.name.clone(),
+            pid: std::process::id(),
+            definition: self.definition.clone(),
+            since: self.since,
+            changes: current.changes,
+            last_error: current.last_error.clone(),
+            given: current.given.clone(),
+            nodes: nodes.iter().map(|node| node_status(node)).collect(),
+        }
+    }
+
+    /// Who reaches whom. No save is followed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReachError`].
+    pub fn reach(
+        &self,
+        wanted: &Wanted,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Reach, ReachError> {
+        let start = Instant::now();
+        let network = lock(&self.network);
+        let (services, mut cells) = cells(network.nodes(), wanted)?;
+        let errors = try_all(network.nodes(), &mut cells, progress)?;
+        let nodes = network.nodes().iter().map(|node| node_status(node));
+        let nodes = nodes.map(|node| ReachNode {
+            addresses: node
+                .interfaces
+                .iter()
+                .flat_map(|interface| interface.addresses.iter().map(IpAddr::to_string))
+                .collect(),
+            groups: node
+                .interfaces
+                .iter()
+                .flat_map(|interface| interface.groups.clone())
+                .collect(),
+            name: node.name,
+            is_instance: node.is_instance,
+        });
+        Ok(Reach {
+            lab: self.name.clone(),
+            nodes: nodes.collect(),
+            services,
+            lines: self.lines(&cells),
+            cells,
+            errors,
+            seconds: start.elapsed().as_secs_f64(),
+        })
+    }
+
+    /// One thing tried from a node or address to another: a cell for each address.
+    ///
+    /// # Errors
+    ///
+    /// One line.
+    pub fn try_one(&self, from: &str, to: &str, service: Service) -> Result<Vec<Cell>, String> {
+        let mut network = lock(&self.network);
+        let (from, source) = self.end(&mut network, from)?;
+        let (to, target) = self.end(&mut network, to)?;
+        if from.name() == to.name() {
+            return Err(format!(
+                "both ends are {}: what a host sends to itself is never filtered",
+                from.name()
+            ));
+        }
+        let targets: Vec<IpAddr> = match target {
+            Some(target) => vec![target],
+            None => to.plan().addresses().map(|(_, address)| address).collect(),
+        };
+        let mut cells = Vec::new();
+        for target in targets {
+            let own = source.or_else(|| from.plan().source(target).map(|(_, address)| address));
+            let Some(source) = own.filter(|own| own.is_ipv4() == target.is_ipv4()) else {
+                continue;
+            };
+            let shot = Shot {
+                source,
+                target,
+                service,
+            };
+            let listens = to.plan().services.contains(&service);
+            cells.push(Cell::expect(&from, &to, &shot, listens)?);
+        }
+        if cells.is_empty() {
+            return Err(format!(
+                "{} and {} have no addresses of one family",
+                from.name(),
+                to.name()
+            ));
+        }
+        let errors = try_all(network.nodes(), &mut cells, &mut |_, _| {});
+        match errors.map_err(|error| error.to_string())?.first() {
+            None => Ok(cells),
+            Some(error) => Err(error.clone()),
+        }
+    }
+
+    /// A node by its name or by an address; an address outside that nobody has is given to the internet.
+    fn end(
+        &self,
+        network: &mut Network,
+        asked: &str,
+    ) -> Result<(Arc<Node>, Option<IpAddr>), String> {
+        let known = || {
+            let names: Vec<_> = network.nodes().iter().map(|node| node.name()).collect();
+            format!("the lab has no `{asked}`; it has {}", names.join(", "))
+        };
+        let Ok(address) = asked.parse::<IpAddr>() else {
+            let mut nodes = network.nodes().iter();
+            let node = nodes.find(|node| node.name() == asked);
+            return node.cloned().map(|node| (node, None)).ok_or_else(known);
+        };
+        let has = |node: &&Arc<Node>| node.plan().addresses().any(|(_, own)| own == address);
+        if let Some(node) = network.nodes().iter().find(has) {
+            return Ok((node.clone(), Some(address)));
+        }
+        let inside = lock(&self.current).account.platform.is_internal(address);
+        let odd = address.is_multicast() || address.is_loopback() || address.is_unspecified();
+        let internet = network
+            .nodes()
+            .iter()
+            .find(|node| node.name() == INTERNET.0);
+        match internet.cloned() {
+            Some(internet) if !inside && !odd => {
+                network
+                    .visit(&internet, address)
+                    .map_err(|error| error.to_string())?;
+                Ok((internet, Some(address)))
+            }
+            _ => Err(format!(
+                "no instance has the address {address}, and it lies inside the VPC's networks: name an instance, or an address outside"
+            )),
+        }
+    }
+
+    /// The descriptors to enter a node by, in this order: mounts, processes, network, and the user namespace if there is one.
+    ///
+    /// # Errors
+    ///
+    /// One line.
+    pub fn door(&self, asked: &str) -> Result<Vec<OwnedFd>, String> {
+        let network = lock(&self.network);
+        let Some(node) = network.node(asked) else {
+            let names: Vec<_> = network.nodes().iter().map(|node| node.name()).collect();
+            return Err(format!(
+                "the lab has no `{asked}`; it has {}, router",
+                names.join(", ")
+            ));
+        };
+        let all = [
+            Some(self.ground.mounts()),
+            Some(self.ground.processes()),
+            Some(node.namespace()),
+            self.ground.user(),
+        ];
+        all.into_iter()
+            .flatten()
+            .map(|descriptor| descriptor.as_fd().try_clone_to_owned())
+            .collect::<Result<_, _>>()
+            .map_err(|error| error.to_string())
+    }
+
+    /// The text of each line that has decided something.
+    fn lines(&self, cells: &[Cell]) -> BTreeMap<String, String> {
+        let current = lock(&self.current);
+        let mut lines = BTreeMap::new();
+        let places = cells
+            .iter()
+            .flat_map(|cell| [&cell.outbound, &cell.inbound])
+            .filter_map(|side| side.as_ref()?.place.as_ref());
+        for place in places {
+            if lines.contains_key(place) {
+                continue;
+            }
+            let Some((file, line)) = place.rsplit_once(':') else {
+                continue;
+            };
+            let source = current.sources.iter().find(|source| &*source.path == file);
+            let number = line.parse::<usize>().unwrap_or(0);
+            let text = source.and_then(|source| source.text.lines().nth(number.checked_sub(1)?));
+            if let Some(text) = text {
+                let text: String = text.trim().chars().take(400).collect();
+                lines.insert(place.clone(), text);
+            }
+        }
+        lines
+    }
+}

@@ -1,0 +1,289 @@
+//! Who reaches whom: every cell is tried with real packets and held against what the rules of both sides say.
+
+use super::cell::{Agreement, Cell};
+use super::differences::settle;
+use super::listen::MOST_LINGERING;
+use super::node::{Node, NodeError};
+use super::probe::{Found, Limits, Shot, probe};
+use super::service::Service;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+/// How long a cell may be silent: longer than TCP waits before it sends its first packet again, so that one lost packet is no silence.
+const SILENCE: Duration = Duration::from_millis(1300);
+/// The same when a few cells are looked at again.
+const SECOND_SILENCE: Duration = Duration::from_millis(900);
+/// The same for what nothing explains, which a machine that stood still for a second would be too.
+const THIRD_SILENCE: Duration = Duration::from_secs(3);
+/// What a namespace tries at once, at most: no queue on the way is shorter.
+const AT_ONCE: usize = 512;
+/// The longest that all of it may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What to try.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// These services; where none is named, all that the definition has listen anywhere.
+    #[serde(default)]
+    pub services: BTreeSet<Service>,
+    /// From these alone.
+    #[serde(default)]
+    pub from: BTreeSet<String>,
+    /// To these alone.
+    #[serde(default)]
+    pub to: BTreeSet<String>,
+}
+
+/// A node of the map.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReachNode {
+    /// Its name.
+    pub name: String,
+    /// Whether it is an instance.
+    pub is_instance: bool,
+    /// Its addresses.
+    pub addresses: Vec<String>,
+    /// Its groups, highest priority first.
+    pub groups: Vec<String>,
+}
+
+/// The matrix.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reach {
+    /// The lab.
+    pub lab: String,
+    /// Who is in it.
+    pub nodes: Vec<ReachNode>,
+    /// What was tried.
+    pub services: Vec<Service>,
+    /// Each cell.
+    pub cells: Vec<Cell>,
+    /// The text of each line that decided something, by its place.
+    pub lines: BTreeMap<String, String>,
+    /// What could not be tried.
+    pub errors: Vec<String>,
+    /// How long it took, in s.
+    pub seconds: f64,
+}
+
+impl Reach {
+    /// Cells of this outcome.
+    pub fn count(&self, found: Found) -> usize {
+        self.cells.iter().filter(|cell| cell.found == found).count()
+    }
+
+    /// Cells that are not what was expected, and nothing explains it.
+    pub fn differences(&self) -> impl Iterator<Item = (&Cell, &str)> {
+        self.cells.iter().filter_map(|cell| match &cell.agreement {
+            Agreement::Different(what) => Some((cell, what.as_str())),
+            _ => None,
+        })
+    }
+
+    /// Whether each cell was tried and is as expected, or explained.
+    pub fn is_right(&self) -> bool {
+        self.errors.is_empty() && self.differences().next().is_none()
+    }
+}
+
+/// Why nothing was tried.
+#[derive(Debug, thiserror::Error)]
+pub enum ReachError {
+    /// A name that is not there.
+    #[error("the lab has no `{asked}`; it has {known}")]
+    Unknown {
+        /// As asked.
+        asked: String,
+        /// What there is.
+        known: String,
+    },
+    /// Nothing named and nothing listens.
+    #[error(
+        "nothing listens in this lab, so there is no port to try: name some (--ports tcp:22,tcp:80), or write `lab: {{ services: … }}` into the definition"
+    )]
+    Nothing,
+    /// The nodes do not answer.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+}
+
+/// All cells, with what is expected of each.
+///
+/// # Errors
+///
+/// See [`ReachError`].
+pub fn cells(
+    nodes: &[Arc<Node>],
+    wanted: &Wanted,
+) -> Result<(Vec<Service>, Vec<Cell>), ReachError> {
+    let names: Vec<&str> = nodes.iter().map(|node| node.name()).collect();
+    for asked in wanted.from.iter().chain(&wanted.to) {
+        if !names.contains(&asked.as_str()) {
+            return Err(ReachError::Unknown {
+                asked: asked.clone(),
+                known: names.join(", "),
+            });
+        }
+    }
+    let plans: Vec<_> = nodes.iter().map(|node| node.plan()).collect();
+    let services: BTreeSet<Service> = match wanted.services.is_empty() {
+        false => wanted.services.clone(),
+        true => plans
+            .iter()
+            .flat_map(|plan| plan.services.clone())
+            .collect(),
+    };
+    if services.is_empty() {
+        return Err(ReachError::Nothing);
+    }
+    let asked = |names: &BTreeSet<String>, name: &str| names.is_empty() || names.contains(name);
+    let mut cells = Vec::new();
+    for (to, to_plan) in nodes.iter().zip(&plans) {
+        if !asked(&wanted.to, to.name()) {
+            continue;
+        }
+        for (from, from_plan) in nodes.iter().zip(&plans) {
+            if from.name() == to.name() || !asked(&wanted.from, from.name()) {
+                continue;
+            }
+            for (_, target) in to_plan.addresses() {
+                let Some((_, source)) = from_plan.source(target) else {
+                    continue;
+                };
+                for service in &services {
+                    let shot = Shot {
+                        source,
+                        target,
+                        service: *service,
+                    };
+                    let listens = to_plan.services.contains(service);
+                    let cell = Cell::expect(from, to, &shot, listens);
+                    cells.push(cell.map_err(|what| from.error(what))?);
+                }
+            }
+        }
+    }
+    Ok((services.into_iter().collect(), cells))
+}
+
+/// Tries all cells, and looks twice at what is not as expected. Gives what could not be tried.
+///
+/// # Errors
+///
+/// When a node does not answer.
+pub fn try_all(
+    nodes: &[Arc<Node>],
+    cells: &mut [Cell],
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<String>, NodeError> {
+    let limits = Limits {
+        at_once: at_once(nodes.len()),
+        patience: SILENCE,
+        again: true,
+    };
+    let all: Vec<usize> = (0..cells.len()).collect();
+    let mut errors = shoot(nodes, cells, &all, limits, progress)?;
+    let doubtful: Vec<usize> = all
+        .into_iter()
+        .filter(|&index| !cells[index].is_as_expected())
+        .collect();
+    if !doubtful.is_empty() {
+        let limits = Limits {
+            patience: SECOND_SILENCE,
+            again: false,
+            ..limits
+        };
+        errors.extend(settle(nodes, cells, &doubtful, |cells| {
+            shoot(nodes, cells, &doubtful, limits, &mut |_, _| {})
+        })?);
+        let is_different = |cell: &Cell| matches!(cell.agreement, Agreement::Different(_));
+        let different: Vec<usize> = doubtful
+            .into_iter()
+            .filter(|&index| is_different(&cells[index]))
+            .collect();
+        let limits = Limits {
+            patience: THIRD_SILENCE,
+            again: true,
+            ..limits
+        };
+        errors.extend(shoot(nodes, cells, &different, limits, &mut |_, _| {})?);
+        for index in different {
+            if cells[index].is_as_expected() {
+                cells[index].agreement = Agreement::Equal;
+            }
+        }
+    }
+    errors.sort();
+    errors.dedup();
+    Ok(errors)
+}
+
+/// Tries these cells, each from its sender's namespace, all of them side by side.
+fn shoot(
+    nodes: &[Arc<Node>],
+    cells: &mut [Cell],
+    which: &[usize],
+    limits: Limits,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<String>, NodeError> {
+    let (tell, told) = channel::<usize>();
+    let mut begun = Vec::new();
+    for node in nodes {
+        let mut mine: Vec<usize> = which
+            .iter()
+            .copied()
+            .filter(|&index| cells[index].from == node.name())
+            .collect();
+        // Not all at one receiver at a time.
+        mine.sort_by_key(|&index| cells[index].service);
+        if mine.is_empty() {
+            continue;
+        }
+        let shots: Vec<Shot> = mine.iter().map(|&index| cells[index].shot()).collect();
+        let tell = tell.clone();
+        let answer = node.ask(move |_| {
+            probe(&shots, limits, |done| {
+                let _ = tell.send(done);
+            })
+        });
+        begun.push((node, mine, answer));
+    }
+    drop(tell);
+    let mut done = 0;
+    while let Ok(more) = told.recv_timeout(PATIENCE) {
+        done += more;
+        progress(done, which.len());
+    }
+    let mut errors = Vec::new();
+    for (node, mine, answer) in begun {
+        let found = node.wait(&answer, PATIENCE)?;
+        for (index, found) in mine.into_iter().zip(found) {
+            match found {
+                Ok(found) => cells[index].found = found,
+                Err(error) => errors.push(format!(
+                    "{} cannot try {} at {}: {error}",
+                    node.name(),
+                    cells[index].service,
+                    cells[index].target
+                )),
+            }
+        }
+    }
+    Ok(errors)
+}
+
+/// What each namespace may try at once: this process has so many descriptors, and asks for as many as it may have.
+fn at_once(nodes: usize) -> usize {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+    let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    let room = usize::try_from(most).unwrap_or(usize::MAX);
+    let used = std::fs::read_dir("/proc/self/fd").map_or(1000, Iterator::count) + 100;
+    // Of each node, what it tries and what it has just answered.
+    (room.saturating_sub(used) / nodes.max(1))
+        .saturating_sub(MOST_LINGERING)
+        .clamp(8, AT_ONCE)
+}

@@ -1,0 +1,56 @@
+//! A definition read for a lab: completed, judged as on a VM, and then judged as a lab.
+
+use super::addresses::{Given, GivenAddress, Outline};
+use super::plan::{NodePlan, plan};
+use crate::cloud::Ledger;
+use crate::daemon::load::{Loaded, load_completed};
+use crate::daemon::read::Trust;
+use crate::definition::Severity;
+use std::path::Path;
+
+/// What was read.
+#[derive(Debug)]
+pub struct Reading {
+    /// The definition, with everything that is wrong with it, as a lab too.
+    pub loaded: Loaded,
+    /// The nodes, if nothing refuses it.
+    pub nodes: Option<Vec<NodePlan>>,
+    /// The addresses that were given.
+    pub given: Vec<GivenAddress>,
+    /// Requests to unblock TCP 25 that are over the account's limit: those instances stay blocked.
+    pub refused: Vec<String>,
+}
+
+/// Reads the definition at a path, a file or a directory.
+pub fn read(path: &Path, given: &mut Given) -> Reading {
+    let mut outline = Outline::default();
+    let mut loaded = load_completed(path, Trust::Any, |definition| {
+        outline = given.complete(definition);
+    });
+    let mut nodes = None;
+    if let Some(account) = &loaded.account {
+        match plan(&outline, account) {
+            Ok(planned) => nodes = Some(planned),
+            Err(errors) => {
+                // What is only doubtful on VMs is impossible here, and said once.
+                let doubt = |d: &crate::definition::Diagnostic| {
+                    d.code == "address-twice" && d.severity == Severity::Warning
+                };
+                loaded.diagnostics.retain(|diagnostic| !doubt(diagnostic));
+                loaded.diagnostics.extend(errors);
+            }
+        }
+    }
+    // Nothing is spent by a lab: it plays an account that is new.
+    let plan = loaded
+        .account
+        .as_ref()
+        .map(|account| Ledger::default().plan(account));
+    let refused = plan.into_iter().flat_map(|plan| plan.refused);
+    Reading {
+        refused: refused.map(|refused| refused.message).collect(),
+        loaded,
+        nodes,
+        given: outline.given,
+    }
+}

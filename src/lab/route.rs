@@ -1,0 +1,306 @@
+//! Messages of rtnetlink that make links, addresses, routes and neighbours. Attributes are in `linux/if_link.h`,
+//! `linux/if_addr.h`, `linux/rtnetlink.h`, `linux/neighbour.h` and `linux/fib_rules.h`.
+
+use crate::netfilter::netlink::{NetlinkError, Reader};
+use netlink_bindings::traits::{NetlinkRequest, Protocol};
+use nix::libc;
+use std::net::{IpAddr, Ipv6Addr};
+
+const NLM_F_REPLACE: u16 = 0x100;
+const NLM_F_EXCL: u16 = 0x200;
+const NLM_F_CREATE: u16 = 0x400;
+
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const VETH_INFO_PEER: u16 = 1;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_F_NODAD: u8 = 2;
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_TABLE: u16 = 15;
+const RTNH_F_ONLINK: u32 = 4;
+const NDA_DST: u16 = 1;
+const NDA_LLADDR: u16 = 2;
+const NUD_PERMANENT: u16 = 0x80;
+const FRA_SRC: u16 = 2;
+const FRA_TABLE: u16 = 15;
+const FR_ACT_TO_TBL: u8 = 1;
+
+/// A hardware address.
+pub type Mac = [u8; 6];
+
+/// One end of a cable that is to be made.
+#[derive(Debug, Clone)]
+pub struct End {
+    /// The interface's name.
+    pub name: String,
+    /// Its hardware address.
+    pub mac: Mac,
+}
+
+/// One message: a fixed header and its attributes.
+struct Message {
+    kind: u16,
+    flags: u16,
+    payload: Vec<u8>,
+}
+
+impl NetlinkRequest for Message {
+    fn protocol(&self) -> Protocol {
+        Protocol::Raw {
+            protonum: libc::NETLINK_ROUTE as u16,
+            request_type: self.kind,
+        }
+    }
+
+    fn flags(&self) -> u16 {
+        self.flags
+    }
+
+    fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    type ReplyType<'buf> = ();
+    fn decode_reply(_: &[u8]) {}
+}
+
+impl Message {
+    fn new(kind: u16, flags: u16, header: &[u8]) -> Self {
+        Message {
+            kind,
+            flags,
+            payload: header.to_vec(),
+        }
+    }
+
+    fn with(mut self, kind: u16, value: &[u8]) -> Self {
+        self.push(kind, value);
+        self
+    }
+
+    fn push(&mut self, kind: u16, value: &[u8]) {
+        // A value is some dozens of bytes long.
+        let length = (4 + value.len()) as u16;
+        self.payload.extend(length.to_ne_bytes());
+        self.payload.extend(kind.to_ne_bytes());
+        self.payload.extend(value);
+        self.payload
+            .resize(self.payload.len().next_multiple_of(4), 0);
+    }
+
+    /// An attribute that holds what `fill` adds.
+    fn nested(mut self, kind: u16, fill: impl FnOnce(Self) -> Self) -> Self {
+        let start = self.payload.len();
+        self.push(kind, &[]);
+        let mut filled = fill(self);
+        let length = (filled.payload.len() - start) as u16;
+        if let Some(place) = filled.payload.get_mut(start..start + 2) {
+            place.copy_from_slice(&length.to_ne_bytes());
+        }
+        filled
+    }
+}
+
+/// `struct ifinfomsg`.
+fn link_header(index: u32, flags: u32) -> Vec<u8> {
+    let mut header = vec![libc::AF_UNSPEC as u8, 0, 0, 0];
+    header.extend(index.to_ne_bytes());
+    header.extend(flags.to_ne_bytes());
+    // Only these flags are changed.
+    header.extend(flags.to_ne_bytes());
+    header
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+fn family(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => libc::AF_INET as u8,
+        IpAddr::V6(_) => libc::AF_INET6 as u8,
+    }
+}
+
+/// The length of a prefix that is one address.
+fn whole(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    }
+}
+
+/// A socket of rtnetlink, in the network namespace of the thread that opened it.
+#[derive(Debug)]
+pub struct Route(Reader);
+
+impl Route {
+    /// Opens it.
+    ///
+    /// # Errors
+    ///
+    /// See [`NetlinkError`].
+    pub fn open() -> Result<Self, NetlinkError> {
+        Ok(Route(Reader::route()?))
+    }
+
+    fn tell(&self, message: &Message) -> Result<(), NetlinkError> {
+        self.0.ask(message, |()| None::<()>).map(drop)
+    }
+
+    /// A cable with one end here and the other in the network namespace `there`, a descriptor of this process.
+    ///
+    /// # Errors
+    ///
+    /// See [`NetlinkError`].
+    pub fn cable(&self, here: &End, far: &End, there: i32) -> Result<(), NetlinkError> {
+        let name = |end: &End| [end.name.as_bytes(), &[0]].concat();
+        let message = Message::new(
+            libc::RTM_NEWLINK,
+            NLM_F_CREATE | NLM_F_EXCL,
+            &link_header(0, 0),
+        )
+        .with(IFLA_IFNAME, &name(here))
+        .with(IFLA_ADDRESS, &here.mac)
+        .nested(IFLA_LINKINFO, |info| {
+            info.with(IFLA_INFO_KIND, b"veth")
+                .nested(IFLA_INFO_DATA, |data| {
+                    data.nested(VETH_INFO_PEER, |mut peer| {
+                        peer.payload.extend(link_header(0, 0));
+                        peer.with(IFLA_IFNAME, &name(far))
+                            .with(IFLA_ADDRESS, &far.mac)
+                            .with(IFLA_NET_NS_FD, &there.to_ne_bytes())
+                    })
+                })
+        });
+        self.tell(&message)
+    }
+
+    /// Takes a link away; of a cable both ends.
+    ///
+    /// # Errors
+    ///
+    /// See [`NetlinkError`].
+    pub fn cut(&self, index: u32) -> Result<(), NetlinkError> {
+        self.tell(&Message::new(libc::RTM_DELLINK, 0, &link_header(index, 0)))
+    }
+
+    /// Switches a link on.
+    ///
+    /// # Errors
+    ///
+    /// See [`NetlinkError`].
+    pub fn up(&self, index: u32) -> Result<(), NetlinkError> {
+        let header = link_header(index, libc::IFF_UP as u32);
+        self.tell(&Message::new(libc::RTM_NEWLINK, 0, &header))
+    }
+
+    /// Gives a link one address that is on no network, and counts at once.
+    ///
+    /// # Errors
+    ///
+    /// See [`NetlinkError`].
+    pub fn address(&self, index: u32, address: IpAddr) -> Result<(), NetlinkError> {
+        let link_local =
+            matches!(address, IpAddr::V6(address) if Ipv6Addr::is_unicast_link_local(&address));
+        let length = if link_local { 64 } else { whole(address) };
+        let mut header = vec![family(address), length, IFA_F_NODAD, 0];
+        header.extend(index.to_ne_bytes());
+        let octets = octets(address);
+        self.tell(
+            &Message::new(libc::RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &header)
+                .with(IFA_LOCAL, &octets)
+                .with(IFA_ADDRESS, &octets),
+        )
+    }
+
+    /// A route to one address that is on a link.
+    ///
+    /// # Errors
+    ///
+    /// See [`NetlinkError`].
+    pub fn to(&self, index: u32, address: IpAddr) -> Result<(), NetlinkError> {
+        let table = libc::RT_TABLE_MAIN;
+        let scope = match address {
+            IpAddr::V4(_) => libc::RT_SCOPE_LINK,
+            IpAddr::V6(_) => libc::RT_SCOPE_UNIVERSE,
+        };
+        let message = route(family(address), whole(address), table, scope, 0)
+            .with(RTA_DST, &octets(address))
+            .with(RTA_OIF, &index.to_ne_bytes());
+        self.tell(&message)
+    }
+
+    /// The default route of this family leads to a neighbour on a link.
+    ///
+    /// # Errors
+    ///
+    /// See [`NetlinkError`].
+    pub fn default(&self, index: u32, gateway: IpAddr, table: u8) -> Result<(), NetlinkError> {
+        let message = route(
+            family(gateway),
+            0,
+            table,
+            libc::RT_SCOPE_UNIVERSE,
+            RTNH_F_ONLINK,
+        )
+        .with(RTA_GATEWAY, &octets(gateway))
+        .with(RTA_OIF, &index.to_ne_bytes())
+        .with(RTA_TABLE, &u32::from(table).to_ne_bytes());
+        self.tell(&message)
+    }
+
+    /// What is sent from this address asks another table of routes.
+    ///
+    /// # Errors
+    ///
+    /// See [`NetlinkError`].
+    pub fn from(&self, address: IpAddr, table: u8) -> Result<(), NetlinkError> {
+        // `struct fib_rule_hdr`: family, length of destination and source, tos, table, two reserved, action, flags.
+        let mut header = vec![family(address), 0, whole(address), 0, table, 0, 0];
+        header.push(FR_ACT_TO_TBL);
+        header.extend(0u32.to_ne_bytes());
+        self.tell(
+            &Message::new(libc::RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, &header)
+                .with(FRA_SRC, &octets(address))
+                .with(FRA_TABLE, &u32::from(table).to_ne_bytes()),
+        )
+    }
+
+    /// A neighbour that need not be asked for.
+    ///
+    /// # Errors
+    ///
+    /// See [`NetlinkError`].
+    pub fn neighbour(&self, index: u32, address: IpAddr, mac: Mac) -> Result<(), NetlinkError> {
+        // `struct ndmsg`: family, padding, index, state, flags, type.
+        let mut header = vec![family(address), 0, 0, 0];
+        header.extend(index.to_ne_bytes());
+        header.extend(NUD_PERMANENT.to_ne_bytes());
+        header.extend([0, 0]);
+        self.tell(
+            &Message::new(libc::RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &header)
+                .with(NDA_DST, &octets(address))
+                .with(NDA_LLADDR, &mac),
+        )
+    }
+}
+
+/// `struct rtmsg` of a unicast route that stays.
+fn route(family: u8, length: u8, table: u8, scope: u8, flags: u32) -> Message {
+    let protocol = libc::RTPROT_STATIC;
+    let kind = libc::RTN_UNICAST;
+    let mut header = vec![family, length, 0, 0, table, protocol, scope, kind];
+    header.extend(flags.to_ne_bytes());
+    Message::new(libc::RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &header)
+}

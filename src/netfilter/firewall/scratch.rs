@@ -1,0 +1,262 @@
+//! Two network namespaces of their own: the host again, with the names and addresses of its interfaces and its rulesets, and
+//! whoever opens the flow. Both belong to the calling thread, and go with it.
+
+use super::blame::{Blame, grown, traced};
+use super::copy::{Copy, Part};
+use super::program::{find, run as run_program, start};
+use super::{Asked, Fate, FirewallError, Seen};
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::socket::{
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrStorage, bind, connect, listen,
+    recv, send, setsockopt, socket, sockopt,
+};
+use nix::sys::time::TimeVal;
+use std::fs::{self, File};
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+/// The ends of the cable: nobody has to ask for them.
+const MACS: [&str; 2] = ["02:00:00:00:00:01", "02:00:00:00:00:02"];
+/// The other end of the cable.
+const FAR: &str = "secgroupd-far";
+/// So many interfaces are copied.
+const MOST_LINKS: usize = 200;
+/// How long an answer may take between two namespaces of one machine, in milliseconds: at first, and where nothing came of that.
+const PATIENCE_MS: [i64; 2] = [600, 3000];
+/// Priority before everything but the very first.
+const TRACE: &str = "secgroupd_probe";
+
+/// The two namespaces.
+struct Scratch {
+    host: File,
+    far: File,
+}
+
+/// Makes the namespaces, loads the copy and opens the flow.
+pub fn run(asked: &Asked, copy: Copy) -> Result<Seen, FirewallError> {
+    let scratch = Scratch::new()?;
+    scratch.cables(asked, &copy)?;
+    let mut seen = Seen {
+        fate: Fate::Lost,
+        copied: Vec::new(),
+        not_copied: copy.missing,
+    };
+    if copy.links.len() > MOST_LINKS {
+        let more = copy.links.len() - MOST_LINKS;
+        seen.not_copied.push(format!("{more} interfaces"));
+    }
+    for part in &copy.parts {
+        let (program, arguments) = &part.restore;
+        match run_program(program, arguments, &part.text) {
+            Ok(_) => seen.copied.push(part.name.clone()),
+            Err(error) => seen.not_copied.push(format!("{}: {error}", part.name)),
+        }
+    }
+    let of_iptables = |table: &str| {
+        let families = [("ip ", "iptables-nft"), ("ip6 ", "ip6tables-nft")];
+        families.iter().any(|(family, name)| {
+            let own = table.strip_prefix(family);
+            own.is_some_and(|own| {
+                let part = copy.parts.iter().find(|part| part.name == *name);
+                part.is_some_and(|part| part.text.lines().any(|line| line == format!("*{own}")))
+            })
+        })
+    };
+    // A cable carries nothing until the kernel has noticed that it is plugged in, which takes a while on a busy machine.
+    for patience in PATIENCE_MS {
+        let before = counters(&copy.parts);
+        let trace = Trace::begin(asked);
+        let arrived = scratch.open(asked, patience);
+        let said = trace.map(Trace::end).unwrap_or_default();
+        let mut blamed: Vec<Blame> = Vec::new();
+        for ((program, before), (_, after)) in before.iter().zip(counters(&copy.parts)) {
+            blamed.extend(grown(program, before, &after));
+        }
+        blamed.extend(traced(&said, of_iptables));
+        seen.fate = match (arrived?, blamed.is_empty()) {
+            (true, _) => Fate::Passed,
+            (false, false) => Fate::Refused(blamed),
+            (false, true) => Fate::Lost,
+        };
+        if seen.fate != Fate::Lost {
+            break;
+        }
+    }
+    Ok(seen)
+}
+
+impl Scratch {
+    fn new() -> Result<Self, FirewallError> {
+        let own = || File::open("/proc/thread-self/ns/net").map_err(FirewallError::Socket);
+        unshare(CloneFlags::CLONE_NEWNET).map_err(FirewallError::Namespace)?;
+        let host = own()?;
+        unshare(CloneFlags::CLONE_NEWNET).map_err(FirewallError::Namespace)?;
+        Ok(Scratch { host, far: own()? })
+    }
+
+    fn at_host(&self) -> Result<(), FirewallError> {
+        setns(&self.host, CloneFlags::CLONE_NEWNET).map_err(FirewallError::Namespace)
+    }
+
+    fn at_far(&self) -> Result<(), FirewallError> {
+        setns(&self.far, CloneFlags::CLONE_NEWNET).map_err(FirewallError::Namespace)
+    }
+
+    /// Interfaces of the host's names and addresses; the one that is asked about leads to the far side.
+    fn cables(&self, asked: &Asked, copy: &Copy) -> Result<(), FirewallError> {
+        let bits = if asked.remote.is_ipv4() { 32 } else { 128 };
+        let (local, remote, interface) = (asked.local, asked.remote, &asked.interface);
+        self.at_far()?;
+        quiet();
+        self.at_host()?;
+        quiet();
+        let far = format!("/proc/{}/fd/{}", std::process::id(), self.far.as_raw_fd());
+        let mut lines = String::from("link set lo up\n");
+        let links = copy.links.iter().filter(|link| link.name != "lo");
+        for (number, link) in links.clone().take(MOST_LINKS).enumerate() {
+            let name = &link.name;
+            let there = match name == interface {
+                true => FAR.to_owned(),
+                false => format!("secgroupd-{number}"),
+            };
+            lines += &format!("link add {name} type veth peer name {there} netns {far}\n");
+            for address in &link.addresses {
+                let (bits, quickly) = match address {
+                    IpAddr::V4(_) => (32, ""),
+                    IpAddr::V6(_) => (128, " nodad"),
+                };
+                lines += &format!("address add {address}/{bits} dev {name}{quickly}\n");
+            }
+        }
+        let [near_mac, far_mac] = MACS;
+        lines += &format!("link set {interface} address {near_mac} up\n");
+        lines += &format!("route add {remote}/{bits} dev {interface}\n");
+        lines +=
+            &format!("neighbour replace {remote} lladdr {far_mac} dev {interface} nud permanent\n");
+        // An address that cannot be given twice, or a name that is taken, is no reason to stop.
+        run_program("ip", &["-force", "-batch", "-"], &lines).or_else(|error| {
+            let links = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
+            match links.contains(&format!("{interface}:")) {
+                true => Ok(String::new()),
+                false => Err(error),
+            }
+        })?;
+        self.at_far()?;
+        let quickly = if bits == 128 { " nodad" } else { "" };
+        let lines = format!(
+            "link set lo up\nlink set {FAR} address {far_mac} up\naddress add {remote}/{bits} dev {FAR}{quickly}\n\
+             route add {local}/{bits} dev {FAR}\nneighbour replace {local} lladdr {near_mac} dev {FAR} nud permanent\n"
+        );
+        run_program("ip", &["-batch", "-"], &lines)?;
+        self.at_host()
+    }
+
+    /// Opens the flow from the far side. Gives whether it was answered, or, with UDP, arrived.
+    fn open(&self, asked: &Asked, patience: i64) -> Result<bool, FirewallError> {
+        let kind = if asked.tcp {
+            SockType::Stream
+        } else {
+            SockType::Datagram
+        };
+        let failed = |error: Errno| FirewallError::Socket(error.into());
+        let local = SockaddrStorage::from(SocketAddr::new(asked.local, asked.port));
+        self.at_host()?;
+        let server = endpoint(asked, kind, patience).map_err(failed)?;
+        bind(server.as_raw_fd(), &local).map_err(failed)?;
+        if asked.tcp {
+            listen(&server, Backlog::new(1).unwrap_or(Backlog::MAXCONN)).map_err(failed)?;
+        }
+        self.at_far()?;
+        let client = endpoint(asked, kind, patience).map_err(failed)?;
+        let remote = SockaddrStorage::from(SocketAddr::new(asked.remote, 0));
+        bind(client.as_raw_fd(), &remote).map_err(failed)?;
+        let connected = connect(client.as_raw_fd(), &local);
+        let arrived = match (asked.tcp, connected) {
+            (true, connected) => connected.is_ok(),
+            (false, Err(_)) => false,
+            (false, Ok(())) => {
+                // Refused at home already, as with an error of the far side's own.
+                let sent = send(client.as_raw_fd(), b"secgroupd", MsgFlags::empty());
+                sent.is_ok() && recv(server.as_raw_fd(), &mut [0; 16], MsgFlags::empty()).is_ok()
+            }
+        };
+        self.at_host()?;
+        Ok(arrived)
+    }
+}
+
+/// A socket that does not wait for long.
+fn endpoint(asked: &Asked, kind: SockType, patience: i64) -> Result<OwnedFd, Errno> {
+    let family = match asked.local {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    };
+    let made = socket(family, kind, SockFlag::SOCK_CLOEXEC, None)?;
+    let wait = TimeVal::new(patience / 1000, patience % 1000 * 1000);
+    setsockopt(&made, sockopt::SendTimeout, &wait)?;
+    setsockopt(&made, sockopt::ReceiveTimeout, &wait)?;
+    Ok(made)
+}
+
+/// Nothing is sent by itself: every packet would be counted.
+fn quiet() {
+    for (key, value) in [
+        ("ipv6/conf/all/accept_dad", "0"),
+        ("ipv6/conf/default/accept_dad", "0"),
+        ("ipv6/conf/default/router_solicitations", "0"),
+        ("ipv6/conf/default/addr_gen_mode", "1"),
+        ("ipv4/conf/all/rp_filter", "0"),
+        ("ipv4/conf/default/rp_filter", "0"),
+    ] {
+        // A kernel without IPv6 has no such switch.
+        let _ = fs::write(format!("/proc/sys/net/{key}"), value);
+    }
+}
+
+/// What iptables has counted so far.
+fn counters(parts: &[Part]) -> Vec<(String, String)> {
+    let iptables = parts.iter().filter(|part| part.name.contains("tables-"));
+    iptables
+        .map(|part| {
+            let saved = run_program(&format!("{}-save", part.name), &["-c"], "");
+            (part.name.clone(), saved.unwrap_or_default())
+        })
+        .collect()
+}
+
+/// nft's listening to what the kernel says about the packets of the flow.
+struct Trace {
+    child: std::process::Child,
+}
+
+impl Trace {
+    fn begin(asked: &Asked) -> Option<Self> {
+        find("nft")?;
+        let protocol = if asked.tcp { "tcp" } else { "udp" };
+        let port = asked.port;
+        let table = format!(
+            "table inet {TRACE} {{\n\
+             chain in {{ type filter hook prerouting priority -500; {protocol} dport {port} meta nftrace set 1; }}\n\
+             chain out {{ type filter hook output priority -500; {protocol} sport {port} meta nftrace set 1; }}\n}}\n"
+        );
+        run_program("nft", &["-f", "-"], &table).ok()?;
+        let child = start("nft", &["monitor", "trace"]).ok()?;
+        // It has to listen before anything happens.
+        std::thread::sleep(Duration::from_millis(150));
+        Some(Trace { child })
+    }
+
+    fn end(mut self) -> String {
+        std::thread::sleep(Duration::from_millis(100));
+        let _ = self.child.kill();
+        let mut text = Vec::new();
+        if let Some(output) = &mut self.child.stdout {
+            let _ = output.read_to_end(&mut text);
+        }
+        let _ = self.child.wait();
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
