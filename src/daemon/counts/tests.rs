@@ -14,7 +14,7 @@ fn rules(of: &[&str]) -> Rules {
          instances:\n  ins-a: {{ interfaces: {{ eth0: {{ security_groups: [sg-a] }} }} }}\n"
     );
     let none = |_: &std::path::Path| Err("no file".to_owned());
-    let loaded = judge([("a.yaml", text.as_str())].into_iter(), none, Vec::new());
+    let loaded = judge([("a.yaml", text.as_str())], none, Vec::new());
     let account = loaded.account.expect("a definition");
     let id = &account.instances[0].id;
     let policy = account.policy(id, &Default::default());
