@@ -25,9 +25,11 @@ mod daemon {
     pub mod links;
     pub mod live_flows;
     pub mod nft_fails;
+    pub mod observed;
     pub mod owned;
     pub mod owned_flood;
     pub mod process;
+    pub mod refusals;
     pub mod refused;
     pub mod restored;
     pub mod restored_flood;
@@ -68,6 +70,8 @@ fn main() -> std::process::ExitCode {
             daemon::restored::tests(),
             daemon::links::tests(),
             daemon::live_flows::tests(),
+            daemon::observed::tests(),
+            daemon::refusals::tests(),
             daemon::asking::tests(),
             daemon::hits::tests(),
             daemon::first_start::tests(),

@@ -6,7 +6,7 @@ use crate::lists::rules;
 use crate::support::Probe;
 use fastrand::Rng;
 use secgroupd::policy::{
-    Decision, Direction, Interval, Packet, Policy, Protocol, Reason, Rule, Service, Verdict,
+    Decision, Direction, Interval, Packet, Policy, Protocol, Reason, Rule, Service,
 };
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -143,6 +143,6 @@ fn sample(packet: &Packet, decision: &Decision, rng: &mut Rng) -> Sample {
     };
     Sample {
         probe,
-        passes: decision.verdict == Verdict::Allow,
+        passes: decision.verdict.passes(),
     }
 }

@@ -100,7 +100,7 @@ pub fn run(arguments: Arguments) -> Result {
         false => print::out(&page(&explanation)),
     }
     Ok(match explanation.answer.verdict {
-        Verdict::Allow => ExitCode::SUCCESS,
+        Verdict::Allow | Verdict::Observe => ExitCode::SUCCESS,
         Verdict::Refuse => ExitCode::from(NO),
     })
 }
@@ -148,7 +148,7 @@ fn page(explanation: &Explanation) -> String {
     page + &format!("\n{next}\n")
 }
 
-/// `refuse: rule sg-web/in/3 (groups.yaml:14)`.
+/// `refuse: rule sg-web/in/3 (groups.yaml:14)`; `allow, would be refused: …` where that only observes.
 fn sentence(answer: &Answer) -> String {
     let place = answer
         .place
@@ -161,7 +161,7 @@ fn sentence(answer: &Answer) -> String {
         ("default", ..) => "no rule of the bound groups matches".into(),
         ("unmanaged", ..) => match answer.verdict {
             Verdict::Allow => "the interface is not bound, and left alone".into(),
-            Verdict::Refuse => {
+            Verdict::Refuse | Verdict::Observe => {
                 "the interface is not bound, and unbound interfaces refuse new inbound flows".into()
             }
         },

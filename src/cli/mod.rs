@@ -9,6 +9,7 @@ mod compile;
 mod confirm;
 mod diagnose;
 mod diff;
+mod events;
 mod explain;
 mod host_view;
 mod lab;
@@ -54,6 +55,7 @@ const EXAMPLES: &str = "Examples:
   secgroupd compile groups.yaml                the nftables ruleset, changing nothing
   sudo secgroupd run                           enforce /etc/secgroupd and follow it
   secgroupd status                             what is enforced, and what it met
+  secgroupd events --follow                    what is refused, as it happens
   secgroupd lab up --demo                      a cloud on this machine, to try groups in
 
 Exit status: 0 success, 1 the answer is no (errors found, a flow refused), 2 a usage or run-time error.";
@@ -80,6 +82,8 @@ enum Command {
     Explain(explain::Arguments),
     /// What is enforced: generation, interfaces, groups, hits, last error
     Status(status::Arguments),
+    /// Refusals as they happen
+    Events(events::Arguments),
     /// Have the running daemon read its definition again
     Reload(reload::Arguments),
     /// Take the policy off this host
@@ -103,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Diff(arguments) => diff::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Status(arguments) => status::run(arguments),
+        Command::Events(arguments) => events::run(arguments),
         Command::Reload(arguments) => reload::run(arguments),
         Command::Remove(arguments) => remove::run(arguments),
         Command::Lab(arguments) => lab::run(arguments),

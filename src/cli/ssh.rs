@@ -1,7 +1,7 @@
 //! The SSH session that a command is called from: would a new policy refuse it?
 
 use crate::netfilter::links::{Link, links};
-use crate::policy::{Direction, Packet, Policy, Protocol, Reason, Verdict};
+use crate::policy::{Direction, Packet, Policy, Protocol, Reason};
 use std::net::IpAddr;
 
 /// An SSH session, as sshd names it to its shells.
@@ -74,7 +74,7 @@ impl Session {
         );
         packet.source_port = self.client_port;
         let decision = policy.decide(&packet);
-        if decision.verdict == Verdict::Allow {
+        if decision.verdict.passes() {
             return None;
         }
         let by = match &decision.reason {

@@ -199,6 +199,12 @@ fn enforced(status: &Status, summary: &Summary) -> String {
             },
         );
     }
+    if summary.observe {
+        line(
+            "Mode",
+            "observe: nothing is refused; what would be is counted below".into(),
+        );
+    }
     line("Rules", format!("{inbound} inbound, {outbound} outbound"));
     line("Flows", flows(status));
     let smtp = if summary.smtp_blocked {
@@ -217,13 +223,19 @@ fn enforced(status: &Status, summary: &Summary) -> String {
         let groups: Vec<String> = interface
             .groups
             .iter()
-            .map(|group| match &group.name {
-                Some(name) => format!("{} ({})", group.id, in_one_line(name)),
-                None => group.id.clone(),
+            .map(|group| {
+                let observes = if group.observe { ", observes" } else { "" };
+                match &group.name {
+                    Some(name) => format!("{} ({}){observes}", group.id, in_one_line(name)),
+                    None => format!("{}{observes}", group.id),
+                }
             })
             .collect();
         let groups = if groups.is_empty() {
-            "no group: everything is refused".into()
+            match summary.observe {
+                true => "no group: everything would be refused".into(),
+                false => "no group: everything is refused".into(),
+            }
         } else {
             groups.join(", ")
         };
@@ -283,7 +295,10 @@ fn hits(hits: &[Hits], rates: Option<&Rates>) -> String {
         };
         let mut row = vec![
             hit.reason.clone(),
-            text(&hit.action),
+            match hit.action.as_deref() {
+                Some("observe") => "would refuse".into(),
+                _ => text(&hit.action),
+            },
             hit.packets.to_string(),
             hit.bytes.to_string(),
             last,

@@ -18,6 +18,9 @@ impl Daemon {
             Request::Status => Response::Ok {
                 payload: self.status(),
             },
+            Request::Events { after } => Response::Ok {
+                payload: serde_json::to_value(self.refusals.after(after)).unwrap_or_default(),
+            },
             Request::Reload { force } => {
                 let attempt = match force {
                     true => Attempt::Forced,

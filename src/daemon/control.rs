@@ -31,6 +31,12 @@ pub const DEFAULT_SOCKET: &str = "/run/secgroupd/control.sock";
 pub enum Request {
     /// What is enforced, and how it goes.
     Status,
+    /// The refused packets that are told of; after those before this number, if one is given.
+    Events {
+        /// What the last answer gave as `next`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<u64>,
+    },
     /// Read the definition again, and enforce it.
     Reload {
         /// Also if it was tried as a candidate and not confirmed.
@@ -63,7 +69,7 @@ impl Request {
     /// Whether it changes anything, which only root may.
     pub fn changes(&self) -> bool {
         match self {
-            Request::Status => false,
+            Request::Status | Request::Events { .. } => false,
             Request::Reload { .. }
             | Request::Hold
             | Request::Apply { .. }

@@ -166,10 +166,10 @@ impl Judge<'_> {
         // Nothing of this host's own is a remote.
         self.ways.to(remote)?.clone_into(&mut packet.interface);
         let (verdict, reason) = self.walker.walk(&packet);
-        if verdict == Verdict::Allow {
+        if verdict.passes() {
             return None;
         }
-        let allowed = |old: &Policy| old.decide(&packet).verdict == Verdict::Allow;
+        let allowed = |old: &Policy| old.decide(&packet).verdict.passes();
         let reason = reason.cloned();
         self.old
             .is_none_or(allowed)

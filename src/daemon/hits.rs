@@ -4,12 +4,12 @@
 //! it says is at most that old, and after a crash of the machine it may be damaged, which costs the counts and nothing else.
 
 use super::counts::{Counts, Rules};
-use super::host::Host;
+use super::host::{Host, Standing};
 use super::in_force::boot;
 use super::kept::{KeptError, seal, sealed_begin, unseal};
 use super::report::{Hits, now};
 use super::state::State;
-use crate::policy::{Action, Direction, Policy};
+use crate::policy::{Action, Direction, Policy, SecurityGroup};
 use crate::ruleset::Generation;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -82,22 +82,30 @@ impl Host {
         };
         let mut totals = self.counts.totals();
         let mut of = |reason: &str| totals.remove(reason).unwrap_or_default();
+        let observes = |group: &SecurityGroup| {
+            let policy = standing.policy.as_ref();
+            group.observe || policy.is_some_and(|policy| policy.platform.observe)
+        };
+        let observes = &observes;
         let rules = [Direction::Inbound, Direction::Outbound]
             .into_iter()
             .flat_map(|direction| {
                 let groups = standing.policy.iter().flat_map(Policy::groups);
                 groups
-                    .flat_map(move |group| group.rules(direction))
+                    .flat_map(move |group| {
+                        let rules = group.rules(direction).iter();
+                        rules.map(move |rule| (rule, observes(group)))
+                    })
                     .collect::<Vec<_>>()
             });
         let mut hits: Vec<Hits> = rules
-            .map(|rule| {
+            .map(|(rule, observes)| {
                 let reason = rule.id.to_string();
                 let (packets, bytes, last) = of(&reason);
-                let action = if rule.action == Action::Allow {
-                    "allow"
-                } else {
-                    "refuse"
+                let action = match (rule.action, observes) {
+                    (Action::Allow, _) => "allow",
+                    (Action::Refuse, true) => "observe",
+                    (Action::Refuse, false) => "refuse",
                 };
                 Hits {
                     reason,
@@ -114,8 +122,8 @@ impl Host {
             *packets > 0 && (standing.policy.is_none() || !reason.starts_with("sg-"))
         });
         hits.extend(layers.map(|(reason, (packets, bytes, last))| Hits {
+            action: would_refuse(standing, reason).then(|| "observe".into()),
             reason: reason.to_owned(),
-            action: None,
             place: None,
             packets,
             bytes,
@@ -208,6 +216,15 @@ impl Host {
             self.hits_written(unwritten.write());
         }
     }
+}
+
+/// Whether a layer refuses nothing because the host observes.
+fn would_refuse(standing: &Standing, layer: &str) -> bool {
+    let refuses = matches!(
+        layer,
+        "invalid" | "blocked-ports" | "smtp" | "default" | "unmanaged"
+    );
+    refuses && standing.summary.observe
 }
 
 impl Unwritten {

@@ -7,6 +7,7 @@ use super::first;
 use super::keep::Written;
 use super::kept::{Origin, content};
 use super::load::Loaded;
+use super::refusals::Refusals;
 use super::report::{Failure, GroupSummary, InterfaceSummary, Summary, in_one_line, now};
 use super::state::{Lock, State, StateError};
 use super::trial::{Attempt, Trial};
@@ -14,7 +15,7 @@ use crate::cloud::Ledger;
 use crate::definition::{Diagnostic, Severity};
 use crate::netfilter::enforce::{EnforceError, Kernel};
 use crate::netfilter::{interfaces, links};
-use crate::policy::{Account, Direction, Instance, Policy, Reason, Verdict};
+use crate::policy::{Account, Direction, Instance, Policy, Reason};
 use crate::ruleset::{Generation, check, compile};
 use std::path::Path;
 use std::time::Instant;
@@ -188,6 +189,7 @@ impl Host {
                 policy.rule_count(Direction::Outbound),
             ],
             smtp_blocked: policy.smtp_blocked,
+            observe: policy.platform.observe,
             unblocks: [plan.ledger.spent, policy.platform.unblocks_per_account],
             switched_after_ms: 0.0,
             remarks: remarks
@@ -206,7 +208,7 @@ impl Host {
         // opened meanwhile before it is switched in.
         let seed = || {
             if first {
-                first::seed(|packet| policy.decide(packet).verdict == Verdict::Allow);
+                first::seed(|packet| policy.decide(packet).verdict.passes());
             }
         };
         seed();
@@ -265,6 +267,16 @@ impl Host {
             from_kept: false,
         });
         Ok(summary)
+    }
+
+    /// Tells whoever follows refusals what is enforced.
+    pub(super) fn tell(&self, refusals: &Refusals) {
+        let enforced = self.enforced.as_ref();
+        let generation = enforced.map_or(0, |standing| standing.summary.generation);
+        refusals.follow(
+            generation,
+            enforced.and_then(|standing| standing.policy.as_ref()),
+        );
     }
 
     /// How many live flows changes of the policy have ended.
@@ -393,6 +405,7 @@ pub(super) fn interface_summaries(policy: &Policy) -> Vec<InterfaceSummary> {
             .map(|group| GroupSummary {
                 id: group.id.to_string(),
                 name: group.name.as_deref().map(str::to_owned),
+                observe: group.observe,
             })
             .collect()
     };

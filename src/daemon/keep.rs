@@ -8,7 +8,7 @@ use super::report::{Summary, now};
 use super::start;
 use super::state::{State, StateError};
 use crate::netfilter::enforce::{EnforceError, Enforced};
-use crate::policy::{Direction, Policy, Verdict};
+use crate::policy::{Direction, Policy};
 use crate::ruleset::{Generation, Ruleset, Walker, compile};
 use std::path::PathBuf;
 use tracing::{debug, warn};
@@ -206,7 +206,7 @@ impl Host {
         deleted: bool,
     ) -> Result<Enforced, EnforceError> {
         let walker = Walker::new(ruleset);
-        let seed = || first::seed(|packet| walker.walk(packet).0 == Verdict::Allow);
+        let seed = || first::seed(|packet| walker.walk(packet).0.passes());
         self.before_change();
         if deleted && let Some(enforced) = self.kernel.restore_at_once(ruleset, at_least) {
             // Flows that connection tracking knew it still knows; those that opened meanwhile it is told of.
@@ -403,6 +403,9 @@ fn plain_summary(kept: &Kept) -> Summary {
         interfaces: policy.as_ref().map(interface_summaries).unwrap_or_default(),
         rules: [rules(Direction::Inbound), rules(Direction::Outbound)],
         smtp_blocked: policy.as_ref().is_some_and(|policy| policy.smtp_blocked),
+        observe: policy
+            .as_ref()
+            .is_some_and(|policy| policy.platform.observe),
         unblocks: [0, 0],
         switched_after_ms: 0.0,
         remarks: Vec::new(),

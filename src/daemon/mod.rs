@@ -25,6 +25,7 @@
 //! | [`control`] | the socket on which the command asks |
 //! | [`metrics`] | where Prometheus asks |
 //! | [`report`] | what it answers |
+//! | [`refusals`] | what the kernel tells of refused packets, as events |
 //! | [`logging`] | the log |
 
 mod answer;
@@ -47,6 +48,7 @@ pub mod metrics;
 pub mod pace;
 mod protect;
 pub mod read;
+pub mod refusals;
 pub mod report;
 pub mod route;
 pub mod run;

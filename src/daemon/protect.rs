@@ -6,7 +6,6 @@ use super::keep::Resumed;
 use super::report::Failure;
 use crate::netfilter::enforce::EnforceError;
 use crate::netfilter::events::tables::TableEvents;
-use crate::policy::Verdict;
 use crate::ruleset::{Generation, Walker};
 use nix::errno::Errno;
 use std::os::fd::BorrowedFd;
@@ -67,7 +66,7 @@ impl Host {
         self.kernel.look(|loaded| {
             if let Some(loaded) = loaded {
                 let walker = Walker::new(&loaded.ruleset);
-                first::seed(|packet| walker.walk(packet).0 == Verdict::Allow);
+                first::seed(|packet| walker.walk(packet).0.passes());
             }
         });
         if !self.kernel.stands() {

@@ -93,6 +93,9 @@ pub struct Summary {
     pub rules: [usize; 2],
     /// Whether TCP 25 to external addresses is blocked.
     pub smtp_blocked: bool,
+    /// Whether the whole host observes: nothing is refused.
+    #[serde(default)]
+    pub observe: bool,
     /// Unblocks spent, and how many the account has.
     pub unblocks: [u32; 2],
     /// From the beginning of the load to the end of the switch, in milliseconds.
@@ -117,6 +120,9 @@ pub struct GroupSummary {
     pub id: String,
     /// Its name.
     pub name: Option<String>,
+    /// Whether its refusing rules only count.
+    #[serde(default)]
+    pub observe: bool,
 }
 
 /// What a rule or a layer has met.
@@ -124,7 +130,7 @@ pub struct GroupSummary {
 pub struct Hits {
     /// `sg-web/in/3`, `approved-service/vpc-dns`, or a layer.
     pub reason: String,
-    /// `allow` or `refuse`, for a rule.
+    /// `allow`, `refuse` or `observe`, for a rule; `observe`, for a layer of a host that observes: it would be refused, and passes.
     pub action: Option<String>,
     /// Where the rule stands.
     pub place: Option<String>,

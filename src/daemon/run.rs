@@ -10,6 +10,7 @@ use super::load::{Loaded, load};
 use super::metrics::page::Durations;
 use super::metrics::{self, Endpoint, LastPage, MetricsAddress};
 use super::read::Trust;
+use super::refusals::Refusals;
 use super::report::{Failure, Summary};
 use super::store;
 use super::trial::Attempt;
@@ -91,6 +92,7 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
         hits_keeper: HitsKeeper::new(),
         trial_ends: None,
         held: Held::default(),
+        refusals: Refusals::default(),
     };
     daemon.start().await;
     loop {
@@ -157,6 +159,7 @@ pub(super) struct Daemon {
     /// When a candidate's time is looked at.
     pub(super) trial_ends: Option<tokio::time::Instant>,
     pub(super) held: Held,
+    pub(super) refusals: Refusals,
 }
 
 impl Daemon {
@@ -380,6 +383,7 @@ impl Daemon {
     /// One line for `systemctl status`.
     pub(super) fn tell_state(&mut self) {
         self.doubts_changed();
+        self.host().tell(&self.refusals);
         let (host, warnings) = (self.host(), &self.warnings);
         let state = match (host.enforced(), &self.last_error) {
             (Some(summary), None) if warnings.is_empty() => sentence(summary),

@@ -61,6 +61,12 @@ pub const KEYS: &[KeyInfo] = &[
         "The cloud's project, for people.",
     ),
     key(
+        "security_groups.<sg-id>.mode",
+        "enforce, observe",
+        "enforce",
+        "`observe`: the refusing rules of this group count and let pass. What no rule matches passes where all groups of the interface observe.",
+    ),
+    key(
         "security_groups.<sg-id>.silence",
         "list of mappings",
         "none",
@@ -428,6 +434,18 @@ pub const KEYS: &[KeyInfo] = &[
         "recheck, keep",
         "recheck",
         "Whether a changed rule holds for live flows too.",
+    ),
+    key(
+        "platform.events",
+        "none, refusals",
+        "none",
+        "`refusals`: each refused packet is told to the daemon, for the log and `secgroupd events`.",
+    ),
+    key(
+        "platform.mode",
+        "enforce, observe",
+        "enforce",
+        "`observe` refuses nothing on the whole host: what would be refused is counted and reported, and passes.",
     ),
     key(
         "lab",

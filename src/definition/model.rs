@@ -95,6 +95,8 @@ pub struct GroupEntry {
     pub region: Option<Text>,
     /// Its project, for people.
     pub project: Option<Text>,
+    /// Whether its rules refuse nothing.
+    pub observe: Option<bool>,
     /// Warnings about it that are meant so.
     pub silence: Vec<SilenceEntry>,
     /// Its inbound rules; `None` stands for a rule of which nothing could be read.
@@ -111,6 +113,7 @@ impl GroupEntry {
             name: None,
             region: None,
             project: None,
+            observe: None,
             silence: Vec::new(),
             inbound: Vec::new(),
             outbound: Vec::new(),
@@ -275,6 +278,10 @@ pub struct PlatformEntry {
     pub unbound_refuse: Option<bool>,
     /// Whether live flows are judged again.
     pub recheck: Option<bool>,
+    /// Whether refusals are told.
+    pub events: Option<bool>,
+    /// Whether nothing is refused.
+    pub observe: Option<bool>,
 }
 
 /// The list of blocked ports to begin with.

@@ -3,7 +3,7 @@
 use super::explain::Answer;
 use super::layers::Explanation;
 use super::lint::host::{Listening, is_open};
-use crate::policy::{Policy, Verdict};
+use crate::policy::Policy;
 use serde::Serialize;
 use std::net::IpAddr;
 
@@ -45,7 +45,7 @@ pub struct Flow {
 /// Why the groups and the platform refuse a flow, if they do.
 pub fn of_groups(flow: &Flow, explanation: &Explanation) -> Option<Cause> {
     let answer = &explanation.answer;
-    if answer.verdict == Verdict::Allow {
+    if answer.verdict.passes() {
         return None;
     }
     let Flow {

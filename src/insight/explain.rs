@@ -30,6 +30,9 @@ pub struct Question {
 pub struct Answer {
     /// Whether it passes.
     pub verdict: Verdict,
+    /// Whether it passes only because what would refuse it observes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub would_be_refused: bool,
     /// The layer that decides.
     pub layer: &'static str,
     /// The rule, as `sg-web/in/3`.
@@ -79,6 +82,7 @@ pub fn explain(policy: &Policy, question: &Question) -> Result<Answer, QuestionE
     let decision = policy.decide(&opening(policy, question)?);
     let mut answer = Answer {
         verdict: decision.verdict,
+        would_be_refused: decision.verdict == Verdict::Observe,
         layer: decision.reason.layer(),
         rule: None,
         service: None,

@@ -97,7 +97,9 @@ pub fn explained(
     let Some(binding) = binding.filter(|_| answer.layer != "unmanaged") else {
         let said = match answer.verdict {
             Verdict::Allow => "the interface is not bound, and left alone",
-            Verdict::Refuse => "the interface is not bound, and unbound ones refuse",
+            Verdict::Refuse | Verdict::Observe => {
+                "the interface is not bound, and unbound ones refuse"
+            }
         };
         return Ok(Explanation {
             layers: vec![layer("unmanaged", true, said)],
@@ -225,7 +227,7 @@ fn does(rule: &Rule) -> Verdict {
 fn rule_in_words(rule: &Rule) -> String {
     match does(rule) {
         Verdict::Allow => format!("allows: {}", rule.id),
-        Verdict::Refuse => format!("refuses: {}", rule.id),
+        Verdict::Refuse | Verdict::Observe => format!("refuses: {}", rule.id),
     }
 }
 
@@ -246,7 +248,8 @@ fn otherwise(
         if *reason == Reason::Rule(rule.id.clone()) {
             continue;
         }
-        if does(rule) != verdict {
+        // What only observes is asked like what refuses.
+        if (does(rule) == Verdict::Allow) != (verdict == Verdict::Allow) {
             return Some(Otherwise {
                 verdict: does(rule),
                 rule: Some(rule.id.to_string()),
@@ -293,14 +296,16 @@ fn expectation(binding: &Binding, name: &str, packet: &Packet, answer: &Answer) 
     let decides = rule.is_some_and(|rule| answer.rule.as_deref() == Some(&*rule.id.to_string()));
     let said = match (is, decides) {
         (Some(Verdict::Allow), true) => format!("{name} itself allows it: {own}"),
-        (Some(Verdict::Refuse), true) => format!("{name} itself refuses it: {own}"),
+        (Some(Verdict::Refuse | Verdict::Observe), true) => {
+            format!("{name} itself refuses it: {own}")
+        }
         (Some(Verdict::Allow), false) => {
             format!(
                 "{name} would allow it ({own}), but is not asked{}",
                 decided_by(answer)
             )
         }
-        (Some(Verdict::Refuse), false) => {
+        (Some(Verdict::Refuse | Verdict::Observe), false) => {
             format!(
                 "{name} would refuse it ({own}), but is not asked{}",
                 decided_by(answer)
@@ -323,6 +328,7 @@ fn decided_by(answer: &Answer) -> String {
     let does = match answer.verdict {
         Verdict::Allow => "lets it pass",
         Verdict::Refuse => "refuses it",
+        Verdict::Observe => "would refuse it",
     };
     let place = answer
         .place

@@ -4,7 +4,7 @@ use super::node::Node;
 use super::probe::{Found, Shot};
 use super::service::Service;
 use crate::insight::explain::{Question, explain};
-use crate::policy::{Direction, Policy, Verdict};
+use crate::policy::{Direction, Policy};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -179,7 +179,7 @@ fn judged(policy: &Policy, question: &Question) -> Result<Judgement, String> {
         .service
         .map(|name| format!("approved-service/{name}"));
     Ok(Judgement {
-        allows: answer.verdict == Verdict::Allow,
+        allows: answer.verdict.passes(),
         layer: answer.layer.to_owned(),
         rule: answer.rule.or(service),
         place: answer.place.map(|place| place.to_string()),

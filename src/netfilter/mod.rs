@@ -17,6 +17,7 @@
 //! | [`ownership`] | who may change our table |
 //! | [`others`] | who else has rules here |
 //! | [`events`] | what the kernel tells unasked: of our table, and of interfaces |
+//! | [`refusals`] | what it tells of packets that our rules refuse |
 //! | [`objects`] | the chains and sets of our table |
 //! | [`flows`] | the tracked flows, and their labels taken off |
 //! | [`stamps`] | by which label flows are known that the policy allows, and which is next |
@@ -40,6 +41,7 @@ pub mod nft;
 pub mod objects;
 pub mod others;
 pub mod ownership;
+pub mod refusals;
 pub mod restore;
 pub mod seed;
 pub mod stamps;

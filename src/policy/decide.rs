@@ -17,6 +17,24 @@ pub enum Verdict {
     Allow,
     /// It is dropped without a word.
     Refuse,
+    /// It would be refused, and passes: what refuses it only observes.
+    #[serde(rename = "allow")]
+    Observe,
+}
+
+impl Verdict {
+    /// Whether the packet goes on its way.
+    pub fn passes(self) -> bool {
+        self != Verdict::Refuse
+    }
+
+    /// What becomes of a packet that is refused: it passes where the refusal only observes.
+    pub(super) fn refusal(observes: bool) -> Self {
+        match observes {
+            true => Verdict::Observe,
+            false => Verdict::Refuse,
+        }
+    }
 }
 
 /// What decided: one of the layers, with the rule where there is one.
@@ -65,8 +83,9 @@ impl Policy {
     ///
     /// The binding whose list decides.
     pub fn decide_before_list(&self, packet: &Packet) -> Result<Decision, &Binding> {
-        use Verdict::{Allow, Refuse};
+        use Verdict::Allow;
         let platform = &*self.platform;
+        let refuse = Verdict::refusal(platform.observe);
         let binding = self
             .bindings
             .iter()
@@ -91,20 +110,21 @@ impl Policy {
             return Ok(decision(Allow, Reason::Established));
         }
         if packet.state == State::Invalid {
-            return Ok(decision(Refuse, Reason::Invalid));
+            return Ok(decision(refuse, Reason::Invalid));
         }
-        binding.map_or(Ok(decision(Refuse, Reason::Unmanaged)), Err)
+        binding.map_or(Ok(decision(refuse, Reason::Unmanaged)), Err)
     }
 
     /// What the platform and the groups of a binding say about a packet that opens a flow; of one that answers, about the flow.
     pub fn decide_by_list(&self, binding: &Binding, packet: &Packet) -> Decision {
-        use Verdict::{Allow, Refuse};
+        use Verdict::Allow;
         if packet.state == State::UnjudgedReply {
             return self.decide_by_list(binding, &packet.opened_by());
         }
         let platform = &*self.platform;
+        let refuse = Verdict::refusal(platform.observe);
         if is_blocked(platform, packet) {
-            return decision(Refuse, Reason::BlockedPorts);
+            return decision(refuse, Reason::BlockedPorts);
         }
         let smtp = packet.protocol == Protocol::TCP && packet.destination_port == 25;
         if self.smtp_blocked
@@ -112,7 +132,7 @@ impl Policy {
             && packet.direction == Direction::Outbound
             && !platform.is_internal(packet.remote)
         {
-            return decision(Refuse, Reason::Smtp);
+            return decision(refuse, Reason::Smtp);
         }
         for approved in &platform.approved_services {
             let serves = approved
@@ -134,12 +154,13 @@ impl Policy {
             {
                 let verdict = match rule.action {
                     Action::Allow => Allow,
-                    Action::Refuse => Refuse,
+                    Action::Refuse => Verdict::refusal(platform.observe || group.observe),
                 };
                 return decision(verdict, Reason::Rule(rule.id.clone()));
             }
         }
-        decision(Refuse, Reason::Default)
+        let observes = platform.observe || binding.observes_the_rest();
+        decision(Verdict::refusal(observes), Reason::Default)
     }
 }
 

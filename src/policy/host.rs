@@ -16,6 +16,14 @@ pub struct Binding {
     pub groups: Vec<Arc<SecurityGroup>>,
 }
 
+impl Binding {
+    /// Whether what no rule matches passes here, and is counted: the implicit refusal is that of all bound groups, so each of
+    /// them must observe. Where no group is bound, the empty list refuses.
+    pub fn observes_the_rest(&self) -> bool {
+        !self.groups.is_empty() && self.groups.iter().all(|group| group.observe)
+    }
+}
+
 /// All that one host enforces. It comes only out of [`super::Account::policy`], so it cannot be wrong.
 #[allow(
     clippy::manual_non_exhaustive,

@@ -37,6 +37,7 @@ impl fmt::Display for Verdict {
         f.write_str(match self {
             Verdict::Allow => "allow",
             Verdict::Refuse => "refuse",
+            Verdict::Observe => "allow, would be refused",
         })
     }
 }

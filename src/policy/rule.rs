@@ -39,6 +39,24 @@ pub struct RuleId {
     pub index: u32,
 }
 
+impl RuleId {
+    /// Reads a name as it is printed.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (rest, index) = text.rsplit_once('/')?;
+        let (group, list) = rest.rsplit_once('/')?;
+        let direction = match list {
+            "in" => Direction::Inbound,
+            "out" => Direction::Outbound,
+            _ => return None,
+        };
+        Some(RuleId {
+            group: GroupId::parse(group).ok()?,
+            direction,
+            index: index.parse().ok()?,
+        })
+    }
+}
+
 /// What a rule matches beside the remote.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Service {
@@ -82,6 +100,8 @@ pub struct SecurityGroup {
     pub inbound: Vec<Rule>,
     /// Its outbound rules, in order.
     pub outbound: Vec<Rule>,
+    /// Whether its refusing rules only count, and let pass.
+    pub observe: bool,
 }
 
 impl SecurityGroup {

@@ -28,7 +28,8 @@ pub fn compile(policy: &Policy) -> Ruleset {
         ruleset.chains.push(exempt_chain(direction));
         if ruleset.recheck {
             let refuse = policy.platform.unbound_refuse;
-            let shared = recheck::shared_chains(direction, refuse);
+            let observe = policy.platform.observe;
+            let shared = recheck::shared_chains(direction, refuse, observe);
             ruleset.chains.extend(shared);
         }
         let roles = Roles::new(&policy.bindings);
@@ -36,19 +37,22 @@ pub fn compile(policy: &Policy) -> Ruleset {
             let clauses = clauses(policy, &binding.groups, direction);
             let name = role(direction, index);
             let diagram = emit(&name, &clauses, direction, &mut remotes, &mut ruleset);
+            let refusals = Refusals {
+                invalid: policy.platform.observe,
+                rest: policy.platform.observe || binding.observes_the_rest(),
+            };
             if !ruleset.recheck {
-                let chain = role_chain(name, diagram, direction, Reason::Default);
+                let chain = role_chain(name, diagram, direction, Reason::Default, refusals);
                 ruleset.chains.push(chain);
                 continue;
             }
             let messages = format!("{name}_icmp");
             let messages =
                 emit_messages(&messages, &clauses, direction, &mut remotes, &mut ruleset);
-            let list = recheck::list_chain(index, direction, diagram);
+            let list = recheck::list_chain(index, direction, diagram, refusals.rest);
             ruleset.chains.push(list);
-            ruleset
-                .chains
-                .extend(recheck::role_chains(index, direction, messages));
+            let role = recheck::role_chains(index, direction, messages, refusals.rest);
+            ruleset.chains.extend(role);
         }
         let refuse = policy.platform.unbound_refuse;
         let inbound = direction == Direction::Inbound;
@@ -56,7 +60,11 @@ pub fn compile(policy: &Policy) -> Ruleset {
             ruleset.chains.push(recheck::unbound_chain(direction));
         } else if refuse && inbound {
             let name = "unbound_in".into();
-            let chain = role_chain(name, Vec::new(), direction, Reason::Unmanaged);
+            let refusals = Refusals {
+                invalid: policy.platform.observe,
+                rest: policy.platform.observe,
+            };
+            let chain = role_chain(name, Vec::new(), direction, Reason::Unmanaged, refusals);
             ruleset.chains.push(chain);
         }
         let unbound = match (ruleset.recheck, refuse && inbound) {
@@ -70,7 +78,25 @@ pub fn compile(policy: &Policy) -> Ruleset {
             .push(entry_chain(&roles, direction, spared, unbound));
     }
     ruleset.sets.extend(remotes.into_sets());
+    if policy.platform.events {
+        tell_refusals(&mut ruleset);
+    }
     ruleset
+}
+
+/// Has every rule that refuses, or would, tell of the packet before: `log prefix "default" group 25443 counter drop`. What passes is not
+/// slowed by it, and nobody need listen.
+fn tell_refusals(ruleset: &mut Ruleset) {
+    let rules = ruleset.chains.iter_mut().flat_map(|chain| &mut chain.rules);
+    for rule in rules {
+        let observed = match rule.verdict {
+            NftVerdict::Drop => false,
+            NftVerdict::Observe(_) => true,
+            _ => continue,
+        };
+        let told = rule.reason.clone().map(|reason| Told { reason, observed });
+        rule.matches.extend(told.map(Match::Told));
+    }
 }
 
 /// Interfaces bound to the same list of groups share one chain.
@@ -103,17 +129,40 @@ impl<'p> Roles<'p> {
     }
 }
 
+/// Which of a role's own refusals only observe.
+#[derive(Clone, Copy)]
+struct Refusals {
+    /// Of what connection tracking can make nothing of.
+    invalid: bool,
+    /// Of what nothing matches.
+    rest: bool,
+}
+
+/// A refusal that does not stamp: `counter drop`; one that observes: `counter accept`.
+pub(super) fn refuse(observes: bool) -> NftVerdict {
+    match observes {
+        true => NftVerdict::Observe(None),
+        false => NftVerdict::Drop,
+    }
+}
+
 /// A role: what passes anyway, what is invalid, the diagram, and the refusal of the rest.
-fn role_chain(name: String, diagram: Vec<NftRule>, direction: Direction, rest: Reason) -> Chain {
+fn role_chain(
+    name: String,
+    diagram: Vec<NftRule>,
+    direction: Direction,
+    rest: Reason,
+    observes: Refusals,
+) -> Chain {
     let mut rules = tracked_rules();
     rules.push(jump(exempt(direction)));
     rules.push(rule(
         vec![Match::State(CtState::Invalid)],
-        NftVerdict::Drop,
+        refuse(observes.invalid),
         Reason::Invalid,
     ));
     rules.extend(diagram);
-    rules.push(rule(vec![], NftVerdict::Drop, rest));
+    rules.push(rule(vec![], refuse(observes.rest), rest));
     Chain {
         name: name.into(),
         rules,

@@ -6,6 +6,7 @@
 use crate::policy::{Direction, InterfaceName, Interval, PortSet, Protocol, Reason};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 /// The objects of one generation. Jumps and set references name objects of the same generation.
@@ -34,8 +35,8 @@ pub struct Cut {
     pub parts: usize,
 }
 
-impl std::fmt::Display for Cut {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "the {} entries of the chain {} do not fit one diagram and are asked in {} parts, which costs a new flow more",
@@ -141,6 +142,9 @@ pub enum NftVerdict {
     Return,
     /// The flow is allowed in this direction: it is stamped, and the packet has passed our hook. `goto passed_in`
     Pass(Direction),
+    /// The packet would be refused, and has passed our hook. Where flows are stamped its flow is, so that each is counted once:
+    /// `goto passed_in`, else `accept`
+    Observe(Option<Direction>),
 }
 
 /// One condition. The nft text of each stands in [`super::text`].
@@ -206,6 +210,28 @@ pub enum Match {
     LoopedBack,
     /// It opens a flow or is not tracked: `ct state != established`. What stands in it is what a flow of it is opened with.
     NotEstablished,
+    /// Always holds, and tells whoever listens of the packet: `log prefix "sg-web/in/3" group 25443`. It stands last, so that all
+    /// else holds. Nobody who listens, or does not, changes what becomes of the packet.
+    Told(Told),
+}
+
+/// Why a packet is told of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// What refuses it.
+    pub reason: Reason,
+    /// Whether it only would be refused.
+    pub observed: bool,
+}
+
+/// The prefix of the log: `sg-web/in/3`; `observe sg-web/in/3` for what passes.
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.observed {
+            f.write_str("observe ")?;
+        }
+        self.reason.fmt(f)
+    }
 }
 
 /// What an address is compared with.

@@ -3,7 +3,9 @@
 //! What the crate cannot say (`rt ipsec`) has a serde type of its own; see [`Statement`].
 
 use super::ir::*;
-use super::table::{BASE_CHAINS, DIRECTIONS, Generation, Hook, Stamp, TABLE, passed_chain};
+use super::table::{
+    BASE_CHAINS, DIRECTIONS, EVENTS_GROUP, Generation, Hook, Stamp, TABLE, passed_chain,
+};
 use crate::policy::{AddressRange, Direction, Interval};
 use nftables::expr::{
     CT, CTDir, Expression, Fib, FibFlag, FibResult, Meta, MetaKey, NamedExpression, Payload,
@@ -13,8 +15,8 @@ use nftables::schema::{
     Chain as NfChain, NfListObject, Set as NfSet, SetFlag, SetType, SetTypeValue, Table,
 };
 use nftables::stmt::{
-    AnonymousCounter, Counter, JumpTarget, Match as NfMatch, Operator, Statement as NfStatement,
-    VerdictMap,
+    AnonymousCounter, Counter, JumpTarget, Log, Match as NfMatch, Operator,
+    Statement as NfStatement, VerdictMap,
 };
 use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
 use serde::Serialize;
@@ -284,12 +286,14 @@ fn rule(each: &NftRule, chain: String, generation: Generation) -> Command {
         target: generation.object(name).into(),
     };
     expr.push(Statement::Known(match &each.verdict {
-        NftVerdict::Accept => NfStatement::Accept(None),
+        NftVerdict::Accept | NftVerdict::Observe(None) => NfStatement::Accept(None),
         NftVerdict::Drop => NfStatement::Drop(None),
         NftVerdict::Return => NfStatement::Return(None),
-        NftVerdict::Pass(direction) => NfStatement::Goto(JumpTarget {
-            target: passed_chain(*direction).into(),
-        }),
+        NftVerdict::Pass(direction) | NftVerdict::Observe(Some(direction)) => {
+            NfStatement::Goto(JumpTarget {
+                target: passed_chain(*direction).into(),
+            })
+        }
         NftVerdict::Jump(chain) => NfStatement::Jump(target(chain)),
         NftVerdict::Goto(chain) => NfStatement::Goto(target(chain)),
         NftVerdict::Map(key, map) => NfStatement::VerdictMap(VerdictMap {
@@ -347,6 +351,10 @@ fn statements(each: &Match, generation: Generation) -> Vec<Statement> {
             ct("state", None),
             text(CtState::Established.name()),
         )],
+        Match::Told(told) => vec![Statement::Known(NfStatement::Log(Some(Log {
+            prefix: Some(told.to_string().into()),
+            ..Log::new(Some(EVENTS_GROUP.into()))
+        })))],
         Match::FlowSide(side) => one(ct("direction", None), text(side.name())),
         Match::Stamp(direction) => {
             let label = u32::from(Stamp::default().label(*direction));

@@ -44,6 +44,7 @@
 //! Flows that were tracked before the first ruleset that stamps have no room for labels: they are judged at every packet.
 //! Interfaces that are not bound stamp too, so that what entered there is answered wherever its answers leave.
 
+use super::compile::refuse;
 use super::ir::*;
 use crate::policy::{Direction, Protocol, Reason};
 
@@ -55,7 +56,9 @@ pub const ICMPV6_ERRORS: &[(u8, u8)] = &[(1, 4)];
 
 /// The chains that all roles of a direction share: what counts packets of stamped flows, those that connection tracking can
 /// make nothing of, and those of interfaces that are not bound, apart from chains that are filled anew at every change.
-pub fn shared_chains(direction: Direction, unbound_refuse: bool) -> Vec<Chain> {
+///
+/// Where the host observes, what is invalid just passes, since it has no flow; the others are stamped.
+pub fn shared_chains(direction: Direction, unbound_refuse: bool, observe: bool) -> Vec<Chain> {
     let deciding = |name, verdict, reason| {
         let rules = vec![NftRule {
             matches: vec![],
@@ -70,21 +73,31 @@ pub fn shared_chains(direction: Direction, unbound_refuse: bool) -> Vec<Chain> {
             NftVerdict::Accept,
             Reason::Established,
         ),
-        deciding(invalid(direction), NftVerdict::Drop, Reason::Invalid),
+        deciding(invalid(direction), refuse(observe), Reason::Invalid),
     ];
     if unbound_refuse {
         let mut related = errors(direction);
         related.push(plain(vec![], goto(unmanaged(direction))));
         chains.extend([
-            deciding(unmanaged(direction), NftVerdict::Drop, Reason::Unmanaged),
+            deciding(
+                unmanaged(direction),
+                refuse_flow(observe, direction),
+                Reason::Unmanaged,
+            ),
             chain(format!("{}_related", unbound(direction)), related),
         ]);
     }
     chains
 }
 
-/// A role's chains, but for its list: `in_0`, `in_0_related` and `in_0_icmp`. `messages` are what the list says about ICMP.
-pub fn role_chains(index: usize, direction: Direction, messages: Vec<NftRule>) -> [Chain; 3] {
+/// A role's chains, but for its list: `in_0`, `in_0_related` and `in_0_icmp`. `messages` are what the list says about ICMP;
+/// what they do not decide is refused, or only observed. A message is no packet of a flow, and stamps none.
+pub fn role_chains(
+    index: usize,
+    direction: Direction,
+    messages: Vec<NftRule>,
+    observes: bool,
+) -> [Chain; 3] {
     let name = role(direction, index);
     let mut rules = known(direction);
     rules.extend([
@@ -120,7 +133,7 @@ pub fn role_chains(index: usize, direction: Direction, messages: Vec<NftRule>) -
         plain(vec![], goto(list(direction, index))),
     ]);
     let mut icmp = messages;
-    icmp.push(refused(Reason::Default));
+    icmp.push(rest(refuse(observes)));
     [
         chain(format!("{name}_icmp"), icmp),
         chain(format!("{name}_related"), related),
@@ -129,9 +142,14 @@ pub fn role_chains(index: usize, direction: Direction, messages: Vec<NftRule>) -
 }
 
 /// The list of a role: what its diagram does not decide is refused. Reached from both of the interface's directions.
-pub fn list_chain(index: usize, direction: Direction, diagram: Vec<NftRule>) -> Chain {
+pub fn list_chain(
+    index: usize,
+    direction: Direction,
+    diagram: Vec<NftRule>,
+    observes: bool,
+) -> Chain {
     let mut rules = diagram;
-    rules.push(refused(Reason::Default));
+    rules.push(rest(refuse_flow(observes, direction)));
     chain(list(direction, index), rules)
 }
 
@@ -334,10 +352,19 @@ fn plain(matches: Vec<Match>, verdict: NftVerdict) -> NftRule {
     }
 }
 
-fn refused(reason: Reason) -> NftRule {
+/// What no entry of a list matches: `counter drop comment "default"`.
+fn rest(verdict: NftVerdict) -> NftRule {
     NftRule {
         matches: vec![],
-        verdict: NftVerdict::Drop,
-        reason: Some(reason),
+        verdict,
+        reason: Some(Reason::Default),
+    }
+}
+
+/// A refusal of a flow that is stamped where it only observes: `counter goto passed_in`.
+fn refuse_flow(observes: bool, direction: Direction) -> NftVerdict {
+    match observes {
+        true => NftVerdict::Observe(Some(direction)),
+        false => NftVerdict::Drop,
     }
 }

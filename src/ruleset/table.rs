@@ -17,6 +17,9 @@ use std::fmt;
 /// The table that this program owns, in the family `inet`. No other is ever touched.
 pub const TABLE: &str = "secgroupd";
 
+/// The group of NFLOG by which refusals are told. Others take the first ones, 0 above all.
+pub const EVENTS_GROUP: u16 = 25443;
+
 /// What an enforced ruleset is made of and means, as a number: counted up with each change of the base chains, of what the
 /// generation's chains are asked for, or of how [`super::ir`] is written down. A ruleset that was kept under another number
 /// is not loaded; the definition it came from is compiled anew.

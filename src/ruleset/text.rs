@@ -2,7 +2,7 @@
 
 use super::batch::{Command, Elements, Names};
 use super::ir::*;
-use super::table::{BASE_CHAINS, DIRECTIONS, Generation, Stamp, TABLE, passed_chain};
+use super::table::{BASE_CHAINS, DIRECTIONS, EVENTS_GROUP, Generation, Stamp, TABLE, passed_chain};
 use crate::policy::{AddressRange, Direction, Interval, PortSet};
 use std::collections::HashMap;
 use std::fmt::{Display, Write};
@@ -277,10 +277,12 @@ pub fn rule_text(rule: &NftRule, names: &Names) -> String {
 
 fn verdict_text(verdict: &NftVerdict, names: &Names) -> String {
     match verdict {
-        NftVerdict::Accept => "accept".into(),
+        NftVerdict::Accept | NftVerdict::Observe(None) => "accept".into(),
         NftVerdict::Drop => "drop".into(),
         NftVerdict::Return => "return".into(),
-        NftVerdict::Pass(direction) => format!("goto {}", passed_chain(*direction)),
+        NftVerdict::Pass(direction) | NftVerdict::Observe(Some(direction)) => {
+            format!("goto {}", passed_chain(*direction))
+        }
         NftVerdict::Jump(chain) => format!("jump {}", names.of(chain)),
         NftVerdict::Goto(chain) => format!("goto {}", names.of(chain)),
         NftVerdict::Map(key, map) => format!("{} vmap @{}", key_text(*key), names.of(map)),
@@ -354,6 +356,7 @@ fn match_text(each: &Match, names: &Names) -> String {
         }
         Match::Loopback(side) => format!("{} \"lo\"", name(side, "iifname", "oifname")),
         Match::State(state) => format!("ct state {}", state.name()),
+        Match::Told(told) => format!("log prefix \"{told}\" group {EVENTS_GROUP}"),
         Match::NotEstablished => format!("ct state != {}", CtState::Established.name()),
         Match::FlowSide(side) => format!("ct direction {}", side.name()),
         Match::Stamp(direction) => format!("ct label {}", names.stamp().label(*direction)),

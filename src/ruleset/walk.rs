@@ -82,6 +82,9 @@ impl<'r> Walker<'r> {
                 Some(NftVerdict::Accept | NftVerdict::Pass(_)) => {
                     return Some((Verdict::Allow, rule.reason.as_ref()));
                 }
+                Some(NftVerdict::Observe(_)) => {
+                    return Some((Verdict::Observe, rule.reason.as_ref()));
+                }
                 Some(NftVerdict::Drop) => return Some((Verdict::Refuse, rule.reason.as_ref())),
                 Some(NftVerdict::Return) => return None,
                 Some(NftVerdict::Goto(chain)) => return self.in_chain(&chain, packet, depth),
@@ -236,6 +239,7 @@ fn holds(sets: &FxHashMap<&str, &Addresses>, each: &Match, packet: &Packet) -> b
         Match::ToThisHost => packet.direction == Direction::Inbound && !packet.forwarded,
         Match::FromProcess => packet.direction == Direction::Outbound && !packet.forwarded,
         Match::FromLinkToMany => !packet.forwarded && v6 && packet.remote.is_multicast(),
+        Match::Told(_) => true,
         // Such packets are never filtered and have no place in the model.
         Match::Decrypted | Match::WillEncrypt | Match::LoopedBack => false,
     }

@@ -257,6 +257,7 @@ fn no_clock() {
     // back means that it is read once more.
     let known = [
         "daemon/logging.rs",
+        "daemon/refusals/event.rs",
         "daemon/report.rs",
         "daemon/watch.rs",
         "daemon/watch/look.rs",

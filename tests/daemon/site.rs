@@ -169,7 +169,7 @@ impl Site {
             ),
             (
                 "--socket",
-                "run apply status reload confirm remove",
+                "run apply status events reload confirm remove",
                 self.path("control.sock"),
             ),
         ];

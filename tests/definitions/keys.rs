@@ -227,6 +227,12 @@ fn the_stated_values_and_defaults_are_those_of_the_parser() {
     assert!(!policy.platform.unbound_refuse);
     is("platform.established", "recheck");
     assert!(policy.platform.recheck);
+    is("platform.events", "none");
+    assert!(!policy.platform.events);
+    is("platform.mode", "enforce");
+    assert!(!policy.platform.observe);
+    is("security_groups.<sg-id>.mode", "enforce");
+    assert!(!policy.bindings[0].groups[0].observe);
     is("security_groups.<sg-id>.inbound[].port", "all");
     let rule = &policy.bindings[0].groups[0].inbound[0];
     assert_eq!(

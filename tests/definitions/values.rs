@@ -23,6 +23,11 @@ pub const VALUES: &[(&str, &[&str], &[&str])] = &[
         &["project: []"],
     ),
     (
+        "security_groups.<sg-id>.mode",
+        &["mode: enforce", "mode: observe"],
+        &["mode: disabled"],
+    ),
+    (
         "security_groups.<sg-id>.inbound[].action",
         &[
             "action: allow, protocol: all, source: any",
@@ -263,6 +268,16 @@ pub const VALUES: &[(&str, &[&str], &[&str])] = &[
         "platform.established",
         &["established: recheck", "established: keep"],
         &["established: drop"],
+    ),
+    (
+        "platform.events",
+        &["events: none", "events: refusals"],
+        &["events: all"],
+    ),
+    (
+        "platform.mode",
+        &["mode: enforce", "mode: observe"],
+        &["mode: off"],
     ),
     (
         "lab.hosts.<name>",

@@ -4,7 +4,7 @@ use crate::generate::Edges;
 use crate::support::{End, Host, Injector, Link, Outbound, Probe, join, kernel};
 use secgroupd::netfilter::enforce::Kernel;
 use secgroupd::netfilter::hits::rule_hits;
-use secgroupd::policy::{Direction, Packet, Policy, Protocol, Reason, State, Verdict};
+use secgroupd::policy::{Direction, Packet, Policy, Protocol, Reason, State};
 use secgroupd::ruleset::{Generation, Ruleset, TABLE, Walker};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -96,7 +96,7 @@ impl Bench {
     pub fn three_ways(&mut self, case: &Case, packet: &Packet) {
         let reason = case.two_ways(packet);
         let mut wanted = BTreeSet::from([reason.as_str()]);
-        if case.policy.decide(packet).verdict == Verdict::Allow {
+        if case.policy.decide(packet).verdict.passes() {
             wanted.insert("sink");
         }
         // The kernel's own multicast reports may come between; twice in a row they do not.

@@ -1,7 +1,7 @@
 //! Random rulesets, straight in the language of rulesets.
 
 use fastrand::Rng;
-use secgroupd::policy::{Direction, InterfaceName, Interval, PortSet, Reason};
+use secgroupd::policy::{Direction, GroupId, InterfaceName, Interval, PortSet, Reason, RuleId};
 use secgroupd::ruleset::Ruleset;
 use secgroupd::ruleset::ir::*;
 
@@ -154,6 +154,19 @@ fn rule(rng: &mut Rng, at: usize, sets: &[Set], maps: &[Map]) -> NftRule {
         1 => Some(Reason::Essential),
         _ => Some(Reason::ApprovedService("a-service_with.name".into())),
     };
+    if rng.u8(..) < 30 {
+        // As short and as long as a reason can be.
+        let reason = match rng.bool() {
+            true => Reason::Default,
+            false => Reason::Rule(RuleId {
+                group: GroupId::parse(&format!("sg-{}", "a".repeat(61))).unwrap(),
+                direction: Direction::Outbound,
+                index: u32::MAX,
+            }),
+        };
+        let observed = rng.bool();
+        matches.push(Match::Told(Told { reason, observed }));
+    }
     NftRule {
         matches,
         verdict,
@@ -164,10 +177,11 @@ fn rule(rng: &mut Rng, at: usize, sets: &[Set], maps: &[Map]) -> NftRule {
 /// A verdict that leads at most to chains from `from` on.
 fn verdict(rng: &mut Rng, from: usize) -> NftVerdict {
     let later = CHAINS.get(from..).unwrap_or_default();
-    match rng.u8(..6) {
+    match rng.u8(..7) {
         0 => NftVerdict::Accept,
         1 => NftVerdict::Drop,
         5 => NftVerdict::Pass(direction(rng)),
+        6 => NftVerdict::Observe(rng.bool().then(|| direction(rng))),
         2 | 3 if !later.is_empty() => {
             let chain = later[rng.usize(..later.len())].into();
             match rng.bool() {

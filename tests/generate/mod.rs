@@ -65,6 +65,9 @@ pub fn definition(rng: &mut Rng) -> String {
     for group in 0..groups {
         let _ = writeln!(out, "  sg-{group}:");
         let _ = writeln!(out, "    name: group {group}");
+        if rng.u8(..) < 40 {
+            out += "    mode: observe\n";
+        }
         for (list, remote) in [("inbound", "source"), ("outbound", "destination")] {
             let _ = writeln!(
                 out,
@@ -215,6 +218,12 @@ fn platform(rng: &mut Rng) -> String {
         "  unbound_interfaces: {}",
         pick(rng, &["ignore", "refuse"])
     );
+    if rng.u8(..) < 40 {
+        out += "  mode: observe\n";
+    }
+    if rng.u8(..) < 60 {
+        out += "  events: refusals\n";
+    }
     if rng.bool() {
         let _ = writeln!(
             out,

@@ -47,6 +47,7 @@ fn kept() -> (Vec<u8>, Ruleset) {
         interfaces: Vec::new(),
         rules: [3, 1],
         smtp_blocked: true,
+        observe: false,
         unblocks: [0, 5],
         switched_after_ms: 1.5,
         remarks: Vec::new(),

@@ -170,10 +170,17 @@ fn group(reader: &mut Reader, id: Text, node: &Node) -> Option<GroupEntry> {
         name: optional_text(reader, &fields, "name"),
         region: optional_text(reader, &fields, "region"),
         project: optional_text(reader, &fields, "project"),
+        observe: observe(reader, &fields),
         silence: promises::silence(reader, &fields, "security_groups.<sg-id>.silence[]"),
         inbound: rules(reader, &fields, "inbound"),
         outbound: rules(reader, &fields, "outbound"),
     })
+}
+
+/// `mode`, of the platform or of a group.
+fn observe(reader: &mut Reader, fields: &Fields) -> Option<bool> {
+    let modes = [("enforce", false), ("observe", true)];
+    reader.choice(fields.get("mode")?, "mode", &modes)
 }
 
 fn rules(reader: &mut Reader, fields: &Fields, direction: &'static str) -> Vec<Option<RuleEntry>> {

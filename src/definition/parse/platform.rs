@@ -1,6 +1,6 @@
 //! The platform's part of a definition.
 
-use super::{each, optional_text};
+use super::{each, observe, optional_text};
 use crate::definition::diagnostic::Diagnostic;
 use crate::definition::model::{ApprovedServiceEntry, BlockedProfile, PlatformEntry};
 use crate::definition::reader::{Fields, Reader, Text};
@@ -40,6 +40,10 @@ pub fn platform(reader: &mut Reader, node: &Node) -> Option<PlatformEntry> {
     let established = fields.get("established");
     platform.recheck = established
         .and_then(|node| reader.choice(node, "established", &[("recheck", true), ("keep", false)]));
+    let events = fields.get("events");
+    platform.events = events
+        .and_then(|node| reader.choice(node, "events", &[("none", false), ("refusals", true)]));
+    platform.observe = observe(reader, &fields);
     Some(platform)
 }
 

@@ -9,7 +9,7 @@ use super::sets::constant_name;
 use crate::policy::{AddressRange, Direction, InterfaceName, Interval};
 use crate::ruleset::batch::Names;
 use crate::ruleset::ir::*;
-use crate::ruleset::table::Stamp;
+use crate::ruleset::table::{EVENTS_GROUP, Stamp};
 use netlink_bindings::nftables::{CmpOps, CtDirection, CtKeys, FibFlags, MetaKeys, PayloadBase};
 use nix::libc;
 
@@ -80,6 +80,7 @@ impl<'b, 'n> Writer<'b, 'n> {
                 self.out
                     .compare(CmpOps::Neq, &state_bit(CtState::Established).to_ne_bytes());
             }
+            Match::Told(told) => self.out.log(&told.to_string(), EVENTS_GROUP),
             Match::FlowSide(side) => {
                 self.out.ct_direction();
                 self.out.compare(CmpOps::Eq, &[side_number(*side) as u8]);

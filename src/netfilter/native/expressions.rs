@@ -23,6 +23,8 @@ const NFTA_LOOKUP_SREG: u16 = 2;
 const NFTA_LOOKUP_DREG: u16 = 3;
 const NFTA_LOOKUP_SET_ID: u16 = 4;
 const NFTA_LOOKUP_FLAGS: u16 = 5;
+const NFTA_LOG_GROUP: u16 = 1;
+const NFTA_LOG_PREFIX: u16 = 2;
 
 /// What the register is loaded with, and compared with it.
 const REGISTER: u32 = Registers::Reg1 as u32;
@@ -233,6 +235,20 @@ impl<'b> Expressions<'b> {
         self.next().nested_data_counter();
     }
 
+    /// `[ log prefix sg-web/in/3 group 25443 snaplen 0 qthreshold 0 ]`. The kernel keeps 127 bytes of a prefix.
+    pub fn log(&mut self, prefix: &str, group: u16) {
+        self.plain(c"log", |buffer| {
+            push_header(buffer, NFTA_LOG_GROUP, 2);
+            buffer.extend(group.to_be_bytes());
+            // A length that is no multiple of four.
+            buffer.extend([0; 2]);
+            push_header(buffer, NFTA_LOG_PREFIX, prefix.len() as u16 + 1);
+            buffer.extend(prefix.as_bytes());
+            buffer.push(0);
+            buffer.resize(buffer.len().next_multiple_of(4), 0);
+        });
+    }
+
     /// An expression whose attributes are written by hand.
     fn plain(&mut self, name: &CStr, attributes: impl FnOnce(&mut Vec<u8>)) {
         let mut expression = self.next().push_name(name);
@@ -272,12 +288,12 @@ impl Verdict {
     /// The verdict, if it is one and not a lookup.
     pub fn of(verdict: &NftVerdict, names: &Names) -> Option<Self> {
         let (code, chain) = match verdict {
-            NftVerdict::Accept => (VerdictCode::Accept, None),
+            NftVerdict::Accept | NftVerdict::Observe(None) => (VerdictCode::Accept, None),
             NftVerdict::Drop => (VerdictCode::Drop, None),
             NftVerdict::Return => (VerdictCode::Return, None),
             NftVerdict::Jump(chain) => (VerdictCode::Jump, Some(chain)),
             NftVerdict::Goto(chain) => (VerdictCode::Goto, Some(chain)),
-            NftVerdict::Pass(direction) => {
+            NftVerdict::Pass(direction) | NftVerdict::Observe(Some(direction)) => {
                 let chain = Some(passed_chain(*direction).into());
                 let code = VerdictCode::Goto;
                 return Some(Verdict { code, chain });

@@ -158,7 +158,8 @@ fn constant_sets(batch: &mut Batch, rule: &NftRule, names: &Names) -> Vec<u32> {
             | Match::FromProcess
             | Match::Decrypted
             | Match::WillEncrypt
-            | Match::NotEstablished => {}
+            | Match::NotEstablished
+            | Match::Told(_) => {}
         }
     }
     if let NftVerdict::Protocols(protocols) = &rule.verdict {

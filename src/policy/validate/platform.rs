@@ -47,6 +47,8 @@ pub fn platform(
         approved_services: approved_services(entry, context),
         unbound_refuse: entry.unbound_refuse.unwrap_or(false),
         recheck: entry.recheck.unwrap_or(true),
+        events: entry.events.unwrap_or(false),
+        observe: entry.observe.unwrap_or(false),
     }
 }
 

@@ -67,6 +67,7 @@ fn group(id: GroupId, entry: &GroupEntry, context: &mut Context) -> SecurityGrou
         id,
         inbound,
         outbound,
+        observe: entry.observe.unwrap_or(false),
     }
 }
 

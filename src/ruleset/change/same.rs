@@ -229,7 +229,11 @@ pub fn references(rule: &NftRule) -> Vec<&str> {
             names.push(name);
         }
         NftVerdict::Protocols(list) => names.extend(list.iter().map(|(_, name)| &**name)),
-        NftVerdict::Accept | NftVerdict::Drop | NftVerdict::Return | NftVerdict::Pass(_) => {}
+        NftVerdict::Accept
+        | NftVerdict::Drop
+        | NftVerdict::Return
+        | NftVerdict::Pass(_)
+        | NftVerdict::Observe(_) => {}
     }
     names
 }

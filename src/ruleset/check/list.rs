@@ -43,8 +43,13 @@ impl<T: Line> List<T> {
             .bindings
             .iter()
             .find(|binding| binding.interface.matches(interface));
+        let observes = binding.is_some_and(|binding| {
+            let mut groups = binding.groups.iter();
+            policy.platform.observe
+                || (!binding.groups.is_empty() && groups.all(|group| group.observe))
+        });
         let rest = Decision {
-            verdict: Verdict::Refuse,
+            verdict: refusal(observes),
             reason: Reason::Default,
         };
         let entries = binding
@@ -178,6 +183,15 @@ impl<T: Line> List<T> {
     }
 }
 
+/// What becomes of what is refused: it passes where the refusal only observes.
+fn refusal(observes: bool) -> Verdict {
+    if observes {
+        Verdict::Observe
+    } else {
+        Verdict::Refuse
+    }
+}
+
 /// Up to so many intervals of a box are each looked up for themselves.
 const FEW: usize = 8;
 
@@ -286,11 +300,16 @@ fn entries<T: Line>(
         } else {
             all()
         };
-        push(&services, remote, Verdict::Refuse, Reason::BlockedPorts);
+        push(
+            &services,
+            remote,
+            refusal(platform.observe),
+            Reason::BlockedPorts,
+        );
     }
     if policy.smtp_blocked && direction == Direction::Outbound && protocol == Protocol::TCP {
         let smtp = [Service::Tcp(PortSet::single(25))];
-        push(&smtp, external(), Verdict::Refuse, Reason::Smtp);
+        push(&smtp, external(), refusal(platform.observe), Reason::Smtp);
     }
     for approved in platform
         .approved_services
@@ -305,16 +324,16 @@ fn entries<T: Line>(
             reason,
         );
     }
-    for rule in binding
-        .groups
-        .iter()
-        .flat_map(|group| group.rules(direction))
-    {
+    let rules = binding.groups.iter().flat_map(|group| {
+        let rules = group.rules(direction).iter();
+        rules.map(|rule| (rule, group.observe))
+    });
+    for (rule, observes) in rules {
         let Some(remote) = &rule.remote else { continue };
         let verdict = if rule.action == Action::Allow {
             Verdict::Allow
         } else {
-            Verdict::Refuse
+            refusal(platform.observe || observes)
         };
         push(
             &rule.services,

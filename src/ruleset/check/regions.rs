@@ -236,6 +236,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
         let reason_or = || reason.as_ref().unwrap_or(&Reason::Unmanaged);
         match verdict {
             NftVerdict::Accept | NftVerdict::Pass(_) => decide(region, Verdict::Allow, reason_or()),
+            NftVerdict::Observe(_) => decide(region, Verdict::Observe, reason_or()),
             NftVerdict::Drop => decide(region, Verdict::Refuse, reason_or()),
             NftVerdict::Return => {
                 fell.push(region);
@@ -402,7 +403,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
             Match::ToThisHost => run.direction == Direction::Inbound,
             Match::FromProcess => run.direction == Direction::Outbound,
             Match::State(state) => run.about_a_flow && *state == CtState::Related,
-            Match::NotEstablished => true,
+            Match::NotEstablished | Match::Told(_) => true,
             // Of the flow that a message is about nothing is known.
             Match::FlowSide(side) => !run.about_a_flow && *side == FlowSide::Original,
             // New flows have none of these.

@@ -58,8 +58,12 @@ fn asks_for_packet(rule: &NftRule) -> bool {
     rule.matches.iter().any(asks)
 }
 
+/// Whether it lets a flow pass; what just accepts is about messages, which open none.
 fn is_pass(rule: &NftRule) -> bool {
-    matches!(rule.verdict, NftVerdict::Pass(_))
+    matches!(
+        rule.verdict,
+        NftVerdict::Pass(_) | NftVerdict::Observe(Some(_))
+    )
 }
 
 /// Whether packets of tracked flows are decided about here, by their state and not by what their flow was opened with.

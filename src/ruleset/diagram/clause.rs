@@ -24,14 +24,18 @@ pub struct Clause {
 
 /// The list of a direction: blocked ports, TCP 25, approved services, then the groups by priority. What no
 /// entry matches is refused.
-pub fn clauses(
-    policy: &Policy,
-    groups: &[Arc<SecurityGroup>],
+pub fn clauses<'p>(
+    policy: &'p Policy,
+    groups: &'p [Arc<SecurityGroup>],
     direction: Direction,
 ) -> Vec<Clause> {
     let platform = &*policy.platform;
     let mut clauses = Vec::new();
     let outside = platform.internal.as_ref().map_or_else(whole, complement);
+    let refuse = |observes| match observes {
+        true => Verdict::Observe,
+        false => Verdict::Refuse,
+    };
     let blocked = &platform.blocked_ports;
     if blocked.blocks(direction) {
         let tcp = blocked.tcp.clone().map(Service::Tcp);
@@ -48,13 +52,14 @@ pub fn clauses(
             &mut clauses,
             services,
             remote,
-            Verdict::Refuse,
+            refuse(platform.observe),
             Reason::BlockedPorts,
         );
     }
     if policy.smtp_blocked && direction == Direction::Outbound {
         let port = vec![Service::Tcp(PortSet::single(25))];
-        push(&mut clauses, port, outside, Verdict::Refuse, Reason::Smtp);
+        let verdict = refuse(platform.observe);
+        push(&mut clauses, port, outside, verdict, Reason::Smtp);
     }
     for approved in platform
         .approved_services
@@ -70,11 +75,15 @@ pub fn clauses(
             reason,
         );
     }
-    for rule in groups.iter().flat_map(|group| group.rules(direction)) {
+    let rules = |group: &'p Arc<SecurityGroup>| {
+        let rules = group.rules(direction).iter();
+        rules.map(move |rule| (rule, platform.observe || group.observe))
+    };
+    for (rule, observes) in groups.iter().flat_map(rules) {
         let Some(remote) = &rule.remote else { continue };
         let verdict = match rule.action {
             Action::Allow => Verdict::Allow,
-            Action::Refuse => Verdict::Refuse,
+            Action::Refuse => refuse(observes),
         };
         push(
             &mut clauses,

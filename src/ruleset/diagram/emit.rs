@@ -640,6 +640,7 @@ impl<'e> Emitter<'e> {
         let decides = &self.clauses[clause as usize];
         let verdict = match decides.verdict {
             Verdict::Refuse => NftVerdict::Drop,
+            Verdict::Observe => NftVerdict::Observe(self.recheck.then_some(self.direction)),
             Verdict::Allow if self.recheck => NftVerdict::Pass(self.direction),
             Verdict::Allow => NftVerdict::Accept,
         };

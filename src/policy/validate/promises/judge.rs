@@ -90,7 +90,8 @@ impl Judge<'_> {
                         judged.push(self.judged(promise, direction, at, remote)?);
                     }
                 }
-                let refused = |each: &Judged| each.decision.verdict == Verdict::Refuse;
+                // A promise is about what the rules say, also while they only observe.
+                let refused = |each: &Judged| each.decision.verdict != Verdict::Allow;
                 let verdict = match judged.iter().any(refused) {
                     true => Verdict::Refuse,
                     false => Verdict::Allow,
@@ -151,7 +152,7 @@ impl Broken {
     fn told(&self, promise: &Promise, written: Option<&Written>) -> Diagnostic {
         let (is, not) = match promise.expect {
             Verdict::Allow => ("refused", "allowed"),
-            Verdict::Refuse => ("allowed", "refused"),
+            Verdict::Refuse | Verdict::Observe => ("allowed", "refused"),
         };
         let whole = |at: usize| match (self.flow[at], promise.names[at].starts_with("ins-")) {
             (Some(address), true) => format!("{} ({address})", promise.names[at]),
