@@ -1,6 +1,6 @@
 //! What the rules and layers have met: read from the kernel, kept in the state directory, and told.
 //!
-//! The file is small and written without waiting for the disk, at most every [`EVERY`] and when the daemon stops: after kill -9 what
+//! The file is small and written without waiting for the disk, every [`EVERY`], after a change and when the daemon stops, if there is anything new: after kill -9 what
 //! it says is at most that old, and after a crash of the machine it may be damaged, which costs the counts and nothing else.
 
 use super::counts::{Counts, Rules};
@@ -291,14 +291,17 @@ impl Default for HitsKeeper {
     }
 }
 
-/// The host is not kept from enforcing while its disk works.
 fn keep(host: &Mutex<Host>) {
+    host.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .look_at_hits();
+    write(host);
+}
+
+/// Writes what is not written yet. The host is not kept from enforcing while its disk works.
+pub(super) fn write(host: &Mutex<Host>) {
     let lock = || host.lock().unwrap_or_else(PoisonError::into_inner);
-    let unwritten = {
-        let mut host = lock();
-        host.look_at_hits();
-        host.unwritten_hits()
-    };
+    let unwritten = lock().unwritten_hits();
     if let Some(unwritten) = unwritten {
         let result = unwritten.write();
         lock().hits_written(result);

@@ -1,5 +1,6 @@
 //! Keeps what is enforced while the daemon goes on: a slow disk delays no enforcement. One is written at a time, the newest next.
 
+use super::hits;
 use super::host::Host;
 use super::keep::Writing;
 use super::kept::Origin;
@@ -54,4 +55,6 @@ fn keep(host: &Mutex<Host>) {
     let writing = hashed.and_then(|hashed| lock().to_keep(&hashed));
     let result = writing.map(Writing::write);
     lock().kept(result);
+    // What replaced chains had counted is in no kernel any more.
+    hits::write(host);
 }
