@@ -7,7 +7,7 @@ mod policy;
 
 use generate::definition;
 use policy::policy;
-use secgroupd::policy::Policy;
+use secgroupd::policy::{Direction, Policy};
 use secgroupd::ruleset::ir::{AddressMatch, Addresses, MapElements, Match, NftVerdict, Ruleset};
 use secgroupd::ruleset::{Walker, check, compile};
 use std::collections::BTreeMap;
@@ -57,6 +57,7 @@ fn planted_faults_are_found() {
         "range off by one",
         "lost node",
         "dropped rule",
+        "swapped flow direction",
     ] {
         assert!(
             found.get(kind).is_some_and(|count| *count > 20),
@@ -110,6 +111,16 @@ fn faults(right: &Ruleset) -> Vec<(&'static str, Ruleset)> {
                 let mut wrong = right.clone();
                 wrong.chains[chain].rules.remove(rule);
                 faults.push(("dropped rule", wrong));
+            }
+            for at in 0..nft.matches.len() {
+                let mut wrong = right.clone();
+                if let Match::FlowPort(of, ..) = &mut wrong.chains[chain].rules[rule].matches[at] {
+                    *of = match of {
+                        Direction::Inbound => Direction::Outbound,
+                        Direction::Outbound => Direction::Inbound,
+                    };
+                    faults.push(("swapped flow direction", wrong));
+                }
             }
             for (at, asked) in nft.matches.iter().enumerate() {
                 let (Match::Address { with, .. } | Match::FlowAddress { with, .. }) = asked else {

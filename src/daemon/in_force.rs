@@ -65,7 +65,8 @@ impl InForce {
     ///
     /// What the system refuses.
     pub fn set_aside(state: &State) -> Result<(), StateError> {
-        state.rename(FILE, ASIDE)
+        // What stands there would be believed: rather nothing than that.
+        state.rename(FILE, ASIDE).or_else(|_| state.remove(FILE))
     }
 
     /// Takes it away.

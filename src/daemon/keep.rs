@@ -42,6 +42,9 @@ pub struct Written {
     pub(super) in_force: Option<InForce>,
 }
 
+/// Transactions of a change in place: load, edit, delete, and the adoption at this start.
+const MOST_OF_A_CHANGE: u32 = 4;
+
 impl Host {
     /// Enforces the kept policy, unless it is in force already; or the candidate whose trial goes on.
     ///
@@ -95,8 +98,11 @@ impl Host {
         let ruleset = kept.ruleset().map_err(|error| error.to_string())?;
         let there = self.kernel.in_force().map_err(|error| error.to_string())?;
         let record = InForce::read(&self.state).filter(|record| record.boot == boot());
-        let in_change = InForce::before_change(&self.state)
-            .is_some_and(|before| before.boot == boot() && self.kernel.enters(&before.names));
+        let in_change = InForce::before_change(&self.state).is_some_and(|before| {
+            before.boot == boot()
+                && self.is_by_one_change(before.transaction)
+                && self.kernel.enters(&before.names)
+        });
         let kept_as = [
             kept.summary().map(|summary| summary.generation),
             record.as_ref().map(|record| record.generation),
@@ -187,6 +193,16 @@ impl Host {
         // One more if it was adopted, which this process does at its start.
         let by_us = u32::from(self.adopted);
         now.wrapping_sub(record.transaction) == by_us
+    }
+
+    /// Whether what has happened since this transaction may all be a change of ours: others would have changed more, or could not.
+    fn is_by_one_change(&self, transaction: u32) -> bool {
+        let since = |now: u32| now.wrapping_sub(transaction);
+        self.owned_at_start
+            || self
+                .kernel
+                .transaction()
+                .is_ok_and(|now| since(now) <= MOST_OF_A_CHANGE)
     }
 
     fn take_up(&self, kept: &Kept, record: &InForce) -> bool {

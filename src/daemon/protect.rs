@@ -73,6 +73,9 @@ impl Host {
             return false;
         }
         let anew = if gone { self.kernel.make_anew() } else { None };
+        if anew.is_none() {
+            self.kernel.clear_left_over();
+        }
         self.settle_hits();
         if let (Some(standing), Some(generation)) = (&mut self.enforced, anew) {
             standing.summary.generation = generation.0;

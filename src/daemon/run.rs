@@ -198,8 +198,10 @@ impl Daemon {
         attempt: Attempt,
     ) -> Result<Summary, Failure> {
         self.let_go();
-        self.host().forget_loaded();
         let loaded = read(self.options.definition.clone()).await;
+        if matches!(&loaded, Ok(loaded) if loaded.account.is_some()) {
+            self.host().forget_loaded();
+        }
         self.enforce_watched(loaded, reason, attempt).await
     }
 
@@ -305,7 +307,9 @@ impl Daemon {
         let done = self
             .host
             .try_lock()
-            .is_ok_and(|mut host| host.restore_written(deleted));
+            .is_ok_and(|mut host| host.restore_written(deleted))
+            // What came after it may stand in what was sent.
+            && due.change.is_one_deletion();
         let noticed_until_done = due.noticed.elapsed();
         let work = move || {
             let mut host = host.lock().unwrap_or_else(PoisonError::into_inner);

@@ -22,7 +22,8 @@ impl Daemon {
         info!("watching {}", self.options.definition.display());
         self.recall_hold();
         self.time_trial();
-        let enforces = self.host().enforced().is_some();
+        let enforces =
+            matches!(resumed, Some(Ok(Resumed::Later(_)))) || self.host().enforced().is_some();
         // Not the definition of before, nor half of a new one; but better that than none.
         if enforces && self.is_held() {
             self.tell_state();

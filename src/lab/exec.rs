@@ -29,9 +29,14 @@ pub enum ExecError {
 
 /// Where programs are looked for: an ordinary user's path often lacks those of administration.
 pub fn search_path() -> OsString {
-    let mut path = std::env::var_os("PATH").unwrap_or_default();
-    path.push(":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin");
-    path
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let own = std::env::split_paths(&path);
+    let more = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"];
+    // Nothing between two colons is the current folder, which nobody meant.
+    let folders = own
+        .filter(|folder| folder.is_absolute())
+        .chain(more.map(PathBuf::from));
+    std::env::join_paths(folders).unwrap_or_default()
 }
 
 /// Where this program is.

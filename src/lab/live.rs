@@ -7,7 +7,7 @@ use super::network::{Arranged, Network};
 use super::node::{Node, NodeError, lock};
 use super::plan::INTERNET;
 use super::probe::Shot;
-use super::reach::{Reach, ReachError, ReachNode, Wanted, cells, try_all};
+use super::reach::{Reach, ReachError, ReachNode, Wanted, cells, descriptors, try_all};
 use super::read::{Reading, read};
 use super::service::Service;
 use super::status::{LabStatus, node_status};
@@ -82,6 +82,7 @@ impl Lab {
         let (Some(nodes), Some(account)) = (&reading.nodes, reading.loaded.account) else {
             return Err(vec!["the definition is refused".into()]);
         };
+        descriptors();
         let mut network = Network::new().map_err(|error| vec![error.to_string()])?;
         let (_, mut errors) = network.arrange(nodes);
         if errors.is_empty() {

@@ -276,11 +276,17 @@ fn shoot(
     Ok(errors)
 }
 
-/// What each namespace may try at once: this process has so many descriptors, and asks for as many as it may have.
-fn at_once(nodes: usize) -> usize {
+/// Asks for as many descriptors as this process may have, and gives how many: a lab of fifty listens on more than the 1,024 that most
+/// systems begin with.
+pub(super) fn descriptors() -> usize {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
     let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
-    let room = usize::try_from(most).unwrap_or(usize::MAX);
+    usize::try_from(most).unwrap_or(usize::MAX)
+}
+
+/// What each namespace may try at once.
+fn at_once(nodes: usize) -> usize {
+    let room = descriptors();
     let used = std::fs::read_dir("/proc/self/fd").map_or(1000, Iterator::count) + 100;
     // Of each node, what it tries and what it has just answered.
     (room.saturating_sub(used) / nodes.max(1))

@@ -140,8 +140,25 @@ impl Kernel {
         })
     }
 
+    /// Deletes what is no part of what is enforced: what another program has left in our table, or put there when it made it again.
+    /// Where that fails, the next ruleset is loaded whole.
+    pub fn clear_left_over(&self) {
+        let Some(generation) = self.look(|loaded| Some(loaded?.names.generation())) else {
+            return;
+        };
+        let deleted = objects_over(&self.reader)
+            .map_err(EnforceError::from)
+            .and_then(|objects| self.delete(&objects.but(generation)));
+        if let Err(error) = deleted {
+            tracing::debug!("what was left over is deleted by the next load: {error}");
+            self.forget();
+        }
+    }
+
     /// Makes our table anew as one that belongs to us, with all that is enforced, in one transaction: after a deletion, when what
-    /// was written down has been sent, which cannot say that. Gives the new generation; nothing where that is not open.
+    /// was written down has been sent, which cannot say that. Sets that are made and asked in one transaction miss for some
+    /// microseconds, in which an allowed packet can be lost: that is once, and then nobody can delete it again.
+    /// Gives the new generation; nothing where that is not open.
     pub fn make_anew(&self) -> Option<Generation> {
         let Transport::Native(native) = &self.transport else {
             return None;

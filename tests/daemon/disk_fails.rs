@@ -261,6 +261,7 @@ fn no_clock() {
         "daemon/report.rs",
         "daemon/watch.rs",
         "daemon/watch/look.rs",
+        "lab/enforced.rs",
     ];
     assert_eq!(uses, known);
 }

@@ -119,9 +119,9 @@ fn diff_agrees_with_brute_force() {
         ] {
             edges.packets(name, |kind, packet| {
                 packets += 1;
-                let [before, after] = [&old, &new].map(|policy| policy.decide(packet).verdict);
-                for (opens, verdict) in [(true, Verdict::Allow), (false, Verdict::Refuse)] {
-                    let wanted = before != after && after == verdict;
+                let [before, after] = [&old, &new].map(|policy| policy.decide(packet).verdict.passes());
+                for opens in [true, false] {
+                    let wanted = before != after && after == opens;
                     let told = asked
                         .iter()
                         .any(|each| each.change.opens == opens && each.holds(class, kind, packet));

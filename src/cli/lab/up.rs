@@ -260,14 +260,12 @@ enum Detached {
 #[allow(unsafe_code)]
 fn detach() -> anyhow::Result<Detached> {
     use nix::sys::wait::{WaitStatus, waitpid};
-    use nix::unistd::{ForkResult, fork, pipe2, read, setsid};
+    use nix::unistd::{ForkResult, fork, pipe2, read};
     let (heard, say) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     // SAFETY: this process has one thread, so that the child may do whatever it could.
     match unsafe { fork() }? {
-        ForkResult::Child => {
-            setsid()?;
-            Ok(Detached::Child(say))
-        }
+        // Until it is up, Ctrl-C ends it too.
+        ForkResult::Child => Ok(Detached::Child(say)),
         ForkResult::Parent { child } => {
             drop(say);
             if let Ok(1..) = read(&heard, &mut [0]) {
@@ -290,6 +288,7 @@ fn background(ready: OwnedFd) -> anyhow::Result<()> {
         .read(true)
         .write(true)
         .open("/dev/null")?;
+    nix::unistd::setsid()?;
     nix::unistd::dup2_stdin(&null)?;
     nix::unistd::dup2_stdout(&null)?;
     nix::unistd::dup2_stderr(&null)?;

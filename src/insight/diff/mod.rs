@@ -120,29 +120,42 @@ fn changes(
     Ok(all)
 }
 
-/// The list that is asked at a binding; what is not bound allows or refuses everything.
+/// The list that is asked at a binding, by what passes: what only observes lets pass. What is not bound allows or refuses everything.
 fn list<'p>(
     policy: &'p Policy,
     binding: Option<&'p Binding>,
     direction: Direction,
 ) -> Vec<listed::Entry<'p>> {
-    if let Some(binding) = binding {
-        return entries(
-            &policy.platform,
-            &binding.groups,
-            policy.smtp_blocked,
-            direction,
-        );
-    }
-    let closed = policy.platform.unbound_refuse && direction == Direction::Inbound;
-    let open = listed::Entry {
-        reason: Reason::Unmanaged,
+    let everything = |reason| listed::Entry {
+        reason,
         allows: true,
         services: vec![Service::All],
         remote: Some(AddressSet::any()),
         rule: None,
     };
-    if closed { Vec::new() } else { vec![open] }
+    let observe = policy.platform.observe;
+    if let Some(binding) = binding {
+        let mut list = entries(
+            &policy.platform,
+            &binding.groups,
+            policy.smtp_blocked,
+            direction,
+        );
+        for entry in &mut list {
+            let group = entry.rule.and_then(|(place, _)| binding.groups.get(place));
+            entry.allows |= observe || group.is_some_and(|group| group.observe);
+        }
+        if observe || binding.observes_the_rest() {
+            list.push(everything(Reason::Default));
+        }
+        return list;
+    }
+    let closed = policy.platform.unbound_refuse && direction == Direction::Inbound && !observe;
+    if closed {
+        Vec::new()
+    } else {
+        vec![everything(Reason::Unmanaged)]
+    }
 }
 
 /// What opens and what closes in one family. The first `split` entries are the old list.

@@ -1,6 +1,6 @@
 //! The asking side, in the command.
 
-use super::{Reply, Request, name_of};
+use super::{Reply, Request, is_name, name_of};
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, getsockopt, recvmsg};
@@ -54,11 +54,14 @@ fn list(names: &[String]) -> String {
 
 /// The labs of this user that are up.
 pub fn labs() -> Vec<String> {
-    let text = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    // Anybody may bind any name: bytes that are no text, and what no lab is called, are passed over.
+    let text = std::fs::read("/proc/net/unix").unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
     let prefix = format!("@{}", name_of(geteuid().as_raw(), ""));
     let names: BTreeSet<String> = text
         .lines()
         .filter_map(|line| line.split_whitespace().last()?.strip_prefix(&prefix))
+        .filter(|name| is_name(name))
         .map(str::to_owned)
         .collect();
     names.into_iter().collect()

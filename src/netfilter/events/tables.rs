@@ -34,6 +34,8 @@ pub struct ForeignChange {
     counts: BTreeMap<(Kind, Verb), usize>,
     /// Whether messages were lost: anything may have changed.
     lost: bool,
+    /// Whether it is of several transactions.
+    merged: bool,
     /// Who did it, the last of several.
     by: Option<Program>,
 }
@@ -184,12 +186,18 @@ impl ForeignChange {
         self.deletes_the_table() && !self.counts.contains_key(&(Kind::Table, Verb::Added))
     }
 
+    /// Whether our table was deleted, in one transaction, and nothing more is known to have happened to it.
+    pub fn is_one_deletion(&self) -> bool {
+        self.deletes_the_table() && !self.lost && !self.merged
+    }
+
     /// Takes in a later one.
     pub fn merge(&mut self, later: ForeignChange) {
         for (what, count) in later.counts {
             *self.counts.entry(what).or_default() += count;
         }
         self.lost |= later.lost;
+        self.merged = true;
         self.by = later.by.or(self.by.take());
     }
 }

@@ -17,9 +17,16 @@ pub fn check(ruleset: &Ruleset) -> Result<(), Difference> {
         if !ruleset.recheck && !chain.rules.iter().any(knows) {
             continue;
         }
+        let direction = of_list(&chain.name);
         let mut rules = chain.rules.iter().peekable();
         while let Some(rule) = rules.next() {
-            let right = if is_of_others(rule) {
+            let right = if asks_the_other_way(rule, direction)
+                || rules
+                    .peek()
+                    .is_some_and(|next| is_of_others(rule) && asks_the_other_way(next, direction))
+            {
+                false
+            } else if is_of_others(rule) {
                 rules.next().is_some_and(|next| are_twins(rule, next))
             } else if decides_again(rule) {
                 rules
@@ -38,6 +45,30 @@ pub fn check(ruleset: &Ruleset) -> Result<(), Difference> {
         }
     }
     Ok(())
+}
+
+/// Which way the flows go that a list's chain is about.
+fn of_list(chain: &str) -> Option<Direction> {
+    match chain.split_once('_')?.0 {
+        "in" => Some(Direction::Inbound),
+        "out" => Some(Direction::Outbound),
+        _ => None,
+    }
+}
+
+/// Whether a rule asks what flows of the other direction were opened with, or lets pass as those.
+fn asks_the_other_way(rule: &NftRule, direction: Option<Direction>) -> bool {
+    let other = |of: &Direction| Some(*of) != direction;
+    let asks = |each: &Match| match each {
+        Match::FlowPort(of, ..) | Match::FlowAddress { direction: of, .. } => other(of),
+        _ => false,
+    };
+    rule.matches.iter().any(asks)
+        || match &rule.verdict {
+            NftVerdict::Map(MapKey::FlowPort(of, _) | MapKey::FlowAddress(of, _), _) => other(of),
+            NftVerdict::Pass(of) => direction.is_some() && other(of),
+            _ => false,
+        }
 }
 
 fn is_of_others(rule: &NftRule) -> bool {
