@@ -155,7 +155,10 @@ impl Reading {
         if self.open != ForeignChange::default() {
             self.open.by = by;
             let change = std::mem::take(&mut self.open);
-            self.whole.get_or_insert_default().merge(change);
+            match &mut self.whole {
+                Some(whole) => whole.merge(change),
+                None => self.whole = Some(change),
+            }
         }
     }
 
