@@ -254,6 +254,8 @@ impl Daemon {
                 (self.last_error, self.restore_failed) = (None, false);
                 self.keep_socket();
                 self.follow_table();
+                // Before anybody hears that it is enforced: what is refused from now on is told.
+                self.host().tell(&self.refusals);
                 loaded
                     .iter()
                     .flat_map(Loaded::warnings)
