@@ -8,7 +8,7 @@ use secgroupd::insight::diff::{Change, diff};
 use secgroupd::insight::listed::Kind;
 use secgroupd::insight::space::Work;
 use secgroupd::policy::interval::contains;
-use secgroupd::policy::{AddressSet, Packet, Policy, Verdict};
+use secgroupd::policy::{AddressSet, Packet, Policy};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
