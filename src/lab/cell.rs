@@ -157,10 +157,16 @@ fn judge(
     remote: IpAddr,
     shot: &Shot,
 ) -> Result<Option<Judgement>, String> {
-    let Some(enforced) = node.enforced() else {
-        return Ok(None);
-    };
     let plan = node.plan();
+    let Some(enforced) = node.enforced() else {
+        return match plan.instance {
+            None => Ok(None),
+            Some(_) => Err(format!(
+                "{} enforces nothing yet, so that nothing can be predicted: save its definition again",
+                node.name()
+            )),
+        };
+    };
     let interface = plan.addresses().find(|(_, address)| *address == own);
     let interface = interface.map(|(name, _)| name.to_owned());
     let question = Question {

@@ -5,7 +5,7 @@ use super::cell::Cell;
 use super::ground::Ground;
 use super::network::{Arranged, Network};
 use super::node::{Node, NodeError, lock};
-use super::plan::INTERNET;
+use super::plan::{GATEWAYS, INTERNET, is_no_host};
 use super::probe::Shot;
 use super::reach::{Reach, ReachError, ReachNode, Wanted, cells, descriptors, try_all};
 use super::read::{Reading, read};
@@ -298,13 +298,15 @@ impl Lab {
             return Ok((node.clone(), Some(address)));
         }
         let inside = lock(&self.current).account.platform.is_internal(address);
-        let odd = address.is_multicast() || address.is_loopback() || address.is_unspecified();
+        if is_no_host(address) || GATEWAYS.contains(&address) {
+            return Err(format!("{address} is no host's address"));
+        }
         let internet = network
             .nodes()
             .iter()
             .find(|node| node.name() == INTERNET.0);
         match internet.cloned() {
-            Some(internet) if !inside && !odd => {
+            Some(internet) if !inside => {
                 network
                     .visit(&internet, address)
                     .map_err(|error| error.to_string())?;

@@ -305,7 +305,7 @@ fn outside(name: &str, addresses: Vec<IpAddr>) -> NodePlan {
     }
 }
 
-fn is_no_host(address: IpAddr) -> bool {
+pub(super) fn is_no_host(address: IpAddr) -> bool {
     let broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
     let link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
     address.is_unspecified()

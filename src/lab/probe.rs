@@ -274,10 +274,9 @@ fn refused(error: Errno) -> Option<Found> {
         Errno::ECONNREFUSED
         | Errno::ECONNRESET
         | Errno::EHOSTUNREACH
-        | Errno::ENETUNREACH
         | Errno::ENOPROTOOPT
-        | Errno::EACCES
-        | Errno::EHOSTDOWN => Some(Found::Closed),
+        | Errno::EACCES => Some(Found::Closed),
+        // ENETUNREACH, EHOSTDOWN: no way there, and no answer of the host.
         _ => None,
     }
 }

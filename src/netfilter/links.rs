@@ -92,20 +92,12 @@ pub fn links() -> Result<Vec<Link>, LinkError> {
 /// [`LinkError::Routes`].
 pub fn default_route_links() -> Result<Vec<u32>, LinkError> {
     let mut found = Vec::new();
-    for family in [libc::AF_INET, libc::AF_INET6] {
-        let header = Rtmsg {
-            rtm_family: family as u8,
-            rtm_table: libc::RT_TABLE_MAIN,
-            ..Default::default()
-        };
-        let routes = dump(
-            &rt_route::Request::new().op_getroute_dump(&header),
-            |(header, attributes)| is_default(&header, &attributes).then(|| leaves_by(&attributes)),
-        );
-        for index in routes.map_err(LinkError::Routes)?.into_iter().flatten() {
-            if !found.contains(&index) {
-                found.push(index);
-            }
+    for index in default_routes(|route| Some(leaves_by(route)))?
+        .into_iter()
+        .flatten()
+    {
+        if !found.contains(&index) {
+            found.push(index);
         }
     }
     Ok(found)
@@ -117,6 +109,13 @@ pub fn default_route_links() -> Result<Vec<u32>, LinkError> {
 ///
 /// [`LinkError::Routes`].
 pub fn default_gateways() -> Result<Vec<(IpAddr, Option<u32>)>, LinkError> {
+    default_routes(|route| Some((route.get_gateway().ok()?, route.get_oif().ok())))
+}
+
+/// What `of` finds in the default routes of the main table, both families.
+fn default_routes<R>(
+    of: impl Fn(&IterableRouteAttrs<'_>) -> Option<R>,
+) -> Result<Vec<R>, LinkError> {
     let mut found = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
         let header = Rtmsg {
@@ -124,13 +123,14 @@ pub fn default_gateways() -> Result<Vec<(IpAddr, Option<u32>)>, LinkError> {
             rtm_table: libc::RT_TABLE_MAIN,
             ..Default::default()
         };
-        let routes = dump(
-            &rt_route::Request::new().op_getroute_dump(&header),
-            |(header, attributes)| {
-                let gateway = attributes.get_gateway().ok()?;
-                is_default(&header, &attributes).then(|| (gateway, attributes.get_oif().ok()))
-            },
-        );
+        let request = rt_route::Request::new().op_getroute_dump(&header);
+        let routes = dump(&request, |(header, route)| {
+            if is_default(&header, &route) {
+                of(&route)
+            } else {
+                None
+            }
+        });
         found.extend(routes.map_err(LinkError::Routes)?);
     }
     Ok(found)

@@ -220,6 +220,19 @@ fn questions() {
         assert_eq!(ran.code, code, "{line}: {ran:?}");
         assert!(ran.err.contains(words), "{line}: {ran:?}");
     }
+    // Gateways of every cable, and what is nobody's.
+    for address in ["169.254.1.1", "224.0.0.1", "127.0.0.1", "fe80::1"] {
+        let ran = site.lab(&format!("probe {address} ins-b tcp 80"));
+        assert_eq!(ran.code, 2, "{ran:?}");
+        assert!(ran.err.contains("is no host's address"), "{ran:?}");
+    }
+    let ran = site.lab(&format!(
+        "reach --ports {},{}",
+        ports("tcp", 65),
+        ports("udp", 65)
+    ));
+    assert_eq!(ran.code, 2, "{:?}", ran.err);
+    assert!(ran.err.contains("name fewer ports"), "{:?}", ran.err);
     let none = Site::new(&GOOD.replace("  services: { ins-a: [tcp:80] }\n", ""));
     let _none = none.up();
     let ran = none.lab("reach");
@@ -228,7 +241,25 @@ fn questions() {
     assert_eq!(none.lab("reach --ports tcp:80").code, 0);
 }
 
+/// So many thousand ports.
+fn ports(protocol: &str, thousands: u32) -> String {
+    let parts: Vec<String> = (0..thousands)
+        .map(|part| format!("{protocol}:{}-{}", part * 1000 + 1, part * 1000 + 1000))
+        .collect();
+    parts.join(",")
+}
+
 fn too_many() {
+    let more: String = (0..6)
+        .map(|number| {
+            format!("  ins-{number}: {{ interfaces: {{ eth0: {{ security_groups: [] }} }} }}\n")
+        })
+        .collect();
+    let site = Site::new(&GOOD.replace("lab:\n", &format!("{more}lab:\n")));
+    let _up = site.up();
+    let ran = site.lab(&format!("reach --ports {}", ports("tcp", 20)));
+    assert_eq!(ran.code, 2, "{:?}", ran.err);
+    assert!(ran.err.contains("more than 1000000 tries"), "{:?}", ran.err);
     let mut text = GOOD.split("lab:").next().unwrap().to_owned();
     for number in 0..600 {
         text +=

@@ -24,6 +24,7 @@ pub fn tests() -> Vec<Trial> {
             &["iptables"],
             unexplained,
         ),
+        kernel_test("what_came_through_once_is_an_error", &["iptables"], once),
         kernel_test("a_program_that_does_not_answer", &["python3"], no_answer),
     ]
 }
@@ -226,6 +227,22 @@ fn unexplained() {
     let (code, cells) = found(&site, "");
     assert_eq!(code, 1, "{cells:?}");
     is(&cells, "10.0.0.2 tcp:22", "silent", "different");
+}
+
+/// The first of a hundred is led to an open port on its way: what is refused is reached, once.
+fn once() {
+    let site = Site::new(DB);
+    let _up = site.up();
+    site.shell(
+        "router",
+        "iptables -t nat -A PREROUTING -p tcp -d 10.0.0.2 --dport 80 -m statistic --mode nth --every 100 --packet 0 \
+         -j DNAT --to-destination 10.0.0.2:22",
+    )
+    .good();
+    let (code, cells) = found(&site, "--ports tcp:80");
+    assert_eq!(code, 1, "{cells:?}");
+    is(&cells, "10.0.0.2 tcp:80", "reached", "different");
+    is(&cells, "2001:db8::2 tcp:80", "silent", "equal");
 }
 
 fn no_answer() {

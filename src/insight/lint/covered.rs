@@ -78,12 +78,7 @@ fn deciders<T: Line>(
                 continue;
             };
             work.spend(bits.len() + 1)?;
-            let mut some = 0;
-            for (at, word) in bits.words() {
-                some |= left[at] & word;
-                left[at] &= !word;
-            }
-            marks[*entry as usize] |= some != 0;
+            marks[*entry as usize] |= take(&mut left, bits);
         }
         whole &= left.iter().all(|word| *word == 0);
         Ok(())
@@ -189,12 +184,7 @@ fn after<T: Line>(
                     continue;
                 };
                 work.spend(bits.len() + 1)?;
-                let mut some = 0;
-                for (at, word) in bits.words() {
-                    some |= left[at] & word;
-                    left[at] &= !word;
-                }
-                if some != 0 && place > at {
+                if take(&mut left, bits) && place > at {
                     found.insert(*entry as usize);
                 }
             }
@@ -274,4 +264,14 @@ fn touch<T: Point>(one: &[Interval<T>], other: &[Interval<T>]) -> bool {
         let at = many.partition_point(|entry| entry.last < each.first);
         many.get(at).is_some_and(|entry| entry.first <= each.last)
     })
+}
+
+/// Takes away what these bits hold; gives whether there was any of it.
+fn take(left: &mut [u64], bits: &Bits) -> bool {
+    let mut some = 0;
+    for (at, word) in bits.words() {
+        some |= left[at] & word;
+        left[at] &= !word;
+    }
+    some != 0
 }

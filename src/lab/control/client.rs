@@ -1,6 +1,6 @@
 //! The asking side, in the command.
 
-use super::{Reply, Request, is_name, name_of};
+use super::{REQUEST_AT_MOST, Reply, Request, is_name, name_of};
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, getsockopt, recvmsg};
@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// Why a lab did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
+    /// It names too much.
+    #[error("more is named than a lab takes at once: name fewer ports (--ports)")]
+    TooLong,
     /// None is up.
     #[error(
         "no lab is up: bring one up with `secgroupd lab up PATH` in another terminal, or in this one with --detach"
@@ -125,6 +128,9 @@ impl Client {
     ) -> Result<Asked, ClientError> {
         let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
         line.push(b'\n');
+        if line.len() as u64 > REQUEST_AT_MOST {
+            return Err(ClientError::TooLong);
+        }
         self.stream.write_all(&line)?;
         // Descriptors come with the first bytes.
         let (first, descriptors) = self.receive()?;
