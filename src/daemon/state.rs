@@ -2,10 +2,15 @@
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 
 use crate::daemon::route::shown;
 
@@ -14,6 +19,8 @@ pub const DEFAULT_DIRECTORY: &str = "/var/lib/secgroupd";
 
 /// The file whose lock only one daemon or `apply` holds.
 const LOCK: &str = "lock";
+/// How long a lock is waited for whose holder has ended: a program that it was starting when it was killed holds it until it runs.
+const LEFT_OVER: Duration = Duration::from_secs(1);
 
 /// What cannot be done with the state directory.
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +126,7 @@ impl State {
         &self.directory
     }
 
-    /// Makes this process the only one that enforces, until the lock is dropped. Does not wait.
+    /// Makes this process the only one that enforces, until the lock is dropped. Does not wait for a holder that lives.
     ///
     /// # Errors
     /// [`StateError::Locked`] with the holder's pid, or what the system refuses.
@@ -134,17 +141,23 @@ impl State {
             .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
             .open(&path)
             .map_err(failed("open", &path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                let _ = (&file).take(32).read_to_string(&mut text);
-                return Err(StateError::Locked {
-                    path: self.directory.clone(),
-                    pid: text.trim().parse().ok(),
-                });
+        let begin = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    let pid = holder(&file);
+                    if begin.elapsed() < LEFT_OVER && pid.is_some_and(has_ended) {
+                        std::thread::sleep(Duration::from_millis(5));
+                        continue;
+                    }
+                    let path = self.directory.clone();
+                    return Err(StateError::Locked { path, pid });
+                }
+                Err(std::fs::TryLockError::Error(error)) => {
+                    return Err(failed("lock", &path)(error));
+                }
             }
-            Err(std::fs::TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
         }
         self.give_to_owner(&file)
             .map_err(failed("hand over", &path))?;
@@ -299,3 +312,15 @@ impl State {
 
 #[cfg(test)]
 mod tests;
+
+/// The process that a lock's file names.
+fn holder(mut file: &File) -> Option<u32> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.take(32).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+fn has_ended(pid: u32) -> bool {
+    i32::try_from(pid).is_ok_and(|pid| kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH))
+}

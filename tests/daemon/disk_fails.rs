@@ -90,7 +90,10 @@ fn state_gone() {
     let site = Site::new();
     site.write("groups.yaml", &opening(&[22]));
     let daemon = site.start();
-    fs::remove_dir_all(site.path("state")).unwrap();
+    // The daemon may be writing in it just then.
+    until("the directory goes", || {
+        fs::remove_dir_all(site.path("state")).is_ok()
+    });
     site.save("groups.yaml", &spending(443));
     site.until_open(&[443], &[22]);
     assert!(site.status()["last_error"].is_null());

@@ -47,6 +47,24 @@ fn one_at_a_time() {
 }
 
 #[test]
+fn a_lock_is_waited_for_when_its_holder_has_ended() {
+    let (_dir, state) = state();
+    let mut ended = std::process::Command::new("true").spawn().unwrap();
+    ended.wait().unwrap();
+    // What the killed daemon was starting holds the lock still.
+    let path = state.directory().join("lock");
+    std::fs::write(&path, format!("{}\n", ended.id())).unwrap();
+    let left_over = std::fs::File::open(&path).unwrap();
+    left_over.lock().unwrap();
+    let runs = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        drop(left_over);
+    });
+    state.lock().unwrap();
+    runs.join().unwrap();
+}
+
+#[test]
 fn files_are_written_whole_and_for_us_alone() {
     let (_dir, state) = state();
     assert_eq!(state.read("policy.json").unwrap(), None);
