@@ -136,8 +136,6 @@ pub enum NftVerdict {
     Goto(Arc<str>),
     /// Ask a verdict map, `ip saddr vmap @g7_…`; if it has nothing, the next rule.
     Map(MapKey, Arc<str>),
-    /// Ask by protocol, `meta l4proto vmap { 6 : goto …, 17 : goto … }`; if it has nothing, the next rule.
-    Protocols(Vec<(u8, Arc<str>)>),
     /// Back to where the jump was.
     Return,
     /// The flow is allowed in this direction: it is stamped, and the packet has passed our hook. `goto passed_in`

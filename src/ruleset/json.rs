@@ -300,22 +300,6 @@ fn rule(each: &NftRule, chain: String, generation: Generation) -> Command {
             key: key_expression(*key),
             data: text(format!("@{}", generation.object(map))),
         }),
-        NftVerdict::Protocols(protocols) => NfStatement::VerdictMap(VerdictMap {
-            key: named(NamedExpression::Meta(Meta {
-                key: MetaKey::L4proto,
-            })),
-            data: named(NamedExpression::Set(
-                protocols
-                    .iter()
-                    .map(|(protocol, chain)| {
-                        SetItem::Mapping(
-                            Expression::Number(u32::from(*protocol)),
-                            Expression::Verdict(Verdict::Goto(target(chain))),
-                        )
-                    })
-                    .collect(),
-            )),
-        }),
     }));
     let comment = each.named().map(ToString::to_string);
     Command::Add(Object::Rule {

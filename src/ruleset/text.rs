@@ -286,13 +286,6 @@ fn verdict_text(verdict: &NftVerdict, names: &Names) -> String {
         NftVerdict::Jump(chain) => format!("jump {}", names.of(chain)),
         NftVerdict::Goto(chain) => format!("goto {}", names.of(chain)),
         NftVerdict::Map(key, map) => format!("{} vmap @{}", key_text(*key), names.of(map)),
-        NftVerdict::Protocols(protocols) => {
-            let elements: Vec<String> = protocols
-                .iter()
-                .map(|(protocol, chain)| format!("{protocol} : goto {}", names.of(chain)))
-                .collect();
-            format!("meta l4proto vmap {{ {} }}", elements.join(", "))
-        }
     }
 }
 

@@ -68,17 +68,11 @@ impl<'r> Walker<'r> {
             }
             let verdict = match &rule.verdict {
                 NftVerdict::Map(key, map) => self.look_up(*key, map, packet),
-                NftVerdict::Protocols(list) => {
-                    let found = list
-                        .iter()
-                        .find(|(protocol, _)| packet.protocol.0 == *protocol);
-                    found.map(|(_, chain)| NftVerdict::Goto(chain.clone()))
-                }
                 verdict => Some(verdict.clone()),
             };
             match verdict {
                 // The map has nothing: the next rule.
-                None | Some(NftVerdict::Map(..) | NftVerdict::Protocols(_)) => {}
+                None | Some(NftVerdict::Map(..)) => {}
                 Some(NftVerdict::Accept | NftVerdict::Pass(_)) => {
                     return Some((Verdict::Allow, rule.reason.as_ref()));
                 }

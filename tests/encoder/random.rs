@@ -137,16 +137,6 @@ fn rule(rng: &mut Rng, at: usize, sets: &[Set], maps: &[Map]) -> NftRule {
             NftVerdict::Map(key, map.name.clone())
         }
         _ if at + 1 < CHAINS.len() && matches.is_empty() => NftVerdict::Return,
-        _ if at + 1 < CHAINS.len() && rng.u8(..) < 30 => {
-            matches.clear();
-            let chain: &str = CHAINS[at + 1];
-            NftVerdict::Protocols(
-                [1, 6, 17, 58][..rng.usize(1..=4)]
-                    .iter()
-                    .map(|protocol| (*protocol, chain.into()))
-                    .collect(),
-            )
-        }
         _ => verdict(rng, at + 1),
     };
     let reason = match rng.u8(..3) {

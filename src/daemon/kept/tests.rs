@@ -222,7 +222,7 @@ fn sample() -> Ruleset {
             name: "c".into(),
             rules: vec![
                 rule(conditions, NftVerdict::Map(key, "n".into()), None),
-                rule(vec![], NftVerdict::Protocols(vec![(6, "c".into())]), None),
+                rule(vec![], NftVerdict::Goto("c".into()), None),
                 rule(vec![], NftVerdict::Jump("c".into()), Some(Reason::Default)),
                 rule(vec![], NftVerdict::Return, Some(Reason::Rule(id))),
                 rule(
@@ -248,5 +248,5 @@ fn a_ruleset_is_written_as_ever() {
     let again: Ruleset = postcard::from_bytes(&bytes).unwrap();
     assert_eq!(said(&again), said(&sample()));
     let digest = hex(&Sha256::digest(&bytes)[..8]);
-    assert_eq!((LAYOUT, &*digest), (2, "258ff6781083b072"));
+    assert_eq!((LAYOUT, &*digest), (3, "aa0a7e15d0e1cdd9"));
 }

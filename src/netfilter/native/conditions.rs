@@ -5,7 +5,7 @@
 use super::elements::Key;
 use super::expressions::{Expressions, Field, Origin, SetName, Verdict};
 use super::rules::{FROM_LINK, LOCAL, TO_MANY, intervals};
-use super::sets::constant_name;
+use super::sets::CONSTANT_NAME;
 use crate::policy::{AddressRange, Direction, InterfaceName, Interval};
 use crate::ruleset::batch::Names;
 use crate::ruleset::ir::*;
@@ -292,7 +292,7 @@ impl<'b, 'n> Writer<'b, 'n> {
     /// Looks up in the next of the rule's own sets.
     fn in_braces(&mut self, negated: bool) {
         let set = SetName {
-            name: constant_name(false),
+            name: CONSTANT_NAME,
             id: self.sets.next(),
         };
         self.out.lookup(set, negated);
@@ -302,37 +302,24 @@ impl<'b, 'n> Writer<'b, 'n> {
         if let Some(verdict) = Verdict::of(verdict, self.names) {
             self.out.verdict(&verdict);
         }
-        match verdict {
-            NftVerdict::Map(key, map) => {
-                let (origin, length) = match *key {
-                    MapKey::Port(transport) => (self.port(transport, Side::Destination), 2),
-                    MapKey::FlowPort(direction, transport) => {
-                        (self.flow_port(direction, transport), 2)
-                    }
-                    MapKey::Address(side, family) => {
-                        (self.address_field(side, family), address_bytes(family))
-                    }
-                    MapKey::FlowAddress(direction, family) => {
-                        let (key, side) = flow_address(direction, family);
-                        (Origin::Flow(key, side), address_bytes(family))
-                    }
-                };
-                self.out.load(origin, length);
-                let name = self.names.of(map);
-                self.out.lookup_verdict(SetName {
-                    name: &name,
-                    id: None,
-                });
-            }
-            NftVerdict::Protocols(_) => {
-                self.out.meta(MetaKeys::L4Proto);
-                let id = self.sets.next();
-                self.out.lookup_verdict(SetName {
-                    name: constant_name(true),
-                    id,
-                });
-            }
-            _ => {}
+        if let NftVerdict::Map(key, map) = verdict {
+            let (origin, length) = match *key {
+                MapKey::Port(transport) => (self.port(transport, Side::Destination), 2),
+                MapKey::FlowPort(direction, transport) => (self.flow_port(direction, transport), 2),
+                MapKey::Address(side, family) => {
+                    (self.address_field(side, family), address_bytes(family))
+                }
+                MapKey::FlowAddress(direction, family) => {
+                    let (key, side) = flow_address(direction, family);
+                    (Origin::Flow(key, side), address_bytes(family))
+                }
+            };
+            self.out.load(origin, length);
+            let name = self.names.of(map);
+            self.out.lookup_verdict(SetName {
+                name: &name,
+                id: None,
+            });
         }
     }
 

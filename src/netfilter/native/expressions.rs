@@ -298,7 +298,7 @@ impl Verdict {
                 let code = VerdictCode::Goto;
                 return Some(Verdict { code, chain });
             }
-            NftVerdict::Map(..) | NftVerdict::Protocols(_) => return None,
+            NftVerdict::Map(..) => return None,
         };
         let chain = chain.map(|chain| names.of(chain));
         Some(Verdict { code, chain })

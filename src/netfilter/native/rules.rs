@@ -4,7 +4,7 @@ use super::batch::{Batch, NLM_F_APPEND, NLM_F_CREATE};
 use super::conditions::{Writer, label_bytes};
 use super::elements::Key;
 use super::expressions::{Expressions, Verdict};
-use super::sets::{Compared, constant_address_types, constant_protocol_map, constant_set};
+use super::sets::{Compared, constant_address_types, constant_set};
 use crate::policy::{Direction, Interval};
 use crate::ruleset::TABLE;
 use crate::ruleset::batch::Names;
@@ -161,9 +161,6 @@ fn constant_sets(batch: &mut Batch, rule: &NftRule, names: &Names) -> Vec<u32> {
             | Match::NotEstablished
             | Match::Told(_) => {}
         }
-    }
-    if let NftVerdict::Protocols(protocols) = &rule.verdict {
-        sets.push(constant_protocol_map(batch, protocols, names));
     }
     sets
 }

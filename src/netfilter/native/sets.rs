@@ -10,10 +10,9 @@ use super::expressions::SetName;
 use crate::policy::{Direction, Interval};
 use crate::ruleset::TABLE;
 use crate::ruleset::batch::{Elements, ElementsOf, Names};
-use crate::ruleset::ir::{Family, MapKey, NftVerdict, Side, Transport};
+use crate::ruleset::ir::{Family, MapKey, Side, Transport};
 use netlink_bindings::nftables::{CtDirection, CtKeys, FibFlags, PushSetAttrs, SetFlags};
 use nix::libc;
-use std::sync::Arc;
 
 /// The data type of a verdict map, `NFT_DATA_VERDICT`.
 const VERDICT: u32 = 0xffff_ff00;
@@ -26,7 +25,6 @@ const KEY_BYTEORDER: u8 = 0;
 const DATA_BYTEORDER: u8 = 1;
 const MERGE_ELEMENTS: u8 = 2;
 const KEY_TYPEOF: u8 = 3;
-const DATA_TYPEOF: u8 = 4;
 const DATA_INTERVAL: u8 = 6;
 
 /// What a set's keys are: nft's number of the type (`enum datatypes` in its `datatype.h`), and its length in bytes.
@@ -43,10 +41,6 @@ const IPV4_ADDR: KeyType = KeyType {
 const IPV6_ADDR: KeyType = KeyType {
     number: 8,
     length: 16,
-};
-const INET_PROTO: KeyType = KeyType {
-    number: 12,
-    length: 1,
 };
 const INET_SERVICE: KeyType = KeyType {
     number: 13,
@@ -224,42 +218,7 @@ pub(super) fn constant_address_types(
     })
 }
 
-/// `{ 6 : goto g7_in_0_tcp, 17 : goto g7_in_0_udp }` in a rule.
-pub(super) fn constant_protocol_map(
-    batch: &mut Batch,
-    protocols: &[(u8, Arc<str>)],
-    names: &Names,
-) -> u32 {
-    let mut notes = udata_u32(KEY_BYTEORDER, HOST).to_vec();
-    notes.extend(udata_u32(DATA_BYTEORDER, 0));
-    notes.extend(typeof_note(DATA_TYPEOF, EXPR_VERDICT, &[]));
-    notes.extend(udata_u32(DATA_INTERVAL, 0));
-    let map = SetFlags::Map as u32;
-    let goto = |(protocol, chain): &(u8, Arc<str>)| (*protocol, NftVerdict::Goto(chain.clone()));
-    let protocols: Vec<_> = protocols.iter().map(goto).collect();
-    constant(
-        batch,
-        INET_PROTO,
-        map,
-        protocols.len(),
-        &notes,
-        |batch, set| {
-            let list = protocols
-                .iter()
-                .map(|(protocol, verdict)| (point(*protocol), Some(verdict)));
-            elements(
-                batch,
-                set,
-                Shape::Points,
-                Change::Add { first: true },
-                list,
-                names,
-            );
-        },
-    )
-}
-
-/// The set or map without a name, and its elements.
+/// The set without a name, and its elements.
 fn constant(
     batch: &mut Batch,
     key: KeyType,
@@ -270,7 +229,7 @@ fn constant(
 ) -> u32 {
     let id = batch.next_set_id();
     let set = SetName {
-        name: constant_name(flags & SetFlags::Map as u32 != 0),
+        name: CONSTANT_NAME,
         id: Some(id),
     };
     let constant = SetFlags::Anonymous as u32 | SetFlags::Constant as u32;
@@ -280,9 +239,7 @@ fn constant(
 }
 
 /// The kernel puts a number for `%d`.
-pub(super) fn constant_name(map: bool) -> &'static str {
-    if map { "__map%d" } else { "__set%d" }
-}
+pub(super) const CONSTANT_NAME: &str = "__set%d";
 
 fn header(
     batch: &mut Batch,
@@ -314,7 +271,6 @@ fn header(
 }
 
 /// nft's numbers of what a key was taken from: `enum expr_types` in its `expression.h`.
-const EXPR_VERDICT: u32 = 1;
 const EXPR_PAYLOAD: u32 = 7;
 const EXPR_CT: u32 = 12;
 const EXPR_FIB: u32 = 26;

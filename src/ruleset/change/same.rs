@@ -202,10 +202,6 @@ pub fn alike(new: &NftRule, old: &NftRule) -> bool {
             (NftVerdict::Jump(_), NftVerdict::Jump(_)) => true,
             (NftVerdict::Goto(_), NftVerdict::Goto(_)) => true,
             (NftVerdict::Map(new, _), NftVerdict::Map(old, _)) => new == old,
-            (NftVerdict::Protocols(new), NftVerdict::Protocols(old)) => new
-                .iter()
-                .map(|each| each.0)
-                .eq(old.iter().map(|each| each.0)),
             (new, old) => new == old,
         }
 }
@@ -228,7 +224,6 @@ pub fn references(rule: &NftRule) -> Vec<&str> {
         NftVerdict::Jump(name) | NftVerdict::Goto(name) | NftVerdict::Map(_, name) => {
             names.push(name);
         }
-        NftVerdict::Protocols(list) => names.extend(list.iter().map(|(_, name)| &**name)),
         NftVerdict::Accept
         | NftVerdict::Drop
         | NftVerdict::Return

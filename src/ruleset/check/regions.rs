@@ -244,16 +244,6 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
             }
             NftVerdict::Goto(chain) => self.in_chain(chain, region, fell, decide),
             NftVerdict::Jump(chain) => self.in_chain(chain, region, rest, decide),
-            NftVerdict::Protocols(list) => {
-                let mut list = list.iter();
-                match list.find(|(protocol, _)| *protocol == self.run.protocol.0) {
-                    Some((_, chain)) => self.in_chain(chain, region, fell, decide),
-                    None => {
-                        rest.push(region);
-                        Ok(())
-                    }
-                }
-            }
             NftVerdict::Map(key, map) => {
                 let Some(elements) = self.regions.maps.get(&**map).copied() else {
                     return Err(self.missing(&region, map));

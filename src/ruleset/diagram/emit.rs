@@ -1,7 +1,7 @@
 //! A plan as chains and verdict maps.
 //!
 //! ```text
-//! chain in_0_v4 { meta l4proto vmap { 6 : goto in_0_v4_1, 17 : goto in_0_v4_2 } }
+//! chain in_0_v4 { meta l4proto 6 goto in_0_v4_1; meta l4proto 17 goto in_0_v4_2; }
 //! chain in_0_v4_1 { tcp dport vmap @in_0_v4_m1 }              many ports: a map
 //! chain in_0_v4_3 { ip saddr 10.0.0.0/8 counter accept comment "sg-web/in/0" }    few addresses: rules
 //! chain in_0_r7 { counter accept comment "sg-web/in/7" }      where maps lead: one for each clause
@@ -24,6 +24,9 @@ use std::sync::Arc;
 /// Up to so many targets and so many pieces are written as rules: the kernel gives a map, however small, 16 KB.
 const FEW_TARGETS: usize = 3;
 const FEW_PIECES: usize = 8;
+/// Up to so many pieces of one target are a rule each, not one over a set of them: the kernel looks through all sets
+/// of a table to name one more, and again for each that a rule asks.
+const FEW_RULES: usize = 4;
 /// So many points of one target are a set: each set is one lookup more.
 const LONG_SET: usize = 64;
 
@@ -375,15 +378,9 @@ impl<'e> Emitter<'e> {
         protocols: Vec<(u8, Arc<str>)>,
         other: Option<Target>,
     ) -> Vec<NftRule> {
-        let mut rules = Vec::new();
-        match protocols.as_slice() {
-            [] => {}
-            [(protocol, chain)] => rules.push(plain(
-                vec![Match::Protocol(*protocol)],
-                NftVerdict::Goto(chain.clone()),
-            )),
-            _ => rules.push(plain(vec![], NftVerdict::Protocols(protocols))),
-        }
+        let goto =
+            |(protocol, chain)| plain(vec![Match::Protocol(protocol)], NftVerdict::Goto(chain));
+        let mut rules: Vec<NftRule> = protocols.into_iter().map(goto).collect();
         rules.extend(other.and_then(|target| self.target_rule(vec![], &target)));
         rules
     }
@@ -468,14 +465,29 @@ impl<'e> Emitter<'e> {
             match pieces.len() <= FEW_PIECES && by_target.len() <= FEW_TARGETS {
                 true => by_target
                     .into_iter()
-                    .filter_map(|(target, list)| {
-                        self.target_rule(vec![T::condition(word, list)?], &target)
-                    })
+                    .flat_map(|(target, list)| self.few_rules(list, &target, word))
                     .collect(),
                 false => self.maps(name, pieces, target, word),
             };
         rules.extend(rest.and_then(|target| self.target_rule(T::present(word), &target)));
         rules
+    }
+
+    /// Pieces of one target: a rule each while they are very few, else one over all of them.
+    fn few_rules<T: Worded>(
+        &mut self,
+        list: Vec<Interval<T>>,
+        target: &Target,
+        word: T::Word,
+    ) -> Vec<NftRule> {
+        let lists = match list.len() <= FEW_RULES {
+            true => list.into_iter().map(|each| vec![each]).collect(),
+            false => vec![list],
+        };
+        lists
+            .into_iter()
+            .filter_map(|list| self.target_rule(vec![T::condition(word, list)?], target))
+            .collect()
     }
 
     /// One map; of many pieces two, if many are points and some are not: the points as [`Self::points`] asks them, then
