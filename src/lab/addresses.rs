@@ -77,7 +77,8 @@ fn exists(interface: &InterfaceEntry, of: &InstanceEntry) -> bool {
 impl Given {
     /// Gives addresses to the interfaces that have none, and says what there is.
     pub fn complete(&mut self, definition: &mut Definition) -> Outline {
-        let mut taken = written(definition);
+        let written = written(definition);
+        let mut taken = written.clone();
         taken.extend(
             self.by_interface
                 .values()
@@ -103,6 +104,8 @@ impl Given {
                 if interface.addresses.is_empty() && interface.addresses_span.is_none() {
                     let key = (instance.id.text.clone(), interface.name.text.clone());
                     let known = self.by_interface.get(&key).copied();
+                    // Whoever writes an address down has it.
+                    let known = known.filter(|known| !written.contains(&IpAddr::V4(*known)));
                     if let Some(address) = known.or_else(|| free(&mut next, &taken)) {
                         interface.addresses.push(Text {
                             span: interface.name.span,

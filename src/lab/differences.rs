@@ -1,12 +1,13 @@
-//! Why a cell is not what the rules say. Our counters tell whether a packet met our rules at all, and whether they let it pass: then
-//! somebody else has stopped it, and it is said who.
+//! Why a cell is not what the rules say. It is tried again while the packets are traced on the way through its ends' rules: then either
+//! somebody else's rule was seen to stop it, and it is said which, or nothing explains it. Our counters tell how far it came.
 
-use super::cell::{Agreement, Cell, Expected, Judgement};
+use super::cell::{Agreement, Cell, Judgement};
+use super::evidence::{Evidence, watch};
 use super::node::{Node, NodeError};
 use super::probe::Found;
 use super::service::Service;
 use crate::netfilter::others;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// What a node tells about itself.
@@ -16,11 +17,20 @@ struct State {
     hits: HashMap<String, u64>,
     /// Whose rules stand beside ours.
     others: Vec<String>,
-    /// Whether somebody has this UDP port.
+    /// The UDP ports that somebody has.
     udp: Vec<u16>,
 }
 
-/// Tries the doubtful cells once more, with our counters before and after, and says of each what is the matter.
+/// What the nodes told.
+type States = HashMap<String, State>;
+
+/// So many cells of a node with rules of its own are traced at once: the kernel has room for some hundreds of messages that nobody has
+/// read, and a packet makes a dozen.
+const TRACED_AT_ONCE: usize = 64;
+/// The same where some of that was lost.
+const TRACED_AGAIN: usize = 8;
+
+/// Tries the doubtful cells once more, by parts with `again`, and says of each what is the matter.
 ///
 /// # Errors
 ///
@@ -29,91 +39,172 @@ pub fn settle(
     nodes: &[Arc<Node>],
     cells: &mut [Cell],
     doubtful: &[usize],
-    again: impl FnOnce(&mut [Cell]) -> Result<Vec<String>, NodeError>,
+    mut again: impl FnMut(&mut [Cell], &[usize]) -> Result<Vec<String>, NodeError>,
 ) -> Result<Vec<String>, NodeError> {
-    let named = |cells: &[Cell], name: &str| {
-        doubtful
-            .iter()
-            .any(|&index| cells[index].from == name || cells[index].to == name)
+    let involved = |cells: &[Cell], part: &[usize]| -> Vec<&Arc<Node>> {
+        let of = |node: &&Arc<Node>| {
+            let name = node.name();
+            let mut part = part.iter().map(|&index| &cells[index]);
+            part.any(|cell| cell.from == name || cell.to == name)
+        };
+        nodes.iter().filter(of).collect()
     };
-    let involved: Vec<&Arc<Node>> = nodes
-        .iter()
-        .filter(|node| named(cells, node.name()))
+    let begin = states(&involved(cells, doubtful))?;
+    let has_others = |name: &str| begin.get(name).is_some_and(|state| !state.others.is_empty());
+    let mut errors = Vec::new();
+    let mut rest = doubtful.to_vec();
+    for at_once in [TRACED_AT_ONCE, TRACED_AGAIN] {
+        let mut lost = Vec::new();
+        for part in parts(cells, &rest, at_once, has_others) {
+            let here = involved(cells, &part);
+            let watched: Vec<_> = here
+                .iter()
+                .copied()
+                .filter(|node| has_others(node.name()))
+                .collect();
+            let before = states(&here)?;
+            let (more, evidence) = watch(&watched, || again(cells, &part));
+            errors.extend(more?);
+            let after = states(&here)?;
+            judge(cells, &part, &[before, after], &evidence);
+            lost.extend(part.into_iter().filter(|&index| {
+                let cell = &cells[index];
+                matches!(cell.agreement, Agreement::Different(_))
+                    && (evidence.has_lost(&cell.from) || evidence.has_lost(&cell.to))
+            }));
+        }
+        rest = lost;
+    }
+    Ok(errors)
+}
+
+/// Parts of which none has more than so many cells of a node that is traced.
+fn parts(
+    cells: &[Cell],
+    all: &[usize],
+    at_once: usize,
+    is_traced: impl Fn(&str) -> bool,
+) -> Vec<Vec<usize>> {
+    let mut rest = all.to_vec();
+    let mut parts = Vec::new();
+    while !rest.is_empty() {
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        let (part, later) = rest.into_iter().partition(|&index: &usize| {
+            let ends = [&*cells[index].from, &*cells[index].to];
+            let ends = ends.into_iter().filter(|end| is_traced(end));
+            let fits = ends
+                .clone()
+                .all(|end| counts.get(end).is_none_or(|count| *count < at_once));
+            if fits {
+                ends.for_each(|end| *counts.entry(end).or_default() += 1);
+            }
+            fits
+        });
+        parts.push(part);
+        rest = later;
+    }
+    parts
+}
+
+/// Says of each cell of a part that is not as expected what is the matter.
+fn judge(cells: &mut [Cell], part: &[usize], states: &[States; 2], evidence: &Evidence) {
+    let counts = Counts::new(cells, part, states);
+    let wrong = part.iter().copied();
+    let wrong: Vec<usize> = wrong
+        .filter(|&index| !cells[index].is_as_expected())
         .collect();
-    let before = states(&involved)?;
-    let errors = again(cells)?;
-    let after = states(&involved)?;
-    // How often each thing was to decide, if every packet came to it.
-    let mut due: HashMap<(String, String), u64> = HashMap::new();
-    for &index in doubtful {
-        let cell = &cells[index];
-        for (node, judged) in [(&cell.from, &cell.outbound), (&cell.to, &cell.inbound)] {
-            if let Some(judged) = judged {
-                *due.entry((node.clone(), judged.by().to_owned()))
-                    .or_default() += 1;
+    let mut by_legacy: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for &index in &wrong {
+        let cell = &mut cells[index];
+        let passed = (
+            counts.as_due(&cell.from, &cell.outbound),
+            counts.as_due(&cell.to, &cell.inbound),
+        );
+        let is_taken = matches!(cell.service, Service::Udp(port) if counts.has_udp(&cell.to, port));
+        let why = evidence.of(cell).or_else(|| {
+            (passed == (true, true) && is_taken && cell.found == Found::Silent)
+                .then(|| format!("a program on {} that does not answer", cell.to))
+        });
+        if let Some(why) = why {
+            cell.agreement = Agreement::Explained(why);
+            continue;
+        }
+        let mut what = match passed {
+            (true, true) => "the rules of both sides have counted it as expected",
+            (false, _) => "the sender's rules have not counted it as expected",
+            (true, false) => "the receiver's rules have not counted it as expected",
+        }
+        .to_owned();
+        if let Some(unseen) = evidence.unseen([&cell.from, &cell.to]) {
+            what += &format!("; what other rules did could not be seen: {unseen}");
+        }
+        cell.agreement = Agreement::Different(what);
+        if cell.found != Found::Reached {
+            for end in [&cell.from, &cell.to] {
+                by_legacy.entry(end.clone()).or_default().push(index);
             }
         }
     }
-    let empty = State::default();
-    let counted = |node: &str, judged: &Option<Judgement>| {
+    for (node, left) in by_legacy {
+        let is_open =
+            |index: &usize| matches!(cells[*index].agreement, Agreement::Different(_));
+        let left: Vec<usize> = left.into_iter().filter(is_open).collect();
+        if let Some(why) = evidence.of_legacy(&node, left.len()) {
+            for index in left {
+                cells[index].agreement = Agreement::Explained(why.clone());
+            }
+        }
+    }
+}
+
+/// Our counters before and after, and how far they were to rise.
+struct Counts<'s> {
+    states: &'s [States; 2],
+    /// By node, and by what was to decide.
+    due: HashMap<(String, String), u64>,
+}
+
+impl<'s> Counts<'s> {
+    fn new(cells: &[Cell], part: &[usize], states: &'s [States; 2]) -> Self {
+        let mut due: HashMap<(String, String), u64> = HashMap::new();
+        for &index in part {
+            let cell = &cells[index];
+            for (node, judged) in [(&cell.from, &cell.outbound), (&cell.to, &cell.inbound)] {
+                if let Some(judged) = judged {
+                    let key = (node.clone(), judged.by().to_owned());
+                    *due.entry(key).or_default() += 1;
+                }
+            }
+        }
+        Counts { states, due }
+    }
+
+    /// Whether every packet that this was to decide about has come to it.
+    fn as_due(&self, node: &str, judged: &Option<Judgement>) -> bool {
         let Some(judged) = judged else { return true };
         // An interface that is not bound counts nothing.
         if judged.layer == "unmanaged" {
             return true;
         }
-        let hits = |states: &HashMap<String, State>| {
-            let state = states.get(node).unwrap_or(&empty);
-            state.hits.get(judged.by()).copied().unwrap_or(0)
-        };
-        let met = hits(&after).saturating_sub(hits(&before));
-        let due = due.get(&(node.to_owned(), judged.by().to_owned()));
-        met >= due.copied().unwrap_or(1)
-    };
-    for &index in doubtful {
-        let cell = &mut cells[index];
-        if cell.is_as_expected() {
-            continue;
-        }
-        let others = |node: &str| after.get(node).unwrap_or(&empty).others.clone();
-        let passed = (
-            counted(&cell.from, &cell.outbound),
-            counted(&cell.to, &cell.inbound),
-        );
-        let (sender, receiver) = (others(&cell.from), others(&cell.to));
-        let whose = |node: &str, others: &[String]| {
-            (!others.is_empty()).then(|| format!("{} of {node}", others.join(" and ")))
-        };
-        let (sender, receiver) = (whose(&cell.from, &sender), whose(&cell.to, &receiver));
-        let taken = matches!(cell.service, Service::Udp(port)
-            if after.get(&cell.to).unwrap_or(&empty).udp.contains(&port));
-        let why = match (cell.expected, passed) {
-            // A packet that our rules refuse has not come to them as it was sent.
-            (Expected::Silent, (true, true)) => None,
-            (Expected::Silent, _) => sender.or(receiver),
-            // It did not come to the sender's outbound rules, which stand behind everybody else's.
-            (_, (false, _)) => sender,
-            (_, (true, false)) => sender,
-            (_, (true, true)) => receiver.or(sender).or_else(|| {
-                (taken && cell.found == Found::Silent)
-                    .then(|| format!("a program on {} that does not answer", cell.to))
-            }),
-        };
-        cell.agreement = match why {
-            Some(why) => Agreement::Explained(why),
-            None => Agreement::Different(
-                match passed {
-                    (true, true) => "the rules of both sides have counted it as expected",
-                    (false, _) => "the sender's rules have not counted it as expected",
-                    (true, false) => "the receiver's rules have not counted it as expected",
-                }
-                .to_owned(),
-            ),
-        };
+        let [before, after] = self.states.each_ref().map(|states| {
+            let hits = states.get(node).map(|state| &state.hits);
+            hits.and_then(|hits| hits.get(judged.by()))
+                .copied()
+                .unwrap_or(0)
+        });
+        let due = self.due.get(&(node.to_owned(), judged.by().to_owned()));
+        after.saturating_sub(before) >= due.copied().unwrap_or(1)
     }
-    Ok(errors)
+
+    fn has_udp(&self, node: &str, port: u16) -> bool {
+        let [_, after] = self.states;
+        after
+            .get(node)
+            .is_some_and(|state| state.udp.contains(&port))
+    }
 }
 
-fn states(nodes: &[&Arc<Node>]) -> Result<HashMap<String, State>, NodeError> {
+fn states(nodes: &[&Arc<Node>]) -> Result<States, NodeError> {
     let begun: Vec<_> = nodes
         .iter()
         .map(|node| {

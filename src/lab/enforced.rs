@@ -1,12 +1,14 @@
-//! An instance enforces its groups, by the same steps as on a VM: compile, check, and load, switch, delete.
+//! Instances enforce their groups, by the same steps as on a VM: compile, check, and load, switch, delete. What is enforced already is not
+//! compiled, and instances that are to enforce the same share one ruleset.
 
-use super::node::Inside;
+use super::node::{Inside, Node, NodeError, PATIENCE};
 use crate::definition::printable;
 use crate::netfilter::enforce::Kernel;
 use crate::netfilter::native::Native;
 use crate::policy::Policy;
-use crate::ruleset::{Generation, check, compile};
-use std::sync::Arc;
+use crate::ruleset::{Generation, Ruleset, check, compile};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 /// What an instance enforces.
@@ -22,35 +24,108 @@ pub struct Enforced {
     pub switched_after_ms: f64,
 }
 
-/// Enforces a policy in this namespace. Gives nothing where what is in force would be the same.
-///
-/// # Errors
-///
-/// One line; what was enforced still is.
-pub fn enforce(inside: &mut Inside, policy: &Arc<Policy>) -> Result<Option<Enforced>, String> {
-    let ruleset = compile(policy);
-    // Rulesets are made of numbers, texts and lists: they can always be written down, and equal ones are equal then.
-    let bytes = postcard::to_stdvec(&ruleset).map_err(|error| error.to_string())?;
-    if inside.kernel.is_some() && inside.ruleset == bytes {
-        return Ok(None);
+/// Instances that are to enforce the same.
+struct Alike<'n> {
+    policy: Arc<Policy>,
+    nodes: Vec<(&'n Node, Arc<Policy>)>,
+}
+
+/// Has each of these instances enforce its policy. Gives the names of those that enforce something else than before; the others keep
+/// their generation, and nothing of them is touched. What one cannot do keeps no other from it.
+pub fn enforce_all(wanted: Vec<(&Node, Arc<Policy>)>) -> (Vec<String>, Vec<NodeError>) {
+    let mut lists: Vec<Alike> = Vec::new();
+    for (node, policy) in wanted {
+        if let Some(before) = node.enforced()
+            && before.policy.enforces_like(&policy)
+        {
+            // The same rules, which may stand in other lines.
+            node.set_enforced(Enforced { policy, ..before });
+            continue;
+        }
+        let alike = lists
+            .iter_mut()
+            .find(|list| list.policy.enforces_like(&policy));
+        match alike {
+            Some(list) => list.nodes.push((node, policy)),
+            None => lists.push(Alike {
+                policy: policy.clone(),
+                nodes: vec![(node, policy)],
+            }),
+        }
     }
+    let done = Mutex::new((Vec::new(), Vec::new()));
+    let next = AtomicUsize::new(0);
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers.min(lists.len()) {
+            scope.spawn(|| {
+                while let Some(list) = lists.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let (changed, errors) = list.enforce();
+                    let mut done = super::node::lock(&done);
+                    done.0.extend(changed);
+                    done.1.extend(errors);
+                }
+            });
+        }
+    });
+    done.into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl Alike<'_> {
+    /// Compiles once, and loads in each of the namespaces side by side.
+    fn enforce(&self) -> (Vec<String>, Vec<NodeError>) {
+        let (mut changed, mut errors) = (Vec::new(), Vec::new());
+        let ruleset = match compiled(&self.policy) {
+            Ok(ruleset) => Arc::new(ruleset),
+            Err(what) => {
+                let error = |(node, _): &(&Node, _)| node.error(what.clone());
+                return (changed, self.nodes.iter().map(error).collect());
+            }
+        };
+        let begun = self.nodes.iter().map(|(node, policy)| {
+            let (ruleset, policy) = (ruleset.clone(), policy.clone());
+            (node, node.ask(move |inside| load(inside, &ruleset, policy)))
+        });
+        // All have begun before the first is waited for.
+        let begun: Vec<_> = begun.collect();
+        for (node, answer) in begun {
+            match node.wait(&answer, PATIENCE) {
+                Ok(Ok(enforced)) => {
+                    node.set_enforced(enforced);
+                    changed.push(node.name().to_owned());
+                }
+                Ok(Err(what)) => errors.push(node.error(what)),
+                Err(error) => errors.push(error),
+            }
+        }
+        (changed, errors)
+    }
+}
+
+fn compiled(policy: &Policy) -> Result<Ruleset, String> {
+    let ruleset = compile(policy);
     check(policy, &ruleset).map_err(|difference| {
         format!("this is a fault of secgroupd, and nothing was changed: {difference}")
     })?;
+    Ok(ruleset)
+}
+
+/// Enforces a ruleset in this namespace; where that fails, what was enforced still is.
+fn load(inside: &mut Inside, ruleset: &Ruleset, policy: Arc<Policy>) -> Result<Enforced, String> {
     let kernel = match inside.kernel.take() {
         Some(kernel) => kernel,
         None => Kernel::new(Native::open().map_err(|error| error.to_string())?)
             .map_err(|error| error.to_string())?,
     };
     let start = SystemTime::now();
-    let result = kernel.enforce_with(&ruleset, Generation(1), || {});
+    let result = kernel.enforce_with(ruleset, Generation(1), || {});
     inside.kernel = Some(kernel);
     let done = result.map_err(|error| printable(&error.to_string()))?;
-    inside.ruleset = bytes;
-    Ok(Some(Enforced {
-        policy: policy.clone(),
+    Ok(Enforced {
+        policy,
         generation: done.generation.0,
         since: start + done.switched_after,
         switched_after_ms: done.switched_after.as_secs_f64() * 1000.0,
-    }))
+    })
 }

@@ -4,22 +4,26 @@
 //! # FROM -> TO SERVICE OUTCOME; * stands for every other one
 //! ins-web1 -> ins-db tcp:3306 reached
 //! * -> ins-db tcp:22,445 silent
+//! * -> 2001:db8::20 tcp:3306 silent
 //! ```
 
 use super::cell::Cell;
+use super::plan::NodePlan;
 use super::probe::Found;
+use super::reach::Wanted;
 use super::service::Service;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::net::IpAddr;
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expectation {
     /// The line's number, counted from 1.
     pub line: usize,
-    /// Who tries; `*` is everybody.
+    /// Who tries, by name or address; `*` is everybody.
     pub from: String,
-    /// Where; `*` is everywhere.
+    /// Where, by name or address; `*` is everywhere.
     pub to: String,
     /// What.
     pub services: BTreeSet<Service>,
@@ -87,40 +91,63 @@ fn one(line: usize, text: &str) -> Result<Expectation, String> {
 
 impl Expectation {
     fn is_about(&self, cell: &Cell) -> bool {
-        let named = |name: &str, own: &str| name == ALL || name == own;
-        named(&self.from, &cell.from)
-            && named(&self.to, &cell.to)
+        let named = |asked: &str, own: &str, address: IpAddr| {
+            asked == ALL || asked == own || asked.parse() == Ok(address)
+        };
+        named(&self.from, &cell.from, cell.source)
+            && named(&self.to, &cell.to, cell.target)
             && self.services.contains(&cell.service)
+    }
+
+    /// How closely it names its ends: an address more than a name, a name more than everybody.
+    fn closeness(&self) -> usize {
+        let of = |asked: &str| match asked {
+            ALL => 0,
+            name => 1 + usize::from(name.parse::<IpAddr>().is_ok()),
+        };
+        of(&self.from) + of(&self.to)
     }
 }
 
 /// What has to be tried: services, senders and receivers; none is all.
-pub fn wanted(all: &[Expectation]) -> super::reach::Wanted {
-    let names = |of: fn(&Expectation) -> &String| -> BTreeSet<String> {
-        match all.iter().any(|each| of(each) == ALL) {
-            true => BTreeSet::new(),
-            false => all.iter().map(|each| of(each).clone()).collect(),
+///
+/// # Errors
+///
+/// The line's number and a sentence, for an address that nobody in the lab has.
+pub fn wanted(all: &[Expectation], nodes: &[NodePlan]) -> Result<Wanted, String> {
+    let names = |of: fn(&Expectation) -> &String| -> Result<BTreeSet<String>, String> {
+        if all.iter().any(|each| of(each) == ALL) {
+            return Ok(BTreeSet::new());
         }
+        let name = |each: &Expectation| {
+            let Ok(address) = of(each).parse::<IpAddr>() else {
+                return Ok(of(each).clone());
+            };
+            let has = |node: &&NodePlan| node.addresses().any(|(_, own)| own == address);
+            let node = nodes.iter().find(has);
+            node.map(|node| node.name.clone()).ok_or_else(|| {
+                format!("{}: nobody in the lab has the address {address}", each.line)
+            })
+        };
+        all.iter().map(name).collect()
     };
-    super::reach::Wanted {
+    Ok(Wanted {
         services: all.iter().flat_map(|each| each.services.clone()).collect(),
-        from: names(|each| &each.from),
-        to: names(|each| &each.to),
-    }
+        from: names(|each| &each.from)?,
+        to: names(|each| &each.to)?,
+    })
 }
 
 /// What does not hold, as people read it: a line for what was expected, and one for what was found. Where several lines are about a
-/// cell, the one that names more holds; of two that name as much, the later one.
+/// cell, the one that names its ends more closely holds; of two that do so alike, the later one.
 pub fn differences(all: &[Expectation], cells: &[Cell]) -> Vec<String> {
     let mut texts = Vec::new();
     let mut used = BTreeSet::new();
     for cell in cells {
         let about = all.iter().filter(|each| each.is_about(cell));
-        let names =
-            |each: &&Expectation| usize::from(each.from != ALL) + usize::from(each.to != ALL);
         let about: Vec<&Expectation> = about.collect();
         used.extend(about.iter().map(|each| each.line));
-        let Some(expected) = about.into_iter().max_by_key(names) else {
+        let Some(expected) = about.into_iter().max_by_key(|each| each.closeness()) else {
             continue;
         };
         if expected.found == cell.found {
@@ -152,18 +179,38 @@ pub fn differences(all: &[Expectation], cells: &[Cell]) -> Vec<String> {
     texts
 }
 
-/// A file that holds for these cells: a line for each pair and outcome. Addresses that differ are left to the reader, as a comment.
+/// A file that holds for these cells: a line for each pair and service, and one for each address where those differ.
 pub fn write(cells: &[Cell]) -> String {
     let mut out = String::from("# FROM -> TO SERVICE OUTCOME; * stands for every other one\n");
-    let mut seen = BTreeSet::new();
+    let mut pairs: Vec<Vec<&Cell>> = Vec::new();
+    let mut places: BTreeMap<(&str, &str, Service), usize> = BTreeMap::new();
     for cell in cells {
-        let key = (cell.to.clone(), cell.from.clone(), cell.service);
-        if seen.insert(key) {
-            let _ = writeln!(
-                out,
-                "{} -> {} {} {}",
-                cell.from, cell.to, cell.service, cell.found
-            );
+        let place = places.entry((&cell.to, &cell.from, cell.service));
+        let place = *place.or_insert_with(|| {
+            pairs.push(Vec::new());
+            pairs.len() - 1
+        });
+        pairs[place].push(cell);
+    }
+    for pair in pairs {
+        // As few addresses as say it.
+        let ways: [fn(&Cell) -> (String, String); 4] = [
+            |cell| (cell.from.clone(), cell.to.clone()),
+            |cell| (cell.from.clone(), cell.target.to_string()),
+            |cell| (cell.source.to_string(), cell.to.clone()),
+            |cell| (cell.source.to_string(), cell.target.to_string()),
+        ];
+        let lines = |way: &fn(&Cell) -> (String, String)| {
+            let mut lines: BTreeMap<(String, String), Found> = BTreeMap::new();
+            for cell in &pair {
+                if *lines.entry(way(cell)).or_insert(cell.found) != cell.found {
+                    return None;
+                }
+            }
+            Some(lines)
+        };
+        for ((from, to), found) in ways.iter().find_map(lines).unwrap_or_default() {
+            let _ = writeln!(out, "{from} -> {to} {} {found}", pair[0].service);
         }
     }
     out
@@ -219,6 +266,63 @@ mod tests {
             .unwrap_err();
         assert_eq!(errors.len(), 3, "{errors:?}");
         assert!(parse("# nothing").is_err());
+    }
+
+    /// Of two families, and of a sender with two interfaces.
+    #[test]
+    fn what_is_written_of_several_addresses_holds() {
+        let at = |source: &str, target: &str, found| Cell {
+            source: source.parse().unwrap(),
+            target: target.parse().unwrap(),
+            ..cell("ins-a", "ins-db", 22, found)
+        };
+        use Found::{Closed, Reached, Silent};
+        for (outcomes, lines) in [
+            ([Reached, Reached, Reached], 1),
+            ([Reached, Reached, Silent], 2),
+            ([Reached, Silent, Silent], 2),
+            ([Reached, Silent, Closed], 3),
+        ] {
+            let cells = [
+                at("10.0.0.1", "10.0.0.2", outcomes[0]),
+                at("10.1.0.1", "10.0.0.2", outcomes[1]),
+                at("2001:db8::1", "2001:db8::2", outcomes[2]),
+            ];
+            let text = write(&cells);
+            assert_eq!(text.lines().count(), 1 + lines, "{text}");
+            let all = parse(&text).unwrap();
+            assert_eq!(differences(&all, &cells), [] as [&str; 0], "{text}");
+            // Each of them is looked at.
+            for place in 0..3 {
+                let mut wrong = cells.clone();
+                wrong[place].found = match outcomes[place] {
+                    Silent => Reached,
+                    _ => Silent,
+                };
+                assert_eq!(differences(&all, &wrong).len(), 1, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_are_those_of_nodes() {
+        let node = |name: &str, address: &str| NodePlan {
+            name: name.into(),
+            instance: None,
+            interfaces: vec![crate::lab::plan::InterfacePlan {
+                name: "eth0".into(),
+                addresses: vec![address.parse().unwrap()],
+            }],
+            services: BTreeSet::new(),
+        };
+        let nodes = [node("ins-a", "10.0.0.1"), node("ins-db", "2001:db8::2")];
+        let all = parse("10.0.0.1 -> 2001:db8::2 tcp:22 silent").unwrap();
+        let wanted = super::wanted(&all, &nodes).unwrap();
+        assert_eq!(wanted.from, ["ins-a".to_owned()].into());
+        assert_eq!(wanted.to, ["ins-db".to_owned()].into());
+        let all = parse("\n10.0.0.9 -> ins-db tcp:22 silent").unwrap();
+        let error = super::wanted(&all, &nodes).unwrap_err();
+        assert_eq!(error, "2: nobody in the lab has the address 10.0.0.9");
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use super::addresses::{Given, GivenAddress};
 use super::cell::Cell;
+use super::ends::{End, between};
 use super::ground::Ground;
 use super::network::{Arranged, Network};
 use super::node::{Node, NodeError, lock};
 use super::plan::{GATEWAYS, INTERNET, is_no_host};
-use super::probe::Shot;
 use super::reach::{Reach, ReachError, ReachNode, Wanted, cells, descriptors, try_all};
 use super::read::{Reading, read};
 use super::service::Service;
@@ -29,6 +29,8 @@ pub struct Lab {
     since: u64,
     ground: Ground,
     network: Mutex<Network>,
+    /// Held while something is tried: two at once would count, and trace, each other's packets.
+    trying: Mutex<()>,
     given: Mutex<Given>,
     current: Mutex<Current>,
 }
@@ -97,6 +99,7 @@ impl Lab {
             since: now(),
             ground,
             network: Mutex::new(network),
+            trying: Mutex::new(()),
             given: Mutex::new(given),
             current: Mutex::new(Current {
                 account,
@@ -191,7 +194,7 @@ impl Lab {
         }
     }
 
-    /// Who reaches whom. No save is followed meanwhile.
+    /// Who reaches whom. The lab goes on meanwhile; what a save has overtaken is tried anew, so that the answer is of one time.
     ///
     /// # Errors
     ///
@@ -202,33 +205,34 @@ impl Lab {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Reach, ReachError> {
         let start = Instant::now();
+        let _alone = lock(&self.trying);
+        for _ in 0..ATTEMPTS {
+            let (nodes, changes) = self.nodes();
+            let (services, mut cells) = cells(&nodes, wanted)?;
+            let errors = try_all(&nodes, &mut cells, progress)?;
+            let nodes = nodes.iter().map(|node| ReachNode::of(node)).collect();
+            // Waits for a save that is being followed.
+            if lock(&self.network).changes() != changes {
+                continue;
+            }
+            return Ok(Reach {
+                lab: self.name.clone(),
+                nodes,
+                services,
+                lines: self.lines(&cells),
+                cells,
+                errors,
+                last_error: lock(&self.current).last_error.clone(),
+                seconds: start.elapsed().as_secs_f64(),
+            });
+        }
+        Err(ReachError::Restless)
+    }
+
+    /// The nodes, and how often they have changed.
+    fn nodes(&self) -> (Vec<Arc<Node>>, u64) {
         let network = lock(&self.network);
-        let (services, mut cells) = cells(network.nodes(), wanted)?;
-        let errors = try_all(network.nodes(), &mut cells, progress)?;
-        let nodes = network.nodes().iter().map(|node| node_status(node));
-        let nodes = nodes.map(|node| ReachNode {
-            addresses: node
-                .interfaces
-                .iter()
-                .flat_map(|interface| interface.addresses.iter().map(IpAddr::to_string))
-                .collect(),
-            groups: node
-                .interfaces
-                .iter()
-                .flat_map(|interface| interface.groups.clone())
-                .collect(),
-            name: node.name,
-            is_instance: node.is_instance,
-        });
-        Ok(Reach {
-            lab: self.name.clone(),
-            nodes: nodes.collect(),
-            services,
-            lines: self.lines(&cells),
-            cells,
-            errors,
-            seconds: start.elapsed().as_secs_f64(),
-        })
+        (network.nodes().to_vec(), network.changes())
     }
 
     /// One thing tried from a node or address to another: a cell for each address.
@@ -237,80 +241,50 @@ impl Lab {
     ///
     /// One line.
     pub fn try_one(&self, from: &str, to: &str, service: Service) -> Result<Vec<Cell>, String> {
-        let mut network = lock(&self.network);
-        let (from, source) = self.end(&mut network, from)?;
-        let (to, target) = self.end(&mut network, to)?;
-        if from.name() == to.name() {
-            return Err(format!(
-                "both ends are {}: what a host sends to itself is never filtered",
-                from.name()
-            ));
-        }
-        let targets: Vec<IpAddr> = match target {
-            Some(target) => vec![target],
-            None => to.plan().addresses().map(|(_, address)| address).collect(),
-        };
-        let mut cells = Vec::new();
-        for target in targets {
-            let own = source.or_else(|| from.plan().source(target).map(|(_, address)| address));
-            let Some(source) = own.filter(|own| own.is_ipv4() == target.is_ipv4()) else {
+        let _alone = lock(&self.trying);
+        for _ in 0..ATTEMPTS {
+            let (nodes, changes) = self.nodes();
+            // Who is played is so until all is tried.
+            let [from, to] = [self.end(&nodes, from)?, self.end(&nodes, to)?];
+            let mut cells = between(&from, &to, service)?;
+            let errors = try_all(&nodes, &mut cells, &mut |_, _| {});
+            let errors = errors.map_err(|error| error.to_string())?;
+            if lock(&self.network).changes() != changes {
                 continue;
+            }
+            return match errors.first() {
+                None => Ok(cells),
+                Some(error) => Err(error.clone()),
             };
-            let shot = Shot {
-                source,
-                target,
-                service,
-            };
-            let listens = to.plan().services.contains(&service);
-            cells.push(Cell::expect(&from, &to, &shot, listens)?);
         }
-        if cells.is_empty() {
-            return Err(format!(
-                "{} and {} have no addresses of one family",
-                from.name(),
-                to.name()
-            ));
-        }
-        let errors = try_all(network.nodes(), &mut cells, &mut |_, _| {});
-        match errors.map_err(|error| error.to_string())?.first() {
-            None => Ok(cells),
-            Some(error) => Err(error.clone()),
-        }
+        Err(ReachError::Restless.to_string())
     }
 
-    /// A node by its name or by an address; an address outside that nobody has is given to the internet.
-    fn end(
-        &self,
-        network: &mut Network,
-        asked: &str,
-    ) -> Result<(Arc<Node>, Option<IpAddr>), String> {
-        let known = || {
-            let names: Vec<_> = network.nodes().iter().map(|node| node.name()).collect();
+    /// A node by its name or by an address; an address outside that nobody has is given to the internet, as long as the end is held.
+    fn end(&self, nodes: &[Arc<Node>], asked: &str) -> Result<End, String> {
+        let names = || {
+            let names: Vec<_> = nodes.iter().map(|node| node.name()).collect();
             format!("the lab has no `{asked}`; it has {}", names.join(", "))
         };
+        let end = |node: &Arc<Node>, address, visit| End::new(node.clone(), address, visit);
         let Ok(address) = asked.parse::<IpAddr>() else {
-            let mut nodes = network.nodes().iter();
-            let node = nodes.find(|node| node.name() == asked);
-            return node.cloned().map(|node| (node, None)).ok_or_else(known);
+            let node = nodes.iter().find(|node| node.name() == asked);
+            return node.map(|node| end(node, None, None)).ok_or_else(names);
         };
         let has = |node: &&Arc<Node>| node.plan().addresses().any(|(_, own)| own == address);
-        if let Some(node) = network.nodes().iter().find(has) {
-            return Ok((node.clone(), Some(address)));
+        if let Some(node) = nodes.iter().find(has) {
+            return Ok(end(node, Some(address), None));
         }
-        let inside = lock(&self.current).account.platform.is_internal(address);
         if is_no_host(address) || GATEWAYS.contains(&address) {
             return Err(format!("{address} is no host's address"));
         }
-        let internet = network
-            .nodes()
-            .iter()
-            .find(|node| node.name() == INTERNET.0);
-        match internet.cloned() {
+        let inside = lock(&self.current).account.platform.is_internal(address);
+        let internet = nodes.iter().find(|node| node.name() == INTERNET.0);
+        match internet {
             Some(internet) if !inside => {
-                network
-                    .visit(&internet, address)
-                    .map_err(|error| error.to_string())?;
-                Ok((internet, Some(address)))
+                let visit = lock(&self.network).visit(internet, address);
+                let visit = visit.map_err(|error| error.to_string())?;
+                Ok(end(internet, Some(address), Some(visit)))
             }
             _ => Err(format!(
                 "no instance has the address {address}, and it lies inside the VPC's networks: name an instance, or an address outside"
@@ -371,3 +345,6 @@ impl Lab {
         lines
     }
 }
+
+/// How often something is tried that saves overtake.
+const ATTEMPTS: usize = 5;

@@ -23,10 +23,12 @@
 //! | [`route`] | messages of rtnetlink |
 //! | [`wire`] | cables |
 //! | [`network`] | all nodes, arranged as planned |
-//! | [`enforced`] | a policy in a node |
+//! | [`visit`] | addresses that are played for a moment |
+//! | [`enforced`] | policies in nodes |
 //! | [`listen`] | what listens |
 //! | [`probe`] | what is tried |
 //! | [`cell`] | one cell of the matrix, and what is expected of it |
+//! | [`ends`] | who tries one, and where |
 //! | [`reach`] | all of them |
 //! | [`read`] | a definition read for a lab |
 //! | [`live`] | a lab that is up |
@@ -36,12 +38,15 @@
 //! | [`control`] | the socket on which it is asked |
 //! | [`exec`] | a program in a node |
 //! | [`differences`] | why one is not as expected |
+//! | [`evidence`] | what other rules were seen to do |
 
 pub mod addresses;
 pub mod cell;
 pub mod control;
 pub mod differences;
+pub mod ends;
 pub mod enforced;
+pub mod evidence;
 pub mod exec;
 pub mod expectation;
 pub mod follow;
@@ -57,4 +62,5 @@ pub mod read;
 pub mod route;
 pub mod service;
 pub mod status;
+pub mod visit;
 pub mod wire;

@@ -1,12 +1,14 @@
 //! All nodes of a lab, joined by the router: made, changed and taken away as the definition says.
 
-use super::enforced::{Enforced, enforce};
+use super::enforced::enforce_all;
 use super::node::{Node, NodeError};
 use super::plan::{NodePlan, ROUTER};
+use super::visit::{Visit, Visits};
 use super::wire::{Cable, lay, take};
 use crate::cloud::Ledger;
 use crate::policy::Account;
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The nodes, in the order of the definition.
@@ -17,6 +19,8 @@ pub struct Network {
     cables: HashMap<String, Vec<Cable>>,
     /// The number of the next cable.
     next: u16,
+    visits: Visits,
+    changes: u64,
 }
 
 /// What an arrangement did.
@@ -44,16 +48,22 @@ impl Network {
             services: BTreeSet::new(),
         };
         let router = Node::begin(plan).finish()?;
-        router.call(|_| {
-            super::node::set("ipv4/ip_forward", "1");
-            super::node::set("ipv6/conf/all/forwarding", "1");
-        })?;
+        router
+            .call(|_| forward())?
+            .map_err(|what| router.error(what))?;
         Ok(Network {
             router: Arc::new(router),
             nodes: Vec::new(),
             cables: HashMap::new(),
             next: 1,
+            visits: Visits::default(),
+            changes: 0,
         })
+    }
+
+    /// Rises with each change of a node or of what it enforces: who has tried something sees whether it was all of one time.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The nodes.
@@ -68,7 +78,7 @@ impl Network {
     }
 
     /// Makes the nodes what the plan says. A node whose wires stay goes on, with all that runs in it; where something fails, the rest
-    /// is done all the same.
+    /// is done all the same. A node whose cables cannot be laid is left out, and tried again next time.
     pub fn arrange(&mut self, plans: &[NodePlan]) -> (Arranged, Vec<NodeError>) {
         let mut arranged = Arranged::default();
         let mut errors = Vec::new();
@@ -101,104 +111,100 @@ impl Network {
         for plan in plans {
             let node = match (staying.remove(&plan.name), begun.remove(plan.name.as_str())) {
                 (Some(node), _) => node,
-                (None, Some(begun)) => match begun.finish() {
-                    Ok(node) => {
-                        let node = Arc::new(node);
-                        self.wire(&node, plan, &mut errors);
-                        node
+                (None, Some(begun)) => {
+                    let made = begun.finish().and_then(|node| {
+                        self.wire(&node, plan)?;
+                        Ok(Arc::new(node))
+                    });
+                    match made {
+                        Ok(node) => node,
+                        Err(error) => {
+                            errors.push(error);
+                            continue;
+                        }
                     }
-                    Err(error) => {
-                        errors.push(error);
-                        continue;
-                    }
-                },
+                }
                 (None, None) => continue,
             };
             errors.extend(node.serve(plan.clone()).err());
             self.nodes.push(node);
         }
+        let made = |name: &String| self.nodes.iter().any(|node| node.name() == name);
+        arranged.added.retain(made);
+        arranged.rewired.retain(made);
+        self.changes += u64::from(arranged != Arranged::default());
         (arranged, errors)
     }
 
-    fn wire(&mut self, node: &Arc<Node>, plan: &NodePlan, errors: &mut Vec<NodeError>) {
+    /// Lays all cables of a node, or none.
+    fn wire(&mut self, node: &Node, plan: &NodePlan) -> Result<(), NodeError> {
         for (place, interface) in plan.interfaces.iter().enumerate() {
             let number = self.next;
             // A lab that was edited 65,000 times has used all names; then the old ones have gone long since.
             self.next = self.next.checked_add(1).unwrap_or(1);
-            match lay(&self.router, node, interface, place, number) {
-                Ok(cable) => {
-                    let cables = self.cables.entry(plan.name.clone()).or_default();
-                    cables.push(cable);
+            let cable = match lay(&self.router, node, interface, place, number) {
+                Ok(cable) => cable,
+                Err(error) => {
+                    self.unwire(node, &mut Vec::new());
+                    return Err(error);
                 }
-                Err(error) => errors.push(error),
-            }
+            };
+            let cables = self.cables.entry(plan.name.clone()).or_default();
+            cables.push(cable);
         }
+        Ok(())
     }
 
-    fn unwire(&mut self, node: &Arc<Node>, errors: &mut Vec<NodeError>) {
+    fn unwire(&mut self, node: &Node, errors: &mut Vec<NodeError>) {
         for cable in self.cables.remove(node.name()).unwrap_or_default() {
             errors.extend(take(&self.router, cable).err());
         }
     }
 
-    /// Has every instance enforce its groups. Gives the names of those whose policy is another than before; the others keep their
-    /// generation. What one cannot do keeps no other from it.
-    pub fn enforce(&self, account: &Account) -> (Vec<String>, Vec<NodeError>) {
+    /// Has every instance enforce its groups. Gives the names of those whose policy is another than before.
+    pub fn enforce(&mut self, account: &Account) -> (Vec<String>, Vec<NodeError>) {
         // Nothing is spent: each request is met as far as the account's number of unblocks goes.
         let unblocked = Ledger::default().plan(account).ledger.unblocked;
-        let mut begun = Vec::new();
-        for node in &self.nodes {
-            let plan = node.plan();
-            let policy = plan
-                .instance
-                .and_then(|id| account.policy(&id, &unblocked))
-                .map(Arc::new);
-            if let Some(policy) = policy {
-                let given = policy.clone();
-                begun.push((
-                    node,
-                    policy,
-                    node.ask(move |inside| enforce(inside, &given)),
-                ));
-            }
-        }
-        let (mut changed, mut errors) = (Vec::new(), Vec::new());
-        for (node, policy, answer) in begun {
-            match node.wait(&answer, super::node::PATIENCE) {
-                Ok(Ok(Some(enforced))) => {
-                    node.set_enforced(enforced);
-                    changed.push(node.name().to_owned());
-                }
-                // The same rules, which may stand in other lines.
-                Ok(Ok(None)) => {
-                    if let Some(before) = node.enforced() {
-                        node.set_enforced(Enforced { policy, ..before });
-                    }
-                }
-                Ok(Err(what)) => errors.push(node.error(what)),
-                Err(error) => errors.push(error),
-            }
-        }
-        (changed, errors)
+        let wanted = self.nodes.iter().filter_map(|node| {
+            let policy = account.policy(&node.plan().instance?, &unblocked)?;
+            Some((&**node, Arc::new(policy)))
+        });
+        let (changed, errors) = enforce_all(wanted.collect());
+        self.changes += u64::from(!changed.is_empty());
+        // In the order of the definition.
+        let names = self.nodes.iter().map(|node| node.name().to_owned());
+        (names.filter(|name| changed.contains(name)).collect(), errors)
     }
 
-    /// Gives a host outside one more address, so that anybody outside can be played.
+    /// Gives a host outside one more address for as long as the answer is held, so that anybody outside can be played.
     ///
     /// # Errors
     ///
     /// What the kernel has against it.
-    pub fn visit(&mut self, host: &Arc<Node>, address: std::net::IpAddr) -> Result<(), NodeError> {
-        let plan = host.plan();
-        let Some(interface) = plan.interfaces.first() else {
-            return Err(host.error("it has no interface"));
-        };
-        let cable = self
-            .cables
-            .get(host.name())
-            .and_then(|cables| cables.first());
-        let Some(cable) = cable.copied() else {
-            return Err(host.error("no cable leads to it"));
-        };
-        super::wire::add(&self.router, host, cable, interface, address)
+    pub fn visit(&self, host: &Arc<Node>, address: IpAddr) -> Result<Visit, NodeError> {
+        let cables = self.cables.get(host.name());
+        let cable = cables.and_then(|cables| cables.first()).copied();
+        let cable = cable.ok_or_else(|| host.error("no cable leads to it"))?;
+        self.visits.begin(&self.router, host, cable, address)
+    }
+}
+
+/// Switches forwarding on, in the router's namespace.
+fn forward() -> Result<(), String> {
+    const SWITCH: &str = "ipv4/ip_forward";
+    super::node::set(SWITCH, "1");
+    super::node::set("ipv6/conf/all/forwarding", "1");
+    if super::node::get(SWITCH).as_deref() != Some("1") {
+        return Err(format!(
+            "cannot forward, since /proc/sys/net/{SWITCH} cannot be written here: make it writable (`mount -o remount,rw /proc/sys`), or run \
+             it in a container with --privileged"
+        ));
+    }
+    match super::node::get("ipv6/conf/all/forwarding") {
+        Some(_) => Ok(()),
+        None => Err(
+            "this kernel has no IPv6, which the lab's hosts outside have: boot it without `ipv6.disable=1`, or load it (`modprobe ipv6`)"
+                .into(),
+        ),
     }
 }

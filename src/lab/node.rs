@@ -33,8 +33,6 @@ pub struct Inside {
     pub route: Route,
     /// nf_tables, once a policy was enforced.
     pub kernel: Option<Kernel>,
-    /// The ruleset that was enforced last, as bytes.
-    pub ruleset: Vec<u8>,
 }
 
 /// A node. Dropped, its thread ends, and with it all that nobody else holds open.
@@ -142,6 +140,22 @@ impl Node {
         answer
     }
 
+    /// Begins to do something in the namespace that may take long, in a thread of its own: the node's goes on meanwhile.
+    pub fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Receiver<T> {
+        let (done, answer) = channel();
+        let thread = std::thread::Builder::new().name(format!("{} tries", self.name));
+        let _ = self.jobs.send(Box::new(move |_| {
+            // A thread begins where the one is that starts it. If none can be had, the channel tells.
+            let _ = thread.spawn(move || {
+                let _ = done.send(work());
+            });
+        }));
+        answer
+    }
+
     /// Waits for what was begun.
     ///
     /// # Errors
@@ -210,7 +224,6 @@ fn enter() -> Result<(OwnedFd, Inside), String> {
     let inside = Inside {
         route,
         kernel: None,
-        ruleset: Vec::new(),
     };
     Ok((namespace.into(), inside))
 }
@@ -238,6 +251,12 @@ fn settings() {
 /// Sets what is below `/proc/sys/net`, of this thread's namespace.
 pub fn set(path: &str, value: &str) {
     let _ = std::fs::write(format!("/proc/sys/net/{path}"), value);
+}
+
+/// What is set there.
+pub fn get(path: &str) -> Option<String> {
+    let text = std::fs::read_to_string(format!("/proc/sys/net/{path}")).ok()?;
+    Some(text.trim().to_owned())
 }
 
 /// A lock, even if a thread panicked while it had it: what is locked here is replaced whole.

@@ -70,10 +70,12 @@ impl NodePlan {
         })
     }
 
-    /// Where packets of this family start from.
-    pub fn source(&self, like: IpAddr) -> Option<(&str, IpAddr)> {
-        self.addresses()
-            .find(|(_, address)| address.is_ipv4() == like.is_ipv4())
+    /// Where packets of this family start from: the first such address of each interface, whose groups judge them.
+    pub fn sources(&self, like: IpAddr) -> impl Iterator<Item = IpAddr> {
+        self.interfaces.iter().filter_map(move |interface| {
+            let mut addresses = interface.addresses.iter().copied();
+            addresses.find(|address| address.is_ipv4() == like.is_ipv4())
+        })
     }
 }
 

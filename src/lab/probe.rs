@@ -218,8 +218,6 @@ fn launch(shot: &Shot) -> nix::Result<(OwnedFd, Option<Found>)> {
         Ok(()) => {}
     }
     match ask(shot, &socket) {
-        // Dropped by this host's own rules.
-        Err(Errno::EPERM) => Ok((socket, Some(Found::Silent))),
         Err(error) => match refused(error) {
             Some(found) => Ok((socket, Some(found))),
             None => Err(error),
@@ -247,7 +245,6 @@ fn outcome(shot: &Shot, socket: &OwnedFd, events: EpollFlags) -> Option<Found> {
         return match getsockopt(socket, SocketError) {
             Ok(0) => None,
             Ok(code) => match Errno::from_raw(code) {
-                Errno::ETIMEDOUT => Some(Found::Silent),
                 error => refused(error).or(Some(Found::Silent)),
             },
             Err(_) => Some(Found::Silent),
@@ -268,15 +265,14 @@ fn outcome(shot: &Shot, socket: &OwnedFd, events: EpollFlags) -> Option<Found> {
     }
 }
 
-/// What the other host, or a router, has answered.
+/// What an error says of the other host. Nothing listens; or there is no way to it, or somebody forbids it (this host's own rules with
+/// EPERM): then it was not reached, and has not said that nothing listens.
 fn refused(error: Errno) -> Option<Found> {
     match error {
-        Errno::ECONNREFUSED
-        | Errno::ECONNRESET
-        | Errno::EHOSTUNREACH
-        | Errno::ENOPROTOOPT
-        | Errno::EACCES => Some(Found::Closed),
-        // ENETUNREACH, EHOSTDOWN: no way there, and no answer of the host.
+        Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::ENOPROTOOPT => Some(Found::Closed),
+        Errno::EPERM | Errno::EACCES | Errno::EHOSTUNREACH | Errno::ENETUNREACH => {
+            Some(Found::Silent)
+        }
         _ => None,
     }
 }

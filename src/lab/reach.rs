@@ -6,9 +6,11 @@ use super::listen::MOST_LINGERING;
 use super::node::{Node, NodeError};
 use super::probe::{Found, Limits, Shot, probe};
 use super::service::Service;
+use super::status::node_status;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -54,6 +56,25 @@ pub struct ReachNode {
     pub groups: Vec<String>,
 }
 
+impl ReachNode {
+    /// This node, as it is now.
+    pub fn of(node: &Node) -> Self {
+        let status = node_status(node);
+        let interfaces = status.interfaces.iter();
+        ReachNode {
+            addresses: interfaces
+                .clone()
+                .flat_map(|interface| interface.addresses.iter().map(IpAddr::to_string))
+                .collect(),
+            groups: interfaces
+                .flat_map(|interface| interface.groups.clone())
+                .collect(),
+            name: status.name,
+            is_instance: status.is_instance,
+        }
+    }
+}
+
 /// The matrix.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reach {
@@ -69,6 +90,9 @@ pub struct Reach {
     pub lines: BTreeMap<String, String>,
     /// What could not be tried.
     pub errors: Vec<String>,
+    /// What was wrong with the last save, which the lab therefore does not show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
     /// How long it took, in s.
     pub seconds: f64,
 }
@@ -114,6 +138,9 @@ pub enum ReachError {
         "more than {MOST_CELLS} tries: name fewer ports (--ports), senders (--from) or receivers (--to)"
     )]
     TooMany,
+    /// It was overtaken each time.
+    #[error("the lab was changed again and again while it was tried: try it when it holds still")]
+    Restless,
     /// The nodes do not answer.
     #[error(transparent)]
     Node(#[from] NodeError),
@@ -159,9 +186,8 @@ pub fn cells(
                 continue;
             }
             for (_, target) in to_plan.addresses() {
-                if let Some((_, source)) = from_plan.source(target) {
-                    ways.push((from, source, to, target, to_plan));
-                }
+                let sources = from_plan.sources(target);
+                ways.extend(sources.map(|source| (from, source, to, target, to_plan)));
             }
         }
     }
@@ -218,8 +244,8 @@ pub fn try_all(
             again: false,
             ..limits
         };
-        errors.extend(settle(nodes, cells, &doubtful, |cells| {
-            shoot(nodes, cells, &doubtful, limits, &mut |_, _| {})
+        errors.extend(settle(nodes, cells, &doubtful, |cells, part| {
+            shoot(nodes, cells, part, limits, &mut |_, _| {})
         })?);
         let is_different = |cell: &Cell| matches!(cell.agreement, Agreement::Different(_));
         let different: Vec<usize> = doubtful
@@ -275,7 +301,7 @@ fn shoot(
         }
         let shots: Vec<Shot> = mine.iter().map(|&index| cells[index].shot()).collect();
         let tell = tell.clone();
-        let answer = node.ask(move |_| {
+        let answer = node.aside(move || {
             probe(&shots, limits, |done| {
                 let _ = tell.send(done);
             })

@@ -211,17 +211,17 @@ impl Route {
     ///
     /// See [`NetlinkError`].
     pub fn address(&self, index: u32, address: IpAddr) -> Result<(), NetlinkError> {
-        let link_local =
-            matches!(address, IpAddr::V6(address) if Ipv6Addr::is_unicast_link_local(&address));
-        let length = if link_local { 64 } else { whole(address) };
-        let mut header = vec![family(address), length, IFA_F_NODAD, 0];
-        header.extend(index.to_ne_bytes());
-        let octets = octets(address);
-        self.tell(
-            &Message::new(libc::RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &header)
-                .with(IFA_LOCAL, &octets)
-                .with(IFA_ADDRESS, &octets),
-        )
+        let flags = NLM_F_CREATE | NLM_F_REPLACE;
+        self.tell(&own_address(libc::RTM_NEWADDR, flags, index, address))
+    }
+
+    /// Takes an address of a link away.
+    ///
+    /// # Errors
+    ///
+    /// See [`NetlinkError`].
+    pub fn no_address(&self, index: u32, address: IpAddr) -> Result<(), NetlinkError> {
+        self.tell(&own_address(libc::RTM_DELADDR, 0, index, address))
     }
 
     /// A route to one address that is on a link.
@@ -230,15 +230,17 @@ impl Route {
     ///
     /// See [`NetlinkError`].
     pub fn to(&self, index: u32, address: IpAddr) -> Result<(), NetlinkError> {
-        let table = libc::RT_TABLE_MAIN;
-        let scope = match address {
-            IpAddr::V4(_) => libc::RT_SCOPE_LINK,
-            IpAddr::V6(_) => libc::RT_SCOPE_UNIVERSE,
-        };
-        let message = route(family(address), whole(address), table, scope, 0)
-            .with(RTA_DST, &octets(address))
-            .with(RTA_OIF, &index.to_ne_bytes());
-        self.tell(&message)
+        let flags = NLM_F_CREATE | NLM_F_REPLACE;
+        self.tell(&single(libc::RTM_NEWROUTE, flags, index, address))
+    }
+
+    /// Takes that route away, if it still leads to this link.
+    ///
+    /// # Errors
+    ///
+    /// See [`NetlinkError`].
+    pub fn not_to(&self, index: u32, address: IpAddr) -> Result<(), NetlinkError> {
+        self.tell(&single(libc::RTM_DELROUTE, 0, index, address))
     }
 
     /// The default route of this family leads to a neighbour on a link.
@@ -246,17 +248,13 @@ impl Route {
     /// # Errors
     ///
     /// See [`NetlinkError`].
-    pub fn default(&self, index: u32, gateway: IpAddr, table: u8) -> Result<(), NetlinkError> {
-        let message = route(
-            family(gateway),
-            0,
-            table,
-            libc::RT_SCOPE_UNIVERSE,
-            RTNH_F_ONLINK,
-        )
-        .with(RTA_GATEWAY, &octets(gateway))
-        .with(RTA_OIF, &index.to_ne_bytes())
-        .with(RTA_TABLE, &u32::from(table).to_ne_bytes());
+    pub fn default(&self, index: u32, gateway: IpAddr, table: u32) -> Result<(), NetlinkError> {
+        let header = route_header(gateway, 0, libc::RT_SCOPE_UNIVERSE, RTNH_F_ONLINK);
+        let flags = NLM_F_CREATE | NLM_F_REPLACE;
+        let message = Message::new(libc::RTM_NEWROUTE, flags, &header)
+            .with(RTA_GATEWAY, &octets(gateway))
+            .with(RTA_OIF, &index.to_ne_bytes())
+            .with(RTA_TABLE, &table.to_ne_bytes());
         self.tell(&message)
     }
 
@@ -265,15 +263,15 @@ impl Route {
     /// # Errors
     ///
     /// See [`NetlinkError`].
-    pub fn from(&self, address: IpAddr, table: u8) -> Result<(), NetlinkError> {
-        // `struct fib_rule_hdr`: family, length of destination and source, tos, table, two reserved, action, flags.
-        let mut header = vec![family(address), 0, whole(address), 0, table, 0, 0];
+    pub fn from(&self, address: IpAddr, table: u32) -> Result<(), NetlinkError> {
+        // `struct fib_rule_hdr`: family, length of destination and source, tos, table (an attribute says it), two reserved, action, flags.
+        let mut header = vec![family(address), 0, whole(address), 0, 0, 0, 0];
         header.push(FR_ACT_TO_TBL);
         header.extend(0u32.to_ne_bytes());
         self.tell(
             &Message::new(libc::RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, &header)
                 .with(FRA_SRC, &octets(address))
-                .with(FRA_TABLE, &u32::from(table).to_ne_bytes()),
+                .with(FRA_TABLE, &table.to_ne_bytes()),
         )
     }
 
@@ -283,24 +281,59 @@ impl Route {
     ///
     /// See [`NetlinkError`].
     pub fn neighbour(&self, index: u32, address: IpAddr, mac: Mac) -> Result<(), NetlinkError> {
-        // `struct ndmsg`: family, padding, index, state, flags, type.
-        let mut header = vec![family(address), 0, 0, 0];
-        header.extend(index.to_ne_bytes());
-        header.extend(NUD_PERMANENT.to_ne_bytes());
-        header.extend([0, 0]);
-        self.tell(
-            &Message::new(libc::RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &header)
-                .with(NDA_DST, &octets(address))
-                .with(NDA_LLADDR, &mac),
-        )
+        let flags = NLM_F_CREATE | NLM_F_REPLACE;
+        let message = neighbour(libc::RTM_NEWNEIGH, flags, index, address);
+        self.tell(&message.with(NDA_LLADDR, &mac))
+    }
+
+    /// Nothing is known of a neighbour any more.
+    ///
+    /// # Errors
+    ///
+    /// See [`NetlinkError`].
+    pub fn no_neighbour(&self, index: u32, address: IpAddr) -> Result<(), NetlinkError> {
+        self.tell(&neighbour(libc::RTM_DELNEIGH, 0, index, address))
     }
 }
 
-/// `struct rtmsg` of a unicast route that stays.
-fn route(family: u8, length: u8, table: u8, scope: u8, flags: u32) -> Message {
-    let protocol = libc::RTPROT_STATIC;
+/// An address of a link.
+fn own_address(kind: u16, flags: u16, index: u32, address: IpAddr) -> Message {
+    let link_local =
+        matches!(address, IpAddr::V6(address) if Ipv6Addr::is_unicast_link_local(&address));
+    let length = if link_local { 64 } else { whole(address) };
+    let mut header = vec![family(address), length, IFA_F_NODAD, 0];
+    header.extend(index.to_ne_bytes());
+    let octets = octets(address);
+    Message::new(kind, flags, &header)
+        .with(IFA_LOCAL, &octets)
+        .with(IFA_ADDRESS, &octets)
+}
+
+/// A route to a single address, by a link.
+fn single(kind: u16, flags: u16, index: u32, address: IpAddr) -> Message {
+    let scope = match address {
+        IpAddr::V4(_) => libc::RT_SCOPE_LINK,
+        IpAddr::V6(_) => libc::RT_SCOPE_UNIVERSE,
+    };
+    Message::new(kind, flags, &route_header(address, whole(address), scope, 0))
+        .with(RTA_DST, &octets(address))
+        .with(RTA_OIF, &index.to_ne_bytes())
+}
+
+/// `struct rtmsg` of a unicast route that stays, in the main table if no attribute says otherwise.
+fn route_header(like: IpAddr, length: u8, scope: u8, flags: u32) -> Vec<u8> {
+    let (table, protocol) = (libc::RT_TABLE_MAIN, libc::RTPROT_STATIC);
     let kind = libc::RTN_UNICAST;
-    let mut header = vec![family, length, 0, 0, table, protocol, scope, kind];
+    let mut header = vec![family(like), length, 0, 0, table, protocol, scope, kind];
     header.extend(flags.to_ne_bytes());
-    Message::new(libc::RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &header)
+    header
+}
+
+/// `struct ndmsg`: family, padding, index, state, flags, type.
+fn neighbour(kind: u16, flags: u16, index: u32, address: IpAddr) -> Message {
+    let mut header = vec![family(address), 0, 0, 0];
+    header.extend(index.to_ne_bytes());
+    header.extend(NUD_PERMANENT.to_ne_bytes());
+    header.extend([0, 0]);
+    Message::new(kind, flags, &header).with(NDA_DST, &octets(address))
 }

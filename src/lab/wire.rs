@@ -9,8 +9,8 @@ use nix::net::if_::if_nametoindex;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-/// The table of routes of a node's second interface; the third's is the next.
-const FIRST_TABLE: u8 = 100;
+/// The table of routes of a node's second interface; the third's is the next. Those below 256 are the system's own.
+const FIRST_TABLE: u32 = 1000;
 
 /// A cable that lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,13 @@ pub struct Cable {
     index: u32,
     /// The hardware address of the other.
     far: Mac,
+}
+
+impl Cable {
+    /// The index of the router's end, which no other cable has.
+    pub fn index(self) -> u32 {
+        self.index
+    }
 }
 
 /// Lays the cable with this number, unique in the lab, from the router to an interface of a node; `place` counts its interfaces.
@@ -105,8 +112,8 @@ fn node_end(
         route.address(index, *address)?;
     }
     // What comes by an interface is answered by it.
-    let table = match u8::try_from(place) {
-        Ok(0) | Err(_) => libc::RT_TABLE_MAIN,
+    let table = match u32::try_from(place) {
+        Ok(0) | Err(_) => u32::from(libc::RT_TABLE_MAIN),
         Ok(place) => FIRST_TABLE.saturating_add(place),
     };
     for gateway in GATEWAYS {
@@ -120,7 +127,7 @@ fn node_end(
             continue;
         }
         route.default(index, gateway, table)?;
-        if table != libc::RT_TABLE_MAIN {
+        if place > 0 {
             for address in same_family {
                 route.from(*address, table)?;
             }
@@ -133,25 +140,37 @@ fn index(name: &str) -> Result<u32, NetlinkError> {
     if_nametoindex(name).map_err(NetlinkError::Socket)
 }
 
-/// Gives an interface one more address.
+/// Gives the first interface of a node one more address.
 ///
 /// # Errors
 ///
 /// What the kernel has against it.
-pub fn add(
-    router: &Node,
-    node: &Node,
-    cable: Cable,
-    interface: &InterfacePlan,
-    address: IpAddr,
-) -> Result<(), NodeError> {
+pub fn add(router: &Node, node: &Node, cable: Cable, address: IpAddr) -> Result<(), NodeError> {
     let index = cable.index;
     let led = router.call(move |inside| {
         inside.route.to(index, address)?;
         inside.route.neighbour(index, address, cable.far)
     })?;
     led.map_err(|error| node.error(format!("no route to {address}: {error}")))?;
-    let name = interface.name.clone();
+    let name = first_interface(node)?;
     let given = node.call(move |inside| inside.route.address(self::index(&name)?, address))?;
     given.map_err(|error| node.error(format!("cannot have the address {address}: {error}")))
+}
+
+/// Takes it away again. What has gone with its cable is no matter.
+pub fn remove(router: &Node, node: &Node, cable: Cable, address: IpAddr) {
+    let _ = router.call(move |inside| {
+        let _ = inside.route.not_to(cable.index, address);
+        let _ = inside.route.no_neighbour(cable.index, address);
+    });
+    if let Ok(name) = first_interface(node) {
+        let _ = node.call(move |inside| inside.route.no_address(self::index(&name)?, address));
+    }
+}
+
+fn first_interface(node: &Node) -> Result<String, NodeError> {
+    let plan = node.plan();
+    let first = plan.interfaces.into_iter().next();
+    let first = first.ok_or_else(|| node.error("it has no interface"))?;
+    Ok(first.name)
 }

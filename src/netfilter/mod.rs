@@ -23,6 +23,7 @@
 //! | [`stamps`] | by which label flows are known that the policy allows, and which is next |
 //! | [`hits`] | the counters of our rules |
 //! | [`firewall`] | what the host's other rulesets make of a packet, seen on a copy of them |
+//! | [`trace`] | what all rules of a namespace make of a packet |
 //! | [`tracked`] | how full the table of tracked flows is |
 //! | [`blind`] | what passes this host without meeting our hooks |
 
@@ -46,6 +47,7 @@ pub mod restore;
 pub mod seed;
 pub mod stamps;
 pub mod standing;
+pub mod trace;
 pub mod tracked;
 pub mod transport;
 pub mod ways;

@@ -1,5 +1,6 @@
 //! Who else has rules in this network namespace.
 
+use super::native::TRACER;
 use super::netlink::{NetlinkError, dump};
 use crate::ruleset::TABLE;
 use netlink_bindings::nftables::{Nfgenmsg, Request};
@@ -37,16 +38,8 @@ pub fn beside_us() -> Result<Vec<String>, NetlinkError> {
     })?);
     let mut found: Vec<String> = tables
         .into_iter()
-        .filter(|(_, name)| name != TABLE)
-        .map(|(family, name)| {
-            // What iptables-nft names its tables.
-            let by_iptables = ["raw", "mangle", "nat", "filter", "security"].contains(&&*name);
-            match family {
-                nix::libc::NFPROTO_IPV4 if by_iptables => "iptables".to_owned(),
-                nix::libc::NFPROTO_IPV6 if by_iptables => "ip6tables".to_owned(),
-                _ => format!("the nftables table {name}"),
-            }
-        })
+        .filter(|(_, name)| name != TABLE && name != TRACER)
+        .map(|(family, name)| owner_of(family, &name))
         .collect();
     for (path, name) in LEGACY {
         let tables = std::fs::read_to_string(path).unwrap_or_default();
@@ -57,4 +50,14 @@ pub fn beside_us() -> Result<Vec<String>, NetlinkError> {
     found.sort();
     found.dedup();
     Ok(found)
+}
+
+/// Whose a table of this family is: what iptables-nft names so belongs to iptables.
+pub fn owner_of(family: i32, table: &str) -> String {
+    let by_iptables = ["raw", "mangle", "nat", "filter", "security"].contains(&table);
+    match family {
+        nix::libc::NFPROTO_IPV4 if by_iptables => "iptables".to_owned(),
+        nix::libc::NFPROTO_IPV6 if by_iptables => "ip6tables".to_owned(),
+        _ => format!("the nftables table {table}"),
+    }
 }

@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod address;
+mod alike;
 pub mod blocked_ports;
 pub mod decide;
 pub mod host;

@@ -57,7 +57,7 @@ pub struct Platform {
 }
 
 /// The ports no rule can open.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BlockedPorts {
     /// TCP destination ports.
     pub tcp: Option<PortSet>,

@@ -5,7 +5,7 @@ use crate::lab::cell::{Agreement, Cell, Judgement};
 use crate::lab::probe::Found;
 use crate::lab::reach::Reach;
 use crate::policy::Direction;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -102,7 +102,7 @@ fn mark(side: &Option<Judgement>) -> char {
     }
 }
 
-/// The rows of one receiver. Addresses that are alike in all are one row.
+/// The rows of one receiver. Ways between the same two that are alike in all are one row.
 fn rows<'r>(
     reach: &'r Reach,
     to: &'r str,
@@ -110,15 +110,15 @@ fn rows<'r>(
 ) -> Vec<Row<'r>> {
     let mut rows = Vec::new();
     for from in &reach.nodes {
-        let mut by_target: BTreeMap<IpAddr, Vec<Option<&Cell>>> = BTreeMap::new();
+        let mut ways: BTreeMap<(IpAddr, IpAddr), Vec<Option<&Cell>>> = BTreeMap::new();
         let mine = by_pair.get(&(to, from.name.as_str()));
         for cell in mine.into_iter().flatten().copied() {
             let column = reach
                 .services
                 .iter()
                 .position(|service| *service == cell.service);
-            let row = by_target
-                .entry(cell.target)
+            let row = ways
+                .entry((cell.source, cell.target))
                 .or_insert_with(|| vec![None; reach.services.len()]);
             if let Some(place) = column.and_then(|column| row.get_mut(column)) {
                 *place = Some(cell);
@@ -130,14 +130,22 @@ fn rows<'r>(
                 .map(|cell| cell.map_or(String::new(), |cell| shown(cell).0))
                 .collect()
         };
-        let mut looks = by_target.values().map(look);
+        let mut looks = ways.values().map(look);
         let first = looks.next();
         let alike = looks.all(|other| Some(&other) == first.as_ref());
-        for (target, cells) in by_target {
-            let label = match alike {
-                true => format!("from {}", from.name),
-                false => format!("from {} at {target}", from.name),
-            };
+        // An interface is named by its address, where there is more than one way to the same target.
+        let sources: BTreeSet<IpAddr> = ways.keys().map(|(source, _)| *source).collect();
+        let targets: BTreeSet<IpAddr> = ways.keys().map(|(_, target)| *target).collect();
+        let several = sources.len() > usize::from(ways.keys().any(|(source, _)| source.is_ipv4()))
+            + usize::from(ways.keys().any(|(source, _)| source.is_ipv6()));
+        for ((source, target), cells) in ways {
+            let mut label = format!("from {}", from.name);
+            if !alike && several {
+                let _ = write!(label, " {source}");
+            }
+            if !alike && targets.len() > 1 {
+                let _ = write!(label, " at {target}");
+            }
             rows.push(Row { label, cells });
             if alike {
                 break;
@@ -195,6 +203,9 @@ fn summary(reach: &Reach, paint: &dyn Fn(&str, &str) -> String) -> String {
     }
     for error in &reach.errors {
         let _ = writeln!(out, "{} {error}", paint(RED, "not tried:"));
+    }
+    if let Some(error) = &reach.last_error {
+        let _ = writeln!(out, "\n{error}");
     }
     out
 }

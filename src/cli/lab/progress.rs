@@ -32,10 +32,19 @@ impl Progress {
     }
 }
 
+impl Progress {
+    /// Takes away what another thread shows, at the end of all.
+    pub fn clear() {
+        if std::io::stderr().is_terminal() {
+            let _ = write!(std::io::stderr(), "\r\u{1b}[K");
+        }
+    }
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         if self.shown {
-            let _ = write!(std::io::stderr(), "\r\u{1b}[K");
+            Progress::clear();
         }
     }
 }

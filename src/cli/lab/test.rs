@@ -10,6 +10,7 @@ use crate::lab::addresses::Given;
 use crate::lab::expectation::{self, Expectation};
 use crate::lab::ground::Ground;
 use crate::lab::live::Lab;
+use crate::lab::plan::NodePlan;
 use crate::lab::reach::{Reach, Wanted};
 use crate::lab::read::read;
 use anyhow::{Context, bail};
@@ -26,10 +27,11 @@ use std::process::ExitCode;
   secgroupd lab test groups/ --expect reach.txt
   secgroupd lab test groups.yaml --write              write what is found, to begin with
 
-Lines of the file (* stands for everybody else, and # begins a comment):
+Lines of the file (* stands for everybody else, an address for itself; # begins a comment):
   ins-web1 -> ins-db tcp:3306 reached
   office   -> ins-db tcp:22   closed
   *        -> ins-db tcp:22   silent
+  *        -> 2001:db8::20 tcp:3306 silent
 
 Exit status: 0 if all of it holds, 1 if not or the definition is refused, 2 on an error.")]
 pub struct Arguments {
@@ -59,9 +61,13 @@ pub fn run(arguments: &Arguments) -> Result {
     let mut given = Given::default();
     let reading = read(&arguments.path, &mut given);
     print::diagnostics(&reading.loaded);
-    if reading.nodes.is_none() {
+    let Some(nodes) = reading.nodes.clone() else {
         return Ok(ExitCode::from(NO));
-    }
+    };
+    let wanted = match &expected {
+        Some(expected) => wanted(&file, expected, &nodes)?,
+        None => Wanted::default(),
+    };
     reading.refused.iter().for_each(|what| print::error(what));
     let ground = Ground::leave(None)?;
     let lab = match Lab::raise("test", &arguments.path, reading, given, ground) {
@@ -71,9 +77,6 @@ pub fn run(arguments: &Arguments) -> Result {
             return Ok(ExitCode::from(ERROR));
         }
     };
-    let wanted = expected
-        .as_deref()
-        .map_or_else(Wanted::default, expectation::wanted);
     let mut progress = Progress::new();
     let reach = lab.reach(&wanted, &mut |done, total| progress.show(done, total));
     drop(progress);
@@ -112,6 +115,11 @@ pub fn run(arguments: &Arguments) -> Result {
         }
     }
     Ok(judged(&reach, &differences))
+}
+
+fn wanted(file: &Path, expected: &[Expectation], nodes: &[NodePlan]) -> anyhow::Result<Wanted> {
+    expectation::wanted(expected, nodes)
+        .map_err(|error| anyhow::anyhow!("{}:{error}", shown(file)))
 }
 
 fn judged(reach: &Reach, differences: &[String]) -> ExitCode {

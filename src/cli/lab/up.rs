@@ -7,18 +7,23 @@ use crate::daemon::host::count;
 use crate::daemon::logging;
 use crate::daemon::route::shown;
 use crate::lab::addresses::{Given, GivenAddress};
+use crate::lab::cell::Cell;
 use crate::lab::control::{bind, serve};
 use crate::lab::follow::{Event, follow};
 use crate::lab::ground::Ground;
 use crate::lab::live::{Changed, Lab};
 use crate::lab::reach::{Reach, Wanted};
 use crate::lab::read::read;
+use crate::lab::service::Service;
 use anyhow::{Context, bail};
 use clap::Args;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 use tokio::sync::Notify;
 
@@ -111,32 +116,53 @@ pub fn run(arguments: Arguments) -> Result {
     if let Some(ready) = ready {
         background(ready)?;
     }
+    let (tell, told) = channel();
+    let here = lab.clone();
+    // In a thread of its own: what is tried takes seconds, and saves and signals do not wait for it.
+    std::thread::spawn(move || say_all(&told, &here, shows.then_some(last)));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let here = lab.clone();
-    let done = runtime.block_on(follow(lab.clone(), down, move |event| match event {
-        Event::Changed(changed) => {
-            say(&changed);
-            if shows {
-                let now = tried(&here);
-                if let (Some(before), Some(now)) = (&last, &now) {
-                    differences(before, now);
-                }
-                last = now.or(last.take());
-            }
-        }
-        Event::Refused(reading) => {
-            print::diagnostics(&reading.loaded);
-            print::note("the lab stays as it was");
-        }
+    let done = runtime.block_on(follow(lab.clone(), down, move |event| {
+        // It listens as long as the process lives.
+        let _ = tell.send(event);
     }));
     // A reading that is under way is not waited for: nothing of a lab outlives its process.
     runtime.shutdown_background();
     lab.clear();
+    Progress::clear();
     done?;
     print::out("the lab has ended\n");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says what happens; and if anything was tried, what a save has changed in that.
+fn say_all(told: &Receiver<Event>, lab: &Lab, mut last: Option<Option<Reach>>) {
+    while let Ok(event) = told.recv() {
+        let mut changed = false;
+        // Of several saves each is said, and what they come to is tried once.
+        for event in [event].into_iter().chain(told.try_iter()) {
+            match event {
+                Event::Changed(change) => {
+                    say(&change);
+                    changed = true;
+                }
+                Event::Refused(reading) => {
+                    print::diagnostics(&reading.loaded);
+                    print::note("the lab stays as it was");
+                }
+            }
+        }
+        if let Some(last) = &mut last
+            && changed
+        {
+            let now = tried(lab);
+            if let (Some(before), Some(now)) = (&last, &now) {
+                differences(before, now);
+            }
+            *last = now.or(last.take());
+        }
+    }
 }
 
 /// The file of the demonstration.
@@ -224,16 +250,26 @@ fn say(changed: &Changed) {
 
 /// Cells whose outcome is another.
 fn differences(before: &Reach, now: &Reach) {
+    fn key(cell: &Cell) -> (&str, &str, IpAddr, IpAddr, Service) {
+        let (from, to) = (&*cell.from, &*cell.to);
+        (from, to, cell.source, cell.target, cell.service)
+    }
+    let old: HashMap<_, _> = before
+        .cells
+        .iter()
+        .map(|cell| (key(cell), cell.found))
+        .collect();
+    let mut said = HashSet::new();
     for cell in &now.cells {
-        let old = before.cells.iter().find(|old| {
-            (&old.from, &old.to, old.target, old.service)
-                == (&cell.from, &cell.to, cell.target, cell.service)
-        });
-        if let Some(old) = old.filter(|old| old.found != cell.found) {
-            print::out(&format!(
-                "  {} -> {} {}: {} -> {}\n",
-                cell.from, cell.to, cell.service, old.found, cell.found
-            ));
+        if let Some(old) = old.get(&key(cell)).filter(|old| **old != cell.found) {
+            let line = format!(
+                "  {} -> {} {}: {old} -> {}\n",
+                cell.from, cell.to, cell.service, cell.found
+            );
+            // Of several addresses once.
+            if said.insert(line.clone()) {
+                print::out(&line);
+            }
         }
     }
     for (cell, why) in now.differences() {

@@ -105,9 +105,10 @@ fn answer(lab: &Arc<Lab>, mut stream: UnixStream, down: &dyn Fn()) -> io::Result
         Ok(Request::Reach { wanted }) => {
             let mut told = 0;
             let progress = &mut |done: usize, total: usize| {
-                // A line for each hundredth.
-                if done * 100 / total.max(1) > told {
-                    told = done * 100 / total.max(1);
+                // A line for each hundredth; what is tried anew begins again.
+                let now = done * 100 / total.max(1);
+                if now != told {
+                    told = now;
                     let _ = write(&stream, &Reply::Progress { done, total });
                 }
             };

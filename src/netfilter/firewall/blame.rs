@@ -1,9 +1,9 @@
 //! Which rule or chain has refused a packet: iptables' by a counter that has grown, nftables' by the kernel's trace.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// What refused the flow.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Blame {
     /// `iptables-legacy`, `iptables-nft`, `ip6tables-…`, `nftables`.
     pub program: String,
@@ -48,37 +48,43 @@ fn counted(line: &str) -> Option<(u64, String)> {
     Some((packets.parse().ok()?, rest))
 }
 
-/// The rules and policies that refuse and whose counters have grown.
-pub fn grown(program: &str, before: &str, after: &str) -> Vec<Blame> {
-    let before = counts(before);
-    let mut found: Vec<Blame> = counts(after)
-        .into_iter()
-        .filter(|(key, packets)| packets > before.get(key).unwrap_or(&0))
-        .filter_map(|((table, line), _)| {
-            let words: Vec<&str> = line.split(' ').collect();
-            let blame = |chain: &str, rule| Blame {
-                program: program.to_owned(),
-                table,
-                chain: chain.to_owned(),
-                rule,
-            };
-            match words.as_slice() {
-                [chain, policy] if chain.starts_with(':') => REFUSING
-                    .contains(policy)
-                    .then(|| blame(chain.trim_start_matches(':'), None)),
-                ["-A", chain, ..] => {
-                    let target = words.iter().position(|word| *word == "-j");
-                    let target = target.and_then(|at| words.get(at + 1));
-                    target
-                        .is_some_and(|target| REFUSING.contains(target))
-                        .then(|| blame(chain, Some(line.clone())))
-                }
-                _ => None,
+/// The rules and policies that refuse, and the packets that each has refused.
+pub fn refusing(program: &str, saved: &str) -> BTreeMap<Blame, u64> {
+    let lines = counts(saved).into_iter();
+    let refusing = lines.filter_map(|((table, line), packets)| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let blame = |chain: &str, rule| Blame {
+            program: program.to_owned(),
+            table,
+            chain: chain.to_owned(),
+            rule,
+        };
+        let blamed = match words.as_slice() {
+            [chain, policy] if chain.starts_with(':') => REFUSING
+                .contains(policy)
+                .then(|| blame(chain.trim_start_matches(':'), None)),
+            ["-A", chain, ..] => {
+                let target = words.iter().position(|word| *word == "-j");
+                let target = target.and_then(|at| words.get(at + 1));
+                target
+                    .is_some_and(|target| REFUSING.contains(target))
+                    .then(|| blame(chain, Some(line.clone())))
             }
-        })
-        .collect();
-    found.sort_by_key(|blame| (blame.table.clone(), blame.chain.clone(), blame.rule.clone()));
-    found
+            _ => None,
+        };
+        Some((blamed?, packets))
+    });
+    refusing.collect()
+}
+
+/// Those that have refused more since.
+pub fn grown(program: &str, before: &str, after: &str) -> Vec<Blame> {
+    let before = refusing(program, before);
+    let after = refusing(program, after).into_iter();
+    after
+        .filter(|(blame, packets)| packets > before.get(blame).unwrap_or(&0))
+        .map(|(blame, _)| blame)
+        .collect()
 }
 
 /// What `nft monitor trace` says has dropped a packet, of tables that are not iptables' own.

@@ -6,7 +6,7 @@ use crate::ruleset::TABLE;
 use std::fs;
 
 /// Of the calling thread's network namespace: the tables of iptables-legacy that are in use.
-const LEGACY: [(&str, &str); 2] = [
+pub(super) const LEGACY: [(&str, &str); 2] = [
     ("iptables", "/proc/thread-self/net/ip_tables_names"),
     ("ip6tables", "/proc/thread-self/net/ip6_tables_names"),
 ];

@@ -14,6 +14,7 @@ mod scratch;
 
 pub use blame::Blame;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// A flow to the host.
@@ -65,6 +66,24 @@ pub enum FirewallError {
     /// A socket in the namespace failed.
     #[error("the flow could not be opened in the scratch namespace: {0}")]
     Socket(std::io::Error),
+}
+
+/// What iptables-legacy has refused so far in the network namespace of the calling thread. No trace shows its rules, but each counts.
+///
+/// # Errors
+///
+/// When its program is not installed, or fails.
+pub fn refused_by_legacy() -> Result<BTreeMap<Blame, u64>, FirewallError> {
+    let mut refused = BTreeMap::new();
+    for (program, tables) in copy::LEGACY {
+        let in_use = std::fs::read_to_string(tables).unwrap_or_default();
+        if !in_use.trim().is_empty() {
+            let program = format!("{program}-legacy");
+            let saved = program::run(&format!("{program}-save"), &["-c"], "")?;
+            refused.extend(blame::refusing(&program, &saved));
+        }
+    }
+    Ok(refused)
 }
 
 /// Opens the flow against a copy of the host's rulesets.

@@ -130,6 +130,19 @@ impl<'b> Expressions<'b> {
             .push_sreg(REGISTER);
     }
 
+    /// `[ immediate reg 1 0x00000001 ]`, `[ meta set nftrace with reg 1 ]`
+    pub fn mark_traced(&mut self) {
+        self.next()
+            .nested_data_immediate()
+            .push_dreg(REGISTER)
+            .nested_data()
+            .push_value(&[1]);
+        self.next()
+            .nested_data_meta()
+            .push_key(MetaKeys::Nftrace as u32)
+            .push_sreg(REGISTER);
+    }
+
     /// `[ payload load 4b @ network header + 12 => reg 1 ]`, `[ ct load src_ip => reg 1 , dir original ]`: of what stands in the
     /// packet as many bytes as are asked for, of the flow all of them.
     pub fn load(&mut self, origin: Origin, length: u32) {

@@ -13,6 +13,7 @@
 //! | `rules` | one rule: its sets in braces and its message |
 //! | `conditions` | what a rule asks of a packet, as nft orders and abbreviates it |
 //! | `expressions` | each expression of the kernel's |
+//! | `tracer` | a table that has packets traced |
 //!
 //! What the kernel holds afterwards is the same as after `nft -f` of what [`crate::ruleset::text`] writes; `tests/encoder.rs`
 //! compares them. Attributes are in `linux/netfilter/nf_tables.h`.
@@ -24,6 +25,7 @@ mod expressions;
 mod rules;
 mod sets;
 mod socket;
+mod tracer;
 
 use super::ownership::OWNED;
 use crate::policy::Reason;
@@ -39,6 +41,7 @@ use socket::{Answers, Socket};
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
+pub use tracer::TRACER;
 
 /// About how many bytes of what may be cut are sent in one transaction: enough that the wait for the kernel's commit does
 /// not count, and little memory.

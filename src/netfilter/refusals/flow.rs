@@ -9,7 +9,7 @@ const EXTENSIONS: [u8; 5] = [0, 43, 44, 51, 60];
 const MOST_EXTENSIONS: usize = 8;
 
 /// Which flow a packet is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Flow {
     /// The protocol.
     pub protocol: Protocol,

@@ -33,17 +33,27 @@ pub struct Told<'d> {
 }
 
 /// The packets of a datagram. What is damaged ends it.
-pub fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Told<'_>> {
+pub fn messages(datagram: &[u8]) -> impl Iterator<Item = Told<'_>> {
+    let kind = (libc::NFNL_SUBSYS_ULOG as u16) << 8 | NFULNL_MSG_PACKET;
+    of_kind(datagram, kind).map(|(_, attributes)| told(attributes))
+}
+
+/// The messages of a kind in a datagram of nfnetlink: the family and the attributes of each. What is damaged ends it.
+pub(in crate::netfilter) fn of_kind(
+    mut datagram: &[u8],
+    wanted: u16,
+) -> impl Iterator<Item = (u8, &[u8])> {
     std::iter::from_fn(move || {
         loop {
             let length = number(datagram.get(..4)?)? as usize;
             let kind = u16::from_ne_bytes(datagram.get(4..6)?.try_into().ok()?);
             let message = datagram.get(..length)?;
+            let family = *message.get(NETLINK_HEADER)?;
             let attributes = message.get(HEADERS..)?;
             let next = length.next_multiple_of(4).min(datagram.len());
             datagram = datagram.get(next..)?;
-            if kind == (libc::NFNL_SUBSYS_ULOG as u16) << 8 | NFULNL_MSG_PACKET {
-                return Some(told(attributes));
+            if kind == wanted {
+                return Some((family, attributes));
             }
         }
     })
@@ -55,7 +65,7 @@ fn number(bytes: &[u8]) -> Option<u32> {
 }
 
 /// A number in the network's order.
-fn network(bytes: &[u8]) -> Option<u32> {
+pub(in crate::netfilter) fn network(bytes: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.try_into().ok()?))
 }
 
@@ -80,7 +90,7 @@ fn told(mut attributes: &[u8]) -> Told<'_> {
 }
 
 /// The first attribute, its number, and what follows.
-fn attribute(bytes: &[u8]) -> Option<(&[u8], u16, &[u8])> {
+pub(in crate::netfilter) fn attribute(bytes: &[u8]) -> Option<(&[u8], u16, &[u8])> {
     let length = u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?) as usize;
     let kind = u16::from_ne_bytes(bytes.get(2..4)?.try_into().ok()?) & 0x3fff;
     let value = bytes.get(4..length)?;

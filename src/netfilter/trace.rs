@@ -1,0 +1,232 @@
+//! What the rules of a network namespace make of packets, told by the kernel packet by packet: which chain has stopped one, and whether
+//! one was sent elsewhere. iptables-nft shows in it like any other table of nftables; iptables-legacy does not.
+
+use super::events::EventSocket;
+use super::native::{Native, NativeError, TRACER};
+use super::refusals::Flow;
+use super::refusals::message::{attribute, network, of_kind};
+use crate::ruleset::TABLE;
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::SockProtocol;
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// `1 << (NFNLGRP_NFTRACE - 1)`.
+const GROUP: u32 = 1 << 8;
+/// `NFT_MSG_TRACE`, and the attributes of its messages.
+const NFT_MSG_TRACE: u16 = 17;
+const NFTA_TRACE_TABLE: u16 = 1;
+const NFTA_TRACE_CHAIN: u16 = 2;
+const NFTA_TRACE_TYPE: u16 = 4;
+const NFTA_TRACE_VERDICT: u16 = 5;
+const NFTA_TRACE_ID: u16 = 6;
+const NFTA_TRACE_NETWORK_HEADER: u16 = 8;
+const NFTA_TRACE_TRANSPORT_HEADER: u16 = 9;
+const NFTA_TRACE_POLICY: u16 = 16;
+const NFTA_VERDICT_CODE: u16 = 1;
+/// `NFT_TRACETYPE_…`
+const POLICY: u32 = 1;
+const RULE: u32 = 3;
+/// The verdicts after which a packet goes no further: `NF_DROP`, `NF_STOLEN`, `NF_QUEUE`. Of a queue the number stands above.
+const STOPPING: [u32; 3] = [0, 2, 3];
+const VERDICT: u32 = 0xff;
+/// `NF_ACCEPT`.
+const PASSING: u32 = 1;
+
+/// Packets are traced in a namespace as long as this is held.
+#[derive(Debug)]
+pub struct Trace {
+    native: Native,
+    socket: EventSocket,
+}
+
+/// Why nothing is told.
+#[derive(Debug, thiserror::Error)]
+pub enum TraceError {
+    /// No table that has packets traced.
+    #[error("packets cannot be traced: {0}")]
+    Table(#[from] NativeError),
+    /// Nobody to listen.
+    #[error("packets cannot be traced: {0}")]
+    Socket(#[from] Errno),
+}
+
+/// The chain of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Chain {
+    /// `NFPROTO_…`.
+    pub family: u8,
+    /// The table.
+    pub table: String,
+    /// The chain.
+    pub chain: String,
+}
+
+/// What somebody else's rules did with a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Done {
+    /// It went no further than this chain.
+    Stopped(Chain),
+    /// It got another address or port; by this chain, where it is known.
+    Translated(Option<Chain>),
+}
+
+/// A packet on its way through the hooks.
+#[derive(Debug)]
+struct Passing {
+    /// As it came.
+    flow: Flow,
+    /// Who accepted it last.
+    accepted: Option<Chain>,
+}
+
+/// What was told so far.
+#[derive(Debug, Default)]
+pub struct Told {
+    passing: HashMap<u32, Passing>,
+    /// What was done with packets, each as it came.
+    pub done: Vec<(Flow, Done)>,
+    /// Whether some of it was lost.
+    pub lost: bool,
+}
+
+impl Trace {
+    /// Begins, in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// See [`TraceError`].
+    pub fn begin() -> Result<Self, TraceError> {
+        // `ret 0xffff`: every datagram, whole.
+        let whole = [libc::sock_filter {
+            code: 0x06,
+            jt: 0,
+            jf: 0,
+            k: 0xffff,
+        }];
+        let socket = EventSocket::join(SockProtocol::NetlinkNetFilter, GROUP, &whole)?;
+        let native = Native::open()?;
+        native.trace()?;
+        Ok(Trace { native, socket })
+    }
+
+    /// Becomes readable when something is told.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Reads all that is here.
+    pub fn read(&self, told: &mut Told) {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match self.socket.receive(&mut buffer) {
+                Ok(length) => told.take(buffer.get(..length).unwrap_or_default()),
+                Err(Errno::EINTR) => {}
+                Err(Errno::ENOBUFS) => told.lost = true,
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        // If somebody has deleted it, so much the better.
+        let _ = self.native.trace_no_more();
+    }
+}
+
+/// One message.
+#[derive(Default)]
+struct Message<'m> {
+    id: u32,
+    table: &'m str,
+    chain: &'m str,
+    kind: u32,
+    verdict: Option<u32>,
+    packet: Vec<u8>,
+}
+
+impl<'m> Message<'m> {
+    fn of(mut attributes: &'m [u8]) -> Self {
+        let mut message = Message::default();
+        let text = |value: &'m [u8]| {
+            let text = std::str::from_utf8(value).unwrap_or_default();
+            text.trim_end_matches('\0')
+        };
+        while let Some((value, kind, rest)) = attribute(attributes) {
+            attributes = rest;
+            match kind {
+                NFTA_TRACE_TABLE => message.table = text(value),
+                NFTA_TRACE_CHAIN => message.chain = text(value),
+                NFTA_TRACE_ID => message.id = network(value).unwrap_or(0),
+                NFTA_TRACE_TYPE => message.kind = network(value).unwrap_or(0),
+                NFTA_TRACE_POLICY => message.verdict = network(value),
+                NFTA_TRACE_VERDICT => message.verdict = code(value),
+                NFTA_TRACE_NETWORK_HEADER | NFTA_TRACE_TRANSPORT_HEADER => {
+                    message.packet.extend(value);
+                }
+                _ => {}
+            }
+        }
+        message
+    }
+}
+
+fn code(mut attributes: &[u8]) -> Option<u32> {
+    while let Some((value, kind, rest)) = attribute(attributes) {
+        attributes = rest;
+        if kind == NFTA_VERDICT_CODE {
+            return network(value);
+        }
+    }
+    None
+}
+
+impl Told {
+    fn take(&mut self, datagram: &[u8]) {
+        let kind = (libc::NFNL_SUBSYS_NFTABLES as u16) << 8 | NFT_MSG_TRACE;
+        for (family, attributes) in of_kind(datagram, kind) {
+            self.one(family, &Message::of(attributes));
+        }
+    }
+
+    fn one(&mut self, family: u8, message: &Message) {
+        let now = Flow::of(&message.packet);
+        if message.table == TRACER && matches!(message.chain, "enters" | "sends") {
+            // Numbers are used again: this is where a packet begins.
+            if let Some(flow) = now {
+                let accepted = None;
+                self.passing.insert(message.id, Passing { flow, accepted });
+            }
+            return;
+        }
+        let Some(packet) = self.passing.get_mut(&message.id) else {
+            return;
+        };
+        if now.is_some_and(|now| now != packet.flow) {
+            let by = packet.accepted.take();
+            let done = (packet.flow, Done::Translated(by));
+            self.done.push(done);
+            self.passing.remove(&message.id);
+            return;
+        }
+        if message.table == TABLE || message.table == TRACER {
+            return;
+        }
+        let chain = Chain {
+            family,
+            table: message.table.to_owned(),
+            chain: message.chain.to_owned(),
+        };
+        match (message.kind, message.verdict.map(|code| code & VERDICT)) {
+            (RULE | POLICY, Some(verdict)) if STOPPING.contains(&verdict) => {
+                let done = (packet.flow, Done::Stopped(chain));
+                self.done.push(done);
+            }
+            (RULE, Some(PASSING)) => packet.accepted = Some(chain),
+            _ => {}
+        }
+    }
+}
