@@ -14,6 +14,7 @@ mod lab {
     pub mod life;
     pub mod page;
     pub mod rules;
+    pub mod scale;
     pub mod site;
 
     use super::support;
@@ -29,6 +30,7 @@ fn main() -> std::process::ExitCode {
             lab::bad_input::tests(),
             lab::expectations::tests(),
             lab::page::tests(),
+            lab::scale::tests(),
         ]
         .into_iter()
         .flatten()

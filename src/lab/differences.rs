@@ -50,7 +50,11 @@ pub fn settle(
         nodes.iter().filter(of).collect()
     };
     let begin = states(&involved(cells, doubtful))?;
-    let has_others = |name: &str| begin.get(name).is_some_and(|state| !state.others.is_empty());
+    let has_others = |name: &str| {
+        begin
+            .get(name)
+            .is_some_and(|state| !state.others.is_empty())
+    };
     let mut errors = Vec::new();
     let mut rest = doubtful.to_vec();
     for at_once in [TRACED_AT_ONCE, TRACED_AGAIN] {
@@ -146,8 +150,7 @@ fn judge(cells: &mut [Cell], part: &[usize], states: &[States; 2], evidence: &Ev
         }
     }
     for (node, left) in by_legacy {
-        let is_open =
-            |index: &usize| matches!(cells[*index].agreement, Agreement::Different(_));
+        let is_open = |index: &usize| matches!(cells[*index].agreement, Agreement::Different(_));
         let left: Vec<usize> = left.into_iter().filter(is_open).collect();
         if let Some(why) = evidence.of_legacy(&node, left.len()) {
             for index in left {

@@ -35,6 +35,15 @@ struct Watched<'n> {
     seen: Seen,
 }
 
+/// Says when it is dropped, by a panic too, that nobody need listen any more.
+struct Over<'o>(&'o AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// Has the packets in these nodes traced while `tries` runs.
 pub fn watch<T>(nodes: &[&Arc<Node>], tries: impl FnOnce() -> T) -> (T, Evidence) {
     let begun: Vec<_> = nodes
@@ -60,9 +69,8 @@ pub fn watch<T>(nodes: &[&Arc<Node>], tries: impl FnOnce() -> T) -> (T, Evidence
     let over = AtomicBool::new(false);
     let tried = std::thread::scope(|scope| {
         scope.spawn(|| listen(&mut watched, &over));
-        let tried = tries();
-        over.store(true, Ordering::Release);
-        tried
+        let _over = Over(&over);
+        tries()
     });
     let ended: Vec<_> = watched
         .into_iter()

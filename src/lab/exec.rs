@@ -1,15 +1,17 @@
 //! A program in a node: it has the node's network, its name as hostname, and the terminal that it was started from.
 
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{SigHandler, Signal, signal};
-use nix::unistd::sethostname;
+use nix::sys::signal::{SigHandler, Signal, kill, killpg, signal};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, getpgrp, getpid, sethostname, setpgid, tcgetpgrp, tcsetpgrp};
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 
 /// Why a program could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -90,12 +92,21 @@ pub fn exec(node: &str, door: &[OwnedFd], program: &[String]) -> Result<u8, Exec
             false => PathBuf::from("/"),
         });
     }
+    let terminal = Terminal::of_input();
+    let is_terminal = terminal.is_some();
     // SAFETY: between fork and exec the closure makes system calls and allocates nothing.
     #[allow(unsafe_code)]
     unsafe {
-        command.pre_exec(|| {
-            // It ends with the command that has started it, and is asked to by the terminal as usual.
+        command.pre_exec(move || {
+            // It ends with the command that has started it.
             set_pdeathsig(Signal::SIGKILL)?;
+            if is_terminal {
+                // A group of its own: that of this command has no number in the lab, and a shell gives the terminal back to it at its end.
+                setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+                signal(Signal::SIGTTOU, SigHandler::SigIgn)?;
+                tcsetpgrp(std::io::stdin(), getpid())?;
+                signal(Signal::SIGTTOU, SigHandler::SigDfl)?;
+            }
             signal(Signal::SIGINT, SigHandler::SigDfl)?;
             signal(Signal::SIGQUIT, SigHandler::SigDfl)?;
             Ok(())
@@ -106,14 +117,56 @@ pub fn exec(node: &str, door: &[OwnedFd], program: &[String]) -> Result<u8, Exec
     unsafe {
         let _ = signal(Signal::SIGINT, SigHandler::SigIgn);
         let _ = signal(Signal::SIGQUIT, SigHandler::SigIgn);
+        let _ = signal(Signal::SIGTTOU, SigHandler::SigIgn);
     }
-    let status = command
-        .status()
+    let mut child = command
+        .spawn()
         .map_err(|error| ExecError::Failed(name.clone(), error))?;
-    let code = match (status.code(), status.signal()) {
-        (Some(code), _) => code,
-        (None, Some(signal)) => 128 + signal,
-        (None, None) => 1,
+    let code = match &terminal {
+        Some(terminal) => terminal.wait(&child),
+        None => child.wait().map(|status| {
+            let by_signal = status.signal().map(|signal| 128 + signal);
+            status.code().or(by_signal).unwrap_or(1)
+        }),
     };
+    let code = code.map_err(|error| ExecError::Failed(name.clone(), error))?;
     Ok(u8::try_from(code).unwrap_or(1))
+}
+
+/// The terminal that the program is given, and takes commands from.
+struct Terminal {
+    /// The group of processes that has it otherwise.
+    own: Pid,
+}
+
+impl Terminal {
+    /// Standard input, if that is a terminal which belongs to this command now.
+    fn of_input() -> Option<Self> {
+        let own = getpgrp();
+        let input = std::io::stdin();
+        (input.is_terminal() && tcgetpgrp(&input) == Ok(own)).then_some(Terminal { own })
+    }
+
+    /// Waits for the program's end. Where it is stopped this command is, too, and goes on with it.
+    fn wait(&self, child: &Child) -> io::Result<i32> {
+        let pid = Pid::from_raw(child.id().cast_signed());
+        loop {
+            let status = match waitpid(pid, Some(WaitPidFlag::WUNTRACED)) {
+                Err(Errno::EINTR) => continue,
+                status => status?,
+            };
+            // Whoever comes next at the terminal has it.
+            let _ = tcsetpgrp(std::io::stdin(), self.own);
+            match status {
+                WaitStatus::Exited(_, code) => return Ok(code),
+                WaitStatus::Signaled(_, signal, _) => return Ok(128 + signal as i32),
+                WaitStatus::Stopped(..) => {
+                    kill(getpid(), Signal::SIGSTOP)?;
+                    let _ = tcsetpgrp(std::io::stdin(), pid);
+                    let _ = killpg(pid, Signal::SIGCONT);
+                }
+                _ => {}
+            }
+        }
+    }
 }

@@ -173,7 +173,10 @@ impl Network {
         self.changes += u64::from(!changed.is_empty());
         // In the order of the definition.
         let names = self.nodes.iter().map(|node| node.name().to_owned());
-        (names.filter(|name| changed.contains(name)).collect(), errors)
+        (
+            names.filter(|name| changed.contains(name)).collect(),
+            errors,
+        )
     }
 
     /// Gives a host outside one more address for as long as the answer is held, so that anybody outside can be played.

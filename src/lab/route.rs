@@ -315,9 +315,13 @@ fn single(kind: u16, flags: u16, index: u32, address: IpAddr) -> Message {
         IpAddr::V4(_) => libc::RT_SCOPE_LINK,
         IpAddr::V6(_) => libc::RT_SCOPE_UNIVERSE,
     };
-    Message::new(kind, flags, &route_header(address, whole(address), scope, 0))
-        .with(RTA_DST, &octets(address))
-        .with(RTA_OIF, &index.to_ne_bytes())
+    Message::new(
+        kind,
+        flags,
+        &route_header(address, whole(address), scope, 0),
+    )
+    .with(RTA_DST, &octets(address))
+    .with(RTA_OIF, &index.to_ne_bytes())
 }
 
 /// `struct rtmsg` of a unicast route that stays, in the main table if no attribute says otherwise.

@@ -230,3 +230,82 @@ impl Told {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use etherparse::PacketBuilder;
+
+    fn packet(port: u16) -> Vec<u8> {
+        let mut packet = Vec::new();
+        let builder = PacketBuilder::ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64);
+        let builder = builder.tcp(40000, port, 1, 1024);
+        builder.write(&mut packet, &[]).unwrap();
+        packet
+    }
+
+    fn message<'m>(table: &'m str, chain: &'m str, port: u16, verdict: u32) -> Message<'m> {
+        Message {
+            id: 7,
+            table,
+            chain,
+            kind: RULE,
+            verdict: Some(verdict),
+            packet: packet(port),
+        }
+    }
+
+    fn chain(table: &str, chain: &str) -> Chain {
+        Chain {
+            family: 2,
+            table: table.into(),
+            chain: chain.into(),
+        }
+    }
+
+    #[test]
+    fn who_has_stopped_it() {
+        let mut told = Told::default();
+        told.one(2, &message("filter", "INPUT", 80, 0));
+        assert_eq!(told.done, [], "nobody knows whose this number is");
+        told.one(1, &message(TRACER, "enters", 80, 1));
+        told.one(1, &message(TABLE, "in_0", 80, 0));
+        assert_eq!(told.done, [], "our own refusals are no evidence");
+        told.one(2, &message("filter", "INPUT", 80, 0));
+        let flow = Flow::of(&packet(80)).unwrap();
+        let by = Done::Stopped(chain("filter", "INPUT"));
+        assert_eq!(told.done, [(flow, by)]);
+    }
+
+    #[test]
+    fn who_has_sent_it_elsewhere() {
+        let mut told = Told::default();
+        told.one(1, &message(TRACER, "enters", 80, 1));
+        told.one(2, &message("nat", "PREROUTING", 80, 1));
+        told.one(1, &message(TRACER, "arrives", 81, 1));
+        let flow = Flow::of(&packet(80)).unwrap();
+        let by = Done::Translated(Some(chain("nat", "PREROUTING")));
+        assert_eq!(told.done, [(flow, by)]);
+        // The number is another packet's, which nobody has touched.
+        told.one(1, &message(TRACER, "enters", 82, 1));
+        told.one(1, &message(TRACER, "arrives", 82, 1));
+        assert_eq!(told.done.len(), 1);
+    }
+
+    #[test]
+    fn damaged_messages_are_read_without_panic() {
+        let mut told = Told::default();
+        let mut datagram = vec![0; 64];
+        datagram[..4].copy_from_slice(&64u32.to_ne_bytes());
+        let kind = (libc::NFNL_SUBSYS_NFTABLES as u16) << 8 | NFT_MSG_TRACE;
+        datagram[4..6].copy_from_slice(&kind.to_ne_bytes());
+        for at in 16..64 {
+            for value in [0, 3, 4, 5, 40, 255] {
+                let mut damaged = datagram.clone();
+                damaged[at] = value;
+                told.take(&damaged);
+            }
+        }
+        assert_eq!(told.done, []);
+    }
+}

@@ -145,7 +145,10 @@ platform:
         let public = TEXT.replace("[10.0.0.2]", "[203.0.113.2]");
         assert!(!policy(TEXT).enforces_like(&policy(&public)));
         for (old, new) in [
-            ("interfaces: { eth0: { addresses: [10.0.0.1]", "kind: database, interfaces: { eth0: { addresses: [10.0.0.1]"),
+            (
+                "interfaces: { eth0: { addresses: [10.0.0.1]",
+                "kind: database, interfaces: { eth0: { addresses: [10.0.0.1]",
+            ),
             ("platform:\n", "platform:\n  smtp: { block: false }\n"),
         ] {
             let [one, two] = [TEXT, &public].map(|text| policy(&text.replace(old, new)));
@@ -200,7 +203,10 @@ platform:
             ("protocol: udp, port", "protocol: tcp, port"),
             ("[sg-a, sg-b]", "[sg-b, sg-a]"),
             ("[sg-a, sg-b]", "[sg-a]"),
-            ("eth0: { addresses: [10.0.0.1]", "eth1: { addresses: [10.0.0.1]"),
+            (
+                "eth0: { addresses: [10.0.0.1]",
+                "eth1: { addresses: [10.0.0.1]",
+            ),
             // A group as a remote, whose member is another now.
             ("[10.0.0.1]", "[10.0.0.9]"),
             ("    name: one\n", "    name: one\n    mode: observe\n"),

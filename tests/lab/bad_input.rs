@@ -19,6 +19,9 @@ pub fn tests() -> Vec<Trial> {
             &["unshare"],
             forbidden,
         ),
+        kernel_test("a_router_that_cannot_forward", &["unshare"], cannot_forward),
+        kernel_test("a_kernel_without_ipv6", &["strace"], without_ipv6),
+        kernel_test("more_interfaces_than_tables_of_old", &[], many_interfaces),
         kernel_test("names_and_services_that_are_none", &[], names),
         kernel_test("questions_that_are_none", &[], questions),
         kernel_test("more_than_a_lab_holds", &[], too_many),
@@ -127,32 +130,89 @@ fn missing_program() {
 
 /// As in a container, or where an administrator has switched them off.
 fn forbidden() {
-    let site = Site::new(GOOD);
     let script =
         "for kind in user net; do echo 0 >/proc/sys/user/max_${kind}_namespaces; done; exec \"$@\"";
-    let own = site.command(&format!("lab up groups.yaml --name {}", site.name()));
-    let mut command = Command::new("unshare");
-    command
-        .args(["--user", "--map-root-user", "sh", "-c", script, "sh"])
-        .arg(own.get_program())
-        .args(own.get_args())
-        .current_dir(site.path("."));
-    let output = command.output().unwrap();
-    let ran = Ran {
-        code: output.status.code().unwrap_or(-1),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    };
-    assert_eq!(ran.code, 2, "{ran:?}");
-    for words in [
-        "may not make namespaces here",
-        "run it as root",
-        "user.max_user_namespaces",
+    refused_by(
+        &format!("unshare --user --map-root-user sh -c '{script}' sh \"$@\""),
+        &[
+            "may not make namespaces here",
+            "run it as root",
+            "user.max_user_namespaces",
+        ],
+    );
+}
+
+/// As in a container that is not privileged.
+fn cannot_forward() {
+    let script =
+        "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec \"$@\"";
+    refused_by(
+        &format!("unshare --mount sh -c '{script}' sh \"$@\""),
+        &[
+            "router: cannot forward, since /proc/sys/net/ipv4/ip_forward cannot be written here",
+            "mount -o remount,rw /proc/sys",
+        ],
+    );
+}
+
+/// A kernel that was booted with `ipv6.disable=1` has nothing there.
+fn without_ipv6() {
+    let path = "/proc/sys/net/ipv6/conf/all/forwarding";
+    refused_by(
+        &format!(
+            "strace -f -o /dev/null -P {path} -e trace=openat -e inject=openat:error=ENOENT \"$@\""
+        ),
+        &["router: this kernel has no IPv6", "`ipv6.disable=1`"],
+    );
+}
+
+/// Run by `script` in other surroundings, `lab up` says one line with these words, and leaves nothing.
+#[track_caller]
+fn refused_by(script: &str, words: &[&str]) {
+    let site = Site::new(GOOD);
+    for line in [
+        "lab up groups.yaml --name",
+        "lab up groups.yaml --detach --name",
     ] {
-        assert!(ran.err.contains(words), "{words:?}: {ran:?}");
+        let own = site.command(&format!("{line} {}", site.name()));
+        let mut command = Command::new("timeout");
+        command
+            .args(["60", "sh", "-c", script, "sh"])
+            .arg(own.get_program())
+            .args(own.get_args())
+            .current_dir(site.path("."));
+        let output = command.output().unwrap();
+        let ran = Ran {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        };
+        assert_eq!(ran.code, 2, "{ran:?}");
+        for words in words {
+            assert!(ran.err.contains(words), "{words:?}: {ran:?}");
+        }
+        assert_eq!(ran.err.lines().count(), 1, "{ran:?}");
+        nothing_is_left(&site, &ran);
     }
-    assert_eq!(ran.err.lines().count(), 1, "{ran:?}");
-    nothing_is_left(&site, &ran);
+}
+
+/// The system's own tables of routes are those up to 255: what comes by the last interface goes back by it.
+fn many_interfaces() {
+    let interfaces: Vec<String> = (0..160)
+        .map(|number| {
+            format!("eth{number}: {{ addresses: [10.0.9.{number}], security_groups: [sg-a] }}")
+        })
+        .collect();
+    let text = GOOD.replace(
+        "  ins-b: { interfaces: { eth0: { addresses: [10.0.0.2], security_groups: [sg-a] } } }",
+        &format!("  ins-b: {{ interfaces: {{ {} }} }}", interfaces.join(", ")),
+    );
+    let site = Site::new(&text.replace("ins-a: [tcp:80]", "ins-b: [tcp:80]"));
+    let _up = site.up();
+    for number in [0, 1, 153, 154, 155, 159] {
+        let probe = format!("office 10.0.9.{number} tcp 80");
+        assert_eq!(site.found(&probe), "reached", "{probe}");
+    }
 }
 
 fn names() {

@@ -26,6 +26,17 @@ pub fn tests() -> Vec<Trial> {
         ),
         kernel_test("what_came_through_once_is_an_error", &["iptables"], once),
         kernel_test("a_program_that_does_not_answer", &["python3"], no_answer),
+        kernel_test(
+            "rules_that_are_only_there_explain_nothing",
+            &["iptables", "ip6tables", "iptables-legacy"],
+            only_there,
+        ),
+        kernel_test(
+            "the_rule_that_has_done_it",
+            &["iptables", "nft"],
+            which_rule,
+        ),
+        kernel_test("a_hundred_at_one_instance", &["iptables"], a_hundred),
     ]
 }
 
@@ -89,8 +100,10 @@ fn iptables() {
     .good();
     let (code, cells) = found(&site, "");
     assert_eq!(code, 0, "explained: {cells:?}");
-    is(&cells, "10.0.0.2 tcp:3306", "silent", "iptables of ins-db");
-    is(&cells, "2001:db8::2 tcp:22", "closed", "ip6tables");
+    let why = "iptables of ins-db (INPUT of filter) has stopped it";
+    is(&cells, "10.0.0.2 tcp:3306", "silent", why);
+    let why = "ip6tables of ins-db (INPUT of filter) has stopped it";
+    is(&cells, "2001:db8::2 tcp:22", "closed", why);
     is(&cells, "10.0.0.2 tcp:22", "reached", "equal");
     is(&cells, "2001:db8::2 tcp:3306", "reached", "equal");
     let table = site.lab("reach").good();
@@ -104,10 +117,13 @@ fn iptables() {
     let probe = site.lab("probe ins-web ins-db tcp 3306");
     assert_eq!(probe.code, 1);
     assert!(
-        probe.out.contains("iptables of ins-db")
-            || probe.out.contains("iptables and ip6tables of ins-db"),
+        probe
+            .out
+            .contains("iptables of ins-db (INPUT of filter) has stopped it"),
         "{probe:?}"
     );
+    let left = site.shell("ins-db", "iptables -S INPUT; ip -o link").good();
+    assert!(!left.out.contains("secgroupd"), "{left:?}");
     // iptables cannot open what the groups refuse.
     site.shell(
         "ins-db",
@@ -136,7 +152,8 @@ fn of_the_sender() {
         .good();
     let (code, cells) = found(&site, "");
     assert_eq!(code, 0, "{cells:?}");
-    is(&cells, "10.0.0.2 tcp:3306", "silent", "iptables of ins-web");
+    let why = "iptables of ins-web (OUTPUT of filter) has stopped it";
+    is(&cells, "10.0.0.2 tcp:3306", "silent", why);
     is(&cells, "10.0.0.2 tcp:22", "reached", "equal");
 }
 
@@ -154,7 +171,7 @@ fn legacy() {
         &cells,
         "10.0.0.2 tcp:22",
         "silent",
-        "iptables-legacy of ins-db",
+        "iptables-legacy of ins-db (INPUT of filter) has stopped it",
     );
     is(&cells, "2001:db8::2 tcp:22", "reached", "equal");
 }
@@ -262,4 +279,119 @@ time.sleep(60)";
     assert_eq!(code, 0, "{cells:?}");
     is(&cells, "10.0.0.2 udp:53", "silent", "a program on ins-db");
     is(&cells, "2001:db8::2 udp:53", "closed", "equal");
+}
+
+/// The answer has no way back, and no rule of anybody has a part in it: not those of another port, and not those that let it pass.
+fn only_there() {
+    for user in [Site::new(DB), Site::of_ordinary_user(DB)] {
+        let site = user;
+        let _up = site.up();
+        site.shell("ins-db", "ip route add blackhole 10.0.0.1/32")
+            .good();
+        for rules in [
+            "iptables -A INPUT -p udp -j DROP",
+            "iptables -I INPUT -p tcp --dport 22 -j ACCEPT; iptables -A OUTPUT -p udp -j DROP",
+            "iptables -t nat -A PREROUTING -p tcp --dport 81 -j REDIRECT --to-ports 22",
+            "iptables-legacy -A INPUT -p udp -j DROP",
+        ] {
+            site.shell("ins-db", rules).good();
+            let (code, cells) = found(&site, "--ports tcp:22");
+            assert_eq!(code, 1, "{rules}: {cells:?}");
+            is(&cells, "10.0.0.2 tcp:22", "silent", "different");
+            is(&cells, "2001:db8::2 tcp:22", "reached", "equal");
+        }
+        // And where one of two is explained, the other is not.
+        site.shell("ins-db", "iptables -I INPUT -p tcp --dport 3306 -j DROP")
+            .good();
+        let (code, cells) = found(&site, "");
+        assert_eq!(code, 1, "{cells:?}");
+        is(&cells, "10.0.0.2 tcp:3306", "silent", "explained");
+        is(&cells, "10.0.0.2 tcp:22", "silent", "different");
+    }
+}
+
+/// Each of what can be in the way is named, on both ends, for the question and the answer.
+fn which_rule() {
+    let site = Site::new(DB);
+    let _up = site.up();
+    for (node, rules, outcome, why) in [
+        (
+            "ins-db",
+            "iptables -t raw -A PREROUTING -p tcp --dport 22 -j DROP",
+            "silent",
+            "iptables of ins-db (PREROUTING of raw) has stopped it",
+        ),
+        (
+            "ins-db",
+            "iptables -P INPUT DROP",
+            "silent",
+            "iptables of ins-db (INPUT of filter) has stopped it",
+        ),
+        (
+            "ins-db",
+            "iptables -A INPUT -p tcp -j REJECT --reject-with icmp-host-unreachable",
+            "silent",
+            "iptables of ins-db (INPUT of filter) has stopped it",
+        ),
+        (
+            "ins-db",
+            "iptables -A OUTPUT -p tcp --sport 22 -j DROP",
+            "silent",
+            "iptables of ins-db (OUTPUT of filter) has stopped it",
+        ),
+        (
+            "ins-web",
+            "iptables -A INPUT -p tcp --sport 22 -j DROP",
+            "silent",
+            "iptables of ins-web (INPUT of filter) has stopped it",
+        ),
+        (
+            "ins-db",
+            "iptables -t nat -A PREROUTING -p tcp --dport 22 -j REDIRECT --to-ports 9",
+            "closed",
+            "iptables of ins-db (PREROUTING of nat) has sent it elsewhere",
+        ),
+        (
+            "ins-web",
+            "iptables -t nat -A OUTPUT -p tcp --dport 22 -j DNAT --to-destination 10.0.0.2:9",
+            "silent",
+            "iptables of ins-web (OUTPUT of nat) has sent it elsewhere",
+        ),
+        (
+            "ins-db",
+            "nft 'table inet own { chain in { type filter hook input priority 5; tcp dport 22 drop; }; }'",
+            "silent",
+            "the nftables table own of ins-db (in) has stopped it",
+        ),
+    ] {
+        site.shell(node, rules).good();
+        let (code, cells) = found(&site, "--ports tcp:22");
+        assert_eq!(code, 0, "{rules}: {cells:?}");
+        is(&cells, "10.0.0.2 tcp:22", outcome, why);
+        let clean = "iptables -P INPUT ACCEPT; for table in filter nat raw; do iptables -t $table -F; done; nft delete table inet own 2>/dev/null";
+        site.shell(node, clean);
+        let (code, cells) = found(&site, "--ports tcp:22");
+        assert_eq!(code, 0, "{rules}: {cells:?}");
+        is(&cells, "10.0.0.2 tcp:22", "reached", "equal");
+    }
+}
+
+/// More than are traced at once, with as much room as an ordinary user has for what the kernel tells.
+fn a_hundred() {
+    let text = DB.replace("\"22,3306\"", "\"7000-7149\"");
+    let text = text.replace("tcp:22,3306", "tcp:7000-7149");
+    let site = Site::of_ordinary_user(&text);
+    let _up = site.up();
+    site.shell(
+        "ins-db",
+        "iptables -A INPUT -p tcp --dport 7000:7139 -j DROP",
+    )
+    .good();
+    let (code, cells) = found(&site, "");
+    assert_eq!((code, cells.len()), (0, 300), "{cells:?}");
+    let explained = cells.iter().filter(|(_, found, why)| {
+        found == "silent" && why.contains("iptables of ins-db (INPUT of filter) has stopped it")
+    });
+    assert_eq!(explained.count(), 140, "{cells:?}");
+    assert_eq!(cells.iter().filter(|cell| cell.2 == "equal").count(), 160);
 }

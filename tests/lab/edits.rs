@@ -11,6 +11,10 @@ use crate::support::kernel_test;
 pub fn tests() -> Vec<Trial> {
     vec![
         kernel_test("an_edit_touches_the_touched_alone", &[], touched_alone),
+        kernel_test("an_edit_touches_no_rule_of_others", &["nft"], no_other),
+        kernel_test("an_edit_does_not_wait_for_a_reach", &[], while_reaching),
+        kernel_test("an_address_that_was_given_is_written", &[], written),
+        kernel_test("a_cable_that_cannot_be_laid", &[], no_cable),
         kernel_test("a_wrong_save_changes_nothing", &[], wrong_save),
         kernel_test("instances_come_and_go", &[], come_and_go),
     ]
@@ -142,4 +146,125 @@ fn come_and_go() {
     until("80 is closed", || {
         site.found("internet ins-a0 tcp 80") == "closed"
     });
+}
+
+/// Not even a counter or the number of a rule is another where nothing was touched.
+fn no_other() {
+    let site = Site::new(&ten(80, ""));
+    let up = site.up();
+    let listed = |node: &str| site.shell(node, "nft -a list ruleset").good().out;
+    let before: Vec<(String, String)> = site
+        .generations()
+        .into_keys()
+        .map(|name| (name.clone(), listed(&name)))
+        .collect();
+    // A rule, an instance more, and a line that moves all others.
+    let edited = ten(81, "\n# a line").replace(
+        "instances:\n",
+        "instances:\n  ins-c: { interfaces: { eth0: { addresses: [10.0.0.77], security_groups: [sg-a] } } }\n",
+    );
+    site.save(&edited);
+    up.until_said("new: ins-c; another policy: 6 instances");
+    for (name, before) in before {
+        let is_touched = name.starts_with("ins-a");
+        assert_eq!(listed(&name) != before, is_touched, "{name}");
+    }
+    // Where it stands is told all the same.
+    let probe = site.lab("probe internet ins-b5 tcp 80");
+    assert!(probe.out.contains("sg-b/in/0 (groups.yaml:5)"), "{probe:?}");
+}
+
+/// A reach of mostly silent cells takes more than a second. What is saved meanwhile is enforced at once, and tried.
+fn while_reaching() {
+    let site = Site::new(&ten(80, ""));
+    let mut up = site.up_with("up groups.yaml --reach");
+    let reach = site.command(&format!("lab reach --json --name {}", site.name()));
+    let started = SystemTime::now();
+    let reaching = std::thread::spawn(move || {
+        let mut reach = reach;
+        reach.output().unwrap()
+    });
+    std::thread::sleep(Duration::from_millis(400));
+    let before = site.generations();
+    let saved = SystemTime::now();
+    site.save(&ten(81, ""));
+    until("it is enforced", || site.generations() != before);
+    let enforced = saved.elapsed().unwrap();
+    assert!(!reaching.is_finished(), "it was under way");
+    let output = reaching.join().unwrap();
+    let took = started.elapsed().unwrap();
+    assert!(
+        enforced < Duration::from_secs(1),
+        "{enforced:?} of {took:?}"
+    );
+    assert!(output.status.success(), "{output:?}");
+    let reach: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    for cell in reach["cells"].as_array().unwrap() {
+        assert_eq!(cell["agreement"], "equal", "{cell}");
+        if cell["to"] == "ins-a0" && cell["from"] == "internet" {
+            let open = cell["service"] == "tcp:81";
+            assert_eq!(cell["found"] == "reached", open, "{cell}");
+        }
+    }
+    up.until_said("internet -> ins-a0 tcp:81: silent -> reached");
+    // Nor does the end wait.
+    let before = up.said().len();
+    site.save(&ten(82, ""));
+    until("it is said", || {
+        up.said()[before..].contains("another policy")
+    });
+    let asked = std::time::Instant::now();
+    up.signal(nix::sys::signal::Signal::SIGINT);
+    assert_eq!(up.end(), Some(0));
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+/// Who writes an address down has it, and who was given it gets another.
+fn written() {
+    let text = |more: &str| {
+        format!(
+            "version: 1\nsecurity_groups: {{ sg-a: {{ inbound: [{{ action: allow, protocol: tcp, port: 80, source: any }}] }} }}\n\
+             instances:\n  ins-a: {{ interfaces: {{ eth0: {{ security_groups: [sg-a] }} }} }}\n{more}\
+             lab: {{ services: {{ ins-a: [tcp:80] }} }}\n"
+        )
+    };
+    let site = Site::new(&text(""));
+    let up = site.up();
+    assert_eq!(site.found("internet 10.0.0.2 tcp 80"), "reached");
+    site.save(&text(
+        "  ins-b: { interfaces: { eth0: { addresses: [10.0.0.2], security_groups: [sg-a] } } }\n",
+    ));
+    up.until_said("new: ins-b; made anew: ins-a");
+    assert_eq!(site.found("internet 10.0.0.2 tcp 80"), "closed");
+    assert_eq!(site.found("internet 10.0.0.3 tcp 80"), "reached");
+    assert_eq!(site.found("internet ins-a tcp 80"), "reached");
+}
+
+/// The instance is left out, and laid again by the next save that can be.
+fn no_cable() {
+    let text = ten(80, "");
+    let site = Site::new(&text);
+    let up = site.up();
+    // The kernel takes this for a number that it is to choose.
+    let wrong = text.replace(
+        "ins-b9: { interfaces: { eth0:",
+        "ins-b9: { interfaces: { \"eth%d\":",
+    );
+    assert_ne!(wrong, text);
+    site.save(&wrong);
+    up.until_said("error: ins-b9: cannot set up its interface");
+    assert_eq!(site.found("internet ins-a0 tcp 80"), "reached");
+    let gone = site.lab("probe internet ins-b9 tcp 80");
+    assert_eq!(gone.code, 2, "{gone:?}");
+    let status = site.lab("status").good();
+    assert!(
+        status
+            .out
+            .contains("The last save could not be followed in full"),
+        "{status:?}"
+    );
+    site.save(&text);
+    up.until_said("new: ins-b9");
+    assert_eq!(site.found("internet ins-b9 tcp 80"), "closed");
 }

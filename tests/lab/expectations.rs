@@ -10,6 +10,7 @@ pub fn tests() -> Vec<Trial> {
         kernel_test("expectations_that_hold", &["setpriv"], hold),
         kernel_test("expectations_that_do_not_hold", &[], do_not_hold),
         kernel_test("expectations_that_are_none", &[], are_none),
+        kernel_test("expectations_of_several_addresses", &[], several_addresses),
     ]
 }
 
@@ -97,4 +98,57 @@ fn are_none() {
     let ran = site.run("lab test groups.yaml");
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.err.contains("did you mean `allow`?"), "{ran:?}");
+}
+
+/// What differs between the families, and between the interfaces of a sender.
+fn several_addresses() {
+    let site = Site::new(
+        r#"version: 1
+security_groups:
+  sg-v4: { inbound: [{ action: allow, protocol: tcp, port: 80, source: 0.0.0.0/0 }] }
+  sg-out: { outbound: [{ action: allow, protocol: all, destination: any }] }
+  sg-mute: {}
+instances:
+  ins-a: { interfaces: { eth0: { addresses: [10.0.0.1, "2001:db8::1"], security_groups: [sg-v4] } } }
+  ins-b:
+    interfaces:
+      eth0: { addresses: [10.0.0.2, "2001:db8::2"], security_groups: [sg-out] }
+      eth1: { addresses: [10.0.0.3], security_groups: [sg-mute] }
+lab: { services: { ins-a: [tcp:80] } }
+"#,
+    );
+    site.run("lab test groups.yaml --write").good();
+    let written = std::fs::read_to_string(site.path("groups.expect")).unwrap();
+    for line in [
+        "10.0.0.2 -> ins-a tcp:80 reached",
+        "10.0.0.3 -> ins-a tcp:80 silent",
+        "2001:db8::2 -> ins-a tcp:80 silent",
+        "internet -> 10.0.0.1 tcp:80 reached",
+        "internet -> 2001:db8::1 tcp:80 silent",
+        "ins-a -> ins-b tcp:80 silent",
+    ] {
+        assert!(written.lines().any(|own| own == line), "{line}: {written}");
+    }
+    let ran = site.run("lab test groups.yaml").good();
+    assert!(ran.out.contains("all of it holds"), "{ran:?}");
+    let wrong = written.replace(
+        "10.0.0.3 -> ins-a tcp:80 silent",
+        "10.0.0.3 -> ins-a tcp:80 reached",
+    );
+    site.write("groups.expect", &wrong);
+    let ran = site.run("lab test groups.yaml");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(
+        ran.out
+            .contains("+ ins-b -> ins-a tcp:80 silent (10.0.0.3 to 10.0.0.1"),
+        "{ran:?}"
+    );
+    site.write("groups.expect", "# one\n10.0.0.9 -> ins-a tcp:80 silent\n");
+    let ran = site.run("lab test groups.yaml");
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(
+        ran.err
+            .contains("groups.expect:2: nobody in the lab has the address 10.0.0.9"),
+        "{ran:?}"
+    );
 }

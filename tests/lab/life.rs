@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
@@ -17,6 +18,17 @@ pub fn tests() -> Vec<Trial> {
         kernel_test("nothing_is_left_by_down", &[], left_by_down),
         kernel_test("nothing_is_left_by_ctrl_c", &[], left_by_interrupt),
         kernel_test("nothing_is_left_by_kill", &[], left_by_kill),
+        kernel_test(
+            "nothing_is_left_by_kill_of_an_ordinary_user_s",
+            &["setpriv"],
+            left_by_kill_of_user,
+        ),
+        kernel_test(
+            "another_user_may_not_ask",
+            &["setpriv", "python3"],
+            another_user,
+        ),
+        kernel_test("a_shell_in_an_instance", &["script"], shell),
         kernel_test("two_labs_side_by_side", &[], side_by_side),
         kernel_test("a_lab_in_the_background", &[], detached),
         kernel_test("programs_in_a_node", &[], programs),
@@ -33,8 +45,11 @@ lab: { services: { ins-a: [tcp:80] } }
 /// As a newcomer sees it: the matrix, which line to edit, and what that changes.
 fn demo() {
     let site = Site::of_ordinary_user("version: 1\n");
+    let start = Instant::now();
     let up = Up::start(site.command(&format!("lab up --demo --name {}", site.name())));
     up.until_said("ends the lab");
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(20), "promised: {took:?}");
     let said = up.said();
     for words in [
         "to ins-db (10.0.0.20)  sg-db",
@@ -92,15 +107,18 @@ fn with_a_program(site: &Site) -> (Up, BTreeSet<String>) {
 fn nothing_is_left(site: &Site, own: &BTreeSet<String>) {
     until("its namespaces end", || namespaces().is_disjoint(own));
     let sockets = fs::read_to_string("/proc/net/unix").unwrap();
-    let name = format!("secgroupd-lab/0/{}\n", site.name());
+    let name = format!("/{}\n", site.name());
     assert!(!sockets.contains(&name), "{sockets}");
     let links = Command::new("ip").args(["-o", "link"]).output().unwrap();
     let links = String::from_utf8(links.stdout).unwrap();
     assert_eq!(links.lines().count(), 1, "only lo: {links}");
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     assert!(!mounts.contains("/run/netns/box"), "{mounts}");
-    let mut files: Vec<_> = fs::read_dir(site.path(".")).unwrap().collect();
-    assert_eq!(files.len(), 1, "the definition alone: {:?}", files.pop());
+    let files = fs::read_dir(site.path(".")).unwrap().flatten();
+    // And the copy of the program that an ordinary user runs.
+    let files: Vec<_> = files.map(|file| file.file_name()).collect();
+    let own = |name: &std::ffi::OsString| name == "groups.yaml" || name == "secgroupd";
+    assert!(files.iter().all(own), "the definition alone: {files:?}");
     let gone = site.lab("status");
     assert_eq!(gone.code, 2, "{gone:?}");
 }
@@ -131,6 +149,102 @@ fn left_by_kill() {
     nothing_is_left(&site, &own);
     // The name is free.
     let _up = site.up();
+}
+
+/// The same in a user namespace, which goes, too.
+fn left_by_kill_of_user() {
+    let site = Site::of_ordinary_user(SMALL);
+    let (mut up, own) = with_a_program(&site);
+    let user = site
+        .shell("ins-a", "readlink /proc/self/ns/user")
+        .good()
+        .out;
+    let own: BTreeSet<String> = own.into_iter().chain([user.trim().to_owned()]).collect();
+    assert!(
+        own.is_subset(&namespaces()),
+        "they are seen while they live"
+    );
+    up.signal(Signal::SIGKILL);
+    assert_eq!(up.end(), None);
+    nothing_is_left(&site, &own);
+    let _up = site.up();
+}
+
+/// Neither by the command, nor by writing to the socket: it answers nobody but its owner.
+fn another_user() {
+    let ask = |uid: u32, name: &str| {
+        let script = format!(
+            "import socket\ns = socket.socket(socket.AF_UNIX)\ns.settimeout(5)\ns.connect('\\0secgroupd-lab/{uid}/{name}')\n\
+             try:\n  s.sendall(b'{{\"ask\":\"status\"}}\\n'); print(len(s.recv(9999)))\nexcept OSError: print(0)"
+        );
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        // The system's own: what root has in its home is nobody else's.
+        command.env("PATH", "/usr/bin:/bin");
+        let output = command.args(["python3", "-c", &script]).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let said = said.trim().parse::<usize>();
+        said.unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+    };
+    let (of_root, of_user) = (Site::new(SMALL), Site::of_ordinary_user(SMALL));
+    let (_one, _two) = (of_root.up(), of_user.up());
+    // Its own is answered so: the test can fail.
+    assert_ne!(ask(65534, of_user.name()), 0);
+    assert_eq!(ask(0, of_root.name()), 0);
+    for (site, other) in [(&of_root, &of_user), (&of_user, &of_root)] {
+        for line in ["status", "down", "exec ins-a -- id"] {
+            let (subcommand, rest) = line.split_once(' ').unwrap_or((line, ""));
+            let ran = site.run(&format!("lab {subcommand} --name {} {rest}", other.name()));
+            assert_eq!(ran.code, 2, "{ran:?}");
+            let words = format!("no lab named {} is up", other.name());
+            assert!(ran.err.contains(&words), "{ran:?}");
+        }
+        site.lab("status").good();
+    }
+}
+
+/// At a terminal, and fed by a pipe.
+fn shell() {
+    let site = Site::new(SMALL);
+    let _up = site.up();
+    let line = format!("lab shell --name {} ins-a", site.name());
+    let mut piped = site.command(&line);
+    piped.env("SHELL", "/bin/sh");
+    let mut piped = piped
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = piped.stdin.take().unwrap();
+    std::io::Write::write_all(&mut input, b"hostname; ip -o link | wc -l; exit 7\n").unwrap();
+    drop(input);
+    let output = piped.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "ins-a\n2\n");
+    let mut command = Command::new("script");
+    let line = format!("{} {line}", super::site::PROGRAM);
+    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    let mut child = command
+        .env("SHELL", "/bin/sh")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    std::io::Write::write_all(&mut input, b"tty && echo at $SECGROUPD_LAB_NODE; exit 5\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    drop(input);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(
+        said.contains("/dev/pts/") && said.contains("at ins-a"),
+        "{said}"
+    );
+    // A service's user has no shell to work in: then it is sh.
+    let mut none = site.command(&format!("lab shell --name {} ins-a", site.name()));
+    none.env("SHELL", "/usr/sbin/nologin")
+        .stdin(std::process::Stdio::null());
+    assert_eq!(none.status().unwrap().code(), Some(0));
 }
 
 fn side_by_side() {

@@ -32,7 +32,7 @@ lab: { services: { ins-db: ["tcp:22,3306"] } }
 
 fn clicked() {
     let site = Site::new(GROUPS);
-    let _up = site.up();
+    let up = site.up();
     site.lab("reach --html reach.html").good();
     let page = fs::read_to_string(site.path("reach.html")).unwrap();
     for outside in ["http://", "https://", "src=", "@import", "url("] {
@@ -71,6 +71,19 @@ fn clicked() {
     ] {
         let shown = format!("data-field=\"{field}\">{value}<");
         assert!(clicked.contains(&shown), "{shown} is not in {clicked}");
+    }
+    // What is saved and not in force is told.
+    assert!(!first.contains("class=\"note\""), "{first}");
+    site.save(&GROUPS.replace("action: refuse", "action: <refuse>"));
+    up.until_said("the lab stays as it was");
+    site.lab("reach --html reach.html").good();
+    let noted = dom(&site, "");
+    for words in [
+        "The last save was refused",
+        "groups.yaml:7",
+        "&lt;refuse&gt;",
+    ] {
+        assert!(noted.contains(words), "{words}: {noted}");
     }
     // Refused since nothing matches.
     let clicked = dom(&site, &pick("tcp:3306", "internet"));

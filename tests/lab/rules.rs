@@ -122,6 +122,20 @@ fn nested_networks() {
         assert_eq!(found(beside, 80), "reached");
         assert_eq!(found(elsewhere, 80), "silent");
     }
+    // Who was played has gone again.
+    let left = site.shell("internet", "ip address").good().out;
+    assert!(
+        left.contains("203.0.113.10") && !left.contains("192.0.2.") && !left.contains("2001:db8:7"),
+        "{left}"
+    );
+    let routes = site.shell("router", "ip route; ip -6 route; ip neighbour");
+    let routes = routes.good().out;
+    assert!(
+        routes.contains("203.0.113.10")
+            && !routes.contains("192.0.2.")
+            && !routes.contains("2001:db8:7"),
+        "{routes}"
+    );
 }
 
 fn order_of_groups() {
@@ -202,18 +216,33 @@ fn interfaces() {
     let site = Site::new(
         r#"version: 1
 security_groups:
-  sg-one: { inbound: [{ action: allow, protocol: tcp, port: 1001, source: any }] }
-  sg-two: { inbound: [{ action: allow, protocol: tcp, port: 1002, source: any }] }
+  sg-one: { inbound: [{ action: allow, protocol: tcp, port: 1001, source: any }], outbound: [{ action: allow, protocol: tcp, port: 1001, destination: any }] }
+  sg-two: { inbound: [{ action: allow, protocol: tcp, port: 1002, source: any }], outbound: [{ action: allow, protocol: tcp, port: 1002, destination: any }] }
 instances:
   ins-a:
     interfaces:
       eth0: { addresses: [10.0.0.1, "2001:db8::1"], security_groups: [sg-one] }
       eth1: { addresses: [10.1.0.1, "2001:db8:1::1"], security_groups: [sg-two] }
       docker*: { security_groups: [] }
-lab: { services: { ins-a: ["tcp:1001-1002"] } }
+lab: { services: { ins-a: ["tcp:1001-1002"], internet: ["tcp:1001-1002"] } }
 "#,
     );
     let _up = site.up();
+    // As a sender, too, it is tried from each.
+    let reach = site.reach("--from ins-a");
+    let cells = reach["cells"].as_array().unwrap();
+    assert_eq!(cells.len(), 2 * 2 * 2, "{reach}");
+    for cell in cells {
+        let first = matches!(text(cell, "source"), "10.0.0.1" | "2001:db8::1");
+        let opens = first == (text(cell, "service") == "tcp:1001");
+        assert_eq!(text(cell, "found") == "reached", opens, "{cell}");
+        assert_eq!(cell["agreement"], "equal", "{cell}");
+    }
+    let table = site.lab("reach --from ins-a").good().out;
+    assert!(
+        table.contains("from ins-a 10.1.0.1 at 203.0.113.10"),
+        "{table}"
+    );
     for (address, port, found) in [
         ("10.0.0.1", 1001, "reached"),
         ("10.0.0.1", 1002, "silent"),

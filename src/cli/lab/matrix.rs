@@ -136,8 +136,9 @@ fn rows<'r>(
         // An interface is named by its address, where there is more than one way to the same target.
         let sources: BTreeSet<IpAddr> = ways.keys().map(|(source, _)| *source).collect();
         let targets: BTreeSet<IpAddr> = ways.keys().map(|(_, target)| *target).collect();
-        let several = sources.len() > usize::from(ways.keys().any(|(source, _)| source.is_ipv4()))
-            + usize::from(ways.keys().any(|(source, _)| source.is_ipv6()));
+        let several = sources.len()
+            > usize::from(ways.keys().any(|(source, _)| source.is_ipv4()))
+                + usize::from(ways.keys().any(|(source, _)| source.is_ipv6()));
         for ((source, target), cells) in ways {
             let mut label = format!("from {}", from.name);
             if !alike && several {

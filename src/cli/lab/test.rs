@@ -118,8 +118,7 @@ pub fn run(arguments: &Arguments) -> Result {
 }
 
 fn wanted(file: &Path, expected: &[Expectation], nodes: &[NodePlan]) -> anyhow::Result<Wanted> {
-    expectation::wanted(expected, nodes)
-        .map_err(|error| anyhow::anyhow!("{}:{error}", shown(file)))
+    expectation::wanted(expected, nodes).map_err(|error| anyhow::anyhow!("{}:{error}", shown(file)))
 }
 
 fn judged(reach: &Reach, differences: &[String]) -> ExitCode {
