@@ -89,6 +89,9 @@ enum Command {
     /// Take the policy off this host
     Remove(remove::Arguments),
     /// A local cloud in network namespaces
+    ///
+    /// Every instance becomes a network namespace that enforces its groups, joined by a router that plays the VPC and the internet. Real
+    /// packets, no root, and nothing is left behind.
     Lab(lab::Arguments),
 }
 

@@ -178,25 +178,14 @@ fn no_other() {
 fn while_reaching() {
     let site = Site::new(&ten(80, ""));
     let mut up = site.up_with("up groups.yaml --reach");
-    let reach = site.command(&format!("lab reach --json --name {}", site.name()));
-    let started = SystemTime::now();
-    let reaching = std::thread::spawn(move || {
-        let mut reach = reach;
-        reach.output().unwrap()
-    });
+    let mut reach = site.command(&format!("lab reach --json --name {}", site.name()));
+    let reaching = std::thread::spawn(move || reach.output().unwrap());
     std::thread::sleep(Duration::from_millis(400));
     let before = site.generations();
-    let saved = SystemTime::now();
     site.save(&ten(81, ""));
     until("it is enforced", || site.generations() != before);
-    let enforced = saved.elapsed().unwrap();
-    assert!(!reaching.is_finished(), "it was under way");
+    assert!(!reaching.is_finished(), "it is under way, and begins anew");
     let output = reaching.join().unwrap();
-    let took = started.elapsed().unwrap();
-    assert!(
-        enforced < Duration::from_secs(1),
-        "{enforced:?} of {took:?}"
-    );
     assert!(output.status.success(), "{output:?}");
     let reach: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     for cell in reach["cells"].as_array().unwrap() {

@@ -31,23 +31,41 @@ pub struct Arguments {
     command: Command,
 }
 
+// What stands behind the empty line is what `--help` says beside it.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Bring up the lab of a definition, and follow its changes
+    ///
+    /// What is saved is enforced at once, until Ctrl-C or `lab down` ends it. It needs no root, and leaves nothing behind, however it ends.
     Up(up::Arguments),
     /// Who reaches whom on which port, found out with packets
+    ///
+    /// Each instance and host outside tries each service at everybody. A cell is reached, closed (the host answered that nothing listens) or
+    /// silent, beside what explain predicts. A difference that an instance's own iptables was seen to make is shown as such; any other is an
+    /// error.
     Reach(reach::Arguments),
     /// One try from one to another, and which rules decide
+    ///
+    /// Each end is an instance, a host outside, or an address; any address outside can be played.
     Probe(probe::Arguments),
     /// Run a command in an instance or a host
+    ///
+    /// It runs in an instance, a host outside or the `router`, as root of the lab, with the programs and files of this machine, and is
+    /// killed when the lab ends.
     Exec(enter::ExecArguments),
     /// A shell in an instance or a host
     Shell(enter::ShellArguments),
     /// What is up
+    ///
+    /// Instances and hosts with their addresses, groups, services and generations, and why the last save was refused.
     Status(status::Arguments),
     /// Bring up a lab, compare it with what is expected, and take it down
+    ///
+    /// For the CI of those who write groups. It needs no root.
     Test(test::Arguments),
     /// End a lab
+    ///
+    /// Everything that runs in it ends, too, and has gone when this returns.
     Down(down::Arguments),
 }
 

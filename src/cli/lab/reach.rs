@@ -16,7 +16,7 @@ use std::process::ExitCode;
 /// that nothing listens) or silent, beside what explain predicts. A difference that an instance's own iptables explains is shown as such.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  secgroupd lab reach                                     every service of the definition, at everybody
+  secgroupd lab reach                                     every service, at everybody
   secgroupd lab reach --ports tcp:22,3306 --to ins-db     these ports of one
   secgroupd lab reach --json | jq '.cells[] | select(.found == \"reached\") | [.from, .to, .service]'
   secgroupd lab reach --html reach.html                   a page to click through

@@ -31,9 +31,9 @@ use tokio::sync::Notify;
 /// behind, however it ends.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  secgroupd lab up --demo                  a load balancer, two web servers, a database, an office, the internet
+  secgroupd lab up --demo                  two web servers, a database and who is around them
   secgroupd lab up groups.yaml             then, in another terminal: secgroupd lab reach
-  secgroupd lab up groups.yaml --reach     print who reaches whom, and after each save what has changed
+  secgroupd lab up groups.yaml --reach     print who reaches whom, and what each save changes
   secgroupd lab up groups.yaml --detach    return when it is up; `secgroupd lab down` ends it")]
 pub struct Arguments {
     /// The definition: a file, or a directory with *.yaml files
@@ -93,7 +93,7 @@ pub fn run(arguments: Arguments) -> Result {
     serve(&lab, listener, move || asked.notify_one());
     let what = lab.status();
     let took = start.elapsed().as_secs_f64();
-    print::out(&format!("lab {name} is up after {took:.1} s\n"));
+    print::out(&format!("the lab `{name}` is up after {took:.1} s\n"));
     print::out(&status::nodes(&what.nodes));
     remark(&what.given);
     let shows = arguments.reach || arguments.demo;
