@@ -1,13 +1,14 @@
 //! Instances enforce their groups, by the same steps as on a VM: compile, check, and load, switch, delete. What is enforced already is not
 //! compiled, and instances that are to enforce the same share one ruleset.
 
-use super::node::{Inside, Node, NodeError, PATIENCE};
+use super::node::{Inside, Node, NodeError, PATIENCE, lock};
 use crate::definition::printable;
 use crate::netfilter::enforce::Kernel;
 use crate::netfilter::native::Native;
 use crate::policy::Policy;
 use crate::ruleset::{Generation, Ruleset, check, compile};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -53,53 +54,58 @@ pub fn enforce_all(wanted: Vec<(&Node, Arc<Policy>)>) -> (Vec<String>, Vec<NodeE
             }),
         }
     }
-    let done = Mutex::new((Vec::new(), Vec::new()));
+    let begun = Mutex::new(Vec::new());
     let next = AtomicUsize::new(0);
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..workers.min(lists.len()) {
             scope.spawn(|| {
                 while let Some(list) = lists.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let (changed, errors) = list.enforce();
-                    let mut done = super::node::lock(&done);
-                    done.0.extend(changed);
-                    done.1.extend(errors);
+                    let loading = list.begin();
+                    lock(&begun).extend(loading);
                 }
             });
         }
     });
-    done.into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    let (mut changed, mut errors) = (Vec::new(), Vec::new());
+    for (node, answer) in lock(&begun).drain(..) {
+        let loaded = answer.and_then(|answer| {
+            let loaded = node.wait(&answer, PATIENCE)?;
+            loaded.map_err(|what| node.error(what))
+        });
+        match loaded {
+            Ok(enforced) => {
+                node.set_enforced(enforced);
+                changed.push(node.name().to_owned());
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    (changed, errors)
 }
 
-impl Alike<'_> {
-    /// Compiles once, and loads in each of the namespaces side by side.
-    fn enforce(&self) -> (Vec<String>, Vec<NodeError>) {
-        let (mut changed, mut errors) = (Vec::new(), Vec::new());
-        let ruleset = match compiled(&self.policy) {
-            Ok(ruleset) => Arc::new(ruleset),
-            Err(what) => {
-                let error = |(node, _): &(&Node, _)| node.error(what.clone());
-                return (changed, self.nodes.iter().map(error).collect());
-            }
-        };
-        let begun = self.nodes.iter().map(|(node, policy)| {
-            let (ruleset, policy) = (ruleset.clone(), policy.clone());
-            (node, node.ask(move |inside| load(inside, &ruleset, policy)))
-        });
-        // All have begun before the first is waited for.
-        let begun: Vec<_> = begun.collect();
-        for (node, answer) in begun {
-            match node.wait(&answer, PATIENCE) {
-                Ok(Ok(enforced)) => {
-                    node.set_enforced(enforced);
-                    changed.push(node.name().to_owned());
+/// A node that is loading, and its answer.
+type Loading<'n> = (
+    &'n Node,
+    Result<Receiver<Result<Enforced, String>>, NodeError>,
+);
+
+impl<'n> Alike<'n> {
+    /// Compiles once, and has each of the nodes begin to load.
+    fn begin(&self) -> Vec<Loading<'n>> {
+        let ruleset = compiled(&self.policy).map(Arc::new);
+        let begin = |(node, policy): &(&'n Node, Arc<Policy>)| {
+            let policy = policy.clone();
+            let answer = match &ruleset {
+                Ok(ruleset) => {
+                    let ruleset = ruleset.clone();
+                    Ok(node.ask(move |inside| load(inside, &ruleset, policy)))
                 }
-                Ok(Err(what)) => errors.push(node.error(what)),
-                Err(error) => errors.push(error),
-            }
-        }
-        (changed, errors)
+                Err(what) => Err(node.error(what.clone())),
+            };
+            (*node, answer)
+        };
+        self.nodes.iter().map(begin).collect()
     }
 }
 
