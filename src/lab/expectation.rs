@@ -179,6 +179,9 @@ pub fn differences(all: &[Expectation], cells: &[Cell]) -> Vec<String> {
     texts
 }
 
+/// How the ends of a cell are called.
+type Naming = fn(&Cell) -> (String, String);
+
 /// A file that holds for these cells: a line for each pair and service, and one for each address where those differ.
 pub fn write(cells: &[Cell]) -> String {
     let mut out = String::from("# FROM -> TO SERVICE OUTCOME; * stands for every other one\n");
@@ -194,13 +197,13 @@ pub fn write(cells: &[Cell]) -> String {
     }
     for pair in pairs {
         // As few addresses as say it.
-        let ways: [fn(&Cell) -> (String, String); 4] = [
+        let ways: [Naming; 4] = [
             |cell| (cell.from.clone(), cell.to.clone()),
             |cell| (cell.from.clone(), cell.target.to_string()),
             |cell| (cell.source.to_string(), cell.to.clone()),
             |cell| (cell.source.to_string(), cell.target.to_string()),
         ];
-        let lines = |way: &fn(&Cell) -> (String, String)| {
+        let lines = |way: &Naming| {
             let mut lines: BTreeMap<(String, String), Found> = BTreeMap::new();
             for cell in &pair {
                 if *lines.entry(way(cell)).or_insert(cell.found) != cell.found {

@@ -244,9 +244,7 @@ fn outcome(shot: &Shot, socket: &OwnedFd, events: EpollFlags) -> Option<Found> {
     if events.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP) {
         return match getsockopt(socket, SocketError) {
             Ok(0) => None,
-            Ok(code) => match Errno::from_raw(code) {
-                error => refused(error).or(Some(Found::Silent)),
-            },
+            Ok(code) => refused(Errno::from_raw(code)).or(Some(Found::Silent)),
             Err(_) => Some(Found::Silent),
         };
     }
