@@ -24,6 +24,7 @@ mod daemon {
     pub mod latency;
     pub mod links;
     pub mod live_flows;
+    pub mod lost_flows;
     pub mod nft_fails;
     pub mod observed;
     pub mod owned;
@@ -40,6 +41,7 @@ mod daemon {
     pub mod site;
     pub mod ssh;
     pub mod stopped;
+    pub mod talk;
     pub mod trial;
     pub mod trouble;
     pub mod unblocks;
@@ -70,6 +72,7 @@ fn main() -> std::process::ExitCode {
             daemon::restored::tests(),
             daemon::links::tests(),
             daemon::live_flows::tests(),
+            daemon::lost_flows::tests(),
             daemon::observed::tests(),
             daemon::refusals::tests(),
             daemon::asking::tests(),

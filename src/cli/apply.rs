@@ -6,7 +6,7 @@ use super::options::{
 use super::ssh::Session;
 use super::{ERROR, NO, Result, print};
 use crate::daemon::control::{ControlError, Request, Response, ask};
-use crate::daemon::host::Host;
+use crate::daemon::host::{Host, LONGEST_LOOK};
 use crate::daemon::install::Move;
 use crate::daemon::load::load;
 use crate::daemon::read::Trust;
@@ -86,6 +86,7 @@ pub fn run(arguments: Arguments) -> Result {
     )?;
     let loaded = load(&path, Trust::Checked);
     let result = host.reconcile(&loaded, &path, None, Attempt::Plain);
+    host.remember_ended(LONGEST_LOOK);
     host.keep();
     if result.is_err() && loaded.account.is_none() && !arguments.json {
         // With colours, where the answer of a daemon has none.

@@ -199,7 +199,7 @@ fn live(compared: &Compared) -> Option<std::result::Result<Ended, String>> {
         return Some(Ok(Ended::default()));
     }
     let ruleset = compile(&compared.new);
-    Some(ended(Some(&compared.old), &compared.new, &ruleset).map_err(|error| error.to_string()))
+    Some(ended(&compared.old, &compared.new, &ruleset).map_err(|error| error.to_string()))
 }
 
 fn as_json(old: &str, new: &Path, found: &[Found], alone: &[String]) -> serde_json::Value {

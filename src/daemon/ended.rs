@@ -1,62 +1,178 @@
-//! How many of the flows that are tracked now a change of the policy ends, and by which rule: for the log. The kernel ends them
-//! by itself (see `ruleset::recheck`); this only counts.
+//! The flows that a change of the policy ends: how many, and by which rule, for the log; and what their answers look like, so that they stay
+//! ended where connection tracking loses them (see `ruleset::ended`). While it knows them the kernel refuses their packets by itself (see
+//! `ruleset::recheck`).
 
 use crate::netfilter::flows::{Flow, Tuple, flows_over};
 use crate::netfilter::links::LinkError;
 use crate::netfilter::netlink::{NetlinkError, Reader};
+use crate::netfilter::remembered::remembered_over;
 use crate::netfilter::ways::Ways;
 use crate::policy::{Direction, Packet, Policy, Protocol, Reason, Verdict};
+use crate::ruleset::ended::{EndedFlow, FAMILIES, MOST_ENDED};
+use crate::ruleset::ir::Transport;
 use crate::ruleset::{Ruleset, Walker};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::Instant;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 /// The rules that are named one by one; the rest is counted together.
 const NAMED: usize = 5;
 
-/// Counts in a thread of its own, so that nothing waits for it.
+/// Looks at the tracked flows in a thread of its own, so that nothing waits for it.
 #[derive(Debug, Clone, Default)]
-pub struct EndedFlows {
-    counting: Arc<AtomicBool>,
-    total: Arc<AtomicU64>,
+pub struct EndedFlows(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    total: AtomicU64,
+    work: Mutex<Work>,
+    idle: Condvar,
+    found: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Work {
+    running: bool,
+    next: Option<Look>,
+    found: Option<Found>,
+    /// What the kernel was to remember after the last look: a table that is made anew has forgotten it.
+    remembered: BTreeSet<EndedFlow>,
+}
+
+/// What is enforced now, and what was before.
+#[derive(Debug)]
+pub struct Look {
+    /// What was enforced before.
+    pub before: Before,
+    /// What is enforced; of a kept one it may not be known yet.
+    pub policy: Option<Policy>,
+    /// Its ruleset.
+    pub ruleset: Ruleset,
+    /// Whether the table was made anew, and remembers nothing any more.
+    pub anew: bool,
+}
+
+/// What was enforced before a change.
+#[derive(Debug)]
+pub enum Before {
+    /// Nothing: all flows were allowed.
+    Nothing,
+    /// This.
+    Policy(Box<Policy>),
+    /// It is not known, or the same: nothing is counted.
+    Unknown,
+}
+
+/// What the kernel is to be told after a look.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// What has ended and is not remembered yet.
+    pub ended: Vec<EndedFlow>,
+    /// What is remembered and allowed again.
+    pub on: Vec<EndedFlow>,
 }
 
 impl EndedFlows {
     /// How many flows ended since the daemon began.
     pub fn total(&self) -> u64 {
-        self.total.load(Relaxed)
+        self.0.total.load(Relaxed)
     }
 
-    /// Counts what the new policy ends, and logs it. Where changes follow one another faster than flows are counted,
-    /// some are not counted.
-    pub fn count(&self, old: Option<Policy>, new: Policy, ruleset: Ruleset) {
-        if !new.platform.recheck || self.counting.swap(true, Relaxed) {
+    /// Looks at all tracked flows. Where changes follow one another faster than that is done, those in between are counted as one.
+    pub fn look(&self, mut look: Look) {
+        if !look.ruleset.recheck {
+            return;
+        }
+        let mut work = self.work();
+        // It was of what is enforced no more.
+        work.found = None;
+        if let Some(skipped) = work.next.take() {
+            look.before = skipped.before;
+            look.anew |= skipped.anew;
+        }
+        work.next = Some(look);
+        if std::mem::replace(&mut work.running, true) {
             return;
         }
         let this = self.clone();
-        let count = move || {
-            let begin = Instant::now();
-            match ended(old.as_ref(), &new, &ruleset) {
-                Ok(ended) if ended.count() > 0 => {
-                    this.total.fetch_add(ended.count() as u64, Relaxed);
-                    info!("{ended}");
-                }
-                Ok(ended) => debug!("{ended}, counted in {:.1?}", begin.elapsed()),
-                Err(error) => warn!("it is not known how many flows end: {error}"),
-            }
-            this.counting.store(false, Relaxed);
-        };
-        let thread = std::thread::Builder::new()
-            .name("flows".into())
-            .spawn(count);
-        if thread.is_err() {
-            self.counting.store(false, Relaxed);
+        let thread = std::thread::Builder::new().name("flows".into());
+        if let Err(error) = thread.spawn(move || this.looks()) {
+            warn!("the tracked flows cannot be looked at: {error}");
+            *work = Work::default();
         }
+    }
+
+    fn looks(&self) {
+        loop {
+            let mut work = self.work();
+            let Some(look) = work.next.take() else {
+                work.running = false;
+                self.0.idle.notify_all();
+                return;
+            };
+            let known = work.remembered.clone();
+            drop(work);
+            let begin = Instant::now();
+            match look.carry_out(&known) {
+                Ok((ended, found, remembered)) => {
+                    self.tell(&ended, begin.elapsed());
+                    let mut work = self.work();
+                    work.remembered = remembered;
+                    // What comes next finds it again.
+                    if work.next.is_none() && !(found.ended.is_empty() && found.on.is_empty()) {
+                        work.found = Some(found);
+                        self.0.found.notify_one();
+                    }
+                }
+                Err(error) => warn!("it is not known which flows end: {error}"),
+            }
+        }
+    }
+
+    fn tell(&self, ended: &Ended, took: Duration) {
+        if ended.count() > 0 {
+            self.0.total.fetch_add(ended.count() as u64, Relaxed);
+            info!("{ended}");
+        } else {
+            debug!("{ended}, counted in {took:.1?}");
+        }
+    }
+
+    /// Waits until there is something to tell the kernel. Nothing is lost when the future is dropped before it is ready.
+    pub async fn found(&self) {
+        self.0.found.notified().await;
+    }
+
+    /// What the kernel is to be told.
+    pub fn take(&self) -> Option<Found> {
+        self.work().found.take()
+    }
+
+    /// Nothing is enforced any more, and nothing has ended.
+    pub fn forget(&self) {
+        let mut work = self.work();
+        (work.next, work.found) = (None, None);
+        work.remembered.clear();
+    }
+
+    /// Waits until all is looked at.
+    pub fn finish(&self, at_most: Duration) {
+        let work = self.work();
+        let running = self
+            .0
+            .idle
+            .wait_timeout_while(work, at_most, |work| work.running);
+        drop(running);
+    }
+
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.0.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -80,32 +196,103 @@ pub enum EndedError {
     Links(#[from] LinkError),
 }
 
-/// Counts the flows that the old policy allowed (everything, if there was none) and the new one does not. A tracked flow does not
+/// Counts the flows that the old policy allowed and the new one does not. A tracked flow does not
 /// say by which interface it came: that one is taken by which its remote is reached.
 ///
 /// # Errors
 ///
 /// See [`EndedError`].
-pub fn ended(old: Option<&Policy>, new: &Policy, ruleset: &Ruleset) -> Result<Ended, EndedError> {
+pub fn ended(old: &Policy, new: &Policy, ruleset: &Ruleset) -> Result<Ended, EndedError> {
     let flows = flows_over(&Reader::netfilter()?)?;
-    let mut judge = Judge {
-        walker: Walker::new(ruleset),
-        old,
-        new,
-        ways: Ways::look()?,
-        interfaces: sample_interfaces(new),
-        known: HashMap::new(),
-    };
-    let mut ended = Ended {
-        looked_at: flows.len(),
-        ..Ended::default()
-    };
+    let mut judge = Judge::new(Some(new), ruleset)?;
+    let mut ended = Ended::of(&flows);
     for flow in &flows {
-        if let Some(reason) = judge.ends(flow) {
-            *ended.by_reason.entry(reason.to_string()).or_default() += 1;
-        }
+        ended.add(judge.refusal(flow), |packet| allowed(old, packet));
     }
     Ok(ended)
+}
+
+fn allowed(old: &Policy, packet: &Packet) -> bool {
+    old.decide(packet).verdict.passes()
+}
+
+impl Look {
+    /// Looks at all tracked flows. Gives what is counted, what the kernel is to be told, and what it remembers then. `known` is what
+    /// it was to remember so far.
+    fn carry_out(
+        &self,
+        known: &BTreeSet<EndedFlow>,
+    ) -> Result<(Ended, Found, BTreeSet<EndedFlow>), EndedError> {
+        let reader = Reader::netfilter()?;
+        // First, since somebody may be about to flush them.
+        let flows = flows_over(&reader)?;
+        let remembered: BTreeSet<EndedFlow> = remembered_over(&reader)?.into_iter().collect();
+        let mut judge = Judge::new(self.policy.as_ref(), &self.ruleset)?;
+        let mut counted = Ended::of(&flows);
+        let (mut ended, mut on) = (BTreeSet::new(), BTreeSet::new());
+        for flow in &flows {
+            let refusal = judge.refusal(flow);
+            let of = EndedFlow::of(flow);
+            match refusal {
+                Some(_) => ended.extend(of),
+                None => on.extend(of.filter(|of| remembered.contains(of))),
+            }
+            match &self.before {
+                Before::Nothing => counted.add(refusal, |_| true),
+                Before::Policy(old) => counted.add(refusal, |packet| allowed(old, packet)),
+                Before::Unknown => {}
+            }
+        }
+        if self.anew {
+            ended.extend(known.iter().filter(|known| !on.contains(known)));
+        }
+        let ended: Vec<EndedFlow> = ended.difference(&remembered).copied().collect();
+        let found = Found {
+            ended: room(ended, &remembered),
+            on: on.iter().copied().collect(),
+        };
+        let after = remembered.difference(&on).chain(&found.ended).copied();
+        let after = after.collect();
+        Ok((counted, found, after))
+    }
+}
+
+/// As many of them as the kernel has room for.
+fn room(ended: Vec<EndedFlow>, remembered: &BTreeSet<EndedFlow>) -> Vec<EndedFlow> {
+    let mut out = Vec::with_capacity(ended.len());
+    for family in FAMILIES {
+        let of_family = |flow: &&EndedFlow| flow.family() == family;
+        let room = MOST_ENDED.saturating_sub(remembered.iter().filter(of_family).count());
+        let before = out.len();
+        out.extend(ended.iter().filter(of_family).take(room));
+        let left_out = ended.iter().filter(of_family).count() - (out.len() - before);
+        if left_out > 0 {
+            warn!(
+                "{left_out} ended flows are more than the kernel remembers: should connection tracking lose them, they may come to life again"
+            );
+        }
+    }
+    out
+}
+
+impl EndedFlow {
+    /// What answers of a flow look like; nothing of protocols that need no memory.
+    fn of(flow: &Flow) -> Option<Self> {
+        let Tuple {
+            source,
+            destination,
+            protocol,
+            ports,
+        } = flow.reply;
+        let transport = [Transport::Tcp, Transport::Udp]
+            .into_iter()
+            .find(|transport| transport.protocol() == Protocol(protocol))?;
+        Some(EndedFlow {
+            transport,
+            source: SocketAddr::new(source, ports[0]),
+            destination: SocketAddr::new(destination, ports[1]),
+        })
+    }
 }
 
 /// A name for each binding, and one that is not bound.
@@ -120,38 +307,50 @@ fn sample_interfaces(policy: &Policy) -> Vec<String> {
 
 struct Judge<'p> {
     walker: Walker<'p>,
-    old: Option<&'p Policy>,
-    new: &'p Policy,
+    new: Option<&'p Policy>,
     ways: Ways,
-    /// One interface of each kind.
+    /// One interface of each kind, where that is known.
     interfaces: Vec<String>,
     /// What was decided about flows that look the same to a policy.
-    known: HashMap<Asked, Option<Reason>>,
+    known: HashMap<Asked, Option<Refusal>>,
 }
 
 /// What a policy asks of a flow.
 type Asked = (Direction, u8, IpAddr, u16);
 
-impl Judge<'_> {
-    /// What refuses a flow that was allowed: a flow that this host forwards is judged where it enters and where it leaves.
-    fn ends(&mut self, flow: &Flow) -> Option<Reason> {
+/// What refuses a flow, and the packet that would have opened it.
+type Refusal = Arc<(Reason, Packet)>;
+
+impl<'p> Judge<'p> {
+    fn new(new: Option<&'p Policy>, ruleset: &'p Ruleset) -> Result<Self, LinkError> {
+        Ok(Judge {
+            walker: Walker::new(ruleset),
+            new,
+            ways: Ways::look()?,
+            interfaces: new.map(sample_interfaces).unwrap_or_default(),
+            known: HashMap::new(),
+        })
+    }
+
+    /// What refuses a flow: one that this host forwards is judged where it enters and where it leaves.
+    fn refusal(&mut self, flow: &Flow) -> Option<Refusal> {
         let (original, reply) = (&flow.original, &flow.reply);
-        self.refusal(Direction::Inbound, original, original.ports[1])
-            .or_else(|| self.refusal(Direction::Outbound, reply, reply.ports[0]))
+        self.one_way(Direction::Inbound, original, original.ports[1])
+            .or_else(|| self.one_way(Direction::Outbound, reply, reply.ports[0]))
     }
 
     /// The same in one direction, of the side whose source is the remote.
-    fn refusal(&mut self, direction: Direction, side: &Tuple, port: u16) -> Option<Reason> {
+    fn one_way(&mut self, direction: Direction, side: &Tuple, port: u16) -> Option<Refusal> {
         let asked = (direction, side.protocol, side.source, port);
         if let Some(known) = self.known.get(&asked) {
             return known.clone();
         }
-        let refusal = self.judged(asked);
+        let refusal = self.judged(asked).map(Arc::new);
         self.known.insert(asked, refusal.clone());
         refusal
     }
 
-    fn judged(&mut self, (direction, protocol, remote, port): Asked) -> Option<Reason> {
+    fn judged(&mut self, (direction, protocol, remote, port): Asked) -> Option<(Reason, Packet)> {
         let mut packet = Packet::opening(direction, "", Protocol(protocol), remote, port);
         let walker = &self.walker;
         let refused = |packet: &Packet| walker.walk(packet).0 == Verdict::Refuse;
@@ -160,7 +359,7 @@ impl Judge<'_> {
             interface.clone_into(&mut packet.interface);
             refused(&packet)
         });
-        if !any {
+        if !any && !self.interfaces.is_empty() {
             return None;
         }
         // Nothing of this host's own is a remote.
@@ -169,15 +368,30 @@ impl Judge<'_> {
         if verdict.passes() {
             return None;
         }
-        let allowed = |old: &Policy| old.decide(&packet).verdict.passes();
-        let reason = reason.cloned();
-        self.old
-            .is_none_or(allowed)
-            .then(|| reason.unwrap_or_else(|| self.new.decide(&packet).reason))
+        let decided = || self.new.map(|new| new.decide(&packet).reason);
+        let reason = reason.cloned().or_else(decided).unwrap_or(Reason::Default);
+        Some((reason, packet))
     }
 }
 
 impl Ended {
+    fn of(flows: &[Flow]) -> Self {
+        Ended {
+            looked_at: flows.len(),
+            ..Ended::default()
+        }
+    }
+
+    /// Counts a flow that is refused, if it was allowed before.
+    fn add(&mut self, refusal: Option<Refusal>, allowed: impl Fn(&Packet) -> bool) {
+        if let Some(refusal) = refusal
+            && let (reason, packet) = &*refusal
+            && allowed(packet)
+        {
+            *self.by_reason.entry(reason.to_string()).or_default() += 1;
+        }
+    }
+
     /// How many flows end.
     pub fn count(&self) -> usize {
         self.by_reason.values().sum()

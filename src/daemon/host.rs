@@ -2,7 +2,7 @@
 //! `apply` run the same.
 
 use super::counts::Counts;
-use super::ended::EndedFlows;
+use super::ended::{Before, EndedFlows, Look};
 use super::first;
 use super::keep::Written;
 use super::kept::{Origin, content};
@@ -16,13 +16,15 @@ use crate::definition::{Diagnostic, Severity};
 use crate::netfilter::enforce::{EnforceError, Kernel};
 use crate::netfilter::{interfaces, links};
 use crate::policy::{Account, Direction, Instance, Policy, Reason};
-use crate::ruleset::{Generation, check, compile};
+use crate::ruleset::{Generation, Ruleset, check, compile};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
 /// The file of the unblock ledger in the state directory.
 pub const LEDGER: &str = "unblocks.json";
+/// How long a process that ends waits for the tracked flows to be looked at: many times what very many take.
+pub const LONGEST_LOOK: Duration = Duration::from_secs(10);
 /// The batch that was refused last, in the state directory.
 const REFUSED_BATCH: &str = "refused-batch.nft";
 
@@ -39,7 +41,7 @@ pub struct Host {
     pub(super) counts: Counts,
     /// Why that is not kept for the next start.
     pub(super) hits_not_kept: Option<String>,
-    ended: EndedFlows,
+    pub(super) ended: EndedFlows,
     /// Whether nobody else could change our table even before this process was started.
     pub(super) owned_at_start: bool,
     /// Whether this process has made its own the table that an earlier one left.
@@ -256,11 +258,7 @@ impl Host {
         }
         self.closed = false;
         let old = self.enforced.take();
-        // Of a kept policy it is not known what it allowed.
-        if old.as_ref().is_none_or(|old| old.policy.is_some()) {
-            let old = old.and_then(|old| old.policy);
-            self.ended.count(old, policy.clone(), ruleset);
-        }
+        self.look_at_ended(old, policy.clone(), ruleset);
         self.enforced = Some(Standing {
             policy: Some(policy),
             summary: summary.clone(),
@@ -279,6 +277,46 @@ impl Host {
         );
     }
 
+    /// Looks at the flows that end, or go on, with another policy.
+    pub(super) fn look_at_ended(&self, old: Option<Standing>, policy: Policy, ruleset: Ruleset) {
+        let before = match old.map(|old| old.policy) {
+            None => Before::Nothing,
+            Some(Some(old)) => Before::Policy(Box::new(old)),
+            Some(None) => Before::Unknown,
+        };
+        self.ended.look(Look {
+            before,
+            policy: Some(policy),
+            ruleset,
+            anew: false,
+        });
+    }
+
+    /// Has the kernel remember what has ended, if that is found in time. Gives whether it was told anything.
+    pub fn remember_ended(&mut self, at_most: Duration) -> bool {
+        self.ended.finish(at_most);
+        let Some(found) = self.ended.take() else {
+            return false;
+        };
+        if let Err(error) = self.kernel.remember(&found.ended, &found.on) {
+            warn!(
+                "flows that have ended may come to life again should connection tracking lose them: {error}"
+            );
+        }
+        true
+    }
+
+    /// Looks at the tracked flows where the policy is the same, and the kernel's memory may be another.
+    pub(super) fn look_at_flows(&self, ruleset: Ruleset, anew: bool) {
+        let standing = self.enforced.as_ref();
+        self.ended.look(Look {
+            before: Before::Unknown,
+            policy: standing.and_then(|standing| standing.policy.clone()),
+            ruleset,
+            anew,
+        });
+    }
+
     /// How many live flows changes of the policy have ended.
     pub fn ended_flows(&self) -> u64 {
         self.ended.total()
@@ -291,6 +329,7 @@ impl Host {
     /// When the kernel cannot be asked.
     pub fn remove(&mut self) -> Result<bool, EnforceError> {
         let removed = self.kernel.remove()?;
+        self.ended.forget();
         self.forget_kept();
         self.enforced = None;
         self.closed = false;

@@ -4,7 +4,7 @@ use super::control::ControlSocket;
 use super::guard::{Due, Guard};
 use super::held::{Held, reached};
 use super::hits::HitsKeeper;
-use super::host::{Host, count};
+use super::host::{Host, LONGEST_LOOK, count};
 use super::keeper::Keeper;
 use super::load::{Loaded, load};
 use super::metrics::page::Durations;
@@ -29,6 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The time in which the kernel's word of a change arrives, also on a busy machine.
 const ARRIVAL: Duration = Duration::from_millis(20);
+
+/// How long it is not said that a policy is enforced until the tracked flows are looked at: that takes 1 ms for a thousand. What is
+/// found later is remembered later.
+const BEFORE_IT_IS_SAID: Duration = Duration::from_millis(100);
 
 /// The longest line for `systemctl status`, in bytes: a datagram has its limits.
 const LONGEST_STATE: usize = 8000;
@@ -70,6 +74,7 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
     host.adopt();
     let mut guard = Guard::default();
     guard.before(&host);
+    let ended = host.ended.clone();
     let links = LinkEvents::listen().inspect_err(|error| {
         warn!("interfaces that come and go are noticed at a reload only: {error}")
     });
@@ -101,6 +106,12 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
             due = daemon.guard.due() => daemon.restore(due).await,
             _ = next(&mut daemon.links) => daemon.follow_links(),
             _ = daemon.keeper.done(&daemon.host) => {}
+            _ = ended.found() => {
+                // That was another transaction, which the next start must know.
+                if daemon.remember_ended(Duration::ZERO).await {
+                    daemon.keeper.wake(&daemon.host);
+                }
+            }
             _ = daemon.hits_keeper.due() => daemon.hits_keeper.keep(&daemon.host),
             _ = reached(daemon.trial_ends) => daemon.look_at_trial().await,
             _ = hangup.recv() => {
@@ -115,6 +126,7 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
         }
     }
     notify(&[NotifyState::Stopping]);
+    daemon.host().remember_ended(LONGEST_LOOK);
     daemon.keeper.finish(&daemon.host).await;
     daemon.hits_keeper.finish(&daemon.host).await;
     let enforced = {
@@ -254,8 +266,10 @@ impl Daemon {
                 (self.last_error, self.restore_failed) = (None, false);
                 self.keep_socket();
                 self.follow_table();
-                // Before anybody hears that it is enforced: what is refused from now on is told.
+                // Before anybody hears that it is enforced: what is refused from now on is told, and the next that they do may be
+                // `conntrack -F`.
                 self.host().tell(&self.refusals);
+                self.remember_ended(BEFORE_IT_IS_SAID).await;
                 loaded
                     .iter()
                     .flat_map(Loaded::warnings)
@@ -274,10 +288,22 @@ impl Daemon {
                     .filter(|line| *line != failure.message)
                     .for_each(|line| error!("{line}"));
                 (self.last_error, self.restore_failed) = (Some(failure.clone()), false);
+                // A refused change has set the record of what is in force aside.
+                self.keeper.wake(&self.host);
             }
         }
         self.tell_state();
         (loaded, result)
+    }
+
+    /// Has the kernel remember what has ended, if that is found in time; if not, it is told later. Gives whether it was told.
+    async fn remember_ended(&self, at_most: Duration) -> bool {
+        let host = self.host.clone();
+        let work = move || {
+            let mut host = host.lock().unwrap_or_else(PoisonError::into_inner);
+            host.remember_ended(at_most)
+        };
+        matches!(off_the_loop(work).await, Ok(true))
     }
 
     /// Tells the service manager, once, that a policy is enforced.

@@ -34,6 +34,9 @@ impl Daemon {
         }
         // Now that there is time to read the kept definition, if it still counts.
         self.on_the_host(Host::recollect).await;
+        // Also where the definition is refused and the old policy stands: what is ordered after us waits for a host that is protected, and
+        // not for a good definition. A start that failed would be tried again and again, and could do nothing better; that the definition is
+        // refused is told as DEGRADED. A host that nothing protects is not ready.
         if self.host().enforced().is_some() {
             self.tell_ready();
         }

@@ -265,6 +265,7 @@ impl Host {
                 self.kernel
                     .remove()
                     .map_err(|error| failed(error.to_string()))?;
+                self.ended.forget();
                 self.enforced = None;
                 self.written = Written::default();
             }
@@ -286,6 +287,8 @@ impl Host {
         self.counts.replaced(&enforced.replaced_hits, now());
         if let Ok(policy) = kept.policy() {
             self.follow_rules(&policy, enforced.generation);
+            let old = self.enforced.take();
+            self.look_at_ended(old, policy, ruleset);
         }
         self.stand_kept(kept, enforced.generation.0);
         if let Some(Standing { summary, .. }) = &mut self.enforced {

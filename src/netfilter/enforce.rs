@@ -2,7 +2,9 @@
 
 use super::events::tables::TableEvents;
 use super::hits::{HitsError, RuleHits, chain_hits_over, rule_hits_over};
+use super::native::NativeError;
 use super::netlink::{NetlinkError, Reader};
+use super::nft::NftError;
 use super::objects::{Objects, base_chains_stand_over, entries_over, in_force_over, objects_over};
 use super::ownership::{Owner, Protection, Table, table_over};
 use super::restore::Standby;
@@ -10,7 +12,7 @@ use super::stamps::Stamps;
 use super::transport::{ApplyError, Transport};
 use crate::ruleset::batch::{self, Command, Names};
 use crate::ruleset::change::{Change, Loaded};
-use crate::ruleset::table::BASE_CHAINS;
+use crate::ruleset::table::{BASE_CHAINS, Stamp};
 use crate::ruleset::{Generation, Ruleset, TABLE};
 use nix::errno::Errno;
 use std::collections::HashSet;
@@ -32,6 +34,18 @@ pub enum EnforceError {
     /// The kernel did not list our table.
     #[error("cannot read the table inet {TABLE}: {0}")]
     Read(#[from] NetlinkError),
+}
+
+impl EnforceError {
+    /// Whether it is known that what is enforced has not changed. An nft that fails may have told the kernel all the same: of a
+    /// switch the kernel was asked.
+    fn changed_nothing(&self, switch: bool) -> bool {
+        match self {
+            EnforceError::Apply(ApplyError::Native(NativeError::Refused(_))) => true,
+            EnforceError::Apply(ApplyError::Nft(NftError::Refused { .. })) => switch,
+            _ => false,
+        }
+    }
 }
 
 /// What was done.
@@ -117,6 +131,8 @@ impl Kernel {
         let known = loaded
             .take()
             .filter(|old| self.is_entered(&old.names).unwrap_or(false));
+        // What is still so if all else is refused.
+        let mut unchanged = None;
         let by_change = known.and_then(|old| {
             let generation = old.names.generation().next().max(at_least);
             let change = self.stamped(Change::between(&old, ruleset, generation), ruleset);
@@ -127,6 +143,7 @@ impl Kernel {
                     tracing::warn!(
                         "the policy could not be changed in place, and is loaded whole: {error}"
                     );
+                    unchanged = error.changed_nothing(change.switch).then_some(old);
                     None
                 }
             }
@@ -143,7 +160,10 @@ impl Kernel {
                 let newest = before.generations().last().copied();
                 let generation = newest.map_or(at_least, |newest| newest.next().max(at_least));
                 let change = self.stamped(Change::all(generation), ruleset);
-                self.carry_out(&change, table, ruleset, &mut before_switch)?;
+                if let Err(error) = self.carry_out(&change, table, ruleset, &mut before_switch) {
+                    *loaded = unchanged.filter(|_| error.changed_nothing(true));
+                    return Err(error);
+                }
                 let others = before.but(generation);
                 (change, start.elapsed(), Some(others))
             }
@@ -213,11 +233,13 @@ impl Kernel {
         match next {
             Ok(stamp) => change.stamped(stamp),
             Err(error) => {
+                // New flows are judged in any case, and so are all but very few of those that are tracked now.
                 tracing::error!(
-                    "flows that are tracked now are not judged by the new policy, since their labels cannot be read: {error}"
+                    "flows that were idle during the last {} changes may not be judged by the new policy, since their labels cannot be taken off: {error}",
+                    Stamp::COUNT
                 );
-                let known = self.stamps().in_force().unwrap_or_default();
-                change.stamped(known)
+                let oldest = self.stamps().oldest();
+                change.stamped(oldest)
             }
         }
     }

@@ -83,6 +83,12 @@ impl Stamps {
         *self = Self::default();
     }
 
+    /// The stamp that was not in force for the longest time: where flows cannot be read, only one that has been idle since may still carry
+    /// it.
+    pub fn oldest(&self) -> Stamp {
+        self.in_force.unwrap_or_default().next()
+    }
+
     /// What flows are stamped with, as far as it is known.
     pub fn in_force(&self) -> Option<Stamp> {
         self.in_force

@@ -2,6 +2,7 @@
 //!
 //! What the crate cannot say (`rt ipsec`) has a serde type of its own; see [`Statement`].
 
+use super::ended::{FAMILIES, ended_set, remembered_for};
 use super::ir::*;
 use super::table::{
     BASE_CHAINS, DIRECTIONS, EVENTS_GROUP, Generation, Hook, Stamp, TABLE, passed_chain,
@@ -20,6 +21,7 @@ use nftables::stmt::{
 };
 use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
 use serde::Serialize;
+use serde_json::json;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A batch for `nft -j -f -`.
@@ -82,6 +84,23 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> Batch {
         handle: None,
     }))];
     commands.extend(ruleset.sets.iter().map(|each| set(each, generation)));
+    commands.extend(FAMILIES.map(|family| {
+        let address = match family {
+            Family::V4 => SetType::Ipv4Addr,
+            Family::V6 => SetType::Ipv6Addr,
+        };
+        let port = SetType::InetService;
+        known(NfListObject::Set(Box::new(NfSet {
+            family: NfFamily::INet,
+            table: TABLE.into(),
+            name: ended_set(family).into(),
+            set_type: SetTypeValue::Concatenated(
+                vec![address, port, address, port, SetType::InetProto].into(),
+            ),
+            flags: Some([SetFlag::Dynamic, SetFlag::Timeout].into()),
+            ..NfSet::default()
+        })))
+    }));
     commands.extend(DIRECTIONS.map(|direction| {
         let name = passed_chain(direction).to_owned();
         known(NfListObject::Chain(own_chain(name)))
@@ -131,8 +150,7 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> Batch {
 /// `ct direction original ct label set 64 accept`, and `accept`
 fn passed_rules(direction: Direction) -> [Command; 2] {
     let label = Stamp::default().label(direction);
-    let set =
-        serde_json::json!({ "mangle": { "key": { "ct": { "key": "label" } }, "value": label } });
+    let set = json!({ "mangle": { "key": { "ct": { "key": "label" } }, "value": label } });
     let original = matches(Operator::EQ, ct("direction", None), text("original"));
     let accept = || Statement::Known(NfStatement::Accept(None));
     let stamping = vec![original, Statement::Own(set), accept()];
@@ -406,6 +424,12 @@ fn statements(each: &Match, generation: Generation) -> Vec<Statement> {
             words(&["local", "broadcast", "anycast", "multicast"]),
         ),
         Match::FromProcess => one(meta(MetaKey::Iif), Expression::Number(0)),
+        Match::OpensTcp => vec![Statement::Own(json!({ "match": {
+            "op": "==",
+            "left": { "&": [{ "payload": { "protocol": "tcp", "field": "flags" } }, ["fin", "syn", "rst", "ack"]] },
+            "right": "syn",
+        } }))],
+        Match::HasEnded(family, transport) => has_ended(*family, *transport),
         Match::FromLinkToMany => vec![
             matches(
                 Operator::EQ,
@@ -429,6 +453,23 @@ fn statements(each: &Match, generation: Generation) -> Vec<Statement> {
     }
 }
 
+/// As [`super::text`] writes it.
+fn has_ended(family: Family, transport: Transport) -> Vec<Statement> {
+    let address = |field| json!({ "ct": { "key": format!("{} {field}", family.header()), "dir": "original" } });
+    let port = |field| json!({ "payload": { "protocol": "th", "field": field } });
+    let last = json!({ "meta": { "key": "l4proto" } });
+    let key = json!({ "concat": [address("saddr"), port("sport"), address("daddr"), port("dport"), last] });
+    let set = format!("@{}", ended_set(family));
+    let asked = json!({ "match": { "op": "==", "left": key.clone(), "right": set } });
+    let mut statements = vec![protocol(transport.protocol().0), Statement::Own(asked)];
+    if transport == Transport::Udp {
+        let again = json!({ "val": key, "timeout": remembered_for(transport).as_secs() });
+        let update = json!({ "set": { "op": "update", "elem": { "elem": again }, "set": set } });
+        statements.push(Statement::Own(update));
+    }
+    statements
+}
+
 /// What an address is compared with.
 fn compared(with: &AddressMatch, generation: Generation) -> Expression<'static> {
     match with {
@@ -440,7 +481,7 @@ fn compared(with: &AddressMatch, generation: Generation) -> Expression<'static> 
 /// `rt ipsec exists`, which the crate's `RTKey` lacks.
 fn rt_ipsec(exists: bool) -> Statement {
     Statement::Own(
-        serde_json::json!({ "match": { "op": "==", "left": { "rt": { "key": "ipsec" } }, "right": exists } }),
+        json!({ "match": { "op": "==", "left": { "rt": { "key": "ipsec" } }, "right": exists } }),
     )
 }
 

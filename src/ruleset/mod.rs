@@ -12,6 +12,7 @@ pub mod check;
 pub mod closed;
 pub mod compile;
 pub mod diagram;
+pub mod ended;
 pub mod ir;
 pub mod json;
 mod recheck;

@@ -1,6 +1,7 @@
 //! The ruleset as nft text: what is loaded, and what `compile` prints.
 
 use super::batch::{Command, Elements, Names};
+use super::ended::{EndedFlow, FAMILIES, ended_set, remembered_for};
 use super::ir::*;
 use super::table::{BASE_CHAINS, DIRECTIONS, EVENTS_GROUP, Generation, Stamp, TABLE, passed_chain};
 use crate::policy::{AddressRange, Direction, Interval, PortSet};
@@ -20,6 +21,20 @@ pub fn command(command: &Command, names: &Names) -> String {
         Command::AddPassedChain(direction) => {
             format!("add chain inet {TABLE} {}", passed_chain(*direction))
         }
+        Command::AddEndedSet(family) => {
+            let (name, key) = (ended_set(*family), ended_key(*family));
+            format!("add set inet {TABLE} {name} {{ type {key}; flags dynamic,timeout; }}")
+        }
+        Command::AddEnded(family, flows) => format!(
+            "add element inet {TABLE} {} {{ {} }}",
+            ended_set(*family),
+            ended_list(flows, true)
+        ),
+        Command::DeleteEnded(family, flows) => format!(
+            "delete element inet {TABLE} {} {{ {} }}",
+            ended_set(*family),
+            ended_list(flows, false)
+        ),
         Command::AddChain(name) => format!("add chain inet {TABLE} {name}"),
         Command::AddSet {
             name,
@@ -214,6 +229,14 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
             element_list(Elements::of_map(map), Some(names)).join(", ")
         );
     }
+    for family in FAMILIES {
+        let _ = writeln!(
+            out,
+            "\tset {} {{\n\t\ttype {}\n\t\tflags dynamic,timeout\n\t}}\n",
+            ended_set(family),
+            ended_key(family)
+        );
+    }
     for direction in DIRECTIONS {
         let _ = writeln!(out, "\tchain {} {{", passed_chain(direction));
         if ruleset.recheck {
@@ -249,6 +272,34 @@ fn passed_rule(direction: Direction, stamp: Stamp) -> String {
         "ct direction original ct label set {} accept",
         stamp.label(direction)
     )
+}
+
+/// What the keys of [`ended_set`] are.
+fn ended_key(family: Family) -> String {
+    let address = address_type(family);
+    format!("{address} . inet_service . {address} . inet_service . inet_proto")
+}
+
+/// `10.0.0.5 . 22 . 10.0.0.9 . 5000 . tcp timeout 432000s`
+fn ended_list(flows: &[EndedFlow], timeout: bool) -> String {
+    let texts = flows.iter().map(|flow| {
+        let (from, to) = (flow.source, flow.destination);
+        let (from_port, to_port) = (from.port(), to.port());
+        let key = format!(
+            "{} . {from_port} . {} . {to_port} . {}",
+            from.ip(),
+            to.ip(),
+            flow.transport.name()
+        );
+        match timeout {
+            true => format!(
+                "{key} timeout {}s",
+                remembered_for(flow.transport).as_secs()
+            ),
+            false => key,
+        }
+    });
+    texts.collect::<Vec<_>>().join(", ")
 }
 
 fn address_type(family: Family) -> &'static str {
@@ -389,11 +440,29 @@ fn match_text(each: &Match, names: &Names) -> String {
         Match::HopLimit(hops) => format!("ip6 hoplimit {hops}"),
         Match::ToThisHost => "fib daddr type { local, broadcast, anycast, multicast }".into(),
         Match::FromProcess => "meta iif 0".into(),
+        Match::OpensTcp => "tcp flags & (fin | syn | rst | ack) == syn".into(),
+        Match::HasEnded(family, transport) => has_ended(*family, *transport),
         Match::FromLinkToMany => "ip6 saddr { ::, fe80::/10 } ip6 daddr ff00::/8".into(),
         Match::Decrypted => "meta ipsec exists".into(),
         Match::WillEncrypt => "rt ipsec exists".into(),
         Match::LoopedBack => {
             "rt ipsec missing fib saddr type local fib daddr type { broadcast, multicast }".into()
+        }
+    }
+}
+
+/// `meta l4proto udp … @ended_v4 update @ended_v4 { … timeout 180s }`, as long as the flow was remembered before.
+fn has_ended(family: Family, transport: Transport) -> String {
+    let (name, header, set) = (transport.name(), family.header(), ended_set(family));
+    let key = format!(
+        "ct original {header} saddr . th sport . ct original {header} daddr . th dport . meta l4proto"
+    );
+    let asked = format!("meta l4proto {name} {key} @{set}");
+    match transport {
+        Transport::Tcp => asked,
+        Transport::Udp => {
+            let again = remembered_for(transport).as_secs();
+            format!("{asked} update @{set} {{ {key} timeout {again}s }}")
         }
     }
 }
@@ -454,6 +523,7 @@ impl CtState {
             CtState::Established => "established",
             CtState::Related => "related",
             CtState::Invalid => "invalid",
+            CtState::New => "new",
         }
     }
 }

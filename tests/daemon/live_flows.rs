@@ -1,14 +1,17 @@
 //! A changed rule holds for live flows: a flow ends whose rule has gone, in both directions, and no other is touched.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use libtest_mimic::Trial;
 use secgroupd::netfilter::seed::{TcpSocket, track};
 
-use super::site::{Daemon, SOON, Site};
-use crate::support::{Host, kernel_test};
+use super::site::{SOON, Site};
+use super::talk::{
+    DNS, PING, PING6, SSH, Talk, WEB, change, guest, inbound_talks, open, pings, start,
+    with_outbound,
+};
+use crate::support::kernel_test;
 
 pub fn tests() -> Vec<Trial> {
     let nft = &["nft"];
@@ -38,172 +41,6 @@ pub fn tests() -> Vec<Trial> {
             older_than_the_policy,
         ),
     ]
-}
-
-/// Longer than two retransmissions.
-const CUT: Duration = Duration::from_millis(700);
-
-/// A TCP connection or a UDP conversation between the two.
-enum Talk {
-    Tcp(TcpStream, TcpStream),
-    Udp(UdpSocket, UdpSocket),
-}
-
-impl Talk {
-    /// `client` connects to `to`, where `server` listens at `at`.
-    fn tcp(client: &Host, to: &str, server: &Host, at: &str) -> Self {
-        let listener = server.enter(|| TcpListener::bind(at).unwrap());
-        let to: SocketAddr = to.parse().unwrap();
-        let client = client.enter(|| TcpStream::connect_timeout(&to, SOON).unwrap());
-        let server = listener.accept().unwrap().0;
-        let talk = Talk::Tcp(client, server);
-        talk.limit(SOON);
-        assert!(talk.carries(), "the connection carries nothing");
-        talk
-    }
-
-    /// The same; the client speaks first, so that connection tracking knows who opened it.
-    fn udp(client: &Host, from: &str, to: &str, server: &Host, at: &str) -> Self {
-        let server = server.enter(|| UdpSocket::bind(at).unwrap());
-        let client = client.enter(|| UdpSocket::bind(from).unwrap());
-        client.connect(to).unwrap();
-        client.send(b"hello").unwrap();
-        server.set_read_timeout(Some(SOON)).unwrap();
-        let mut buffer = [0; 64];
-        let (_, peer) = server.recv_from(&mut buffer).unwrap();
-        server.connect(peer).unwrap();
-        let talk = Talk::Udp(client, server);
-        talk.limit(SOON);
-        assert!(talk.carries(), "the conversation carries nothing");
-        talk
-    }
-
-    fn limit(&self, time: Duration) {
-        let time = Some(time);
-        match self {
-            Talk::Tcp(a, b) => {
-                a.set_read_timeout(time).unwrap();
-                b.set_read_timeout(time).unwrap();
-            }
-            Talk::Udp(a, b) => {
-                a.set_read_timeout(time).unwrap();
-                b.set_read_timeout(time).unwrap();
-            }
-        }
-    }
-
-    /// Whether what either side says is heard.
-    fn carries(&self) -> bool {
-        self.hears(true) && self.hears(false)
-    }
-
-    /// Whether the server hears the client, or the other way round.
-    fn hears(&self, by_client: bool) -> bool {
-        fn said(mut from: impl Write, mut to: impl Read) -> bool {
-            let mut heard = [0; 4];
-            from.write_all(b"word").is_ok() && to.read_exact(&mut heard).is_ok()
-        }
-        match (self, by_client) {
-            (Talk::Tcp(client, server), true) => said(client, server),
-            (Talk::Tcp(client, server), false) => said(server, client),
-            (Talk::Udp(client, server), _) => {
-                let (from, to) = if by_client {
-                    (client, server)
-                } else {
-                    (server, client)
-                };
-                let mut buffer = [0; 64];
-                from.send(b"word").is_ok() && to.recv(&mut buffer).is_ok()
-            }
-        }
-    }
-
-    /// Neither side hears the other any more, and the server speaks first: its packets are answers. What is sent is sent again for
-    /// a while.
-    fn has_ended(&self) -> bool {
-        [
-            (false, SOON / 100),
-            (true, SOON / 100),
-            (false, CUT),
-            (true, SOON / 100),
-        ]
-        .into_iter()
-        .all(|(by_client, time)| {
-            self.limit(time);
-            !self.hears(by_client)
-        })
-    }
-}
-
-/// What is listened to, a rule each; everything may go out, so an ended flow can be mistaken for one that the host opens.
-fn open(rules: &[&str]) -> String {
-    with_outbound(rules, "{ action: allow, protocol: all, destination: any }")
-}
-
-fn with_outbound(inbound: &[&str], outbound: &str) -> String {
-    let inbound: String = inbound
-        .iter()
-        .map(|rule| format!("      - {{ action: allow, {rule}, source: any }}\n"))
-        .collect();
-    format!(
-        "version: 1\nsecurity_groups:\n  sg-web:\n    inbound:\n{inbound}      - {{ action: refuse, protocol: gre, source: any }}\n    \
-         outbound:\n      - {outbound}\n\
-         instances:\n  ins-web1: {{ interfaces: {{ eth0: {{ security_groups: [sg-web] }} }} }}\n"
-    )
-}
-
-const SSH: &str = "protocol: tcp, port: 22";
-const WEB: &str = "protocol: tcp, port: 80";
-const DNS: &str = "protocol: udp, port: 53";
-const PING: &str = "protocol: icmp";
-const PING6: &str = "protocol: icmpv6";
-
-fn start(definition: &str) -> (Site, Daemon) {
-    let site = Site::quiet();
-    site.write("groups.yaml", definition);
-    let daemon = site.start();
-    daemon.until_logged("generation 1 enforced");
-    (site, daemon)
-}
-
-fn change(site: &Site, daemon: &Daemon, definition: &str, generation: u32) {
-    site.save("groups.yaml", definition);
-    daemon.until_logged(&format!("generation {generation} enforced"));
-}
-
-/// Both families of SSH, DNS.
-fn inbound_talks(site: &Site) -> [Talk; 4] {
-    [
-        Talk::tcp(&site.peer, "10.0.0.5:22", &site.host, "10.0.0.5:22"),
-        Talk::tcp(
-            &site.peer,
-            "[2001:db8::5]:22",
-            &site.host,
-            "[2001:db8::5]:22",
-        ),
-        Talk::udp(
-            &site.peer,
-            "10.0.0.9:5000",
-            "10.0.0.5:53",
-            &site.host,
-            "10.0.0.5:53",
-        ),
-        Talk::udp(
-            &site.peer,
-            "[2001:db8::9]:5000",
-            "[2001:db8::5]:53",
-            &site.host,
-            "[2001:db8::5]:53",
-        ),
-    ]
-}
-
-fn pings(site: &Site, to: &str) -> bool {
-    let mut ping = site.peer.command("ping");
-    ping.args(["-c1", "-W1", "-q", to]);
-    // The same identifier, and so the same flow.
-    ping.args(["-e", "77"]);
-    ping.output().unwrap().status.success()
 }
 
 fn end_with_their_rule() {
@@ -327,22 +164,6 @@ fn own_dnat_outbound() {
     assert!(tcp.carries(), "{}", daemon.log());
     change(&site, &daemon, &out(80), 3);
     assert!(tcp.has_ended());
-}
-
-/// A guest behind the host, on a second wire.
-fn guest(site: &Site) -> (Host, crate::support::Link) {
-    let guest = Host::new("guest");
-    let wire = crate::support::join(
-        &site.host,
-        "eth1",
-        &["10.1.0.1/24"],
-        &guest,
-        "wire",
-        &["10.1.0.2/24"],
-    );
-    guest.ip("route add default via 10.1.0.1");
-    site.host.forwards();
-    (guest, wire)
 }
 
 fn behind_masquerade() {

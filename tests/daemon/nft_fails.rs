@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use libtest_mimic::Trial;
+use nix::sys::signal::Signal;
 
 use super::site::{Daemon, Ran, Site, opening, until};
 use crate::support::{kernel_test, namespace::search_path};
@@ -116,6 +117,14 @@ fn refused_call(call: usize) {
         batch.contains(if call == 1 { "443" } else { "jump g2_inbound" }),
         "{batch}"
     );
+
+    // What is in force has its record again, by which the next daemon goes on with it.
+    until("it is recorded", || site.path("state/in-force").exists());
+    daemon.end(Signal::SIGKILL);
+    let daemon = fake.start();
+    let stays = "generation 1 of an earlier secgroupd is in force, and stays";
+    assert!(daemon.log().contains(stays), "{}", daemon.log());
+    site.unchanged(&before);
 
     fake.refuses(&[call]);
     let reload = site.run("reload");

@@ -410,8 +410,9 @@ impl Edges {
                 State::IcmpError,
                 State::Related,
                 State::Invalid,
+                State::Ended,
                 State::Untracked,
-            ][rng.usize(..7)];
+            ][rng.usize(..8)];
         }
         if packet.state == State::IcmpError {
             // Only ICMP can be one.

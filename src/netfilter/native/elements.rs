@@ -8,7 +8,8 @@ use super::expressions::{SetName, Verdict};
 use crate::policy::{Interval, Point};
 use crate::ruleset::TABLE;
 use crate::ruleset::batch::Names;
-use crate::ruleset::ir::NftVerdict;
+use crate::ruleset::ended::{EndedFlow, ended_set, remembered_for};
+use crate::ruleset::ir::{Family, NftVerdict};
 use netlink_bindings::nftables::{PushSetelemListAttrs, PushSetelemListElemAttrs, SetElemFlags};
 use netlink_bindings::utils::{finalize_nested_header, push_nested_header};
 use nix::libc;
@@ -116,6 +117,33 @@ pub(super) fn elements<'v, K: Key>(
             finalize_nested_header(buffer, list);
         });
     }
+}
+
+/// `add element inet secgroupd ended_v4 { 10.0.0.5 . 22 . 10.0.0.9 . 5000 . tcp timeout 432000s }`, without a timeout `delete`.
+pub(super) fn ended_elements(batch: &mut Batch, family: Family, flows: &[EndedFlow], add: bool) {
+    let (kind, flags) = match add {
+        true => (libc::NFT_MSG_NEWSETELEM, NLM_F_CREATE),
+        false => (libc::NFT_MSG_DELSETELEM, 0),
+    };
+    batch.message(kind, flags, |buffer| {
+        PushSetelemListAttrs::new(&mut *buffer)
+            .push_table_bytes(TABLE.as_bytes())
+            .push_set_bytes(ended_set(family).as_bytes());
+        let list = push_nested_header(buffer, NFTA_SET_ELEM_LIST_ELEMENTS);
+        for flow in flows {
+            let element = PushSetelemListElemAttrs::new(&mut *buffer)
+                .nested_elem()
+                .nested_key()
+                .push_value(&flow.key())
+                .end_nested();
+            if add {
+                let timeout = remembered_for(flow.transport).as_millis() as u64;
+                // The bindings take the host's order for the network's.
+                element.push_timeout(timeout.to_be());
+            }
+        }
+        finalize_nested_header(buffer, list);
+    });
 }
 
 /// The element where an interval begins, or a point.

@@ -10,6 +10,7 @@ use netlink_bindings::nftables::{
 };
 use netlink_bindings::utils::{Pusher, finalize_nested_header, push_header, push_nested_header};
 use std::ffi::CStr;
+use std::time::Duration;
 
 /// `NFT_FIB_RESULT_ADDRTYPE`: [`netlink_bindings::nftables::FibResult`] counts from 0, the kernel from 1.
 const FIB_RESULT_ADDRTYPE: u32 = 3;
@@ -26,8 +27,23 @@ const NFTA_LOOKUP_FLAGS: u16 = 5;
 const NFTA_LOG_GROUP: u16 = 1;
 const NFTA_LOG_PREFIX: u16 = 2;
 
+const NFTA_DYNSET_SET_NAME: u16 = 1;
+const NFTA_DYNSET_OP: u16 = 3;
+const NFTA_DYNSET_SREG_KEY: u16 = 4;
+const NFTA_DYNSET_TIMEOUT: u16 = 6;
+/// `NFT_DYNSET_OP_UPDATE`
+const UPDATE: u32 = 1;
+
 /// What the register is loaded with, and compared with it.
 const REGISTER: u32 = Registers::Reg1 as u32;
+
+/// The register at so many bytes behind the first: one of 16 bytes where it begins as such, as nft writes it, else one of four.
+fn register_at(offset: u32) -> u32 {
+    match offset % 16 {
+        0 => Registers::Reg1 as u32 + offset / 16,
+        _ => Registers::Reg3200 as u32 + offset / 4,
+    }
+}
 
 /// A field in a header of the packet.
 #[derive(Debug, Clone, Copy)]
@@ -158,6 +174,49 @@ impl<'b> Expressions<'b> {
         }
     }
 
+    /// The parts of a longer key, each behind the one before, at a multiple of four bytes:
+    /// `[ ct load src_ip => reg 1 , dir original ]`, `[ payload load 2b @ transport header + 0 => reg 9 ]`, and
+    /// `[ meta load l4proto => reg 2 ]` at last.
+    pub fn load_flow(&mut self, parts: [(Origin, u32); 4]) {
+        let mut at = 0;
+        for (origin, length) in parts {
+            let register = register_at(at);
+            match origin {
+                Origin::Packet(field) => self
+                    .next()
+                    .nested_data_payload()
+                    .push_dreg(register)
+                    .push_base(field.base as u32)
+                    .push_offset(field.offset)
+                    .push_len(length)
+                    .end_nested(),
+                Origin::Flow(key, direction) => self
+                    .next()
+                    .nested_data_ct()
+                    .push_key(key as u32)
+                    .push_dreg(register)
+                    .push_direction(direction as u8)
+                    .end_nested(),
+            };
+            at += length.next_multiple_of(4);
+        }
+        self.next()
+            .nested_data_meta()
+            .push_key(MetaKeys::L4Proto as u32)
+            .push_dreg(register_at(at));
+    }
+
+    /// `[ dynset update reg_key 1 set ended_v4 timeout 180000ms ]`
+    pub fn update(&mut self, set: &str, timeout: Duration) {
+        self.plain(c"dynset", |buffer| {
+            name(buffer, NFTA_DYNSET_SET_NAME, set);
+            number(buffer, NFTA_DYNSET_OP, UPDATE);
+            number(buffer, NFTA_DYNSET_SREG_KEY, REGISTER);
+            push_header(buffer, NFTA_DYNSET_TIMEOUT, 8);
+            buffer.extend((timeout.as_millis() as u64).to_be_bytes());
+        });
+    }
+
     /// `[ fib daddr type => reg 1 ]`
     pub fn fib_type(&mut self, address: FibFlags) {
         self.next()
@@ -232,9 +291,7 @@ impl<'b> Expressions<'b> {
     /// The bindings number the attributes of a lookup otherwise than the kernel.
     fn look_up(&mut self, set: SetName, more: impl FnOnce(&mut Vec<u8>)) {
         self.plain(c"lookup", |buffer| {
-            push_header(buffer, NFTA_LOOKUP_SET, set.name.len() as u16 + 1);
-            buffer.extend(set.name.as_bytes());
-            buffer.push(0);
+            name(buffer, NFTA_LOOKUP_SET, set.name);
             number(buffer, NFTA_LOOKUP_SREG, REGISTER);
             if let Some(id) = set.id {
                 number(buffer, NFTA_LOOKUP_SET_ID, id);
@@ -255,10 +312,7 @@ impl<'b> Expressions<'b> {
             buffer.extend(group.to_be_bytes());
             // A length that is no multiple of four.
             buffer.extend([0; 2]);
-            push_header(buffer, NFTA_LOG_PREFIX, prefix.len() as u16 + 1);
-            buffer.extend(prefix.as_bytes());
-            buffer.push(0);
-            buffer.resize(buffer.len().next_multiple_of(4), 0);
+            name(buffer, NFTA_LOG_PREFIX, prefix);
         });
     }
 
@@ -281,6 +335,14 @@ impl<'b> Expressions<'b> {
             .nested_verdict();
         verdict.push(data);
     }
+}
+
+/// An attribute of text, with NUL, up to a multiple of four bytes.
+fn name(buffer: &mut Vec<u8>, attribute: u16, text: &str) {
+    push_header(buffer, attribute, text.len() as u16 + 1);
+    buffer.extend(text.as_bytes());
+    buffer.push(0);
+    buffer.resize(buffer.len().next_multiple_of(4), 0);
 }
 
 /// An attribute of four bytes, in the network's order.

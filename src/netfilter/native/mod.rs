@@ -33,7 +33,7 @@ use crate::ruleset::batch::{Command, Names};
 use crate::ruleset::table::passed_chain;
 use crate::ruleset::{TABLE, text};
 use batch::{Batch, NLM_F_CREATE, NLM_F_EXCL};
-use elements::Change;
+use elements::{Change, ended_elements};
 use netlink_bindings::nftables::{PushChainAttrs, PushRuleAttrs, PushSetAttrs, PushTableAttrs};
 use nix::errno::Errno;
 use nix::libc;
@@ -396,6 +396,9 @@ fn encode(batch: &mut Batch, command: &Command, names: &Names) {
                     .push_name_bytes(passed_chain(*direction).as_bytes());
             });
         }
+        Command::AddEndedSet(family) => sets::add_ended_set(batch, *family),
+        Command::AddEnded(family, flows) => ended_elements(batch, *family, flows, true),
+        Command::DeleteEnded(family, flows) => ended_elements(batch, *family, flows, false),
         Command::AddPassedRule(direction, stamp) => {
             rules::add_passed_rule(batch, *direction, *stamp);
         }

@@ -10,6 +10,7 @@ use super::expressions::SetName;
 use crate::policy::{Direction, Interval};
 use crate::ruleset::TABLE;
 use crate::ruleset::batch::{Elements, ElementsOf, Names};
+use crate::ruleset::ended::ended_set;
 use crate::ruleset::ir::{Family, MapKey, Side, Transport};
 use netlink_bindings::nftables::{CtDirection, CtKeys, FibFlags, PushSetAttrs, SetFlags};
 use nix::libc;
@@ -108,6 +109,28 @@ pub(super) fn add_map(batch: &mut Batch, name: &str, key: MapKey, intervals: boo
         None,
         notes.as_flattened(),
     );
+}
+
+/// `add set inet secgroupd ended_v4 { type ipv4_addr . inet_service . …; flags dynamic,timeout; }`, which may be there already.
+pub(super) fn add_ended_set(batch: &mut Batch, family: Family) {
+    let address = KeyType::of_address(family);
+    let parts = [address, INET_SERVICE, address, INET_SERVICE, INET_PROTO];
+    let key = KeyType {
+        // nft gives each part six bits.
+        number: parts.iter().fold(0, |all, part| all << 6 | part.number),
+        length: parts
+            .iter()
+            .map(|part| part.length.next_multiple_of(4))
+            .sum(),
+    };
+    let flags = SetFlags::Timeout as u32 | SetFlags::Eval as u32;
+    let set = SetName {
+        name: ended_set(family),
+        id: None,
+    };
+    let mut notes = udata_u32(KEY_BYTEORDER, 0).to_vec();
+    notes.extend(typeof_note(KEY_TYPEOF, EXPR_CONCAT, &[]));
+    header_of(batch, NLM_F_CREATE, set, key, flags, None, &notes);
 }
 
 fn interval_flag(intervals: bool) -> u32 {
@@ -241,6 +264,7 @@ fn constant(
 /// The kernel puts a number for `%d`.
 pub(super) const CONSTANT_NAME: &str = "__set%d";
 
+/// A set that must be new.
 fn header(
     batch: &mut Batch,
     set: SetName,
@@ -249,9 +273,22 @@ fn header(
     size: Option<usize>,
     notes: &[u8],
 ) {
+    let new = NLM_F_CREATE | NLM_F_EXCL;
+    header_of(batch, new, set, key, flags, size, notes);
+}
+
+fn header_of(
+    batch: &mut Batch,
+    how: u16,
+    set: SetName,
+    key: KeyType,
+    flags: u32,
+    size: Option<usize>,
+    notes: &[u8],
+) {
     // The kernel wants a number of every set, though one with a name is found by that.
     let id = set.id.unwrap_or_else(|| batch.next_set_id());
-    batch.message(libc::NFT_MSG_NEWSET, NLM_F_CREATE | NLM_F_EXCL, |buffer| {
+    batch.message(libc::NFT_MSG_NEWSET, how, |buffer| {
         let mut message = PushSetAttrs::new(buffer)
             .push_table_bytes(TABLE.as_bytes())
             .push_name_bytes(set.name.as_bytes())
@@ -273,6 +310,7 @@ fn header(
 /// nft's numbers of what a key was taken from: `enum expr_types` in its `expression.h`.
 const EXPR_PAYLOAD: u32 = 7;
 const EXPR_CT: u32 = 12;
+const EXPR_CONCAT: u32 = 13;
 const EXPR_FIB: u32 = 26;
 
 /// nft's note of what a key was taken from: the expression's number, and its own numbers.

@@ -9,7 +9,7 @@ use crate::ruleset::walk::Walker;
 use rustc_hash::FxHashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-const STATES: [State; 8] = [
+const STATES: [State; 9] = [
     State::New,
     State::Established,
     State::Unjudged,
@@ -17,6 +17,7 @@ const STATES: [State; 8] = [
     State::IcmpError,
     State::Related,
     State::Invalid,
+    State::Ended,
     State::Untracked,
 ];
 

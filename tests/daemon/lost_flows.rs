@@ -1,0 +1,350 @@
+//! A flow that a change has ended stays ended where connection tracking loses it: `conntrack -F` right after the cut.
+//!
+//! Everything may go out of the hosts of these tests, and in where the host opens: so whoever answers in an ended flow could open a
+//! new one by going on.
+
+use std::net::UdpSocket;
+
+use libtest_mimic::Trial;
+use nix::sys::signal::Signal;
+
+use super::site::{Daemon, SOON, Site};
+use super::talk::{
+    DNS, PING, PING6, SSH, Talk, WEB, change, guest, inbound_talks, open, pings, start,
+    with_outbound,
+};
+use crate::support::{Host, Outbound, Probe, Sent, TcpFlags, kernel_test};
+
+pub fn tests() -> Vec<Trial> {
+    let needs = &["nft", "conntrack"];
+    vec![
+        kernel_test(
+            "lost_flows_that_came_in",
+            &["nft", "conntrack", "ping"],
+            came_in,
+        ),
+        kernel_test("lost_flows_that_the_host_opened", needs, host_opened),
+        kernel_test("lost_flows_are_opened_anew", needs, opened_anew),
+        kernel_test("lost_flows_go_on_when_allowed_again", needs, allowed_again),
+        kernel_test("lost_flows_behind_dnat", needs, behind_dnat),
+        kernel_test("lost_flows_behind_masquerade", needs, behind_masquerade),
+        kernel_test("lost_flows_of_a_published_port", needs, published_port),
+        kernel_test("lost_flows_across_two_interfaces", needs, two_interfaces),
+        kernel_test("lost_flows_of_unbound_interfaces", needs, unbound),
+        kernel_test("lost_flows_without_a_daemon", needs, without_a_daemon),
+        kernel_test("lost_flows_and_a_lost_table", needs, lost_table),
+    ]
+}
+
+/// Connection tracking forgets all flows.
+fn flush(host: &Host) {
+    host.output("conntrack", &["-F"]);
+}
+
+/// The flow has ended, however often connection tracking loses it, and whoever speaks first then.
+fn stays_ended(host: &Host, talk: &Talk) -> bool {
+    [false, true].into_iter().all(|server_first| {
+        flush(host);
+        talk.limit(SOON / 50);
+        let by_client = [!server_first, server_first];
+        let heard = by_client.into_iter().any(|by_client| talk.hears(by_client));
+        // What was sent meanwhile is sent again.
+        !heard && talk.has_ended()
+    })
+}
+
+/// What the kernel remembers, as nft lists it.
+fn remembered(host: &Host) -> String {
+    ["ended_v4", "ended_v6"]
+        .map(|set| host.nft_list(&format!("set inet secgroupd {set}")))
+        .join("\n")
+}
+
+fn came_in() {
+    let (site, daemon) = start(&open(&[SSH, WEB, DNS, PING, PING6]));
+    let [ssh, ssh6, dns, dns6] = inbound_talks(&site);
+    let web = Talk::tcp(&site.peer, "10.0.0.5:80", &site.host, "10.0.0.5:80");
+    assert!(pings(&site, "10.0.0.5") && pings(&site, "2001:db8::5"));
+    change(&site, &daemon, &open(&[WEB]), 2);
+    for talk in [&ssh, &ssh6, &dns, &dns6] {
+        assert!(
+            stays_ended(&site.host, talk),
+            "{}{}",
+            remembered(&site.host),
+            daemon.log()
+        );
+    }
+    flush(&site.host);
+    assert!(!pings(&site, "10.0.0.5") && !pings(&site, "2001:db8::5"));
+    // A flow that is allowed goes on, whoever speaks first.
+    for by_client in [true, false] {
+        flush(&site.host);
+        assert!(web.hears(by_client) && web.carries(), "{}", daemon.log());
+    }
+    // Other changes wake none of them.
+    change(&site, &daemon, &open(&[WEB, "protocol: tcp, port: 81"]), 3);
+    site.run("reload");
+    for talk in [&ssh, &ssh6, &dns, &dns6] {
+        assert!(stays_ended(&site.host, talk), "{}", remembered(&site.host));
+    }
+}
+
+fn host_opened() {
+    let out = |port: u16| {
+        with_outbound(
+            &["protocol: all"],
+            &format!("{{ action: allow, protocol: all, port: all, destination: 10.0.0.{port} }}"),
+        )
+    };
+    let (site, daemon) = start(&out(9));
+    let tcp = Talk::tcp(&site.host, "10.0.0.9:443", &site.peer, "10.0.0.9:443");
+    let udp = Talk::udp(
+        &site.host,
+        "10.0.0.5:5000",
+        "10.0.0.9:123",
+        &site.peer,
+        "10.0.0.9:123",
+    );
+    change(&site, &daemon, &out(10), 2);
+    assert!(stays_ended(&site.host, &tcp), "{}", remembered(&site.host));
+    assert!(stays_ended(&site.host, &udp), "{}", remembered(&site.host));
+}
+
+/// A new connection between the same ports is none of an ended flow; of UDP a pause tells.
+fn opened_anew() {
+    let (site, daemon) = start(&open(&[SSH, DNS]));
+    let [ssh, _, dns, _] = inbound_talks(&site);
+    let peer = match &ssh {
+        Talk::Tcp(client, _) => client.local_addr().unwrap(),
+        Talk::Udp(..) => unreachable!("it is TCP"),
+    };
+    change(&site, &daemon, &open(&[]), 2);
+    flush(&site.host);
+    let outbound = Outbound::new(&site.wire.a);
+    let sent = |flags| outbound.send(&Probe::tcp_with(flags, "10.0.0.5:22", peer));
+    let listing = remembered(&site.host) + &daemon.log();
+    assert_eq!(sent(TcpFlags::Ack), Sent::Dropped, "{listing}");
+    assert_eq!(sent(TcpFlags::Syn), Sent::Passed);
+    // The host's own conversation with another port of the same peer.
+    drop(dns);
+    let own = site.host.enter(|| UdpSocket::bind("10.0.0.5:53").unwrap());
+    let other = site
+        .peer
+        .enter(|| UdpSocket::bind("10.0.0.9:5001").unwrap());
+    other.set_read_timeout(Some(SOON)).unwrap();
+    own.send_to(b"word", "10.0.0.9:5001").unwrap();
+    assert_eq!(other.recv_from(&mut [0; 8]).unwrap().1.port(), 53);
+    let listing = remembered(&site.host);
+    assert!(own.send_to(b"word", "10.0.0.9:5000").is_err(), "{listing}");
+    // As long as it goes on it is remembered, and not much longer.
+    assert!(listing.contains("udp timeout 3m"), "{listing}");
+    assert!(listing.contains("tcp timeout 5d"), "{listing}");
+}
+
+/// It is remembered no more, so it outlives the next loss whoever speaks first.
+fn allowed_again() {
+    let (site, daemon) = start(&open(&[SSH, DNS]));
+    let [ssh, ssh6, dns, dns6] = inbound_talks(&site);
+    change(&site, &daemon, &open(&[]), 2);
+    assert!(ssh.has_ended() && dns.has_ended());
+    change(&site, &daemon, &open(&[SSH, DNS]), 3);
+    for talk in [&ssh, &ssh6, &dns, &dns6] {
+        talk.limit(SOON);
+        assert!(talk.carries(), "{}", daemon.log());
+    }
+    change(&site, &daemon, &open(&[SSH, DNS, WEB]), 4);
+    assert!(
+        !remembered(&site.host).contains("timeout 5d"),
+        "{}",
+        remembered(&site.host)
+    );
+    for talk in [&ssh, &ssh6, &dns, &dns6] {
+        flush(&site.host);
+        assert!(
+            talk.hears(false) && talk.carries(),
+            "{}",
+            remembered(&site.host)
+        );
+    }
+}
+
+fn behind_dnat() {
+    let (site, daemon) = start(&open(&[
+        "protocol: tcp, port: 8080",
+        "protocol: udp, port: 8053",
+    ]));
+    site.host.nft(
+        "table ip nat { chain pre { type nat hook prerouting priority -100; tcp dport 8080 dnat to 10.0.0.5:8888; \
+         udp dport 8053 redirect to :5353; }; }",
+    );
+    let web = Talk::tcp(&site.peer, "10.0.0.5:8080", &site.host, "10.0.0.5:8888");
+    let dns = Talk::udp(
+        &site.peer,
+        "10.0.0.9:5000",
+        "10.0.0.5:8053",
+        &site.host,
+        "10.0.0.5:5353",
+    );
+    // What the translated ports would say decides nothing.
+    change(
+        &site,
+        &daemon,
+        &open(&["protocol: tcp, port: 8888", "protocol: udp, port: 5353"]),
+        2,
+    );
+    let sent_before = sent_to_peer(&site);
+    assert!(stays_ended(&site.host, &web), "{}", remembered(&site.host));
+    assert!(stays_ended(&site.host, &dns), "{}", remembered(&site.host));
+    assert_eq!(
+        sent_to_peer(&site),
+        sent_before,
+        "nothing leaves, from whatever port"
+    );
+}
+
+/// How many packets of TCP and UDP the host has sent; counted from the first call on.
+fn sent_to_peer(site: &Site) -> u64 {
+    if site.peer.try_nft("list table inet came").is_err() {
+        site.peer.nft(
+            "table inet came { counter everything { }; chain pre { type filter hook prerouting priority -400; \
+             meta l4proto { tcp, udp } counter name everything; }; }",
+        );
+    }
+    site.peer.counters("inet came")["everything"]
+}
+
+/// The guest behind the host has opened it, and the answers would open an inbound flow to the host's own address.
+fn behind_masquerade() {
+    let out = |port: u16| {
+        with_outbound(
+            &["protocol: all"],
+            &format!("{{ action: allow, protocol: tcp, port: {port}, destination: any }}"),
+        )
+    };
+    let (site, daemon) = start(&out(443));
+    let (guest, _wire) = guest(&site);
+    site.host.nft(
+        "table ip nat { chain post { type nat hook postrouting priority 100; ip saddr 10.1.0.0/24 oifname eth0 masquerade; }; }",
+    );
+    let tcp = Talk::tcp(&guest, "10.0.0.9:443", &site.peer, "10.0.0.9:443");
+    change(&site, &daemon, &out(444), 2);
+    let met_before = met_by_the_host(&site);
+    assert!(stays_ended(&site.host, &tcp), "{}", remembered(&site.host));
+    assert_eq!(
+        met_by_the_host(&site),
+        met_before,
+        "no answer comes in, to whomever"
+    );
+}
+
+/// How many packets of TCP have come in that were not refused; counted from the first call on.
+fn met_by_the_host(site: &Site) -> u64 {
+    if site.host.try_nft("list table inet met").is_err() {
+        site.host.nft(
+            "table inet met { counter everything { }; chain pre { type filter hook prerouting priority -150; \
+             iifname eth0 meta l4proto tcp counter name everything; }; }",
+        );
+    }
+    site.host.counters("inet met")["everything"]
+}
+
+/// As Docker publishes one: what the guest goes on sending would leave as a new flow of the host's.
+fn published_port() {
+    let (site, daemon) = start(&open(&["protocol: tcp, port: 8080"]));
+    let (guest, _wire) = guest(&site);
+    site.host.nft(
+        "table ip nat { chain pre { type nat hook prerouting priority -100; tcp dport 8080 dnat to 10.1.0.2:80; }; \
+         chain post { type nat hook postrouting priority 100; ip saddr 10.1.0.0/24 oifname eth0 masquerade; }; }",
+    );
+    let web = Talk::tcp(&site.peer, "10.0.0.5:8080", &guest, "10.1.0.2:80");
+    change(&site, &daemon, &open(&["protocol: tcp, port: 80"]), 2);
+    let sent_before = sent_to_peer(&site);
+    assert!(stays_ended(&site.host, &web), "{}", remembered(&site.host));
+    assert_eq!(sent_to_peer(&site), sent_before, "nothing leaves");
+}
+
+fn two_interfaces() {
+    let both = |inner: &str| {
+        format!(
+            "version: 1\nsecurity_groups:\n  sg-all: {{ inbound: [{{ action: allow, protocol: all, source: any }}], outbound: [{{ action: allow, protocol: all, destination: any }}] }}\n  \
+             sg-inner: {{ inbound: [{{ action: allow, protocol: all, source: any }}], outbound: [{{ {inner}, destination: any }}] }}\n\
+             instances:\n  ins-web1: {{ interfaces: {{ eth0: {{ security_groups: [sg-all] }}, eth1: {{ security_groups: [sg-inner] }} }} }}\n"
+        )
+    };
+    let (site, daemon) = start(&both("action: allow, protocol: all"));
+    let (guest, _wire) = guest(&site);
+    site.peer.ip("route add 10.1.0.0/24 via 10.0.0.5");
+    let ssh = Talk::tcp(&site.peer, "10.1.0.2:22", &guest, "10.1.0.2:22");
+    let web = Talk::tcp(&site.peer, "10.1.0.2:80", &guest, "10.1.0.2:80");
+    change(
+        &site,
+        &daemon,
+        &both("action: allow, protocol: tcp, port: 22"),
+        2,
+    );
+    assert!(stays_ended(&site.host, &web), "{}", remembered(&site.host));
+    flush(&site.host);
+    assert!(ssh.hears(false) && ssh.carries());
+}
+
+fn unbound() {
+    let definition = |refuse: &str| {
+        open(&[SSH]).replace("eth0:", "eth7:")
+            + &format!("platform: {{ unbound_interfaces: {refuse} }}\n")
+    };
+    let (site, daemon) = start(&definition("ignore"));
+    let [ssh, ssh6, dns, dns6] = inbound_talks(&site);
+    change(&site, &daemon, &definition("refuse"), 2);
+    for talk in [&ssh, &ssh6, &dns, &dns6] {
+        assert!(stays_ended(&site.host, talk), "{}", remembered(&site.host));
+    }
+}
+
+/// One `apply` remembers, a daemon that is started later goes on with that, and so does the host when that is stopped.
+fn without_a_daemon() {
+    let site = Site::quiet();
+    let apply = |definition: &str| {
+        site.save("groups.yaml", definition);
+        let ran = site.run("apply");
+        assert_eq!(ran.code, 0, "{ran:?}");
+    };
+    apply(&open(&[SSH, DNS]));
+    let [ssh, ssh6, dns, dns6] = inbound_talks(&site);
+    apply(&open(&[DNS]));
+    for talk in [&ssh, &ssh6] {
+        assert!(stays_ended(&site.host, talk), "{}", remembered(&site.host));
+    }
+    // Lost themselves, they are known again once they speak.
+    assert!(dns.carries() && dns6.carries());
+    let daemon = site.start();
+    change_now(&site, &daemon, &open(&[]));
+    daemon.end(Signal::SIGTERM);
+    for talk in [&ssh, &ssh6, &dns, &dns6] {
+        assert!(stays_ended(&site.host, talk), "{}", remembered(&site.host));
+    }
+}
+
+fn change_now(site: &Site, daemon: &Daemon, definition: &str) {
+    site.save("groups.yaml", definition);
+    let ran = site.run("reload");
+    assert_eq!(ran.code, 0, "{ran:?} {}", daemon.log());
+}
+
+/// Another program takes away the table as well, which is nobody's own.
+fn lost_table() {
+    let site = Site::quiet();
+    site.write("groups.yaml", &open(&[SSH, DNS]));
+    let daemon = site.launch("run --through nft");
+    daemon.until_logged("generation 1 enforced");
+    let [ssh, ssh6, dns, dns6] = inbound_talks(&site);
+    change(&site, &daemon, &open(&[]), 2);
+    flush(&site.host);
+    for _ in 0..3 {
+        site.host.nft("flush ruleset");
+        daemon.until_logged("restored in");
+        std::thread::sleep(SOON / 20);
+    }
+    for talk in [&ssh, &ssh6, &dns, &dns6] {
+        assert!(stays_ended(&site.host, talk), "{}", remembered(&site.host));
+    }
+}
