@@ -182,7 +182,9 @@ pub fn load<'r>(ruleset: &'r Ruleset, names: &Names) -> Vec<Command<'r>> {
     let mut commands = vec![Command::AddTable];
     commands.extend(BASE_CHAINS.iter().map(Command::AddBaseChain));
     commands.extend(DIRECTIONS.map(Command::AddPassedChain));
-    commands.extend(FAMILIES.map(Command::AddEndedSet));
+    if ruleset.recheck {
+        commands.extend(FAMILIES.map(Command::AddEndedSet));
+    }
     let new = |name: &str| names.reused(name).is_none();
     for set in ruleset.sets.iter().filter(|set| new(&set.name)) {
         let (name, intervals) = (names.of(&set.name), !set.elements.are_points());
@@ -444,7 +446,7 @@ mod tests {
         names.reuse("in_0_1".into(), "g6_in_0_1".into());
         let commands = load(&ruleset, &names);
         assert_eq!(
-            texts(&commands, &names)[7..],
+            texts(&commands, &names)[5..],
             [
                 "add chain g7_in_0",
                 "add rule g7_in_0 tcp dport vmap @g6_in_0_1"

@@ -84,7 +84,8 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> Batch {
         handle: None,
     }))];
     commands.extend(ruleset.sets.iter().map(|each| set(each, generation)));
-    commands.extend(FAMILIES.map(|family| {
+    let remembers = FAMILIES.into_iter().filter(|_| ruleset.recheck);
+    commands.extend(remembers.map(|family| {
         let address = match family {
             Family::V4 => SetType::Ipv4Addr,
             Family::V6 => SetType::Ipv6Addr,
@@ -97,7 +98,8 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> Batch {
             set_type: SetTypeValue::Concatenated(
                 vec![address, port, address, port, SetType::InetProto].into(),
             ),
-            flags: Some([SetFlag::Dynamic, SetFlag::Timeout].into()),
+            // nft 1.0.6 has no word for `dynamic` in JSON, and takes it from the rules.
+            flags: Some([SetFlag::Timeout].into()),
             ..NfSet::default()
         })))
     }));

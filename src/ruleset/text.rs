@@ -213,6 +213,14 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
             element_list(Elements::of_set(set), None).join(", ")
         );
     }
+    for family in FAMILIES.into_iter().filter(|_| ruleset.recheck) {
+        let _ = writeln!(
+            out,
+            "\tset {} {{\n\t\ttype {}\n\t\tflags dynamic,timeout\n\t}}\n",
+            ended_set(family),
+            ended_key(family)
+        );
+    }
     for map in &ruleset.maps {
         let kind = key_type(map.key);
         let _ = writeln!(
@@ -227,14 +235,6 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
             out,
             "\t\telements = {{ {} }}\n\t}}\n",
             element_list(Elements::of_map(map), Some(names)).join(", ")
-        );
-    }
-    for family in FAMILIES {
-        let _ = writeln!(
-            out,
-            "\tset {} {{\n\t\ttype {}\n\t\tflags dynamic,timeout\n\t}}\n",
-            ended_set(family),
-            ended_key(family)
         );
     }
     for direction in DIRECTIONS {

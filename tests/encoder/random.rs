@@ -80,13 +80,20 @@ fn rule(rng: &mut Rng, at: usize, sets: &[Set], maps: &[Map]) -> NftRule {
         matches.push(interface(rng));
     }
     if rng.u8(..) < 60 {
-        let states = [CtState::Established, CtState::Related, CtState::Invalid];
-        matches.push(match states.get(rng.usize(..4)) {
+        let states = [
+            CtState::Established,
+            CtState::Related,
+            CtState::Invalid,
+            CtState::New,
+        ];
+        matches.push(match states.get(rng.usize(..5)) {
             Some(state) => Match::State(*state),
             None => Match::NotEstablished,
         });
     }
-    match rng.u8(..22) {
+    match rng.u8(..24) {
+        22 => matches.push(Match::OpensTcp),
+        23 => matches.push(Match::HasEnded(family(rng), transport(rng))),
         16 => matches.extend([
             Match::FlowSide(flow_side(rng)),
             Match::Stamp(direction(rng)),
