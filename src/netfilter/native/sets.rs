@@ -43,6 +43,10 @@ const IPV6_ADDR: KeyType = KeyType {
     number: 8,
     length: 16,
 };
+const INET_PROTO: KeyType = KeyType {
+    number: 12,
+    length: 1,
+};
 const INET_SERVICE: KeyType = KeyType {
     number: 13,
     length: 2,
