@@ -154,6 +154,11 @@ impl EndedFlows {
         self.work().found.take()
     }
 
+    /// Whether the kernel was to remember anything after the last look.
+    pub fn are_remembered(&self) -> bool {
+        !self.work().remembered.is_empty()
+    }
+
     /// Nothing is enforced any more, and nothing has ended.
     pub fn forget(&self) {
         let mut work = self.work();

@@ -306,6 +306,16 @@ impl Host {
         true
     }
 
+    /// Has a table that was made anew remember what the one before it did, if that was anything: who fights for the table does not make
+    /// us read all flows each time.
+    pub(super) fn recall_ended(&self) {
+        if self.ended.are_remembered()
+            && let Some(ruleset) = self.kernel.look(|loaded| Some(loaded?.ruleset.clone()))
+        {
+            self.look_at_flows(ruleset, true);
+        }
+    }
+
     /// Looks at the tracked flows where the policy is the same, and the kernel's memory may be another.
     pub(super) fn look_at_flows(&self, ruleset: Ruleset, anew: bool) {
         let standing = self.enforced.as_ref();

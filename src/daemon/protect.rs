@@ -40,7 +40,7 @@ impl Host {
             summary.generation = enforced.generation.0;
             summary.switched_after_ms = enforced.switched_after.as_secs_f64() * 1000.0;
         }
-        self.look_at_flows(ruleset, true);
+        self.recall_ended();
         Ok(true)
     }
 
@@ -81,10 +81,7 @@ impl Host {
         if let (Some(standing), Some(generation)) = (&mut self.enforced, anew) {
             standing.summary.generation = generation.0;
         }
-        let ruleset = self.kernel.look(|loaded| Some(loaded?.ruleset.clone()));
-        if let Some(ruleset) = ruleset {
-            self.look_at_flows(ruleset, true);
-        }
+        self.recall_ended();
         true
     }
 

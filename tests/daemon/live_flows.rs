@@ -233,6 +233,9 @@ fn many_reloads() {
         change(&site, &daemon, &open(&[DNS, &other]), generation);
     }
     assert!(ssh.has_ended() && ssh6.has_ended() && dns.carries());
+    println!(
+        "{reloads} reloads while flows were idle: none was cut; and {reloads} after their rule went: none came to life again"
+    );
 }
 
 /// A user's policy routing by marks of connections goes on beside us, and so do labels that are not ours.

@@ -87,6 +87,9 @@ fn came_in() {
     for talk in [&ssh, &ssh6, &dns, &dns6] {
         assert!(stays_ended(&site.host, talk), "{}", remembered(&site.host));
     }
+    println!(
+        "TCP and UDP of both families and pings: none came to life again after `conntrack -F`, whoever spoke first"
+    );
 }
 
 fn host_opened() {
