@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the benchmarks need and runs them, or those named: packets load compile reload lab insight. What each prints is kept
+# Installs what the benchmarks need and runs them, or those named: packets costs load compile reload lab insight. What each prints is kept
 # in benches/results with the machine that it comes from, and its first table in the README.
 # SECGROUPD_QUICK=1 takes a few minutes less and keeps nothing.
 set -eu -o pipefail
@@ -41,7 +41,7 @@ into_readme() {
 
 kept="$(mktemp -d)"
 trap 'rm -rf "$kept"' EXIT
-[ $# -gt 0 ] || set -- packets load compile reload lab insight
+[ $# -gt 0 ] || set -- packets costs load compile reload lab insight
 for name in "$@"; do
     if [ -n "${SECGROUPD_QUICK:-}" ]; then
         cargo bench --quiet --bench "$name"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All figures of "never open, never cut" in full, or those named: flows restored killed faults soak hostile flood insight fuzz. What each prints is
+# All figures of "never open, never cut" in full, or those named: flows restored killed faults soak hostile flood hits refusals insight fuzz. What each prints is
 # kept in tests/results with the machine that it comes from. As root: about five hours, of which the fuzzers take three and the
 # soak half of one; without fuzz and soak about one hour.
 set -eu -o pipefail
@@ -31,6 +31,8 @@ figures() {
     soak) scenarios soak reloads ;;
     hostile) scenarios hostile cost_the_most very_many_files ;;
     flood) scenarios reload_flood lose_and_leak_nothing ;;
+    hits) scenarios daemon hits_equal ;;
+    refusals) scenarios daemon a_flood_of_refusals what_it_costs ;;
     insight) cargo test --quiet --test insight -- --nocapture agree 2>/dev/null | sed -n 's/^\([0-9]* .*policies.*\)/- \1/p' ;;
     fuzz) printf '| target | runs | time | |\n|---|---|---|---|\n' && bash fuzz/run.sh ;;
     *) echo "no figures are called $1" >&2 && exit 2 ;;
@@ -40,7 +42,7 @@ figures() {
 mkdir -p tests/results
 kept="$(mktemp)"
 trap 'rm -f "$kept"' EXIT
-[ $# -gt 0 ] || set -- flows restored killed faults soak hostile flood insight fuzz
+[ $# -gt 0 ] || set -- flows restored killed faults soak hostile flood hits refusals insight fuzz
 for name in "$@"; do
     { echo "# $name" && echo && echo "\`bash tests/full.sh $name\`" && echo && machine && echo && figures "$name"; } | tee "$kept"
     cp "$kept" "tests/results/$name.md"

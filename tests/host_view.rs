@@ -178,6 +178,7 @@ fn counters(host: &Host) {
         comment: comment.map(str::to_owned),
         packets,
         bytes,
+        drops: comment == Some("größer"),
     };
     assert_eq!(
         rule_hits("secgroupd").unwrap(),

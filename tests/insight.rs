@@ -16,6 +16,8 @@ mod generate;
 mod layers;
 #[path = "insight/lint.rs"]
 mod lint;
+#[path = "insight/warnings.rs"]
+mod warnings;
 mod workloads;
 
 /// How many random policies are looked at.

@@ -58,6 +58,11 @@ impl<'l> Cell<'l> {
         }
     }
 
+    /// How many rounds there are.
+    pub fn rounds(&self) -> usize {
+        self.rounds
+    }
+
     /// How many packets are sent in a round.
     pub fn packets(&self) -> usize {
         self.packets

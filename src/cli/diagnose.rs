@@ -1,5 +1,6 @@
 //! `secgroupd diagnose`: why is a port of this host not reached?
 
+mod firewall;
 mod flows;
 
 use super::host_view::listening;
@@ -10,7 +11,6 @@ use crate::insight::diagnose::{Cause, Flow, of_groups, of_service};
 use crate::insight::explain::Question;
 use crate::insight::layers::explained;
 use crate::insight::lint::host::Listening;
-use crate::netfilter::firewall::{Asked, Blame, Fate, look};
 use crate::netfilter::links::links;
 use crate::policy::platform::BlockedPorts;
 use crate::policy::{Direction, Policy};
@@ -27,7 +27,7 @@ use std::sync::Arc;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   sudo secgroupd diagnose 443
-  sudo secgroupd diagnose 443 --from 203.0.113.9 --interface eth0
+  sudo secgroupd diagnose 443 --from 203.0.113.9 --to 10.0.0.5 --interface eth0
   sudo secgroupd diagnose 53 --protocol udp --json
 
 What passes on the way to this host (a network ACL of the cloud, somebody else's firewall) cannot be seen from here.
@@ -35,6 +35,7 @@ What passes on the way to this host (a network ACL of the cloud, somebody else's
 Exit status: 0 if nothing on this host stands in the way, 1 if a cause was found, 2 on an error.")]
 pub struct Arguments {
     /// The destination port
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
     /// tcp or udp
     #[arg(long, value_enum, default_value = "tcp")]
@@ -42,6 +43,9 @@ pub struct Arguments {
     /// Who should reach it; by default somebody whom the groups let in, if there is one
     #[arg(long, value_name = "ADDRESS")]
     from: Option<IpAddr>,
+    /// The address of this host that they ask for; by default the first one of the interface
+    #[arg(long, value_name = "ADDRESS")]
+    to: Option<IpAddr>,
     /// The interface; by default the one by which that address, or everybody, is reached
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
@@ -99,16 +103,23 @@ pub fn run(arguments: Arguments) -> Result {
     let link = flows::interface(&arguments, &policy, &links)?;
     let flows = flows::flows(&arguments, &policy, link, &links)?;
     let all = listening(&links);
-    let mut found = Found::default();
+    let (mut found, mut served) = (Found::default(), Vec::new());
     // In the order of the source document: groups, platform, firewall, process.
     for flow in &flows {
         groups(flow, &policy, &mut found)?;
     }
     for flow in &flows {
-        firewall(flow, &mut found);
+        // Where it is sent on to by then, somebody has to listen.
+        let turned = firewall::look(flow, &policy, &mut found);
+        served.push(turned.unwrap_or_else(|| flow.clone()));
     }
-    for flow in &flows {
-        service(flow, &policy, &all, &mut found);
+    for flow in &served {
+        if links
+            .iter()
+            .any(|link| link.addresses.contains(&flow.local))
+        {
+            service(flow, &policy, &all, &mut found);
+        }
     }
     let Found {
         causes,
@@ -183,78 +194,6 @@ fn groups(flow: &Flow, policy: &Policy, found: &mut Found) -> anyhow::Result<()>
         }
     }
     Ok(())
-}
-
-fn firewall(flow: &Flow, found: &mut Found) {
-    let asked = Asked {
-        interface: flow.interface.clone(),
-        local: flow.local,
-        remote: flow.remote,
-        tcp: flow.protocol == "tcp",
-        port: flow.port,
-    };
-    let seen = match look(&asked) {
-        Ok(seen) => seen,
-        Err(error) => return found.unknown(format!("the host's own firewall: {error}")),
-    };
-    for missing in &seen.not_copied {
-        found.unknown(format!("could not be copied: {missing}"));
-    }
-    let copied = match seen.copied.as_slice() {
-        [] => "it has none".to_owned(),
-        copied => format!("copied were {}", copied.join(", ")),
-    };
-    match seen.fate {
-        Fate::Passed => found.fine(format!("the host's own firewall lets {} in ({copied})", flow.remote)),
-        Fate::Refused(blamed) => blamed.iter().for_each(|blame| found.cause(refused(flow, blame))),
-        Fate::Lost => found.cause(Cause {
-            code: "unknown-way",
-            seen: format!(
-                "on a copy of the host's rulesets {} {} from {} does not arrive at {}, and no rule refuses it: it may be sent elsewhere ({copied})",
-                flow.protocol, flow.port, flow.remote, flow.local
-            ),
-            mend: "look for DNAT and redirects: `iptables-save -t nat`, `nft list ruleset`".into(),
-        }),
-    }
-}
-
-/// A rule of the host's own firewall, and the command that lets the port pass before it.
-fn refused(flow: &Flow, blame: &Blame) -> Cause {
-    let Blame {
-        program,
-        table,
-        chain,
-        rule,
-    } = blame;
-    let (protocol, port) = (&flow.protocol, flow.port);
-    let what = match rule {
-        Some(rule) => format!("the rule `{rule}` of the chain {chain}"),
-        None => format!("the policy of the chain {chain}"),
-    };
-    let outgoing = chain == "OUTPUT" || chain.contains("output");
-    let side = if outgoing { "--sport" } else { "--dport" };
-    let builtin = ["INPUT", "OUTPUT", "FORWARD", "PREROUTING", "POSTROUTING"];
-    let of_ufw = chain.starts_with("ufw");
-    let mend = if of_ufw {
-        format!("ufw allow {port}/{protocol}")
-    } else if program == "nftables" && table == "inet firewalld" {
-        format!("firewall-cmd --permanent --add-port={port}/{protocol} && firewall-cmd --reload")
-    } else if program == "nftables" {
-        let side = if outgoing { "sport" } else { "dport" };
-        format!("nft insert rule {table} {chain} {protocol} {side} {port} accept")
-    } else {
-        let chain = match builtin.contains(&&**chain) {
-            true => chain.as_str(),
-            false => "INPUT",
-        };
-        format!("{program} -t {table} -I {chain} -p {protocol} {side} {port} -j ACCEPT")
-    };
-    let ufw = if of_ufw { " (ufw)" } else { "" };
-    Cause {
-        code: "system-firewall",
-        seen: format!("{program}{ufw} refuses it: {what} in the table {table}"),
-        mend,
-    }
 }
 
 fn service(flow: &Flow, policy: &Policy, all: &[Listening], found: &mut Found) {

@@ -24,16 +24,17 @@ use std::process::ExitCode;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   sudo secgroupd diff candidate.yaml             against what is enforced on this host
+  sudo secgroupd diff                            the definition of --definition against what is enforced, after `reload --hold`
   secgroupd diff groups.yaml candidate.yaml      one file against another, for every instance
   secgroupd diff groups.yaml candidate.yaml --instance ins-web1 --json
 
 With one path the old policy is the one that is enforced on this host, or, where none is kept or it may not be read, the definition
-of --definition. `+` opens what was refused, `-` closes what was allowed; `*` stands for the interfaces that neither binds.
+of --definition; without a path that definition is the new one. `+` opens what was refused, `-` closes what was allowed; `*` stands for the interfaces that neither binds.
 
 Exit status: 0 if nothing changes, 1 if something does, 2 on an error.")]
 pub struct Arguments {
     /// The old definition, or the new one if there is no other
-    #[arg(value_name = "[OLD] NEW", required = true, num_args = 1..=2)]
+    #[arg(value_name = "[OLD] NEW", num_args = 0..=2)]
     paths: Vec<PathBuf>,
     #[command(flatten)]
     definition: DefinitionOptions,
@@ -62,15 +63,16 @@ struct Found {
 }
 
 pub fn run(arguments: Arguments) -> Result {
-    let Some(new_path) = arguments.paths.last() else {
-        bail!("name the new definition");
-    };
+    let new_path = arguments
+        .paths
+        .last()
+        .unwrap_or(&arguments.definition.definition);
     let Some(new) = read(new_path) else {
         return Ok(ExitCode::from(ERROR));
     };
     let old = match arguments.paths.as_slice() {
         [old, _] => Old::Definition(old.clone()),
-        _ => Old::of_this_host(&arguments),
+        _ => Old::of_this_host(&arguments)?,
     };
     let old_name = old.name();
     let (compared, alone) = match old {
@@ -109,9 +111,14 @@ enum Old {
 }
 
 impl Old {
-    fn of_this_host(arguments: &Arguments) -> Self {
-        match last_enforced(&arguments.state.state) {
+    fn of_this_host(arguments: &Arguments) -> anyhow::Result<Self> {
+        Ok(match last_enforced(&arguments.state.state) {
             Ok(policy) => Old::Enforced(Box::new(policy)),
+            Err(error) if arguments.paths.is_empty() => {
+                bail!(
+                    "what is enforced is not known ({error}), and no other definition is named: `secgroupd diff OLD NEW`"
+                )
+            }
             Err(error) => {
                 let path = &arguments.definition.definition;
                 print::note(&format!(
@@ -120,7 +127,7 @@ impl Old {
                 ));
                 Old::Definition(path.clone())
             }
-        }
+        })
     }
 
     fn name(&self) -> String {

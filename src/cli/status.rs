@@ -37,7 +37,16 @@ pub struct Arguments {
 }
 
 /// Packets a second, by what decided.
-pub type Rates = HashMap<String, f64>;
+pub type Rates = HashMap<Counted, f64>;
+
+/// What a count is of: a layer may have one of what it refused, and one of what it only observed.
+pub type Counted = (String, bool);
+
+/// What these hits are of.
+pub fn counted(hit: &Hits) -> Counted {
+    let observes = hit.action.as_deref() == Some("observe");
+    (hit.reason.clone(), observes)
+}
 
 pub fn run(arguments: Arguments) -> Result {
     let socket = &arguments.socket.socket;
@@ -246,8 +255,8 @@ fn enforced(status: &Status, summary: &Summary) -> String {
 
 fn flows(status: &Status) -> String {
     let ended = format!(
-        "{} ended by changes of the policy since the daemon started",
-        status.ended_flows
+        "{} judged again by changes of the policy since the daemon started, {} of them ended",
+        status.judged_again_flows, status.ended_flows
     );
     match &status.tracked_flows {
         Some(tracked) if tracked.max > 0 => format!(
@@ -305,7 +314,7 @@ fn hits(hits: &[Hits], rates: Option<&Rates>) -> String {
             text(&hit.place),
         ];
         if let Some(rates) = rates {
-            let rate = rates.get(&hit.reason).copied().unwrap_or(0.0);
+            let rate = rates.get(&counted(hit)).copied().unwrap_or(0.0);
             row.insert(4, format!("{rate:.0}"));
         }
         table.add_row(row);

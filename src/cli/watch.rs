@@ -1,6 +1,6 @@
 //! `secgroupd status --watch`: the status, drawn anew every second.
 
-use super::status::{Rates, page, payload};
+use super::status::{Counted, Rates, counted, page, payload};
 use super::{Result, print};
 use crate::daemon::report::{Hits, Status};
 use crate::definition::printable;
@@ -31,7 +31,7 @@ pub fn watch(socket: &Path, as_json: bool) -> Result {
     let mut answer = payload(socket, PATIENCE)?;
     let signals = Signals::new()?;
     let screen = (!as_json && std::io::stdout().is_terminal()).then(Screen::enter);
-    let mut before: Option<(Instant, HashMap<String, u64>)> = None;
+    let mut before: Option<(Instant, HashMap<Counted, u64>)> = None;
     let mut next = Instant::now() + EVERY;
     loop {
         let status: Status = serde_json::from_value(answer.clone())?;
@@ -41,7 +41,7 @@ pub fn watch(socket: &Path, as_json: bool) -> Result {
             rates(&status.hits, counts, seconds)
         });
         let counts = status.hits.iter();
-        let counts = counts.map(|hit| (hit.reason.clone(), hit.packets));
+        let counts = counts.map(|hit| (counted(hit), hit.packets));
         before = Some((now, counts.collect()));
         show(&screen, as_json, &answer, status, rates.as_ref())?;
         loop {
@@ -84,7 +84,7 @@ fn show(
                 return Ok(());
             }
             // What is busy is seen; of the rest there is room for some.
-            let rate = |hit: &Hits| rates.and_then(|rates| rates.get(&hit.reason)).copied();
+            let rate = |hit: &Hits| rates.and_then(|rates| rates.get(&counted(hit))).copied();
             status.hits.sort_by(|a, b| {
                 let by = |hit: &Hits| (rate(hit).unwrap_or(0.0), hit.packets as f64);
                 by(b)
@@ -104,13 +104,13 @@ fn show(
 }
 
 /// Packets a second since the counts of before; of what has met nothing since then, none.
-fn rates(hits: &[Hits], before: &HashMap<String, u64>, seconds: f64) -> Rates {
+fn rates(hits: &[Hits], before: &HashMap<Counted, u64>, seconds: f64) -> Rates {
     hits.iter()
         .map(|hit| {
-            let before = before.get(&hit.reason).copied().unwrap_or(0);
+            let before = before.get(&counted(hit)).copied().unwrap_or(0);
             // A count that was taken off with the policy begins anew.
             let met = hit.packets.checked_sub(before).unwrap_or(hit.packets);
-            (hit.reason.clone(), met as f64 / seconds.max(0.001))
+            (counted(hit), met as f64 / seconds.max(0.001))
         })
         .collect()
 }
@@ -182,16 +182,32 @@ mod tests {
 
     #[test]
     fn rates_of_counts_that_grow_begin_and_go_back() {
-        let hit = |reason: &str, packets| Hits {
+        let hit = |reason: &str, observes: bool, packets| Hits {
             reason: reason.into(),
-            action: None,
+            action: observes.then(|| "observe".into()),
             place: None,
             packets,
             bytes: 0,
             last: None,
         };
-        let before = HashMap::from([("a".to_owned(), 10), ("b".to_owned(), 10)]);
-        let rates = rates(&[hit("a", 30), hit("b", 4), hit("c", 6)], &before, 2.0);
-        assert_eq!([rates["a"], rates["b"], rates["c"]], [10.0, 2.0, 3.0]);
+        let of = |reason: &str, observes| (reason.to_owned(), observes);
+        let before = HashMap::from([(of("a", false), 10), (of("b", false), 10)]);
+        let now = [
+            hit("a", false, 30),
+            hit("a", true, 8),
+            hit("b", false, 4),
+            hit("c", false, 6),
+        ];
+        let rates = rates(&now, &before, 2.0);
+        let rate = |reason, observes| rates[&of(reason, observes)];
+        assert_eq!(
+            [
+                rate("a", false),
+                rate("a", true),
+                rate("b", false),
+                rate("c", false)
+            ],
+            [10.0, 4.0, 2.0, 3.0]
+        );
     }
 }

@@ -156,6 +156,7 @@ impl Daemon {
             reloads: self.reloads,
             failures: self.failures,
             ended_flows: host.ended_flows(),
+            judged_again_flows: host.judged_again_flows(),
             tracked_flows: tracked,
         };
         serde_json::to_value(status).unwrap_or_default()

@@ -23,7 +23,7 @@ pub struct Sum {
     pub bytes: i64,
 }
 
-/// The counts of a host, by what decided: a rule's id or a layer, as the kernel's comments say.
+/// The counts of a host, by what decided: a rule's id or a layer, as the kernel's comments say, and see [`reason`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Of chains that are gone.
@@ -207,7 +207,31 @@ impl Sum {
     }
 }
 
-/// By chain and comment: a chain may count for a rule at two places.
+/// How the count of a layer begins that would have refused, and observes.
+const OBSERVED: &str = "observe ";
+
+/// What a layer's count is called: `default`, and `observe default` where it lets pass what it would refuse. A rule's count is one, and
+/// called by its id, whether its group observes or not.
+fn name(comment: &str, drops: bool) -> String {
+    let refuses = matches!(
+        comment,
+        "invalid" | "blocked-ports" | "smtp" | "default" | "unmanaged"
+    );
+    match refuses && !drops {
+        true => format!("{OBSERVED}{comment}"),
+        false => comment.to_owned(),
+    }
+}
+
+/// The layer or rule that a count is of, and whether it is of what was only observed.
+pub fn reason(name: &str) -> (&str, bool) {
+    match name.strip_prefix(OBSERVED) {
+        Some(reason) => (reason, true),
+        None => (name, false),
+    }
+}
+
+/// By chain and name: a chain may count for a rule at two places.
 fn summed(hits: &[RuleHits]) -> HashMap<(String, String), Sum> {
     let mut sums: HashMap<(String, String), Sum> = HashMap::new();
     for hit in hits {
@@ -217,7 +241,7 @@ fn summed(hits: &[RuleHits]) -> HashMap<(String, String), Sum> {
                 packets: said(hit.packets),
                 bytes: said(hit.bytes),
             };
-            let key = (hit.chain.clone(), comment.clone());
+            let key = (hit.chain.clone(), name(comment, hit.drops));
             sums.entry(key).or_default().add(sum);
         }
     }

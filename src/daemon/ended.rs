@@ -31,6 +31,7 @@ pub struct EndedFlows(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     total: AtomicU64,
+    judged_again: AtomicU64,
     work: Mutex<Work>,
     idle: Condvar,
     found: Notify,
@@ -84,6 +85,11 @@ impl EndedFlows {
         self.0.total.load(Relaxed)
     }
 
+    /// How many flows changes had judged again since then. They are no hits.
+    pub fn judged_again(&self) -> u64 {
+        self.0.judged_again.load(Relaxed)
+    }
+
     /// Looks at all tracked flows. Where changes follow one another faster than that is done, those in between are counted as one.
     pub fn look(&self, mut look: Look) {
         if !look.ruleset.recheck {
@@ -121,6 +127,10 @@ impl EndedFlows {
             let begin = Instant::now();
             match look.carry_out(&known) {
                 Ok((ended, found, remembered)) => {
+                    if !matches!(look.before, Before::Unknown) {
+                        let flows = ended.looked_at as u64;
+                        self.0.judged_again.fetch_add(flows, Relaxed);
+                    }
                     self.tell(&ended, begin.elapsed());
                     let mut work = self.work();
                     work.remembered = remembered;

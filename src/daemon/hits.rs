@@ -3,8 +3,8 @@
 //! The file is small and written without waiting for the disk, every [`EVERY`], after a change and when the daemon stops, if there is anything new: after kill -9 what
 //! it says is at most that old, and after a crash of the machine it may be damaged, which costs the counts and nothing else.
 
-use super::counts::{Counts, Rules};
-use super::host::{Host, Standing};
+use super::counts::{Counts, Rules, reason};
+use super::host::Host;
 use super::in_force::boot;
 use super::kept::{KeptError, seal, sealed_begin, unseal};
 use super::report::{Hits, now};
@@ -118,27 +118,21 @@ impl Host {
             })
             .collect();
         // What is left are layers, and rules that the definition no longer has.
-        let layers = totals.into_iter().filter(|(reason, (packets, ..))| {
-            *packets > 0 && (standing.policy.is_none() || !reason.starts_with("sg-"))
+        let layers = totals.into_iter().filter(|(name, (packets, ..))| {
+            *packets > 0 && (standing.policy.is_none() || !name.starts_with("sg-"))
         });
-        hits.extend(layers.map(|(reason, (packets, bytes, last))| Hits {
-            action: would_refuse(standing, reason).then(|| "observe".into()),
-            reason: reason.to_owned(),
-            place: None,
-            packets,
-            bytes,
-            last,
+        hits.extend(layers.map(|(name, (packets, bytes, last))| {
+            let (reason, observed) = reason(name);
+            Hits {
+                reason: reason.to_owned(),
+                action: observed.then(|| "observe".into()),
+                place: None,
+                packets,
+                bytes,
+                last,
+            }
         }));
         hits
-    }
-
-    /// Whether what enters by unbound interfaces is refused, and counted as that.
-    pub fn refuses_unbound(&self) -> bool {
-        let policy = self
-            .enforced
-            .as_ref()
-            .and_then(|standing| standing.policy.as_ref());
-        policy.is_some_and(|policy| policy.platform.unbound_refuse)
     }
 
     /// Takes note of what the kernel has counted by now.
@@ -216,15 +210,6 @@ impl Host {
             self.hits_written(unwritten.write());
         }
     }
-}
-
-/// Whether a layer refuses nothing because the host observes.
-fn would_refuse(standing: &Standing, layer: &str) -> bool {
-    let refuses = matches!(
-        layer,
-        "invalid" | "blocked-ports" | "smtp" | "default" | "unmanaged"
-    );
-    refuses && standing.summary.observe
 }
 
 impl Unwritten {

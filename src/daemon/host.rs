@@ -332,6 +332,11 @@ impl Host {
         self.ended.total()
     }
 
+    /// How many live flows changes of the policy had judged again.
+    pub fn judged_again_flows(&self) -> u64 {
+        self.ended.judged_again()
+    }
+
     /// Takes the policy off this host. Gives whether there was one.
     ///
     /// # Errors

@@ -83,7 +83,7 @@ enum Line {
 
 impl Line {
     fn for_stderr() -> Line {
-        if is_journal(std::env::var("JOURNAL_STREAM").ok().as_deref()) {
+        if is_the_journal() {
             return Line::Journal;
         }
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -93,6 +93,11 @@ impl Line {
             false => Line::Plain,
         }
     }
+}
+
+/// Whether the messages of this process go to systemd's journal.
+pub fn is_the_journal() -> bool {
+    is_journal(std::env::var("JOURNAL_STREAM").ok().as_deref())
 }
 
 /// Whether standard error is the stream that systemd names as "device:inode": the variable alone is inherited by

@@ -60,6 +60,9 @@ pub struct Status {
     /// How many live flows changes of the policy have ended since the daemon was started.
     #[serde(default)]
     pub ended_flows: u64,
+    /// How many live flows changes of the policy had judged again: none of that is a hit.
+    #[serde(default)]
+    pub judged_again_flows: u64,
     /// How full the kernel's table of tracked flows is; `None` while it tracks nothing.
     #[serde(default)]
     pub tracked_flows: Option<TrackedFlows>,

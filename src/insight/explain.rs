@@ -58,7 +58,7 @@ pub enum QuestionError {
     )]
     Protocol(String),
     /// TCP and UDP have ports.
-    #[error("{0} needs a port")]
+    #[error("{0} needs a port: `{0} 203.0.113.9 443`")]
     NoPort(String),
     /// Others have none.
     #[error("{0} has no ports")]

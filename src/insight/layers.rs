@@ -8,6 +8,7 @@ use crate::policy::{
     Action, Binding, Direction, Packet, Policy, Protocol, Reason, Rule, SecurityGroup, Verdict,
 };
 use serde::Serialize;
+use std::sync::Arc;
 
 /// What one layer said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -95,16 +96,27 @@ pub fn explained(
         .iter()
         .find(|binding| binding.interface.matches(&packet.interface));
     let Some(binding) = binding.filter(|_| answer.layer != "unmanaged") else {
+        let names: Vec<String> = policy
+            .bindings
+            .iter()
+            .map(|each| each.interface.to_string())
+            .collect();
+        let bound = match names.as_slice() {
+            [] => "none is".to_owned(),
+            names => names.join(", "),
+        };
         let said = match answer.verdict {
-            Verdict::Allow => "the interface is not bound, and left alone",
+            Verdict::Allow => {
+                format!("the interface is not bound, and left alone (bound: {bound})")
+            }
             Verdict::Refuse | Verdict::Observe => {
-                "the interface is not bound, and unbound ones refuse"
+                format!("the interface is not bound, and unbound ones refuse (bound: {bound})")
             }
         };
         return Ok(Explanation {
             layers: vec![layer("unmanaged", true, said)],
             otherwise: None,
-            expected: expected.map(|group| unbound(group, &packet)),
+            expected: expected.map(|group| unbound(group, &packet, &[])),
             answer,
         });
     };
@@ -267,14 +279,19 @@ fn otherwise(
     })
 }
 
-fn unbound(group: &str, packet: &Packet) -> Expected {
+fn unbound(group: &str, packet: &Packet, groups: &[Arc<SecurityGroup>]) -> Expected {
+    let bound: Vec<&str> = groups.iter().map(|group| group.id.as_str()).collect();
+    let bound = match bound.is_empty() {
+        true => String::new(),
+        false => format!(" (bound: {})", bound.join(", ")),
+    };
     Expected {
         group: group.to_owned(),
         bound: false,
         verdict: None,
         rule: None,
         place: None,
-        said: format!("{group} is not bound to {}", packet.interface),
+        said: format!("{group} is not bound to {}{bound}", packet.interface),
     }
 }
 
@@ -284,7 +301,7 @@ fn expectation(binding: &Binding, name: &str, packet: &Packet, answer: &Answer) 
         .iter()
         .find(|group| group.id.as_str() == name)
     else {
-        let mut expected = unbound(name, packet);
+        let mut expected = unbound(name, packet, &binding.groups);
         expected.said += &decided_by(answer);
         return expected;
     };

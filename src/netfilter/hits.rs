@@ -5,7 +5,7 @@ use std::ffi::CString;
 
 use netlink_bindings::nftables::{
     ExprAttrs, ExprCounterAttrs, ExprListAttrs, ExprOps, IterableExprListAttrs, IterableRuleAttrs,
-    Nfgenmsg, Request, RuleAttrs,
+    Nfgenmsg, Request, RuleAttrs, VerdictCode,
 };
 use nix::libc;
 
@@ -25,6 +25,8 @@ pub struct RuleHits {
     pub packets: u64,
     /// Bytes since the rule was loaded, IP headers included; 0 if it does not count.
     pub bytes: u64,
+    /// Whether the rule drops what it meets.
+    pub drops: bool,
 }
 
 /// Why the counters could not be read.
@@ -130,6 +132,7 @@ fn hits(rule: IterableRuleAttrs<'_>) -> Option<(u64, RuleHits)> {
         comment: None,
         packets: 0,
         bytes: 0,
+        drops: false,
     };
     // One pass over the attributes: the bindings' getters each search from the beginning.
     for attribute in rule.flatten() {
@@ -137,7 +140,7 @@ fn hits(rule: IterableRuleAttrs<'_>) -> Option<(u64, RuleHits)> {
             RuleAttrs::Chain(name) => chain = Some(name.to_string_lossy().into_owned()),
             RuleAttrs::Handle(number) => handle = Some(number),
             RuleAttrs::Expressions(list) => {
-                (found.packets, found.bytes) = counted(list).unwrap_or_default();
+                (found.packets, found.bytes, found.drops) = counted(list);
             }
             RuleAttrs::Userdata(data) => found.comment = comment(data),
             _ => {}
@@ -152,23 +155,34 @@ fn hits(rule: IterableRuleAttrs<'_>) -> Option<(u64, RuleHits)> {
     ))
 }
 
-/// Packets and bytes of the first counter among the expressions.
-fn counted(list: IterableExprListAttrs<'_>) -> Option<(u64, u64)> {
-    list.flatten().find_map(|ExprListAttrs::Elem(expression)| {
-        let counter = expression.flatten().find_map(|attribute| match attribute {
-            ExprAttrs::Data(ExprOps::Counter(counter)) => Some(counter),
-            _ => None,
-        })?;
-        let (mut packets, mut bytes) = (0, 0);
-        for attribute in counter.flatten() {
+/// Packets and bytes of the first counter among the expressions, and whether they end in a drop.
+fn counted(list: IterableExprListAttrs<'_>) -> (u64, u64, bool) {
+    let (mut count, mut drops) = (None, false);
+    for ExprListAttrs::Elem(expression) in list.flatten() {
+        for attribute in expression.flatten() {
             match attribute {
-                ExprCounterAttrs::Packets(count) => packets = count,
-                ExprCounterAttrs::Bytes(count) => bytes = count,
-                ExprCounterAttrs::Pad(_) => {}
+                ExprAttrs::Data(ExprOps::Counter(counter)) if count.is_none() => {
+                    let (mut packets, mut bytes) = (0, 0);
+                    for attribute in counter.flatten() {
+                        match attribute {
+                            ExprCounterAttrs::Packets(count) => packets = count,
+                            ExprCounterAttrs::Bytes(count) => bytes = count,
+                            ExprCounterAttrs::Pad(_) => {}
+                        }
+                    }
+                    count = Some((packets, bytes));
+                }
+                ExprAttrs::Data(ExprOps::Immediate(immediate)) => {
+                    let verdict = immediate.get_data().and_then(|data| data.get_verdict());
+                    let code = verdict.and_then(|verdict| verdict.get_code());
+                    drops |= code.is_ok_and(|code| code == VerdictCode::Drop as u32);
+                }
+                _ => {}
             }
         }
-        Some((packets, bytes))
-    })
+    }
+    let (packets, bytes) = count.unwrap_or_default();
+    (packets, bytes, drops)
 }
 
 /// The comment in a rule's user data: entries of type u8, length u8 and value, as libnftnl writes them. The value ends in NUL.

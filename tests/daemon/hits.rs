@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::process::Daemon;
 use super::restored_flood::is_full;
 use super::site::{Ran, Site, opening, until};
-use crate::support::{Flood, Port, Side, kernel_test};
+use crate::support::{Flood, Port, Side, exposition, kernel_test};
 
 const ALLOWED: Port = Port::Tcp(2002);
 const REFUSED: Port = Port::Udp(1001);
@@ -186,11 +186,14 @@ fn every_10_s() {
     let daemon = site.start();
     let kept = site.path("state/hits");
     until("they are written after the change", || kept.exists());
-    site.lets_in(22);
     let before = fs::read(&kept).unwrap();
+    let met = Instant::now();
+    site.lets_in(22);
     until("the hits are written", || {
         fs::read(&kept).is_ok_and(|bytes| bytes != before)
     });
+    let age = met.elapsed();
+    assert!(age < Duration::from_secs(11), "{age:?}");
     daemon.end(Signal::SIGKILL);
     site.host.nft("delete table inet secgroupd");
     let _daemon = site.start();
@@ -371,13 +374,44 @@ fn metrics() {
         );
     }
     assert!(page.contains("\nsecgroupd_tracked_flows_limit "), "{page}");
+    let samples = exposition::samples(page.split_once("\r\n\r\n").unwrap().1);
+    assert!(!samples.keys().any(|series| series.contains("observed")));
     // Who connects and says nothing keeps nobody from asking, nor the daemon from its work.
     let silent: Vec<UnixStream> = (0..5)
         .map(|_| UnixStream::connect(&socket).unwrap())
         .collect();
     assert!(get(UnixStream::connect(&socket).unwrap(), GET).contains(" 200 OK"));
-    site.save("groups.yaml", &opening(&[22, 80]));
+    // What observes has a series of its own, and what was refused before stays where it was.
+    let observes = opening(&[22, 80]) + "platform: { mode: observe }\n";
+    site.save("groups.yaml", &observes);
     daemon.until_logged("generation 2 enforced");
+    for port in [81, 81, 81, 445] {
+        assert!(site.lets_in(port), "{port}");
+    }
+    let fresh = || get(UnixStream::connect(&socket).unwrap(), GET);
+    until("the page is made anew", || {
+        fresh().contains("secgroupd_observes 1")
+    });
+    until("the hits are there", || {
+        let samples = exposition::samples(fresh().split_once("\r\n\r\n").unwrap().1);
+        let of = |kind: &str, layer: &str| {
+            let series = format!("secgroupd_{kind}_packets_total{{layer=\"{layer}\"}}");
+            samples.get(&series).copied().unwrap_or(0.0)
+        };
+        let counts = ["default", "blocked-ports"]
+            .map(|layer| ["refused", "observed"].map(|kind| of(kind, layer)));
+        counts == [[1.0, 3.0], [1.0, 1.0]]
+    });
+    let page = site.run("status").out;
+    let rows = |action: &str| {
+        let of_default = page
+            .lines()
+            .filter(|line| line.trim_start().starts_with("default "));
+        of_default
+            .filter(|line| line.contains("would refuse") == (action == "observe"))
+            .count()
+    };
+    assert_eq!((rows("observe"), rows("refuse")), (1, 1), "{page}");
     assert!(
         get(
             UnixStream::connect(&socket).unwrap(),

@@ -315,4 +315,16 @@ fn counted() {
         before.elapsed()
     );
     assert!(before.elapsed() < Duration::from_secs(5));
+    // Apart from hits, of which there are none: no packet was sent.
+    let status = site.status();
+    assert_eq!(status["judged_again_flows"], flows, "{status}");
+    assert_eq!(status["ended_flows"], flows / 4);
+    let hits = status["hits"].as_array().unwrap();
+    let of_rules = hits.iter().filter(|hit| hit["action"].is_string());
+    assert!(
+        of_rules
+            .map(|hit| hit["packets"].as_u64())
+            .all(|packets| packets == Some(0)),
+        "{status}"
+    );
 }

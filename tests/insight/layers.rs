@@ -168,6 +168,6 @@ fn what_was_expected_and_what_lets_it_in() {
     );
     assert_eq!(
         said("inbound tcp 10.0.0.1 443", "sg-other"),
-        "sg-other is not bound to eth0; the group sg-base lets it pass by its rule sg-base/in/2 (test.yaml:7)"
+        "sg-other is not bound to eth0 (bound: sg-base, sg-web, sg-idle); the group sg-base lets it pass by its rule sg-base/in/2 (test.yaml:7)"
     );
 }

@@ -1,10 +1,8 @@
 //! Lint against brute force, its speed, and its patience.
 
 use crate::boundary::{Edges, about, account, verdict};
-use crate::cases::{cases, expect, judge};
 use crate::generate::definition;
 use crate::{policies, workloads};
-use secgroupd::definition::codes::CODES;
 use secgroupd::definition::model::Kind as InstanceKind;
 use secgroupd::insight::lint::facts::{ADMIN_PORTS, Overruled, facts};
 use secgroupd::insight::lint::{lint, lint_within};
@@ -120,6 +118,9 @@ fn brute_force(account: &Account) -> (BTreeMap<RuleId, Known>, usize) {
                 }
                 return;
             };
+            let next_of_all = rules
+                .get(1)
+                .map_or(Verdict::Refuse, |(_, rule)| verdict(rule));
             let rules: Vec<_> = rules
                 .into_iter()
                 .filter(|(_, rule)| live.contains(&rule.id))
@@ -128,7 +129,7 @@ fn brute_force(account: &Account) -> (BTreeMap<RuleId, Known>, usize) {
                 let next = rules
                     .get(1)
                     .map_or(Verdict::Refuse, |(_, rule)| verdict(rule));
-                if verdict(first) != next {
+                if verdict(first) != next || verdict(first) != next_of_all {
                     known.get_mut(&first.id).unwrap().needed = true;
                 }
             }
@@ -243,66 +244,6 @@ fn same_ports(found: Option<&Overruled>, wanted: &BTreeMap<Kind, BTreeSet<u16>>,
             }
         }
     }
-}
-
-/// Each folder of `lint/` gives exactly these warnings, and every code that needs no host has a folder.
-#[test]
-fn every_warning_has_a_case() {
-    let mut seen = BTreeSet::new();
-    for case in cases("lint") {
-        let judged = judge(&case);
-        let account = judged
-            .account
-            .as_ref()
-            .unwrap_or_else(|| panic!("{}", judged.rendered()));
-        let warnings = lint(&judged.definition, account, Vec::new());
-        seen.extend(warnings.iter().map(|warning| warning.code));
-        let rendered = warnings.iter().map(|warning| {
-            assert!(warning.help.is_some(), "{warning:?}");
-            warning.render(&judged.sources, false)
-        });
-        let rendered: Vec<_> = rendered.collect();
-        expect(&case.join("expected.txt"), &(rendered.join("\n\n") + "\n"));
-    }
-    let of_the_host = [
-        "resolver-refused",
-        "time-server-refused",
-        "gateway-refused",
-        "port-not-open",
-    ];
-    for code in CODES
-        .iter()
-        .filter(|code| !of_the_host.contains(&code.name))
-    {
-        assert!(seen.contains(code.name), "no case gives {}", code.name);
-    }
-}
-
-/// Of a rule that many cover together none can be left out of those that are named.
-#[test]
-fn what_covers_a_rule_is_named_exactly() {
-    let text = "version: 1
-platform: { blocked_ports: { profile: none } }
-security_groups:
-  sg-a:
-    inbound:
-      - { action: allow, protocol: tcp, port: 80, source: 10.0.0.0/9 }
-      - { action: refuse, protocol: tcp, port: 81-90, source: 10.0.0.0/8 }
-      - { action: allow, protocol: tcp, port: 70-85, source: 10.128.0.0/10 }
-      - { action: allow, protocol: tcp, port: 80, source: 10.64.0.0-10.255.255.255 }
-      - { action: allow, protocol: tcp, port: 1-1000, source: 192.0.2.0/24 }
-      - { action: refuse, protocol: tcp, port: 80-90, source: 10.0.0.0/8 }
-";
-    let (definition, account) = account(text);
-    let told = lint(&definition, &account, Vec::new());
-    let never = told
-        .iter()
-        .find(|each| each.code == "never-matches")
-        .unwrap();
-    assert_eq!(
-        never.message,
-        "this rule can never match: sg-a/in/0, sg-a/in/1 and sg-a/in/3 together decide all of it before"
-    );
 }
 
 /// A large definition is given up with a word, and the rest is told all the same.

@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Trial> {
             &[],
             ports_to_open,
         ),
+        kernel_test("why_should_i_open_a_port_and_how", &[], open_a_port),
         kernel_test(
             "my_business_is_not_accessible_after_i_modified_the_port",
             &[],
@@ -152,6 +153,41 @@ fn ports_to_open() {
     assert_eq!(causes(&site, "22 --from 10.0.0.9"), [""; 0]);
     // Somebody whom the groups let in is found without being named.
     assert_eq!(causes(&site, "22"), [""; 0]);
+}
+
+/// The command that mends it says the rule that is missing: written into the group, it opens the port, and no other.
+fn open_a_port() {
+    let site = Site::quiet();
+    site.write("groups.yaml", &web(&[]));
+    let _service = listen(&site.host, "0.0.0.0:8080");
+    says(
+        &site.run("explain inbound tcp 10.0.0.9 8080"),
+        1,
+        &[
+            "refuse: no rule of the bound groups matches",
+            "no: it has no inbound rules",
+        ],
+    );
+    let page = site.run("diagnose 8080 --from 10.0.0.9");
+    says(
+        &page,
+        1,
+        &["1. not-opened: no rule of the groups that are bound to eth0 allows tcp 8080"],
+    );
+    let rule = page.out.split('`').find_map(|text| {
+        let rule = text.strip_prefix("- { ")?.strip_suffix(" }")?;
+        Some(rule.to_owned())
+    });
+    let rule = rule.unwrap_or_else(|| panic!("{page:?}"));
+    site.write("groups.yaml", &web(&[&rule]));
+    assert_eq!(causes(&site, "8080 --from 10.0.0.9"), [""; 0]);
+    says(
+        &site.run("explain inbound tcp 10.0.0.9 8080"),
+        0,
+        &["allow: rule sg-web/in/0"],
+    );
+    assert_eq!(site.run("explain inbound tcp 10.0.0.9 8081").code, 1);
+    assert_eq!(site.run("explain inbound tcp 10.0.0.8 8080").code, 1);
 }
 
 fn modified_port() {

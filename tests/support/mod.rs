@@ -36,11 +36,13 @@
 //! | `policy` | from a definition's text to the policy of its first instance |
 //! | `enforce` | enforcing it on a host, and the counters of its rules |
 //! | `iptables` | both iptables, both families |
+//! | `exposition` | whether a page of metrics is what Prometheus reads |
 //! | `scene` | a host between two silent machines, and what it decides about a packet |
 
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used)]
 
 pub mod enforce;
+pub mod exposition;
 pub mod flood;
 pub mod gauge;
 pub mod inject;

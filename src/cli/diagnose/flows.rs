@@ -27,6 +27,11 @@ pub fn interface<'l>(
             format!("no route of this host leads to {from}: name the interface with --interface")
         });
     }
+    if let Some(to) = arguments.to {
+        let has = |link: &&Link| link.addresses.contains(&to);
+        let link = links.iter().find(has);
+        return link.with_context(|| format!("{to} is no address of this host"));
+    }
     let default = default_route_links().unwrap_or_default();
     let bound = |link: &&Link| {
         policy
@@ -65,7 +70,13 @@ pub fn flows(
         .iter()
         .flat_map(|link| link.addresses.clone())
         .collect();
+    if let Some(to) = arguments.to.filter(|to| !own.contains(to)) {
+        bail!("{to} is no address of this host");
+    }
     let local = |v4: bool| {
+        if let Some(to) = arguments.to {
+            return Some(to).filter(|to| to.is_ipv4() == v4);
+        }
         let usable = |address: &&IpAddr| match address {
             IpAddr::V4(_) => v4,
             IpAddr::V6(address) => !v4 && !address.is_unicast_link_local(),
@@ -98,7 +109,10 @@ pub fn flows(
         }
     };
     if flows.is_empty() {
-        bail!("{} has no address of that family", link.name);
+        match arguments.to.zip(arguments.from) {
+            Some((to, from)) => bail!("{from} and {to} are not of one family"),
+            None => bail!("{} has no address of that family", link.name),
+        }
     }
     Ok(flows)
 }
@@ -121,13 +135,15 @@ fn somebody(open: Option<&AddressSet>, v4: bool, own: &[IpAddr]) -> Option<IpAdd
         let special = address.is_multicast() || address.is_loopback() || address.is_unspecified();
         !special && !own.contains(address)
     };
-    // The first few of each range are enough: an interface has few addresses of its own.
+    // The first few of each range are enough: an interface has few addresses of its own. A network's own first address is nobody's.
+    let skipped = usize::from;
     let v4s = open
         .v4()
         .iter()
         .filter(|_| v4)
         .flat_map(|Interval { first, last }| {
             (*first..=*last)
+                .skip(skipped(last - first > 1))
                 .take(4)
                 .map(|number| IpAddr::from(Ipv4Addr::from(number)))
         });
@@ -137,6 +153,7 @@ fn somebody(open: Option<&AddressSet>, v4: bool, own: &[IpAddr]) -> Option<IpAdd
         .filter(|_| !v4)
         .flat_map(|Interval { first, last }| {
             (*first..=*last)
+                .skip(skipped(last - first > 1))
                 .take(4)
                 .map(|number| IpAddr::from(Ipv6Addr::from(number)))
         });

@@ -32,6 +32,7 @@ fn hit(chain: &str, comment: &str, packets: u64) -> RuleHits {
         comment: Some(comment.into()),
         packets,
         bytes: packets * 60,
+        drops: false,
     }
 }
 

@@ -34,12 +34,14 @@ pub struct Page {
     pub generation: Option<u64>,
     /// Flows that changes of the policy have ended.
     pub ended_flows: u64,
+    /// Flows that changes of the policy had judged again.
+    pub judged_again_flows: u64,
     /// The table of tracked flows.
     pub tracked_flows: Option<TrackedFlows>,
     /// What rules and layers have met.
     pub hits: Vec<Hits>,
-    /// Whether what enters by unbound interfaces is refused.
-    pub refuses_unbound: bool,
+    /// Whether the whole host only observes.
+    pub observes: bool,
 }
 
 impl Durations {
@@ -55,10 +57,11 @@ impl Page {
     /// Fills in what the host knows.
     pub fn look_at(&mut self, host: &mut Host) {
         self.generation = host.enforced().map(|summary| summary.generation);
+        self.observes = host.enforced().is_some_and(|summary| summary.observe);
         self.ended_flows = host.ended_flows();
+        self.judged_again_flows = host.judged_again_flows();
         self.tracked_flows = tracked_flows();
         self.hits = host.hits();
-        self.refuses_unbound = host.refuses_unbound();
     }
 
     /// As Prometheus reads it.
@@ -79,6 +82,12 @@ impl Page {
                 "gauge",
                 "The generation that is enforced.",
                 self.generation.unwrap_or(0),
+            ),
+            (
+                "observes",
+                "gauge",
+                "Whether the whole host observes: nothing is refused.",
+                u64::from(self.observes),
             ),
             (
                 "degraded",
@@ -109,6 +118,12 @@ impl Page {
                 "counter",
                 "Live flows that changes of the policy have ended since the daemon started.",
                 self.ended_flows,
+            ),
+            (
+                "judged_again_flows_total",
+                "counter",
+                "Live flows that changes of the policy had judged again since the daemon started; none of that is a hit.",
+                self.judged_again_flows,
             ),
         ] {
             text.family(name, kind, help);
@@ -145,17 +160,19 @@ impl Page {
     fn hits(&self, text: &mut Text) {
         let mut layers: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
         let mut refused: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
+        let mut observed: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
         for hit in &self.hits {
             let layer = layer(hit);
-            let refuses = match (layer, &hit.action) {
-                (_, Some(action)) => action == "refuse",
-                ("unmanaged", _) => self.refuses_unbound,
-                (layer, _) => matches!(
-                    layer,
-                    "blocked-ports" | "smtp" | "acl" | "invalid" | "default"
-                ),
+            let (refuses, observes) = match (layer, hit.action.as_deref()) {
+                (_, Some("observe")) => (false, true),
+                (_, Some(action)) => (action == "refuse", false),
+                (layer, None) => (refuses(layer), false),
             };
-            for (sums, wanted) in [(&mut layers, true), (&mut refused, refuses)] {
+            for (sums, wanted) in [
+                (&mut layers, true),
+                (&mut refused, refuses),
+                (&mut observed, observes),
+            ] {
                 if wanted {
                     let [packets, bytes] = sums.entry(layer).or_default();
                     *packets += hit.packets;
@@ -194,6 +211,11 @@ impl Page {
             for (kind, what, sums) in [
                 ("layer", "What each layer has decided about", &layers),
                 ("refused", "What each layer has refused", &refused),
+                (
+                    "observed",
+                    "What each layer has let pass that it would refuse if it did not observe",
+                    &observed,
+                ),
             ] {
                 let name = format!("{kind}_{unit}_total");
                 text.family(
@@ -207,6 +229,14 @@ impl Page {
             }
         }
     }
+}
+
+/// Whether a layer without rules refuses what it decides about.
+fn refuses(layer: &str) -> bool {
+    matches!(
+        layer,
+        "blocked-ports" | "smtp" | "acl" | "invalid" | "default" | "unmanaged"
+    )
 }
 
 /// The layer that a count is of.
@@ -249,6 +279,10 @@ fn escaped(value: &str) -> String {
         .replace('"', "\\\"")
         .replace('\n', "\\n")
 }
+
+#[cfg(test)]
+#[path = "../../../tests/support/exposition.rs"]
+mod exposition;
 
 #[cfg(test)]
 mod tests {
@@ -294,6 +328,7 @@ mod tests {
             "secgroupd_layer_packets_total{layer=\"unmanaged\"} 8",
             "secgroupd_refused_packets_total{layer=\"group\"} 2",
             "secgroupd_refused_bytes_total{layer=\"default\"} 240",
+            "secgroupd_refused_packets_total{layer=\"unmanaged\"} 8",
             "secgroupd_approved_service_packets_total{service=\"a\\\"b\\\\c\\nd\"} 16",
             "secgroupd_reload_duration_seconds_sum 0.75",
             "secgroupd_reload_duration_seconds_count 2",
@@ -305,37 +340,45 @@ mod tests {
                 "{line} is not in\n{text}"
             );
         }
-        let refused =
-            |layer: &str| text.contains(&format!("refused_packets_total{{layer=\"{layer}\"}}"));
-        assert!(!refused("unmanaged") && !refused("approved-service"));
-        page.refuses_unbound = true;
-        assert!(
-            page.text()
-                .contains("secgroupd_refused_packets_total{layer=\"unmanaged\"} 8")
-        );
+        assert!(!text.contains("refused_packets_total{layer=\"approved-service\"}"));
     }
 
+    /// With names that have to be escaped, and layers that are counted twice: for what they refused, and for what they only observed.
     #[test]
-    fn every_sample_is_of_the_family_above_it() {
-        let text = Page {
-            hits: vec![hit("default", None, 1)],
+    fn the_page_is_what_prometheus_reads() {
+        let mut page = Page {
+            generation: Some(3),
+            tracked_flows: Some(TrackedFlows { count: 3, max: 100 }),
+            hits: vec![
+                hit("sg-a/in/0", Some("allow"), 1),
+                hit("sg-a/in/1", Some("refuse"), 2),
+                hit("sg-b/in/0", Some("observe"), 4),
+                hit("default", None, 8),
+                hit("default", Some("observe"), 16),
+                hit("blocked-ports", Some("observe"), 32),
+                hit("approved-service/\"\\\n}, =\"", None, 64),
+                hit("approved-service/é", None, 128),
+            ],
             ..Page::default()
+        };
+        page.durations.add(0.1);
+        let samples = exposition::samples(&page.text());
+        let of = |series: &str| samples.get(&format!("secgroupd_{series}")).copied();
+        for (series, value) in [
+            ("layer_packets_total{layer=\"default\"}", 24.0),
+            ("refused_packets_total{layer=\"default\"}", 8.0),
+            ("observed_packets_total{layer=\"default\"}", 16.0),
+            ("observed_bytes_total{layer=\"blocked-ports\"}", 1920.0),
+            ("refused_packets_total{layer=\"group\"}", 2.0),
+            ("observed_packets_total{layer=\"group\"}", 4.0),
+            (
+                "rule_packets_total{rule=\"sg-b/in/0\",group=\"sg-b\",action=\"observe\"}",
+                4.0,
+            ),
+        ] {
+            assert_eq!(of(series), Some(value), "{series}: {samples:#?}");
         }
-        .text();
-        let mut family = String::new();
-        let mut seen = std::collections::BTreeSet::new();
-        for line in text.lines() {
-            if let Some(kind) = line.strip_prefix("# TYPE ") {
-                family = kind.split(' ').next().unwrap().to_owned();
-                assert!(seen.insert(family.clone()), "{family} twice");
-            } else if !line.starts_with('#') {
-                let (name, value) = line.rsplit_once(' ').unwrap();
-                assert!(
-                    name.starts_with(&family) && value.parse::<f64>().is_ok(),
-                    "{line}"
-                );
-            }
-        }
-        assert!(seen.len() > 10);
+        assert_eq!(of("refused_packets_total{layer=\"blocked-ports\"}"), None);
+        assert!(exposition::samples(&Page::default().text()).len() > 10);
     }
 }

@@ -9,6 +9,7 @@
 //! a second.
 
 mod event;
+mod journal;
 mod limit;
 mod recent;
 mod thread;

@@ -2,13 +2,14 @@
 
 use super::Refusals;
 use super::event::{Event, LeftOut, Refusal, direction, now};
+use super::journal::Journal;
 use super::limit::Limit;
 use crate::netfilter::refusals::{Flow, Listener, Told, messages};
 use crate::policy::Direction;
 use nix::errno::Errno;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
-use tracing::{info, warn};
+use tracing::{Level, enabled, info, warn};
 
 /// How often what was left out is told.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -52,6 +53,7 @@ fn listen(mut listener: Listener, refusals: &Refusals) {
 /// What was heard so far.
 struct Hearing<'r> {
     refusals: &'r Refusals,
+    journal: Option<Journal>,
     limit: Limit,
     /// The number of the next packet.
     next: Option<u32>,
@@ -65,6 +67,7 @@ impl<'r> Hearing<'r> {
     fn new(refusals: &'r Refusals, now: Instant) -> Self {
         Hearing {
             refusals,
+            journal: Journal::of_this_process(),
             limit: Limit::new(now),
             next: None,
             left_out: LeftOut::default(),
@@ -109,22 +112,31 @@ impl<'r> Hearing<'r> {
         let interface = number.map(|number| self.name(number)).unwrap_or_default();
         let policy = self.refusals.shared().policy.clone();
         let refusal = Refusal::of(told, flow, interface, policy.as_deref());
-        info!(
-            interface = refusal.interface,
-            direction = %refusal.direction,
-            protocol = refusal.protocol,
-            source = %refusal.source,
-            source_port = refusal.source_port,
-            destination = %refusal.destination,
-            destination_port = refusal.destination_port,
-            icmp_type = refusal.icmp_type,
-            layer = refusal.layer,
-            rule = refusal.rule,
-            place = refusal.place,
-            "{}",
-            if refusal.observed { "would be refused" } else { "refused" }
-        );
-        self.refusals.shared().recent.push(Event::Refused(refusal));
+        let event = Event::Refused(refusal.clone());
+        if !self.in_journal(&event) {
+            info!(
+                interface = refusal.interface,
+                direction = %refusal.direction,
+                protocol = refusal.protocol,
+                source = %refusal.source,
+                source_port = refusal.source_port,
+                destination = %refusal.destination,
+                destination_port = refusal.destination_port,
+                icmp_type = refusal.icmp_type,
+                layer = refusal.layer,
+                rule = refusal.rule,
+                place = refusal.place,
+                "{}",
+                if refusal.observed { "would be refused" } else { "refused" }
+            );
+        }
+        self.refusals.shared().recent.push(event);
+    }
+
+    /// Whether the journal has it, or nobody is to be told; else a line has to say it.
+    fn in_journal(&self, event: &Event) -> bool {
+        let journal = self.journal.as_ref();
+        journal.is_some_and(|journal| !enabled!(Level::INFO) || journal.tell(event))
     }
 
     /// A number where the interface has gone meanwhile.
@@ -147,12 +159,14 @@ impl<'r> Hearing<'r> {
         if (left_out.limited, left_out.lost) == (0, 0) {
             return;
         }
-        info!(
-            limited = left_out.limited,
-            lost = left_out.lost,
-            "more packets were refused than are told one by one"
-        );
-        let event = Event::LeftOut(left_out);
+        let event = Event::LeftOut(left_out.clone());
+        if !self.in_journal(&event) {
+            info!(
+                limited = left_out.limited,
+                lost = left_out.lost,
+                "more packets were refused than are told one by one"
+            );
+        }
         self.refusals.shared().recent.push(event);
     }
 }

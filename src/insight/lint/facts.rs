@@ -54,7 +54,7 @@ pub struct Fact {
     pub decides: bool,
     /// Whether it decides about TCP 22, and about TCP 3389.
     pub admin: [bool; 2],
-    /// Whether any flow would fare otherwise without it and without the rules that never decide.
+    /// Whether any flow would fare otherwise without it, or without it and the rules that never decide.
     pub needed: bool,
     /// The first context in which a group of higher priority overrules it.
     pub overruled: Option<Overruled>,
@@ -254,7 +254,7 @@ impl Facts<'_> {
 pub fn decider(reason: &Reason) -> String {
     match reason {
         Reason::Rule(id) => id.to_string(),
-        Reason::BlockedPorts => "the platform's blocked ports".to_owned(),
+        Reason::BlockedPorts => "the platform's block of ports".to_owned(),
         Reason::Smtp => "the platform's block of TCP 25".to_owned(),
         Reason::ApprovedService(name) => format!("the approved service {name}"),
         other => other.to_string(),

@@ -53,8 +53,8 @@ impl Walk<'_, '_, '_, '_> {
         Ok(())
     }
 
-    /// Marks the rules without which something would change. Those that never decide are left out here: what only repeats others
-    /// is told of one of the two.
+    /// Marks the rules without which something would change, be it with those that never decide (they would, once it is gone) or without
+    /// them (they are told of as such: of two that repeat each other only one is).
     pub fn needed(&mut self, whole: Vec<u64>, work: &mut Work) -> Result<(), TooLarge> {
         let width = whole.len();
         let mut left = whole.clone();
@@ -65,6 +65,8 @@ impl Walk<'_, '_, '_, '_> {
         // What each live entry decides, one after the other.
         let mut decided: Vec<u64> = Vec::new();
         let mut starts: Vec<(usize, usize)> = Vec::new();
+        // All entries, and where the decisions of the live ones begin.
+        let mut all: Vec<(usize, Option<usize>)> = Vec::new();
         for entry in &self.row.entries {
             let index = *entry as usize;
             let Some(bits) = self.bits[index] else {
@@ -72,9 +74,12 @@ impl Walk<'_, '_, '_, '_> {
             };
             let number = self.numbers[index];
             if number.is_some_and(|number| !self.facts.of[number].1.decides) {
+                work.spend(bits.len() + 1)?;
+                all.push((index, None));
                 continue;
             }
-            work.spend(4 * bits.len() + 4)?;
+            work.spend(5 * bits.len() + 4)?;
+            all.push((index, Some(decided.len())));
             if let Some((place, _)) = self.list[index].rule
                 && group != Some(place)
             {
@@ -113,21 +118,29 @@ impl Walk<'_, '_, '_, '_> {
                 }
             }
         }
-        // From the end: what is allowed by what follows.
-        let mut after = vec![0; width];
-        for (index, start) in starts.into_iter().rev() {
+        // From the end: what is allowed by what follows, of the live entries and of all.
+        let (mut after, mut after_all) = (vec![0; width], vec![0; width]);
+        for (index, start) in all.into_iter().rev() {
             let (Some(bits), allows) = (self.bits[index], self.list[index].allows) else {
                 continue;
             };
             let mut changes = 0;
-            for ((at, word), hit) in bits.words().zip(&decided[start..]) {
-                changes |= match allows {
-                    true => hit & !after[at],
-                    false => hit & after[at],
-                };
+            if let Some(start) = start {
+                for ((at, word), hit) in bits.words().zip(&decided[start..]) {
+                    changes |= match allows {
+                        true => hit & !(after[at] & after_all[at]),
+                        false => hit & (after[at] | after_all[at]),
+                    };
+                    match allows {
+                        true => after[at] |= word,
+                        false => after[at] &= !word,
+                    }
+                }
+            }
+            for (at, word) in bits.words() {
                 match allows {
-                    true => after[at] |= word,
-                    false => after[at] &= !word,
+                    true => after_all[at] |= word,
+                    false => after_all[at] &= !word,
                 }
             }
             if let (true, Some(number)) = (changes != 0, self.numbers[index]) {

@@ -1,8 +1,10 @@
-//! Which rule or chain has refused a packet: iptables' by a counter that has grown, nftables' by the kernel's trace.
+//! Which rule or chain has refused a packet, or sent it elsewhere: iptables' by a counter that has grown, nftables' by the kernel's
+//! trace.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
 
-/// What refused the flow.
+/// What refused the flow, or sent it elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Blame {
     /// `iptables-legacy`, `iptables-nft`, `ip6tables-…`, `nftables`.
@@ -16,7 +18,9 @@ pub struct Blame {
 }
 
 /// Targets that refuse.
-const REFUSING: [&str; 4] = ["DROP", "REJECT", "TARPIT", "STEAL"];
+pub const REFUSING: &[&str] = &["DROP", "REJECT", "TARPIT", "STEAL"];
+/// Targets that send a packet elsewhere.
+pub const TURNING: &[&str] = &["DNAT", "REDIRECT", "NETMAP"];
 
 /// The packets that each line of `iptables-save -c` has seen, by table and line.
 pub fn counts(saved: &str) -> HashMap<(String, String), u64> {
@@ -48,10 +52,10 @@ fn counted(line: &str) -> Option<(u64, String)> {
     Some((packets.parse().ok()?, rest))
 }
 
-/// The rules and policies that refuse, and the packets that each has refused.
-pub fn refusing(program: &str, saved: &str) -> BTreeMap<Blame, u64> {
+/// The rules and policies with one of these targets, and the packets that each has met.
+pub fn of_targets(program: &str, saved: &str, targets: &[&str]) -> BTreeMap<Blame, u64> {
     let lines = counts(saved).into_iter();
-    let refusing = lines.filter_map(|((table, line), packets)| {
+    let found = lines.filter_map(|((table, line), packets)| {
         let words: Vec<&str> = line.split(' ').collect();
         let blame = |chain: &str, rule| Blame {
             program: program.to_owned(),
@@ -60,27 +64,27 @@ pub fn refusing(program: &str, saved: &str) -> BTreeMap<Blame, u64> {
             rule,
         };
         let blamed = match words.as_slice() {
-            [chain, policy] if chain.starts_with(':') => REFUSING
+            [chain, policy] if chain.starts_with(':') => targets
                 .contains(policy)
                 .then(|| blame(chain.trim_start_matches(':'), None)),
             ["-A", chain, ..] => {
                 let target = words.iter().position(|word| *word == "-j");
                 let target = target.and_then(|at| words.get(at + 1));
                 target
-                    .is_some_and(|target| REFUSING.contains(target))
+                    .is_some_and(|target| targets.contains(target))
                     .then(|| blame(chain, Some(line.clone())))
             }
             _ => None,
         };
         Some((blamed?, packets))
     });
-    refusing.collect()
+    found.collect()
 }
 
-/// Those that have refused more since.
-pub fn grown(program: &str, before: &str, after: &str) -> Vec<Blame> {
-    let before = refusing(program, before);
-    let after = refusing(program, after).into_iter();
+/// Those that have met more since.
+pub fn grown(program: &str, before: &str, after: &str, targets: &[&str]) -> Vec<Blame> {
+    let before = of_targets(program, before, targets);
+    let after = of_targets(program, after, targets).into_iter();
     after
         .filter(|(blame, packets)| packets > before.get(blame).unwrap_or(&0))
         .map(|(blame, _)| blame)
@@ -89,20 +93,57 @@ pub fn grown(program: &str, before: &str, after: &str) -> Vec<Blame> {
 
 /// What `nft monitor trace` says has dropped a packet, of tables that are not iptables' own.
 pub fn traced(output: &str, covered: impl Fn(&str) -> bool) -> Vec<Blame> {
+    told(output, covered, |said| match said.strip_prefix("rule ") {
+        Some(rule) => Some(Some(rule.strip_suffix("(verdict drop)")?.trim())),
+        None => (said == "policy drop").then_some(None),
+    })
+}
+
+/// What it says has sent a packet elsewhere.
+pub fn turned(output: &str, covered: impl Fn(&str) -> bool) -> Vec<Blame> {
+    told(output, covered, |said| {
+        let rule = said
+            .strip_prefix("rule ")?
+            .strip_suffix("(verdict accept)")?;
+        let turns = rule
+            .split(' ')
+            .any(|word| word == "dnat" || word == "redirect");
+        turns.then_some(Some(rule.trim()))
+    })
+}
+
+/// Where the packet goes when this chain of this table sees it first: `… packet: … ip daddr 172.17.0.2 … tcp dport 80 …`
+pub fn arrives_as(output: &str, table: &str, chain: &str) -> Option<SocketAddr> {
+    output.lines().find_map(|line| {
+        let (_, of, in_chain, rest) = trace(line)?;
+        let words: Vec<&str> = rest.strip_prefix("packet: ")?.split(' ').collect();
+        let after = |words: &[&str], name: &str| {
+            let at = words.iter().position(|word| *word == name)?;
+            words.get(at + 1).map(|word| (*word).to_owned())
+        };
+        let ip = words
+            .iter()
+            .position(|word| *word == "ip" || *word == "ip6")?;
+        let address: IpAddr = after(&words[ip..], "daddr")?.parse().ok()?;
+        let port: u16 = after(&words, "dport")?.parse().ok()?;
+        (of == table && in_chain == chain).then(|| SocketAddr::new(address, port))
+    })
+}
+
+/// The rules and policies that a trace names and that are wanted: `wanted` gets what is said behind the chain's name.
+fn told<'o>(
+    output: &'o str,
+    covered: impl Fn(&str) -> bool,
+    wanted: impl Fn(&'o str) -> Option<Option<&'o str>>,
+) -> Vec<Blame> {
     let mut found = Vec::new();
     for line in output.lines() {
-        let Some((family, table, chain, rest)) = trace(line) else {
+        let Some((family, table, chain, said)) = trace(line) else {
             continue;
         };
         let table = format!("{family} {table}");
-        let rule = match rest.strip_prefix("rule ") {
-            Some(rule) => match rule.strip_suffix("(verdict drop)") {
-                Some(rule) => Some(rule.trim().to_owned()),
-                None => continue,
-            },
-            None if rest.trim_end() == "policy drop" => None,
-            None => continue,
-        };
+        let Some(rule) = wanted(said) else { continue };
+        let rule = rule.map(str::to_owned);
         let blame = Blame {
             program: "nftables".to_owned(),
             table,
@@ -139,7 +180,7 @@ mod tests {
             .replace("[2:80]", "[3:140]")
             .replace("[7:420]", "[9:500]")
             .replace("[0:0] -A INPUT", "[1:60] -A INPUT");
-        let blamed = grown("iptables-legacy", BEFORE, &after);
+        let blamed = grown("iptables-legacy", BEFORE, &after, REFUSING);
         assert_eq!(blamed.len(), 1, "{blamed:?}");
         assert_eq!((&*blamed[0].table, &*blamed[0].chain), ("filter", "own"));
         assert_eq!(
@@ -147,9 +188,32 @@ mod tests {
             Some("-A own -p tcp -m tcp --dport 80 -j DROP")
         );
         let after = BEFORE.replace(":INPUT DROP [0:0]", ":INPUT DROP [1:60]");
-        let blamed = grown("iptables-nft", BEFORE, &after);
+        let blamed = grown("iptables-nft", BEFORE, &after, REFUSING);
         assert_eq!((&*blamed[0].chain, &blamed[0].rule), ("INPUT", &None));
-        assert!(grown("iptables-nft", BEFORE, BEFORE).is_empty());
+        assert!(grown("iptables-nft", BEFORE, BEFORE, REFUSING).is_empty());
+        let nat = "*nat\n[0:0] -A DOCKER ! -i docker0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80\nCOMMIT\n";
+        let after = nat.replace("[0:0]", "[1:60]");
+        let blamed = grown("iptables-nft", nat, &after, TURNING);
+        assert_eq!((&*blamed[0].table, &*blamed[0].chain), ("nat", "DOCKER"));
+        assert!(grown("iptables-nft", nat, &after, REFUSING).is_empty());
+    }
+
+    #[test]
+    fn where_a_trace_says_a_packet_goes() {
+        let output = "trace id 5 inet probe in packet: iif \"eth0\" ether daddr 02:00:00:00:00:01 ip saddr 192.0.2.1 ip daddr 10.0.0.5 ip ttl 64 tcp sport 4 tcp dport 8080 tcp flags == syn\n\
+                      trace id 5 ip nat pre rule tcp dport 8080 redirect to :80 (verdict accept)\n\
+                      trace id 5 inet probe turned packet: iif \"eth0\" ether daddr 02:00:00:00:00:01 ip saddr 192.0.2.1 ip daddr 10.0.0.5 ip ttl 64 tcp sport 4 tcp dport 80 tcp flags == syn\n\
+                      trace id 6 inet probe six packet: iif \"eth0\" ether daddr 02:00:00:00:00:01 ip6 saddr 2001:db8::9 ip6 daddr 2001:db8::5 udp sport 4 udp dport 53\n";
+        let at = |chain| arrives_as(output, "probe", chain).map(|at| at.to_string());
+        assert_eq!(at("turned").as_deref(), Some("10.0.0.5:80"));
+        assert_eq!(at("six").as_deref(), Some("[2001:db8::5]:53"));
+        assert_eq!(at("none"), None);
+        let by = turned(output, |_| false);
+        assert_eq!(by.len(), 1, "{by:?}");
+        assert_eq!(
+            by[0].rule.as_deref(),
+            Some("tcp dport 8080 redirect to :80")
+        );
     }
 
     #[test]

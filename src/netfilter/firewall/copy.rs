@@ -64,7 +64,7 @@ impl Copy {
                 text,
             }),
             Ok(_) => {}
-            Err(error) => self.missing.push(format!("ipset: {error}")),
+            Err(error) => self.missing.push(error.to_string()),
         }
     }
 
@@ -107,7 +107,7 @@ impl Copy {
             }
             Ok(_) => None,
             Err(error) => {
-                self.missing.push(format!("{program}-{variant}: {error}"));
+                self.missing.push(error.to_string());
                 None
             }
         }

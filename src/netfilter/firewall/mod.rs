@@ -1,10 +1,11 @@
 //! What the host's own firewall makes of a flow: seen on a copy of all its rulesets, in a network namespace that nobody else sees,
-//! with interfaces of the same names and addresses, into which one connection is opened. The host itself is only read.
+//! with interfaces of the same names and addresses, into which one connection is opened. The host itself is only read. A flow that turns
+//! out to be sent elsewhere (a redirect, a container's published port) is opened once more, with somebody who answers there.
 //!
 //! ```text
 //! copy     what the host's programs list: iptables of both kinds, ipset, nftables' tables but ours
-//! scratch  two namespaces joined by cables: the host again, and whoever opens the flow
-//! blame    which rule or chain refused it: by its counter, or by nftables' own trace
+//! scratch  namespaces joined by cables: the host again, whoever opens the flow, and whoever it is sent on to
+//! blame    which rule or chain refused it or sent it elsewhere: by its counter, or by nftables' own trace
 //! ```
 
 mod blame;
@@ -14,8 +15,11 @@ mod scratch;
 
 pub use blame::Blame;
 
+use super::links::Link;
+use super::ways::Ways;
+use copy::Copy;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// A flow to the host.
 #[derive(Debug, Clone)]
@@ -39,8 +43,19 @@ pub enum Fate {
     Passed,
     /// These refused it.
     Refused(Vec<Blame>),
-    /// It did not arrive, and no rule can be named: it may have been sent elsewhere (DNAT, a redirect).
+    /// It did not arrive, and no rule can be named.
     Lost,
+}
+
+/// Where a flow is sent instead of where it was meant to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turned {
+    /// There.
+    pub to: SocketAddr,
+    /// The interface by which it leaves this host; `None` where it stays.
+    pub leaves_by: Option<String>,
+    /// The rule that does it, if it is known.
+    pub by: Option<Blame>,
 }
 
 /// What was seen.
@@ -48,10 +63,14 @@ pub enum Fate {
 pub struct Seen {
     /// What became of the flow.
     pub fate: Fate,
+    /// Where it was sent instead; what became of it is what became of it there.
+    pub turned: Option<Turned>,
     /// The rulesets that were copied.
     pub copied: Vec<String>,
     /// Those that were not, each with the reason.
     pub not_copied: Vec<String>,
+    /// Whether some of it is ufw's.
+    pub ufw: bool,
 }
 
 /// Why nothing could be seen.
@@ -80,7 +99,7 @@ pub fn refused_by_legacy() -> Result<BTreeMap<Blame, u64>, FirewallError> {
         if !in_use.trim().is_empty() {
             let program = format!("{program}-legacy");
             let saved = program::run(&format!("{program}-save"), &["-c"], "")?;
-            refused.extend(blame::refusing(&program, &saved));
+            refused.extend(blame::of_targets(&program, &saved, blame::REFUSING));
         }
     }
     Ok(refused)
@@ -92,10 +111,29 @@ pub fn refused_by_legacy() -> Result<BTreeMap<Blame, u64>, FirewallError> {
 ///
 /// See [`FirewallError`].
 pub fn look(asked: &Asked) -> Result<Seen, FirewallError> {
-    let copy = copy::Copy::of_this_host();
-    // The namespaces belong to a thread, and go with it.
+    let copy = Copy::of_this_host();
+    let mut seen = attempt(asked, &copy, None)?;
+    if let Some(turned) = &mut seen.turned {
+        let stays = |link: &Link| link.addresses.contains(&turned.to.ip());
+        let here = turned.to.ip().is_loopback() || copy.links.iter().any(stays);
+        if !here {
+            let mut ways = Ways::look().ok();
+            let way = ways.as_mut().and_then(|ways| ways.to(turned.to.ip()));
+            turned.leaves_by = way.map(str::to_owned);
+        }
+        // Back by where it came from, or by no known way: that is not tried.
+        let known = turned.leaves_by.as_ref() != Some(&asked.interface);
+        if here || (known && turned.leaves_by.is_some()) {
+            seen.fate = attempt(asked, &copy, Some(turned))?.fate;
+        }
+    }
+    Ok(seen)
+}
+
+/// In namespaces that belong to a thread, and go with it.
+fn attempt(asked: &Asked, copy: &Copy, turned: Option<&Turned>) -> Result<Seen, FirewallError> {
     std::thread::scope(|scope| {
-        let thread = scope.spawn(|| scratch::run(asked, copy));
+        let thread = scope.spawn(|| scratch::run(asked, copy, turned));
         let gone =
             |_| FirewallError::Program("the thread of the scratch namespace panicked".into());
         thread.join().map_err(gone)?

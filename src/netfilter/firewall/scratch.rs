@@ -1,10 +1,10 @@
-//! Two network namespaces of their own: the host again, with the names and addresses of its interfaces and its rulesets, and
-//! whoever opens the flow. Both belong to the calling thread, and go with it.
+//! Network namespaces of their own: the host again, with the names and addresses of its interfaces and its rulesets, whoever opens the
+//! flow, and whoever the host sends it on to. They belong to the calling thread, and go with it.
 
-use super::blame::{Blame, grown, traced};
+use super::blame::{Blame, REFUSING, TURNING, arrives_as, grown, traced, turned as turned_by};
 use super::copy::{Copy, Part};
 use super::program::{find, run as run_program, start};
-use super::{Asked, Fate, FirewallError, Seen};
+use super::{Asked, Fate, FirewallError, Seen, Turned};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::socket::{
@@ -18,31 +18,49 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
-/// The ends of the cable: nobody has to ask for them.
-const MACS: [&str; 2] = ["02:00:00:00:00:01", "02:00:00:00:00:02"];
-/// The other end of the cable.
+/// The ends of the cables: nobody has to ask for them.
+const MACS: [&str; 4] = [
+    "02:00:00:00:00:01",
+    "02:00:00:00:00:02",
+    "02:00:00:00:00:03",
+    "02:00:00:00:00:04",
+];
+/// The other end of the cable by which the flow comes.
 const FAR: &str = "secgroupd-far";
+/// The other end of the cable by which it is sent on.
+const BEHIND: &str = "secgroupd-next";
 /// So many interfaces are copied.
 const MOST_LINKS: usize = 200;
 /// How long an answer may take between two namespaces of one machine, in milliseconds: at first, and where nothing came of that.
 const PATIENCE_MS: [i64; 2] = [600, 3000];
 /// Priority before everything but the very first.
 const TRACE: &str = "secgroupd_probe";
+/// The chain that sees a packet after everybody's DNAT.
+const AFTER_NAT: &str = "after_nat";
 
-/// The two namespaces.
+/// The namespaces.
 struct Scratch {
     host: File,
     far: File,
+    behind: File,
 }
 
-/// Makes the namespaces, loads the copy and opens the flow.
-pub fn run(asked: &Asked, copy: Copy) -> Result<Seen, FirewallError> {
+/// Makes the namespaces, loads the copy and opens the flow. It is answered where it was meant to go, or where it is known to be
+/// sent on to.
+pub fn run(asked: &Asked, copy: &Copy, known: Option<&Turned>) -> Result<Seen, FirewallError> {
     let scratch = Scratch::new()?;
-    scratch.cables(asked, &copy)?;
+    scratch.cables(asked, copy)?;
+    if let Some((to, interface)) =
+        known.and_then(|turned| Some((turned.to, turned.leaves_by.as_ref()?)))
+    {
+        scratch.cable_behind(asked, to.ip(), interface)?;
+    }
     let mut seen = Seen {
         fate: Fate::Lost,
+        turned: None,
         copied: Vec::new(),
-        not_copied: copy.missing,
+        not_copied: copy.missing.clone(),
+        ufw: copy.parts.iter().any(|part| part.text.contains(":ufw")),
     };
     if copy.links.len() > MOST_LINKS {
         let more = copy.links.len() - MOST_LINKS;
@@ -68,20 +86,29 @@ pub fn run(asked: &Asked, copy: Copy) -> Result<Seen, FirewallError> {
     // A cable carries nothing until the kernel has noticed that it is plugged in, which takes a while on a busy machine.
     for patience in PATIENCE_MS {
         let before = counters(&copy.parts);
-        let trace = Trace::begin(asked);
-        let arrived = scratch.open(asked, patience);
+        let trace = Trace::begin(asked, known);
+        let arrived = scratch.open(asked, known, patience);
         let said = trace.map(Trace::end).unwrap_or_default();
-        let mut blamed: Vec<Blame> = Vec::new();
+        let (mut blamed, mut turning): (Vec<Blame>, Vec<Blame>) = (Vec::new(), Vec::new());
         for ((program, before), (_, after)) in before.iter().zip(counters(&copy.parts)) {
-            blamed.extend(grown(program, before, &after));
+            blamed.extend(grown(program, before, &after, REFUSING));
+            turning.extend(grown(program, before, &after, TURNING));
         }
         blamed.extend(traced(&said, of_iptables));
+        turning.extend(turned_by(&said, of_iptables));
+        let meant = SocketAddr::new(asked.local, asked.port);
+        let goes_to = arrives_as(&said, TRACE, AFTER_NAT).filter(|to| *to != meant);
+        seen.turned = goes_to.map(|to| Turned {
+            to,
+            leaves_by: None,
+            by: turning.into_iter().next(),
+        });
         seen.fate = match (arrived?, blamed.is_empty()) {
             (true, _) => Fate::Passed,
             (false, false) => Fate::Refused(blamed),
             (false, true) => Fate::Lost,
         };
-        if seen.fate != Fate::Lost {
+        if seen.fate != Fate::Lost || (known.is_none() && seen.turned.is_some()) {
             break;
         }
     }
@@ -91,28 +118,31 @@ pub fn run(asked: &Asked, copy: Copy) -> Result<Seen, FirewallError> {
 impl Scratch {
     fn new() -> Result<Self, FirewallError> {
         let own = || File::open("/proc/thread-self/ns/net").map_err(FirewallError::Socket);
-        unshare(CloneFlags::CLONE_NEWNET).map_err(FirewallError::Namespace)?;
-        let host = own()?;
-        unshare(CloneFlags::CLONE_NEWNET).map_err(FirewallError::Namespace)?;
-        Ok(Scratch { host, far: own()? })
+        let new = || {
+            unshare(CloneFlags::CLONE_NEWNET).map_err(FirewallError::Namespace)?;
+            quiet();
+            own()
+        };
+        Ok(Scratch {
+            host: new()?,
+            far: new()?,
+            behind: new()?,
+        })
     }
 
     fn at_host(&self) -> Result<(), FirewallError> {
-        setns(&self.host, CloneFlags::CLONE_NEWNET).map_err(FirewallError::Namespace)
+        enter(&self.host)
     }
 
     fn at_far(&self) -> Result<(), FirewallError> {
-        setns(&self.far, CloneFlags::CLONE_NEWNET).map_err(FirewallError::Namespace)
+        enter(&self.far)
     }
 
     /// Interfaces of the host's names and addresses; the one that is asked about leads to the far side.
     fn cables(&self, asked: &Asked, copy: &Copy) -> Result<(), FirewallError> {
         let bits = if asked.remote.is_ipv4() { 32 } else { 128 };
         let (local, remote, interface) = (asked.local, asked.remote, &asked.interface);
-        self.at_far()?;
-        quiet();
         self.at_host()?;
-        quiet();
         let far = format!("/proc/{}/fd/{}", std::process::id(), self.far.as_raw_fd());
         let mut lines = String::from("link set lo up\n");
         let links = copy.links.iter().filter(|link| link.name != "lo");
@@ -131,7 +161,7 @@ impl Scratch {
                 lines += &format!("address add {address}/{bits} dev {name}{quickly}\n");
             }
         }
-        let [near_mac, far_mac] = MACS;
+        let [near_mac, far_mac, ..] = MACS;
         lines += &format!("link set {interface} address {near_mac} up\n");
         lines += &format!("route add {remote}/{bits} dev {interface}\n");
         lines +=
@@ -154,8 +184,62 @@ impl Scratch {
         self.at_host()
     }
 
+    /// Whoever the host sends the flow on to, behind this interface: it has been made, and leads nowhere yet.
+    fn cable_behind(
+        &self,
+        asked: &Asked,
+        to: IpAddr,
+        interface: &str,
+    ) -> Result<(), FirewallError> {
+        let (bits, quickly) = match to {
+            IpAddr::V4(_) => (32, ""),
+            IpAddr::V6(_) => (128, " nodad"),
+        };
+        let remote = asked.remote;
+        let [.., near_mac, behind_mac] = MACS;
+        self.at_host()?;
+        for switch in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+            // A kernel without IPv6 has no such switch.
+            let _ = fs::write(format!("/proc/sys/net/{switch}"), "1");
+        }
+        let behind = format!(
+            "/proc/{}/fd/{}",
+            std::process::id(),
+            self.behind.as_raw_fd()
+        );
+        // A cable of its own under the same name: that of before leads to the far side.
+        let addresses = run_program("ip", &["-o", "address", "show", "dev", interface], "")?;
+        let mut lines = format!(
+            "link del {interface}\nlink add {interface} type veth peer name {BEHIND} netns {behind}\n\
+             link set {interface} address {near_mac} up\n"
+        );
+        let own = addresses
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(3));
+        for address in own.filter(|address| !address.starts_with("fe80:")) {
+            let quickly = if address.contains(':') { " nodad" } else { "" };
+            lines += &format!("address add {address} dev {interface}{quickly}\n");
+        }
+        lines += &format!(
+            "route add {to}/{bits} dev {interface}\nneighbour replace {to} lladdr {behind_mac} dev {interface} nud permanent\n"
+        );
+        run_program("ip", &["-batch", "-"], &lines)?;
+        enter(&self.behind)?;
+        let lines = format!(
+            "link set lo up\nlink set {BEHIND} address {behind_mac} up\naddress add {to}/{bits} dev {BEHIND}{quickly}\n\
+             route add {remote}/{bits} dev {BEHIND}\nneighbour replace {remote} lladdr {near_mac} dev {BEHIND} nud permanent\n"
+        );
+        run_program("ip", &["-batch", "-"], &lines)?;
+        self.at_host()
+    }
+
     /// Opens the flow from the far side. Gives whether it was answered, or, with UDP, arrived.
-    fn open(&self, asked: &Asked, patience: i64) -> Result<bool, FirewallError> {
+    fn open(
+        &self,
+        asked: &Asked,
+        known: Option<&Turned>,
+        patience: i64,
+    ) -> Result<bool, FirewallError> {
         let kind = if asked.tcp {
             SockType::Stream
         } else {
@@ -163,9 +247,13 @@ impl Scratch {
         };
         let failed = |error: Errno| FirewallError::Socket(error.into());
         let local = SockaddrStorage::from(SocketAddr::new(asked.local, asked.port));
-        self.at_host()?;
+        let answers = known.map_or(local, |turned| SockaddrStorage::from(turned.to));
+        match known.and_then(|turned| turned.leaves_by.as_ref()) {
+            Some(_) => enter(&self.behind)?,
+            None => self.at_host()?,
+        }
         let server = endpoint(asked, kind, patience).map_err(failed)?;
-        bind(server.as_raw_fd(), &local).map_err(failed)?;
+        bind(server.as_raw_fd(), &answers).map_err(failed)?;
         if asked.tcp {
             listen(&server, Backlog::new(1).unwrap_or(Backlog::MAXCONN)).map_err(failed)?;
         }
@@ -186,6 +274,10 @@ impl Scratch {
         self.at_host()?;
         Ok(arrived)
     }
+}
+
+fn enter(namespace: &File) -> Result<(), FirewallError> {
+    setns(namespace, CloneFlags::CLONE_NEWNET).map_err(FirewallError::Namespace)
 }
 
 /// A socket that does not wait for long.
@@ -233,14 +325,18 @@ struct Trace {
 }
 
 impl Trace {
-    fn begin(asked: &Asked) -> Option<Self> {
+    fn begin(asked: &Asked, known: Option<&Turned>) -> Option<Self> {
         find("nft")?;
         let protocol = if asked.tcp { "tcp" } else { "udp" };
         let port = asked.port;
+        // An answer comes from where the flow was sent on to.
+        let from = known.map_or(port, |turned| turned.to.port());
         let table = format!(
             "table inet {TRACE} {{\n\
-             chain in {{ type filter hook prerouting priority -500; {protocol} dport {port} meta nftrace set 1; }}\n\
-             chain out {{ type filter hook output priority -500; {protocol} sport {port} meta nftrace set 1; }}\n}}\n"
+             chain in {{ type filter hook prerouting priority -500; {protocol} dport {port} meta nftrace set 1; \
+                        {protocol} sport {from} meta nftrace set 1; }}\n\
+             chain {AFTER_NAT} {{ type filter hook prerouting priority 500; counter; }}\n\
+             chain out {{ type filter hook output priority -500; {protocol} sport {from} meta nftrace set 1; }}\n}}\n"
         );
         run_program("nft", &["-f", "-"], &table).ok()?;
         let child = start("nft", &["monitor", "trace"]).ok()?;
