@@ -59,6 +59,7 @@ impl<'l> Cell<'l> {
     }
 
     /// How many rounds there are.
+    #[allow(dead_code, reason = "one of the benchmarks promises a number of them")]
     pub fn rounds(&self) -> usize {
         self.rounds
     }

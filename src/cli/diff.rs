@@ -14,7 +14,6 @@ use crate::policy::{Account, InstanceId, Policy};
 use crate::ruleset::compile;
 use anyhow::{Context, Error, bail};
 use clap::Args;
-use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -251,10 +250,7 @@ fn page(old: &str, new: &Path, found: &[Found], alone: &[String]) -> String {
 }
 
 fn table(changes: &[Change]) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic);
+    let mut table = print::table();
     table.set_header(["", "Interface", "Direction", "Protocol", "Ports", "Remotes"]);
     for change in changes {
         let sign = if change.opens { "+" } else { "-" };

@@ -3,7 +3,11 @@
 use crate::daemon::load::Loaded;
 use crate::definition::{Diagnostic, Sources, acts, printable};
 use anstream::{AutoStream, ColorChoice};
+use comfy_table::{ContentArrangement, Table, presets};
 use std::io::{IsTerminal, Write};
+
+/// A terminal of fewer columns breaks words rather than lines.
+const NARROW: u16 = 72;
 
 /// Writes to standard output; what cannot be written has no other place to go.
 pub fn out(text: &str) {
@@ -17,6 +21,19 @@ pub fn out(text: &str) {
 pub fn page(text: &str) {
     let lines: Vec<String> = text.lines().map(printable).collect();
     out(&(lines.join("\n") + "\n"));
+}
+
+/// A table of columns, as wide as what is in it; on a terminal long cells are wrapped, unless that is too narrow to be read.
+pub fn table() -> Table {
+    let wide = terminal_size::terminal_size().is_some_and(|(width, _)| width.0 >= NARROW);
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(match wide {
+            true => ContentArrangement::Dynamic,
+            false => ContentArrangement::Disabled,
+        });
+    table
 }
 
 /// One JSON value on a line of its own.

@@ -10,7 +10,7 @@ use crate::daemon::route::shown;
 use crate::definition::printable as in_one_line;
 use anyhow::bail;
 use clap::Args;
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::CellAlignment;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -279,11 +279,18 @@ fn never_hit(hits: &[Hits]) -> String {
     }
 }
 
+/// What becomes of the packets.
+fn action(hit: &Hits) -> &str {
+    match (hit.action.as_deref(), hit.reason.as_str()) {
+        (Some("observe"), _) => "would refuse",
+        (Some(action), _) => action,
+        (None, "blocked-ports" | "smtp" | "acl" | "invalid" | "default" | "unmanaged") => "refuse",
+        (None, _) => "allow",
+    }
+}
+
 fn hits(hits: &[Hits], rates: Option<&Rates>) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic);
+    let mut table = print::table();
     let mut header = vec![
         "Decided by",
         "Action",
@@ -297,21 +304,17 @@ fn hits(hits: &[Hits], rates: Option<&Rates>) -> String {
     }
     table.set_header(header);
     for hit in hits {
-        let text = |value: &Option<String>| value.clone().unwrap_or_default();
         let last = match hit.last {
             Some(last) => format!("{} ago", ago(last)),
             None => "never".to_owned(),
         };
         let mut row = vec![
             hit.reason.clone(),
-            match hit.action.as_deref() {
-                Some("observe") => "would refuse".into(),
-                _ => text(&hit.action),
-            },
+            action(hit).to_owned(),
             hit.packets.to_string(),
             hit.bytes.to_string(),
             last,
-            text(&hit.place),
+            hit.place.clone().unwrap_or_default(),
         ];
         if let Some(rates) = rates {
             let rate = rates.get(&counted(hit)).copied().unwrap_or(0.0);

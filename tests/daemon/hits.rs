@@ -324,6 +324,8 @@ fn watched() {
         drawn.matches("\u{1b}[H").count() >= 2 && drawn.contains("Generation"),
         "{ran:?}"
     );
+    // This one says that it has no columns: words stay whole all the same.
+    assert!(drawn.contains("Decided by"), "{ran:?}");
     assert_eq!(after.trim(), "", "{ran:?}");
     // Nobody to watch is an error as ever.
     let ran = site.run("status --watch --socket nowhere.sock");

@@ -28,7 +28,7 @@ pub fn look(flow: &Flow, policy: &Policy, found: &mut Found) -> Option<Flow> {
         found.unknown(format!("could not be copied: {missing}"));
     }
     let copied = match seen.copied.as_slice() {
-        [] => "it has none".to_owned(),
+        [] => "it has no rules".to_owned(),
         copied => format!("copied were {}", copied.join(", ")),
     };
     if let Some(turned) = &seen.turned {
