@@ -7,11 +7,13 @@ use std::os::unix::fs::MetadataExt;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The variable that sets the level when the command line does not.
 pub const LEVEL_VARIABLE: &str = "SECGROUPD_LOG";
@@ -31,7 +33,7 @@ pub enum LoggingError {
 }
 
 /// Sends the messages of this process to standard error, from `level` (`--log-level`) up, else from that of
-/// `SECGROUPD_LOG`, else from `info`. A level may be any `tracing` filter, such as `info,secgroupd::daemon=debug`.
+/// `SECGROUPD_LOG`, else from `info`. A level may be several, each of a module, such as `info,secgroupd::daemon=debug`.
 ///
 /// # Errors
 /// When the level is none, or on the second call in a process.
@@ -44,22 +46,24 @@ pub fn init(level: Option<&str>) -> Result<(), LoggingError> {
                 .filter(|level| !level.is_empty())
         })
         .unwrap_or_else(|| "info".to_owned());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter(&asked)?)
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_writer(std::io::stderr)
         .log_internal_errors(false)
-        .event_format(Line::for_stderr())
+        .event_format(Line::for_stderr());
+    tracing_subscriber::registry()
+        .with(filter(&asked)?)
+        .with(lines)
         .try_init()
         .map_err(|_| LoggingError::Twice)
 }
 
-fn filter(level: &str) -> Result<EnvFilter, LoggingError> {
+fn filter(level: &str) -> Result<Targets, LoggingError> {
     let wrong = || LoggingError::Level {
         level: escaped(level).into_owned(),
     };
     // A bare word that is no level would be read as the name of a module, and silence everything.
-    let bare = !level.contains([',', '=', '[']);
+    let bare = !level.contains([',', '=']);
     if bare
         && level
             .parse::<tracing::level_filters::LevelFilter>()
@@ -67,7 +71,7 @@ fn filter(level: &str) -> Result<EnvFilter, LoggingError> {
     {
         return Err(wrong());
     }
-    EnvFilter::try_new(level).map_err(|_| wrong())
+    level.parse().map_err(|_| wrong())
 }
 
 /// How a message becomes a line.

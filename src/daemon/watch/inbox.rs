@@ -1,8 +1,7 @@
-//! What the event thread leaves for the daemon: a small, bounded summary, whatever the number of events.
+//! What the kernel has told: a small, bounded summary, whatever the number of events.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::daemon::read::is_definition_name;
 
@@ -67,8 +66,9 @@ pub(super) struct News {
     pub writing: bool,
 }
 
+/// A summary of all that was told.
 #[derive(Debug, Default)]
-struct Inner {
+pub(super) struct Inbox {
     interest: Interest,
     news: News,
     /// Created and not yet opened or closed.
@@ -77,54 +77,42 @@ struct Inner {
     writers: HashSet<PathBuf>,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Inbox {
-    inner: Mutex<Inner>,
-    wake: tokio::sync::Notify,
-}
-
 impl Inbox {
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Sets which names matter from now on.
-    pub fn expect(&self, interest: Interest) {
-        let inner = &mut *self.inner();
-        inner.writers.retain(|path| interest.holds(path));
-        inner.fresh.retain(|path| interest.holds(path));
-        inner.interest = interest;
+    pub fn expect(&mut self, interest: Interest) {
+        self.writers.retain(|path| interest.holds(path));
+        self.fresh.retain(|path| interest.holds(path));
+        self.interest = interest;
     }
 
-    /// Takes in an event. Most are nobody's business here: a watched `/etc` sees every program that starts.
-    pub fn put(&self, path: &Path, kind: Kind) {
-        let inner = &mut *self.inner();
-        if !inner.interest.holds(path) {
+    /// Takes in an event. Most are nobody's business here: a watched `/tmp` sees whatever programs do there.
+    pub fn put(&mut self, path: &Path, kind: Kind) {
+        if !self.interest.holds(path) {
             return;
         }
         match kind {
             Kind::Opened => {
                 // `open` with O_CREAT creates, then opens; `link` only creates.
-                if inner.fresh.remove(path) {
-                    inner.writers.insert(path.to_owned());
+                if self.fresh.remove(path) {
+                    self.writers.insert(path.to_owned());
                 }
                 return;
             }
             Kind::Modified => {
-                inner.writers.insert(path.to_owned());
+                self.writers.insert(path.to_owned());
                 return;
             }
             Kind::Created => {
-                inner.fresh.insert(path.to_owned());
-                inner.writers.remove(path);
+                self.fresh.insert(path.to_owned());
+                self.writers.remove(path);
             }
             Kind::Closed | Kind::MovedIn | Kind::Gone => {
-                inner.fresh.remove(path);
-                inner.writers.remove(path);
+                self.fresh.remove(path);
+                self.writers.remove(path);
             }
             Kind::Access => {}
         }
-        let happening = inner.news.happenings.entry(path.to_owned()).or_default();
+        let happening = self.news.happenings.entry(path.to_owned()).or_default();
         match kind {
             Kind::Closed => happening.closed = true,
             Kind::Created => happening.created = true,
@@ -133,49 +121,44 @@ impl Inbox {
             Kind::Access => happening.access = true,
             Kind::Opened | Kind::Modified => {}
         }
-        self.wake.notify_one();
     }
 
     /// Takes in that events were lost.
-    pub fn overflow(&self) {
-        let inner = &mut *self.inner();
-        inner.news.overflow = true;
+    pub fn overflow(&mut self) {
+        self.news.overflow = true;
         // Who closed what is not known any more.
-        inner.writers.clear();
-        inner.fresh.clear();
-        self.wake.notify_one();
+        self.writers.clear();
+        self.fresh.clear();
+    }
+
+    /// Whether nothing has happened since it was last asked.
+    pub fn is_empty(&self) -> bool {
+        !self.news.overflow && self.news.happenings.is_empty()
     }
 
     /// Takes out what has happened.
-    pub fn take(&self) -> News {
-        let inner = &mut *self.inner();
-        let writing = !inner.writers.is_empty();
+    pub fn take(&mut self) -> News {
+        let writing = self.has_writers();
         News {
             writing,
-            ..std::mem::take(&mut inner.news)
+            ..std::mem::take(&mut self.news)
         }
     }
 
-    /// Waits until something has happened; at once when something has that was not waited for.
-    pub async fn wait(&self) {
-        self.wake.notified().await;
-    }
-
     pub fn is_being_written(&self, path: &Path) -> bool {
-        self.inner().writers.contains(path)
+        self.writers.contains(path)
     }
 
     pub fn has_writers(&self) -> bool {
-        !self.inner().writers.is_empty()
+        !self.writers.is_empty()
     }
 
     pub fn has_news(&self) -> bool {
-        let news = &self.inner().news;
         let is_saved = |happening: &Happening| happening.closed || happening.moved_in;
-        news.overflow || news.happenings.values().any(is_saved)
+        self.news.overflow || self.news.happenings.values().any(is_saved)
     }
 
-    pub fn forget_writers(&self) {
-        self.inner().writers.clear();
+    pub fn forget_writers(&mut self) {
+        self.writers.clear();
     }
 }

@@ -1,6 +1,7 @@
 //! Where watches must be set so that no way of saving escapes them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,15 @@ use crate::daemon::route::Route;
 /// Device and inode. The kernel keeps one watch for each, however many paths lead to it.
 pub(super) type Identity = (u64, u64);
 
+/// What a watch is set on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Watched {
+    /// Which thing it is.
+    pub identity: Identity,
+    /// Whether it is a file, or one may come to be in it that matters: of other directories the names alone are watched.
+    pub files: bool,
+}
+
 /// The watches that a definition and its files need.
 ///
 /// Every directory in which a name is looked up on the way is watched, since the name may be given to something else;
@@ -20,7 +30,7 @@ pub(super) type Identity = (u64, u64);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Places {
     /// What to set watches on.
-    pub watched: BTreeMap<PathBuf, Identity>,
+    pub watched: BTreeMap<PathBuf, Watched>,
     /// Which events of them matter.
     pub interest: Interest,
     /// Whether some of it lies where the kernel reports no events.
@@ -34,7 +44,7 @@ impl Places {
         let mut survey = Survey::default();
         if let Some(directory) = survey.follow(definition, true) {
             survey.places.definition_is_directory = true;
-            let watched = survey.watch(&directory);
+            let watched = survey.watch(&directory, true);
             survey.places.interest.directory = watched;
             for path in definition_files(&directory) {
                 survey.follow(&path, true);
@@ -69,7 +79,8 @@ impl Survey {
     fn follow(&mut self, path: &Path, definition: bool) -> Option<PathBuf> {
         let route = Route::walk(path);
         for step in &route.steps {
-            if let Some(watched) = self.watch(&step.directory) {
+            let is_directory = step.metadata.as_ref().is_some_and(Metadata::is_dir);
+            if let Some(watched) = self.watch(&step.directory, !is_directory) {
                 let name = watched.join(&step.name);
                 *self.places.interest.names.entry(name).or_default() |= definition;
             }
@@ -79,7 +90,7 @@ impl Survey {
             true => Some(place.to_owned()),
             false => {
                 if metadata.is_file() {
-                    self.watch(place);
+                    self.watch(place, true);
                 }
                 None
             }
@@ -88,19 +99,24 @@ impl Survey {
 
     /// Notes a watch; returns the path under which its events will come, which is another where a bind mount or a
     /// hard link gives one thing two paths.
-    fn watch(&mut self, path: &Path) -> Option<PathBuf> {
-        if self.places.watched.contains_key(path) {
+    fn watch(&mut self, path: &Path, files: bool) -> Option<PathBuf> {
+        let places = &mut self.places;
+        if let Some(watched) = places.watched.get_mut(path) {
+            watched.files |= files;
             return Some(path.to_owned());
         }
         let metadata = std::fs::symlink_metadata(path).ok()?;
         let identity = (metadata.dev(), metadata.ino());
         if let Some(first) = self.first.get(&identity) {
+            let known = places.watched.get_mut(first);
+            known.into_iter().for_each(|known| known.files |= files);
             return Some(first.clone());
         }
         self.first.insert(identity, path.to_owned());
-        self.places.watched.insert(path.to_owned(), identity);
-        self.places.interest.watched.insert(path.to_owned());
-        self.places.blind |= is_blind(path);
+        let watched = Watched { identity, files };
+        places.watched.insert(path.to_owned(), watched);
+        places.interest.watched.insert(path.to_owned());
+        places.blind |= is_blind(path);
         Some(path.to_owned())
     }
 }
@@ -159,7 +175,9 @@ mod tests {
             };
             assert!(places.watched.contains_key(&path), "{watched}");
         }
-        assert!(places.watched.contains_key(Path::new("/")));
+        let files = |path: &Path| places.watched[path].files;
+        assert!(!files(Path::new("/")), "names alone");
+        assert!(files(&root) && files(&root.join("..v1/a.yaml")));
         assert!(places.interest.names[&root.join("..data")]);
         assert!(!places.interest.names[&root.join("list.txt")]);
         assert!(!places.interest.names.contains_key(&root.join("b.yaml")));
