@@ -1,5 +1,8 @@
 //! Every key of a definition: the table that the reader checks against and the manual prints.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// One key of the definition.
 #[derive(Debug)]
 pub struct KeyInfo {
@@ -534,14 +537,19 @@ pub const KEYS: &[KeyInfo] = &[
 ];
 
 /// The names of the keys that a mapping at `path` may have.
-pub fn names_at(path: &str) -> impl Iterator<Item = &'static str> {
-    KEYS.iter().filter_map(move |key| {
-        let name = match path {
-            "" => key.path,
-            _ => key.path.strip_prefix(path)?.strip_prefix('.')?,
-        };
-        (!name.contains(['.', '<', '['])).then_some(name)
-    })
+pub fn names_at(path: &str) -> &'static [&'static str] {
+    // Each rule of a definition is asked about.
+    static NAMES: LazyLock<HashMap<&str, Vec<&str>>> = LazyLock::new(|| {
+        let mut names: HashMap<_, Vec<_>> = HashMap::new();
+        for key in KEYS {
+            let (path, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
+            if !name.contains(['<', '[']) {
+                names.entry(path).or_default().push(name);
+            }
+        }
+        names
+    });
+    NAMES.get(path).map_or(&[], Vec::as_slice)
 }
 
 /// The table as Markdown, as it stands beside the README.
@@ -566,9 +574,8 @@ mod tests {
 
     #[test]
     fn names_of_a_mapping() {
-        let top: Vec<_> = names_at("").collect();
         assert_eq!(
-            top,
+            names_at(""),
             [
                 "version",
                 "security_groups",
@@ -581,8 +588,8 @@ mod tests {
                 "silence"
             ]
         );
-        assert!(names_at("security_groups.<sg-id>.inbound[]").any(|name| name == "source"));
-        assert!(!names_at("security_groups.<sg-id>.outbound[]").any(|name| name == "source"));
-        assert_eq!(names_at("instances.<ins-id>.interfaces").count(), 0);
+        assert!(names_at("security_groups.<sg-id>.inbound[]").contains(&"source"));
+        assert!(!names_at("security_groups.<sg-id>.outbound[]").contains(&"source"));
+        assert_eq!(names_at("instances.<ins-id>.interfaces").len(), 0);
     }
 }

@@ -2,12 +2,13 @@
 
 use super::diagnostic::Diagnostic;
 use super::diagnostics::Diagnostics;
-use super::yaml::{Key, Node, Value};
+use super::yaml::{Entries, Node, Value};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 /// Merges the mappings of all files into one. A leaf that two files give is an error that names
 /// both places; `version` stands in every file and is left to the caller.
-pub fn merge(files: Vec<Node>, diagnostics: &mut Diagnostics) -> Option<Node> {
+pub fn merge<'a>(files: Vec<Node<'a>>, diagnostics: &mut Diagnostics) -> Option<Node<'a>> {
     let span = files.first()?.span;
     // Every file is a mapping: parsing refuses the others.
     let mappings = files.into_iter().filter_map(|file| match file.value {
@@ -22,15 +23,15 @@ pub fn merge(files: Vec<Node>, diagnostics: &mut Diagnostics) -> Option<Node> {
 }
 
 /// All of them at once, each entry looked at once for each level: a definition may have very many files.
-fn merged(
-    mappings: Vec<Vec<(Key, Node)>>,
+fn merged<'a>(
+    mappings: Vec<Entries<'a>>,
     path: &mut Vec<String>,
     diagnostics: &mut Diagnostics,
-) -> Vec<(Key, Node)> {
-    let mut index: HashMap<String, usize> = HashMap::new();
-    let mut whole: Vec<(Key, Node)> = Vec::new();
+) -> Entries<'a> {
+    let mut index: HashMap<Cow<str>, usize> = HashMap::new();
+    let mut whole: Entries = Vec::new();
     // What other files have in a mapping, by the place of the first in `whole`.
-    let mut more: BTreeMap<usize, Vec<Vec<(Key, Node)>>> = BTreeMap::new();
+    let mut more: BTreeMap<usize, Vec<Entries>> = BTreeMap::new();
     for (key, node) in mappings.into_iter().flatten() {
         let Some(at) = index.get(&key.text) else {
             index.insert(key.text.clone(), whole.len());
@@ -42,7 +43,8 @@ fn merged(
             _ if path.is_empty() && key.text == "version" => {}
             (Value::Mapping(_), Value::Mapping(from)) => more.entry(*at).or_default().push(from),
             _ => {
-                let name = path.iter().chain([&key.text]).cloned().collect::<Vec<_>>();
+                let outer = path.iter().map(String::as_str);
+                let name: Vec<&str> = outer.chain([&*key.text]).collect();
                 let message = format!("`{}` is given twice", name.join("."));
                 diagnostics.push(
                     Diagnostic::error("given-twice", key.span, message)
@@ -57,7 +59,7 @@ fn merged(
         let Value::Mapping(first) = &mut node.value else {
             continue;
         };
-        path.push(key.text.clone());
+        path.push(key.text.to_string());
         let all = std::iter::once(std::mem::take(first)).chain(others);
         *first = merged(all.collect(), path, diagnostics);
         path.pop();

@@ -8,6 +8,7 @@ use super::hint::{example, swallowed_address, swallowed_comma};
 use super::keys::names_at;
 use super::source::Span;
 use super::yaml::{Key, Node, Value};
+use std::fmt;
 
 /// A text with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,14 +40,14 @@ pub struct Reader {
 pub struct Fields<'n> {
     /// Where the mapping stands.
     pub span: Span,
-    entries: &'n [(Key, Node)],
+    entries: &'n [(Key<'n>, Node<'n>)],
     /// Keys that unknown ones probably mean: they are reported already, and not missing.
     meant: Vec<&'static str>,
 }
 
 impl<'n> Fields<'n> {
     /// The value of a key, unless it is missing.
-    pub fn get(&self, name: &str) -> Option<&'n Node> {
+    pub fn get(&self, name: &str) -> Option<&'n Node<'n>> {
         self.entries
             .iter()
             .find(|(key, _)| key.text == name)
@@ -66,15 +67,15 @@ impl Reader {
     }
 
     /// A mapping whose keys are those of the table at `path`.
-    pub fn fields<'n>(&mut self, node: &'n Node, path: &'static str) -> Option<Fields<'n>> {
+    pub fn fields<'n>(&mut self, node: &'n Node<'n>, path: &'static str) -> Option<Fields<'n>> {
         let entries = self.entries(node, path)?;
+        let known = names_at(path);
         let mut meant = Vec::new();
         for (key, value) in entries {
-            if names_at(path).any(|name| name == key.text) {
+            if known.iter().any(|name| *name == key.text) {
                 continue;
             }
-            let known: Vec<_> = names_at(path).collect();
-            let named = self.diagnostics.closest(&key.text, &known);
+            let named = self.diagnostics.closest(&key.text, known);
             meant.extend(named);
             let help = match (swallowed_comma(key, &value.value), named) {
                 (Some(help), _) => help,
@@ -99,7 +100,11 @@ impl Reader {
     }
 
     /// A mapping with keys of the operator's choice.
-    pub fn entries<'n>(&mut self, node: &'n Node, path: &'static str) -> Option<&'n [(Key, Node)]> {
+    pub fn entries<'n>(
+        &mut self,
+        node: &'n Node<'n>,
+        path: &'static str,
+    ) -> Option<&'n [(Key<'n>, Node<'n>)]> {
         match &node.value {
             Value::Mapping(entries) => Some(entries),
             Value::Unreadable => None,
@@ -120,7 +125,11 @@ impl Reader {
     }
 
     /// A list, which may be empty.
-    pub fn sequence<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n [Node]> {
+    pub fn sequence<'n>(
+        &mut self,
+        node: &'n Node<'n>,
+        what: impl fmt::Display,
+    ) -> Option<&'n [Node<'n>]> {
         match &node.value {
             Value::Sequence(items) => Some(items),
             Value::Unreadable => None,
@@ -138,11 +147,11 @@ impl Reader {
     }
 
     /// One text.
-    pub fn text(&mut self, node: &Node, what: &str) -> Option<Text> {
+    pub fn text(&mut self, node: &Node, what: impl fmt::Display) -> Option<Text> {
         if let Value::Scalar(text) = &node.value {
             return Some(Text {
                 span: node.span,
-                text: text.clone(),
+                text: text.to_string(),
             });
         }
         if node.value == Value::Unreadable {
@@ -163,16 +172,16 @@ impl Reader {
     }
 
     /// The texts of a list, which may be empty; what is no text is left out.
-    pub fn list(&mut self, node: &Node, what: &str) -> Vec<Text> {
-        let nodes = self.sequence(node, what).unwrap_or_default();
+    pub fn list(&mut self, node: &Node, what: impl fmt::Display) -> Vec<Text> {
+        let nodes = self.sequence(node, &what).unwrap_or_default();
         nodes
             .iter()
-            .filter_map(|node| self.item(node, what))
+            .filter_map(|node| self.item(node, &what))
             .collect()
     }
 
     /// One text or a list of them, at least one.
-    pub fn texts(&mut self, node: &Node, what: &str) -> Option<Texts> {
+    pub fn texts(&mut self, node: &Node, what: impl fmt::Display) -> Option<Texts> {
         let before = self.diagnostics.found();
         let items: Vec<Text> = match &node.value {
             Value::Sequence(items) if items.is_empty() => {
@@ -184,7 +193,7 @@ impl Reader {
             }
             Value::Sequence(items) => items
                 .iter()
-                .filter_map(|item| self.item(item, what))
+                .filter_map(|item| self.item(item, &what))
                 .collect(),
             _ => self.text(node, what).into_iter().collect(),
         };
@@ -194,7 +203,7 @@ impl Reader {
         })
     }
 
-    fn item(&mut self, node: &Node, what: &str) -> Option<Text> {
+    fn item(&mut self, node: &Node, what: impl fmt::Display) -> Option<Text> {
         if let Value::Sequence(_) = node.value {
             let message = format!("{what} has a list within the list");
             self.push(
@@ -203,7 +212,7 @@ impl Reader {
             );
             return None;
         }
-        self.text(node, &format!("an item of {what}"))
+        self.text(node, format_args!("an item of {what}"))
     }
 
     /// One of a few words.
@@ -213,7 +222,7 @@ impl Reader {
         what: &str,
         choices: &[(&'static str, T)],
     ) -> Option<T> {
-        let text = self.text(node, &format!("`{what}`"))?;
+        let text = self.text(node, format_args!("`{what}`"))?;
         if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text.text) {
             return Some(*value);
         }
@@ -234,7 +243,7 @@ impl Reader {
         name: &str,
         what: &str,
         at: Span,
-    ) -> Option<&'n Node> {
+    ) -> Option<&'n Node<'n>> {
         if !fields.has(name) {
             let mut diagnostic =
                 Diagnostic::error("missing-key", at, format!("{what} needs `{name}`"));

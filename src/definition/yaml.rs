@@ -9,6 +9,7 @@ use super::diagnostics::Diagnostics;
 use super::source::Span;
 use super::syntax::explain;
 use granit_parser::{Event, Parser, ScalarStyle};
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Nodes of one file, and what each anchor and alias copies: a bound against the billion-laughs kind of file. A rule has about
@@ -18,41 +19,43 @@ const MOST_NODES: usize = 1_000_000;
 const MOST_TEXT: usize = 64_000_000;
 /// How deep lists and mappings may nest; the definition itself needs eight levels.
 const DEEPEST: usize = 64;
+/// In mappings of so many entries a key that stands twice is looked for one by one: a rule has few.
+const FEW_ENTRIES: usize = 16;
 
-/// A YAML node and its place.
+/// A YAML node and its place. Most of its texts are parts of the file's.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Node {
+pub struct Node<'a> {
     /// Where it stands.
     pub span: Span,
     /// What it is.
-    pub value: Value,
+    pub value: Value<'a>,
 }
 
 /// What a node is. Scalars keep their text: what it means depends on the key.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub enum Value<'a> {
     /// Nothing, `~` or `null`.
     Null,
     /// A scalar's text after YAML's own escapes.
-    Scalar(String),
+    Scalar(Cow<'a, str>),
     /// A list.
-    Sequence(Vec<Node>),
+    Sequence(Vec<Node<'a>>),
     /// A mapping, in the order of the file, without duplicate keys.
-    Mapping(Vec<(Key, Node)>),
+    Mapping(Vec<(Key<'a>, Node<'a>)>),
     /// What is wrong with it was reported.
     Unreadable,
 }
 
 /// The key of a mapping's entry.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Key {
+pub struct Key<'a> {
     /// Where it stands.
     pub span: Span,
     /// Its text.
-    pub text: String,
+    pub text: Cow<'a, str>,
 }
 
-impl Value {
+impl Value<'_> {
     /// What to call it in a message.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -67,7 +70,7 @@ impl Value {
 
 /// Parses one file. Errors of the YAML itself end it, since what follows cannot be trusted: there is no
 /// tree then. Duplicate keys and keys that are no scalars are left out of the tree and all collected.
-pub fn parse(source: u32, text: &str) -> (Option<Node>, Vec<Diagnostic>) {
+pub fn parse(source: u32, text: &str) -> (Option<Node<'_>>, Vec<Diagnostic>) {
     let mut builder = Builder {
         source,
         text,
@@ -90,6 +93,9 @@ pub fn parse(source: u32, text: &str) -> (Option<Node>, Vec<Diagnostic>) {
 
 type Fatal = Box<Diagnostic>;
 
+/// The entries of a mapping.
+pub type Entries<'a> = Vec<(Key<'a>, Node<'a>)>;
+
 /// How much there is.
 #[derive(Debug, Clone, Copy, Default)]
 struct Size {
@@ -103,7 +109,7 @@ struct Builder<'a> {
     events: Parser<'a, granit_parser::StrInput<'a>>,
     text_end: u32,
     /// A finished node and its size for every anchor.
-    anchors: HashMap<usize, (Node, Size)>,
+    anchors: HashMap<usize, (Node<'a>, Size)>,
     size: Size,
     diagnostics: Diagnostics,
 }
@@ -144,7 +150,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The one document of a file.
-    fn document(&mut self) -> Result<Node, Fatal> {
+    fn document(&mut self) -> Result<Node<'a>, Fatal> {
         let mut root = None;
         loop {
             match self.next()? {
@@ -169,7 +175,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, Fatal> {
+    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node<'a>, Fatal> {
         let before = self.size;
         let text = match &event {
             Event::Scalar(text, ..) => text.len(),
@@ -187,7 +193,7 @@ impl<'a> Builder<'a> {
                     && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
                 let value = match null {
                     true => Value::Null,
-                    false => Value::Scalar(text.into_owned()),
+                    false => Value::Scalar(text),
                 };
                 (anchor, Node { span, value })
             }
@@ -248,9 +254,10 @@ impl<'a> Builder<'a> {
         Ok(node)
     }
 
-    fn entries(&mut self, depth: usize) -> Result<(Vec<(Key, Node)>, Span), Fatal> {
-        let mut entries: Vec<(Key, Node)> = Vec::new();
-        let mut seen: HashMap<String, Span> = HashMap::new();
+    fn entries(&mut self, depth: usize) -> Result<(Entries<'a>, Span), Fatal> {
+        let mut entries: Entries = Vec::new();
+        // Of long mappings, where each key stands.
+        let mut seen: HashMap<Cow<str>, Span> = HashMap::new();
         loop {
             let (event, span) = self.next()?;
             if event == Event::MappingEnd {
@@ -261,7 +268,7 @@ impl<'a> Builder<'a> {
             let value = self.node(event, value_span, depth + 1)?;
             let text = match key.value {
                 Value::Scalar(text) => text,
-                Value::Null => String::new(),
+                Value::Null => Cow::Borrowed(""),
                 other => {
                     let message = format!("a key must be a single value, not {}", other.kind());
                     self.diagnostics.push(
@@ -272,23 +279,33 @@ impl<'a> Builder<'a> {
                     continue;
                 }
             };
-            if let Some(first) = seen.get(&text) {
+            let first = match seen.is_empty() {
+                true => {
+                    let mut known = entries.iter().map(|(key, _)| key);
+                    known.find(|key| key.text == text).map(|key| key.span)
+                }
+                false => seen.get(&text).copied(),
+            };
+            if let Some(first) = first {
                 let message = format!("`{text}` stands twice in this mapping");
                 self.diagnostics.push(
                     Diagnostic::error("duplicate-key", key.span, message)
-                        .related(*first, "first here")
+                        .related(first, "first here")
                         .help("remove one of the two, or put both values under one key"),
                 );
                 continue;
             }
-            seen.insert(text.clone(), key.span);
-            entries.push((
-                Key {
-                    span: key.span,
-                    text,
-                },
-                value,
-            ));
+            let key = Key {
+                span: key.span,
+                text,
+            };
+            entries.push((key, value));
+            if entries.len() == FEW_ENTRIES {
+                let known = entries.iter().map(|(key, _)| key);
+                seen.extend(known.map(|key| (key.text.clone(), key.span)));
+            } else if let Some((key, _)) = entries.last().filter(|_| !seen.is_empty()) {
+                seen.insert(key.text.clone(), key.span);
+            }
         }
     }
 
@@ -323,7 +340,7 @@ impl<'a> Builder<'a> {
 mod tests {
     use super::*;
 
-    fn parse_ok(text: &str) -> Node {
+    fn parse_ok(text: &str) -> Node<'_> {
         parse(0, text).0.expect("parses")
     }
 

@@ -9,11 +9,11 @@ use crate::definition::yaml::Node;
 pub fn lab(reader: &mut Reader, node: &Node) -> Option<LabEntry> {
     let fields = reader.fields(node, "lab")?;
     let hosts = each(reader, &fields, "lab.hosts", |reader, name, node| {
-        let addresses = reader.texts(node, &format!("the host `{}`", name.text))?;
+        let addresses = reader.texts(node, format_args!("the host `{}`", name.text))?;
         Some(LabHostEntry { name, addresses })
     });
     let services = each(reader, &fields, "lab.services", |reader, name, node| {
-        let services = reader.texts(node, &format!("the services of `{}`", name.text))?;
+        let services = reader.texts(node, format_args!("the services of `{}`", name.text))?;
         Some(LabServicesEntry { name, services })
     });
     Some(LabEntry { hosts, services })

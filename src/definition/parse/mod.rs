@@ -58,7 +58,12 @@ impl Parsed {
 }
 
 /// The mapping that a file is, with its version checked.
-fn file(reader: &mut Reader, sources: &mut Sources, path: &str, text: &str) -> Option<Node> {
+fn file<'a>(
+    reader: &mut Reader,
+    sources: &mut Sources,
+    path: &str,
+    text: &'a str,
+) -> Option<Node<'a>> {
     if text.len() > LARGEST_FILE {
         let source = sources.add(path, "");
         let start = Span {
@@ -117,7 +122,7 @@ fn definition(reader: &mut Reader, root: &Node) -> Definition {
     definition.address_templates = each(reader, &fields, "address_templates", address_template);
     definition.service_templates =
         each(reader, &fields, "service_templates", |reader, id, node| {
-            let items = reader.texts(node, &format!("`{}`", id.text));
+            let items = reader.texts(node, format_args!("`{}`", id.text));
             Some(ServiceTemplateEntry { id, items })
         });
     definition.instances = each(reader, &fields, "instances", instance);
@@ -147,7 +152,7 @@ fn each<T>(
         .filter_map(|(key, node)| {
             let id = Text {
                 span: key.span,
-                text: key.text.clone(),
+                text: key.text.to_string(),
             };
             read(reader, id, node)
         })
@@ -157,7 +162,7 @@ fn each<T>(
 fn optional_text(reader: &mut Reader, fields: &Fields, name: &str) -> Option<Text> {
     fields
         .get(name)
-        .and_then(|node| reader.text(node, &format!("`{name}`")))
+        .and_then(|node| reader.text(node, format_args!("`{name}`")))
 }
 
 fn group(reader: &mut Reader, id: Text, node: &Node) -> Option<GroupEntry> {
@@ -186,7 +191,7 @@ fn observe(reader: &mut Reader, fields: &Fields) -> Option<bool> {
 fn rules(reader: &mut Reader, fields: &Fields, direction: &'static str) -> Vec<Option<RuleEntry>> {
     let nodes = fields
         .get(direction)
-        .and_then(|node| reader.sequence(node, &format!("`{direction}`")));
+        .and_then(|node| reader.sequence(node, format_args!("`{direction}`")));
     let nodes = nodes.unwrap_or_default();
     nodes
         .iter()
@@ -213,7 +218,7 @@ fn rule(reader: &mut Reader, node: &Node, direction: &'static str) -> Option<Rul
         .and_then(|node| reader.choice(node, "action", &[("allow", true), ("refuse", false)]));
     let remote = reader
         .required(&fields, remote_key, "a rule", node.span)
-        .and_then(|node| reader.texts(node, &format!("`{remote_key}`")));
+        .and_then(|node| reader.texts(node, format_args!("`{remote_key}`")));
     let service = rule_service(reader, &fields);
     let description = optional_text(reader, &fields, "description");
     Some(RuleEntry {
@@ -276,7 +281,7 @@ fn address_template(reader: &mut Reader, id: Text, node: &Node) -> Option<Addres
     let content = match node.value {
         Value::Mapping(_) => template_file(reader, node),
         _ => reader
-            .texts(node, &format!("`{}`", id.text))
+            .texts(node, format_args!("`{}`", id.text))
             .map(AddressTemplateContent::Items),
     };
     let content = content.unwrap_or(AddressTemplateContent::Unreadable);
@@ -352,7 +357,7 @@ fn interface(reader: &mut Reader, key: &Key, node: &Node) -> Option<InterfaceEnt
     Some(InterfaceEntry {
         name: Text {
             span: key.span,
-            text: key.text.clone(),
+            text: key.text.to_string(),
         },
         addresses: addresses_node
             .map(|node| reader.list(node, "`addresses`"))

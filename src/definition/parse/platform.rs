@@ -84,7 +84,7 @@ fn blocked_ports(reader: &mut Reader, fields: &Fields, platform: &mut PlatformEn
         for (protocol, into) in ["tcp", "udp"].into_iter().zip(into) {
             *into = fields
                 .get(protocol)
-                .and_then(|node| reader.texts(node, &format!("`{protocol}`")));
+                .and_then(|node| reader.texts(node, format_args!("`{protocol}`")));
         }
     }
 }
@@ -119,7 +119,7 @@ fn approved_service(reader: &mut Reader, name: Text, node: &Node) -> Option<Appr
         }
         (Some(_), None) => reader.required(&fields, wanted, &what, name.span),
     };
-    let remote = remote.and_then(|node| reader.texts(node, &format!("`{wanted}`")));
+    let remote = remote.and_then(|node| reader.texts(node, format_args!("`{wanted}`")));
     Some(ApprovedServiceEntry {
         name,
         inbound,

@@ -18,7 +18,7 @@ fn test(reader: &mut Reader, node: &Node) -> Option<TestEntry> {
     let fields = reader.fields(node, "tests[]")?;
     let mut text = |name| -> Option<Text> {
         let node = reader.required(&fields, name, "a test", node.span)?;
-        reader.text(node, &format!("`{name}`"))
+        reader.text(node, format_args!("`{name}`"))
     };
     let (from, to, protocol) = (text("from"), text("to"), text("protocol"));
     let expect = reader
