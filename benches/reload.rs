@@ -55,7 +55,7 @@ fn main() -> ExitCode {
          set, which ufw cannot ask. One transaction of `nft -f` that replaces a table is not seamless (`tests/reload_flood.rs` counts what it loses).\n"
     );
     println!(
-        "| | secgroupd, median | least | most | promised | of it load and switch | nft -f | iptables-legacy-restore, ipset | iptables-nft-restore, ipset | ufw reload |\n\
+        "| | secgroupd, median | least | most | promised | of it load, check and switch | nft -f | iptables-legacy-restore, ipset | iptables-nft-restore, ipset | ufw reload |\n\
          |---|---|---|---|---|---|---|---|---|---|"
     );
     for saved in Saved::ALL {

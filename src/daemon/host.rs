@@ -13,7 +13,7 @@ use super::state::{Lock, State, StateError};
 use super::trial::{Attempt, Trial};
 use crate::cloud::Ledger;
 use crate::definition::{Diagnostic, Severity};
-use crate::netfilter::enforce::{EnforceError, Kernel};
+use crate::netfilter::enforce::{EnforceError, Enforced, Kernel};
 use crate::netfilter::{interfaces, links};
 use crate::policy::{Account, Direction, Instance, Policy, Reason};
 use crate::ruleset::{Generation, Ruleset, check, compile};
@@ -165,20 +165,10 @@ impl Host {
         };
         let begin = Instant::now();
         let ruleset = compile(&policy);
-        let compiled = begin.elapsed();
+        debug!("compiled in {:.1?}", begin.elapsed());
         for cut in &ruleset.cuts {
             tracing::info!("{cut}");
         }
-        // Checked before it counts: no fault of the compiler can open the host.
-        check(&policy, &ruleset).map_err(|difference| {
-            Failure::other(format!(
-                "this is a fault of secgroupd, and nothing was changed: {difference}"
-            ))
-        })?;
-        debug!(
-            "compiled in {compiled:.1?}, checked in {:.1?}",
-            begin.elapsed() - compiled
-        );
         let remarks = loaded.diagnostics.iter().chain(&plan.refused);
         let mut summary = Summary {
             generation: 0,
@@ -201,6 +191,8 @@ impl Host {
         let origin = Origin::of(loaded, &policy, &plan.ledger.unblocked);
         let trial = match attempt {
             Attempt::Trial(time) => {
+                // It is kept before it is enforced.
+                compare(&policy, &ruleset).map_err(Failure::other)?;
                 let hashed = origin.clone().hashed();
                 Some(self.prepare_trial(&hashed, &summary, &ruleset, time)?)
             }
@@ -219,8 +211,7 @@ impl Host {
         });
         self.before_change();
         let enforced = self
-            .kernel
-            .enforce_with(&ruleset, next, seed)
+            .enforce_checked(&policy, &ruleset, next, seed)
             .map_err(|error| {
                 if trial.is_some() {
                     self.end_trial();
@@ -265,6 +256,35 @@ impl Host {
             from_kept: false,
         });
         Ok(summary)
+    }
+
+    /// Checked before it counts: what is loaded takes effect once the check, which goes on meanwhile, has found no difference. So no
+    /// fault of the compiler can open the host.
+    fn enforce_checked(
+        &self,
+        policy: &Policy,
+        ruleset: &Ruleset,
+        at_least: Generation,
+        mut before_switch: impl FnMut(),
+    ) -> Result<Enforced, EnforceError> {
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("check".into());
+            let mut checking = Some(thread.spawn_scoped(scope, || compare(policy, ruleset)));
+            self.kernel.enforce_if(ruleset, at_least, || {
+                before_switch();
+                match checking
+                    .take()
+                    .map(|thread| thread.map(|thread| thread.join()))
+                {
+                    Some(Ok(Ok(checked))) => checked,
+                    Some(Ok(Err(panic))) => std::panic::resume_unwind(panic),
+                    // No thread to be had.
+                    Some(Err(_)) => compare(policy, ruleset),
+                    // It was right before, and is loaded another way.
+                    None => Ok(()),
+                }
+            })
+        })
     }
 
     /// Tells whoever follows refusals what is enforced.
@@ -399,6 +419,16 @@ impl Host {
         }
         Failure::other(message)
     }
+}
+
+/// Whether a compiled ruleset says what its policy says.
+fn compare(policy: &Policy, ruleset: &Ruleset) -> Result<(), String> {
+    let begin = Instant::now();
+    let compared = check(policy, ruleset);
+    debug!("checked in {:.1?}", begin.elapsed());
+    let fault =
+        |difference| format!("this is a fault of secgroupd, and nothing was changed: {difference}");
+    compared.map(|_| ()).map_err(fault)
 }
 
 /// This host's name, as the kernel has it.

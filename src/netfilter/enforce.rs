@@ -34,6 +34,9 @@ pub enum EnforceError {
     /// The kernel did not list our table.
     #[error("cannot read the table inet {TABLE}: {0}")]
     Read(#[from] NetlinkError),
+    /// It was loaded, and must not take effect.
+    #[error("{0}")]
+    Withheld(String),
 }
 
 impl EnforceError {
@@ -43,6 +46,7 @@ impl EnforceError {
         match self {
             EnforceError::Apply(ApplyError::Native(NativeError::Refused(_))) => true,
             EnforceError::Apply(ApplyError::Nft(NftError::Refused { .. })) => switch,
+            EnforceError::Withheld(_) => true,
             _ => false,
         }
     }
@@ -123,6 +127,23 @@ impl Kernel {
         at_least: Generation,
         mut before_switch: impl FnMut(),
     ) -> Result<Enforced, EnforceError> {
+        self.enforce_if(ruleset, at_least, || {
+            before_switch();
+            Ok(())
+        })
+    }
+
+    /// The same; what was loaded takes effect only where `may_switch` gives no reason why it must not.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::enforce_with`], and [`EnforceError::Withheld`] with that reason.
+    pub fn enforce_if(
+        &self,
+        ruleset: &Ruleset,
+        at_least: Generation,
+        mut may_switch: impl FnMut() -> Result<(), String>,
+    ) -> Result<Enforced, EnforceError> {
         let start = Instant::now();
         self.take_note();
         let mut table = self.changeable()?;
@@ -133,21 +154,25 @@ impl Kernel {
             .filter(|old| self.is_entered(&old.names).unwrap_or(false));
         // What is still so if all else is refused.
         let mut unchanged = None;
-        let by_change = known.and_then(|old| {
+        let mut by_change = None;
+        if let Some(old) = known {
             let generation = old.names.generation().next().max(at_least);
             let change = self.stamped(Change::between(&old, ruleset, generation), ruleset);
-            // Where something else has changed our table, all is loaded anew.
-            match self.carry_out(&change, table, ruleset, &mut before_switch) {
-                Ok(()) => Some((change, start.elapsed())),
+            match self.carry_out(&change, table, ruleset, &mut may_switch) {
+                Ok(()) => by_change = Some((change, start.elapsed())),
+                Err(error @ EnforceError::Withheld(_)) => {
+                    *loaded = Some(old);
+                    return Err(error);
+                }
+                // Where something else has changed our table, all is loaded anew.
                 Err(error) => {
                     tracing::warn!(
                         "the policy could not be changed in place, and is loaded whole: {error}"
                     );
                     unchanged = error.changed_nothing(change.switch).then_some(old);
-                    None
                 }
             }
-        });
+        }
         let (change, switched_after, others) = match by_change {
             Some((change, switched_after)) => (change, switched_after, None),
             None => {
@@ -160,7 +185,7 @@ impl Kernel {
                 let newest = before.generations().last().copied();
                 let generation = newest.map_or(at_least, |newest| newest.next().max(at_least));
                 let change = self.stamped(Change::all(generation), ruleset);
-                if let Err(error) = self.carry_out(&change, table, ruleset, &mut before_switch) {
+                if let Err(error) = self.carry_out(&change, table, ruleset, &mut may_switch) {
                     *loaded = unchanged.filter(|_| error.changed_nothing(true));
                     return Err(error);
                 }
@@ -254,11 +279,11 @@ impl Kernel {
         change: &Change,
         table: Option<Table>,
         ruleset: &Ruleset,
-        before_switch: &mut impl FnMut(),
+        may_switch: &mut impl FnMut() -> Result<(), String>,
     ) -> Result<(), EnforceError> {
         let names = &change.names;
         if change.is_empty() {
-            return Ok(());
+            return may_switch().map_err(EnforceError::Withheld);
         }
         let load = batch::load(ruleset, names);
         let mut commands = match change.switch {
@@ -268,15 +293,17 @@ impl Kernel {
         if change.switch || ruleset.recheck {
             commands.extend(batch::restamp(ruleset, names));
         }
-        let done = self
+        let loaded = self
             .transport
             .prepare(table, &load)
-            .and_then(|load| self.transport.apply_in_parts(load, names))
-            .and_then(|()| {
-                before_switch();
-                self.transport.apply(&commands, names)
-            });
-        let Err(error) = done else {
+            .and_then(|load| self.transport.apply_in_parts(load, names));
+        if loaded.is_ok()
+            && let Err(why) = may_switch()
+        {
+            self.clean_up(names.generation());
+            return Err(EnforceError::Withheld(why));
+        }
+        let Err(error) = loaded.and_then(|()| self.transport.apply(&commands, names)) else {
             self.stamps_in_force(ruleset, names);
             return Ok(());
         };

@@ -41,7 +41,7 @@ pub struct Times {
     saved: Saved,
     /// From the rename to the first packet that the kernel judges by the new policy; sorted.
     enforced: Vec<Duration>,
-    /// Of it load and switch, by the daemon's count; sorted.
+    /// Of it load, check and switch, by the daemon's count; sorted.
     switched: Vec<Duration>,
 }
 
@@ -181,7 +181,7 @@ impl fmt::Display for Times {
         write!(
             f,
             "save to enforced, {}, {} saves: median {:.1} ms, least {:.1}, most {:.1} (target {}); \
-             of it load and switch {:.1}",
+             of it load, check and switch {:.1}",
             self.saved.name(),
             self.enforced.len(),
             median(&self.enforced),

@@ -35,6 +35,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         kernel_test("a_refused_rule_changes_nothing", &["nft"], refused_rules),
         kernel_test("a_refused_switch_changes_nothing", &["nft"], refused_switch),
+        kernel_test("what_is_withheld_changes_nothing", &["nft"], withheld),
         kernel_test("a_transaction_is_all_or_nothing", &["nft"], all_or_nothing),
         kernel_test("a_refusal_names_its_rule", &["nft"], refusal),
         kernel_test("more_refusals_than_fit", &["nft"], overrun),
@@ -94,6 +95,44 @@ fn refused(
     let result = host.enter(|| kernel.enforce(bad, Generation(1)));
     assert!(matches!(result, Err(EnforceError::Apply(_))), "{result:?}");
     assert_eq!(host.enter(dump::table), before);
+}
+
+/// What the check finds wrong while it is loaded never takes effect: the first time, over another policy, as a change of it, and
+/// where nothing would change.
+fn withheld() {
+    let host = Host::new("host");
+    let kernel = host.enter(kernel);
+    let [before, after] = [BEFORE, AFTER].map(ruleset);
+    let refused = |ruleset: &Ruleset| {
+        let stood = host.enter(dump::table);
+        let mut asked = 0;
+        let result = host.enter(|| {
+            kernel.enforce_if(ruleset, Generation(1), || {
+                asked += 1;
+                Err("it is wrong".to_owned())
+            })
+        });
+        match result {
+            Err(EnforceError::Withheld(why)) => assert_eq!(why, "it is wrong"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(asked, 1, "it is not tried another way");
+        assert_eq!(host.enter(dump::table), stood);
+    };
+    refused(&before);
+    assert_eq!(host.nft_list("tables"), "");
+    for other in [&after, &before] {
+        host.enter(|| kernel.enforce(&before, Generation(1)))
+            .unwrap();
+        // As a change of what is known, and whole.
+        refused(other);
+        kernel.forget();
+        refused(other);
+    }
+    host.enter(|| kernel.enforce_if(&after, Generation(1), || Ok(())))
+        .unwrap();
+    assert_ne!(host.enter(dump::table), Vec::<String>::new());
+    refused(&before);
 }
 
 fn chain(name: &str) -> Command<'static> {
