@@ -8,9 +8,9 @@ use super::ended::{EndedFlow, FAMILIES};
 use super::ir::*;
 use super::table::{BASE_CHAINS, BaseChain, DIRECTIONS, Generation, Stamp, passed_chain};
 use crate::policy::{Direction, Interval, Reason};
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Elements of a set or map in one command. A transaction that is too long for the kernel's socket buffer is cut
@@ -121,7 +121,7 @@ pub enum Elements<'r> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Names {
     generation: Generation,
-    reused: HashMap<Name, Name>,
+    reused: FxHashMap<Name, Name>,
     stamp: Stamp,
 }
 
@@ -130,7 +130,7 @@ impl Names {
     pub fn new(generation: Generation) -> Self {
         Names {
             generation,
-            reused: HashMap::new(),
+            reused: FxHashMap::default(),
             stamp: Stamp::default(),
         }
     }

@@ -1,7 +1,7 @@
 //! Sets of addresses as conditions: short lists stand in the rule, long ones in a named set that is stored once.
 
 use super::ir::*;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// From this many elements on a list becomes a named set. Shorter ones cost less in the rule: a named
 /// interval set takes 16 KB of kernel memory, however small.
@@ -11,7 +11,7 @@ const NAMED_FROM: usize = 16;
 #[derive(Debug, Default)]
 pub struct Remotes {
     sets: Vec<Set>,
-    by_content: HashMap<Addresses, usize>,
+    by_content: FxHashMap<Addresses, usize>,
 }
 
 impl Remotes {

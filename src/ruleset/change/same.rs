@@ -2,8 +2,9 @@
 
 use crate::policy::Interval;
 use crate::ruleset::ir::*;
-use rustc_hash::FxHashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use rustc_hash::{FxHashMap, FxHasher};
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// An object of a ruleset.
@@ -36,8 +37,8 @@ pub struct Same<'o, 'n> {
     pub old: FxHashMap<&'o str, Object<'o>>,
     /// The new ruleset's.
     pub new: FxHashMap<&'n str, Object<'n>>,
-    /// Old objects by what does not depend on names.
-    by_shape: FxHashMap<u64, Vec<&'o str>>,
+    /// Old objects, sorted by what does not depend on names: of several equal ones always the same is found.
+    by_shape: Rc<[(u64, &'o str)]>,
     found: FxHashMap<&'n str, Option<&'o str>>,
     /// Names that were compared of late, and whether they are of equal objects: a long map leads to few chains.
     recent: [Option<(&'n str, &'o str, bool)>; 2],
@@ -47,18 +48,13 @@ impl<'o, 'n> Same<'o, 'n> {
     /// Reads both.
     pub fn new(old: &'o Ruleset, new: &'n Ruleset) -> Self {
         let (old, new) = (objects(old), objects(new));
-        let mut by_shape: FxHashMap<u64, Vec<&str>> = FxHashMap::default();
-        for (name, object) in &old {
-            by_shape.entry(shape(object)).or_default().push(name);
-        }
-        // Of several equal ones always the same is found.
-        by_shape
-            .values_mut()
-            .for_each(|names| names.sort_unstable());
+        let shapes = old.iter().map(|(name, object)| (shape(object), *name));
+        let mut by_shape: Vec<(u64, &str)> = shapes.collect();
+        by_shape.sort_unstable();
         Same {
             old,
             new,
-            by_shape,
+            by_shape: by_shape.into(),
             found: FxHashMap::default(),
             recent: [None; 2],
         }
@@ -70,11 +66,14 @@ impl<'o, 'n> Same<'o, 'n> {
             return *found;
         }
         let object = *self.new.get(name)?;
-        let candidates = self.by_shape.get(&shape(&object)).cloned();
-        let mut candidates = candidates.unwrap_or_default();
-        candidates.sort_by_key(|candidate| *candidate != name);
-        let found = candidates
-            .into_iter()
+        let (shape, all) = (shape(&object), self.by_shape.clone());
+        let alike = &all[all.partition_point(|(other, _)| *other < shape)..];
+        let alike = alike.iter().take_while(|(other, _)| *other == shape);
+        let candidates = alike.map(|(_, candidate)| *candidate);
+        let of_this_name = candidates.clone().filter(|candidate| *candidate == name);
+        let others = candidates.filter(|candidate| *candidate != name);
+        let found = of_this_name
+            .chain(others)
             .find(|candidate| self.equal(object, candidate));
         self.found.insert(name, found);
         found
@@ -238,7 +237,7 @@ const SAMPLE: usize = 64;
 
 /// A number that equal objects share, whatever their names. The hash's keys are constant.
 fn shape(object: &Object) -> u64 {
-    let mut hash = DefaultHasher::new();
+    let mut hash = FxHasher::default();
     match object {
         Object::Chain(chain) => {
             chain.rules.len().hash(&mut hash);
@@ -287,7 +286,7 @@ fn shape(object: &Object) -> u64 {
     hash.finish()
 }
 
-fn sample<T: Hash>(list: &[(Interval<T>, NftVerdict)], hash: &mut DefaultHasher) {
+fn sample<T: Hash>(list: &[(Interval<T>, NftVerdict)], hash: &mut FxHasher) {
     list.len().hash(hash);
     let step = list.len().div_ceil(SAMPLE).max(1);
     for (each, verdict) in list.iter().step_by(step) {
@@ -296,7 +295,7 @@ fn sample<T: Hash>(list: &[(Interval<T>, NftVerdict)], hash: &mut DefaultHasher)
     }
 }
 
-fn some<T: Hash>(list: &Arc<[Interval<T>]>, hash: &mut DefaultHasher) {
+fn some<T: Hash>(list: &Arc<[Interval<T>]>, hash: &mut FxHasher) {
     list.len().hash(hash);
     let step = list.len().div_ceil(SAMPLE).max(1);
     list.iter().step_by(step).for_each(|each| each.hash(hash));

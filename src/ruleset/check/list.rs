@@ -263,13 +263,19 @@ fn entries<T: Line>(
     let mut push = |services: &[Service],
                     (addresses, negated): (Arc<[Interval<T>]>, bool),
                     verdict,
-                    reason| {
+                    reason: &dyn Fn() -> Reason| {
+        // It meets no address of this family.
+        if addresses.is_empty() && !negated {
+            return;
+        }
         let ports: Vec<Interval<u16>> = services
             .iter()
             .flat_map(|service| ports::<T>(service, protocol))
+            .copied()
             .collect();
         if !ports.is_empty() {
             let ports = crate::policy::interval::merged(ports);
+            let reason = reason();
             entries.push(Entry {
                 ports,
                 addresses,
@@ -300,28 +306,25 @@ fn entries<T: Line>(
         } else {
             all()
         };
-        push(
-            &services,
-            remote,
-            refusal(platform.observe),
-            Reason::BlockedPorts,
-        );
+        push(&services, remote, refusal(platform.observe), &|| {
+            Reason::BlockedPorts
+        });
     }
     if policy.smtp_blocked && direction == Direction::Outbound && protocol == Protocol::TCP {
         let smtp = [Service::Tcp(PortSet::single(25))];
-        push(&smtp, external(), refusal(platform.observe), Reason::Smtp);
+        let verdict = refusal(platform.observe);
+        push(&smtp, external(), verdict, &|| Reason::Smtp);
     }
     for approved in platform
         .approved_services
         .iter()
         .filter(|approved| approved.direction == direction)
     {
-        let reason = Reason::ApprovedService(approved.name.clone());
         push(
             &approved.services,
             (of_family::<T>(&approved.remote), false),
             Verdict::Allow,
-            reason,
+            &|| Reason::ApprovedService(approved.name.clone()),
         );
     }
     let rules = binding.groups.iter().flat_map(|group| {
@@ -339,7 +342,7 @@ fn entries<T: Line>(
             &rule.services,
             (of_family::<T>(remote), false),
             verdict,
-            Reason::Rule(rule.id.clone()),
+            &|| Reason::Rule(rule.id.clone()),
         );
     }
     entries
@@ -350,19 +353,19 @@ fn of_family<T: Line>(set: &AddressSet) -> Arc<[Interval<T>]> {
 }
 
 /// The ports at which a service meets packets of a protocol.
-fn ports<T: Line>(service: &Service, protocol: Protocol) -> Vec<Interval<u16>> {
-    let whole = Interval {
+fn ports<T: Line>(service: &Service, protocol: Protocol) -> &[Interval<u16>] {
+    const WHOLE: &[Interval<u16>] = &[Interval {
         first: 0,
         last: u16::MAX,
-    };
+    }];
     let v4 = T::FAMILY == crate::ruleset::ir::Family::V4;
     match service {
-        Service::All => vec![whole],
-        Service::Tcp(ports) if protocol == Protocol::TCP => ports.intervals().to_vec(),
-        Service::Udp(ports) if protocol == Protocol::UDP => ports.intervals().to_vec(),
-        Service::Icmp if protocol == Protocol::ICMP && v4 => vec![whole],
-        Service::Icmpv6 if protocol == Protocol::ICMPV6 && !v4 => vec![whole],
-        Service::Gre if protocol == Protocol::GRE => vec![whole],
-        _ => vec![],
+        Service::All => WHOLE,
+        Service::Tcp(ports) if protocol == Protocol::TCP => ports.intervals(),
+        Service::Udp(ports) if protocol == Protocol::UDP => ports.intervals(),
+        Service::Icmp if protocol == Protocol::ICMP && v4 => WHOLE,
+        Service::Icmpv6 if protocol == Protocol::ICMPV6 && !v4 => WHOLE,
+        Service::Gre if protocol == Protocol::GRE => WHOLE,
+        _ => &[],
     }
 }

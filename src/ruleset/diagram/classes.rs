@@ -6,7 +6,8 @@
 use super::paint::{Function, merge_equal};
 use crate::policy::Interval;
 use crate::policy::interval::Point;
-use std::collections::{BTreeSet, HashMap};
+use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -47,7 +48,7 @@ pub fn classes<T: Point + Hash>(
         toggled: Vec::new(),
         holding: 0,
         key: 0,
-        known: HashMap::new(),
+        known: FxHashMap::default(),
         recent: [None; 2],
         clauses: Vec::new(),
         listed: 0,
@@ -97,8 +98,8 @@ fn group<T: Point + Hash>(
     let mut groups: Vec<Group<T>> = Vec::new();
     // Most equal sets are one allocation: asked first, since content may be a hundred thousand addresses. The
     // set is kept with its address, which could otherwise be another's next.
-    let mut by_address: HashMap<*const Interval<T>, (usize, Set<T>)> = HashMap::new();
-    let mut by_content: HashMap<Arc<[Interval<T>]>, usize> = HashMap::new();
+    let mut by_address: FxHashMap<*const Interval<T>, (usize, Set<T>)> = FxHashMap::default();
+    let mut by_content: FxHashMap<Arc<[Interval<T>]>, usize> = FxHashMap::default();
     for (set, clause) in sets {
         if set.is_empty() {
             continue;
@@ -124,7 +125,7 @@ struct Sweep<'g, T> {
     /// How many hold.
     holding: usize,
     key: u128,
-    known: HashMap<u128, u32>,
+    known: FxHashMap<u128, u32>,
     /// The classes of late.
     recent: [Option<(u128, u32)>; 2],
     clauses: Vec<Vec<u32>>,

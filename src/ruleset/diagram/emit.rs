@@ -18,7 +18,8 @@ use crate::policy::{Direction, Interval, PortSet, Protocol, Service, Verdict};
 use crate::ruleset::ir::{Addresses as AddressList, *};
 use crate::ruleset::recheck;
 use crate::ruleset::remote::Remotes;
-use std::collections::{BTreeMap, HashMap};
+use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Up to so many targets and so many pieces are written as rules: the kernel gives a map, however small, 16 KB.
@@ -103,7 +104,7 @@ struct Emitter<'e> {
     remotes: &'e mut Remotes,
     ruleset: &'e mut Ruleset,
     /// The chains of clauses that a map leads to.
-    leaves: HashMap<u32, Arc<str>>,
+    leaves: FxHashMap<u32, Arc<str>>,
     /// Numbers names.
     number: usize,
 }
@@ -240,7 +241,7 @@ impl<'e> Emitter<'e> {
             recheck: ruleset.recheck,
             remotes,
             ruleset,
-            leaves: HashMap::new(),
+            leaves: FxHashMap::default(),
             number: 0,
         }
     }

@@ -32,7 +32,7 @@ use super::paint::{Function, paint};
 use super::pool::{Dimension, Pool, Written};
 use crate::policy::interval::merged;
 use crate::policy::{Interval, Service};
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -223,7 +223,7 @@ impl List<'_> {
     }
 
     fn size<T: Family>(&self) -> Size {
-        let mut seen = HashSet::new();
+        let mut seen = FxHashSet::default();
         let mut repeated = 0;
         let addresses = |number| {
             let set = T::addresses(self.clause(number));
@@ -314,9 +314,10 @@ impl List<'_> {
         pool: &mut Pool<T>,
         work: &mut usize,
     ) -> Option<Function<u16, u32>> {
-        let sets = self
-            .numbers::<T>()
-            .map(|number| (self.ports(number, transport).into(), number));
+        let sets = self.numbers::<T>().filter_map(|number| {
+            let ports = self.ports(number, transport);
+            (!ports.is_empty()).then(|| (ports.into(), number))
+        });
         let classes = classes(sets, *work, u16::before)?;
         let nodes: Option<Vec<u32>> = classes
             .clauses
@@ -364,7 +365,7 @@ impl List<'_> {
         let classes = classes(sets, limit.saturating_mul(64), T::before)?;
         let (mut tcp, mut udp) = (Pool::<u16>::default(), Pool::<u16>::default());
         let mut services: Vec<ServiceNode> = Vec::new();
-        let mut known: HashMap<ServiceNode, u32> = HashMap::new();
+        let mut known: FxHashMap<ServiceNode, u32> = FxHashMap::default();
         let ports = PortLists::new(self);
         let nodes: Vec<u32> = classes
             .clauses

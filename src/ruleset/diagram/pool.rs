@@ -3,7 +3,7 @@
 use super::paint::{Function, difference};
 use crate::policy::Interval;
 use crate::policy::interval::Point;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::hash::Hash;
 
 /// A dimension of the diagram: ports, IPv4 or IPv6 addresses.
@@ -38,15 +38,14 @@ pub enum Entry<T> {
 /// Functions, each once. Values are numbers of clauses.
 #[derive(Debug)]
 pub struct Pool<T> {
-    functions: Vec<Function<T, u32>>,
-    known: HashMap<Function<T, u32>, u32>,
+    /// Each with its number.
+    known: FxHashMap<Function<T, u32>, u32>,
 }
 
 impl<T: Dimension> Default for Pool<T> {
     fn default() -> Self {
         Pool {
-            functions: Vec::new(),
-            known: HashMap::new(),
+            known: FxHashMap::default(),
         }
     }
 }
@@ -68,11 +67,8 @@ const FEW_FUNCTIONS: usize = 8;
 impl<T: Dimension> Pool<T> {
     /// The number of a function.
     pub fn add(&mut self, function: Function<T, u32>) -> u32 {
-        let (functions, known) = (&mut self.functions, &mut self.known);
-        *known.entry(function).or_insert_with_key(|function| {
-            functions.push(function.clone());
-            functions.len() as u32 - 1
-        })
+        let next = self.known.len() as u32;
+        *self.known.entry(function).or_insert(next)
     }
 
     /// Decides how to write each function: whole, or as its difference from one base where that saves half.
@@ -80,31 +76,32 @@ impl<T: Dimension> Pool<T> {
     /// A staircase of nested ranges makes n functions of up to n pieces, which differ from the longest in one
     /// piece each: n²/4 pieces whole, 2n as differences.
     pub fn write(self) -> Written<T> {
-        let whole: usize = self
-            .functions
-            .iter()
-            .map(|function| function.len() + 1)
-            .sum();
-        let longest = (0..self.functions.len()).max_by_key(|at| self.functions[*at].len());
+        let mut functions: Vec<(Function<T, u32>, u32)> = self.known.into_iter().collect();
+        functions.sort_unstable_by_key(|(_, number)| *number);
+        let functions: Vec<_> = functions
+            .into_iter()
+            .map(|(function, _)| function)
+            .collect();
+        let whole: usize = functions.iter().map(|function| function.len() + 1).sum();
+        let longest = (0..functions.len()).max_by_key(|at| functions[*at].len());
         let plain = |functions: Vec<Function<T, u32>>| Written {
             entries: functions.into_iter().map(Entry::Whole).collect(),
             base: None,
             cost: whole,
         };
-        let Some(base) = longest.filter(|_| self.functions.len() >= FEW_FUNCTIONS) else {
-            return plain(self.functions);
+        let Some(base) = longest.filter(|_| functions.len() >= FEW_FUNCTIONS) else {
+            return plain(functions);
         };
-        let differences: Vec<Option<Function<T, Option<u32>>>> = self
-            .functions
+        let differences: Vec<Option<Function<T, Option<u32>>>> = functions
             .iter()
             .enumerate()
             .map(|(at, function)| {
                 // A difference must save more than the jump to the base costs.
                 let at_most = (function.len() / 2).checked_sub(1).filter(|_| at != base)?;
-                difference(function, &self.functions[base], at_most, T::before)
+                difference(function, &functions[base], at_most, T::before)
             })
             .collect();
-        let pieces = differences.iter().zip(&self.functions);
+        let pieces = differences.iter().zip(&functions);
         let cost: usize = pieces
             .map(|(difference, function)| {
                 1 + difference
@@ -113,11 +110,11 @@ impl<T: Dimension> Pool<T> {
             })
             .sum();
         if cost * 2 > whole {
-            return plain(self.functions);
+            return plain(functions);
         }
         let entries = differences
             .into_iter()
-            .zip(self.functions)
+            .zip(functions)
             .map(|(difference, function)| match difference {
                 Some(difference) => Entry::Difference(difference),
                 None => Entry::Whole(function),
