@@ -45,7 +45,21 @@ pub struct Arguments {
     log_level: Option<String>,
 }
 
+/// So many pools of memory for all threads. Of its own, each thread would keep what it has freed.
+#[cfg(target_env = "gnu")]
+const POOLS: nix::libc::c_int = 2;
+
+fn share_memory() {
+    // SAFETY: it sets a number of the C library, before there is a second thread.
+    #[cfg(target_env = "gnu")]
+    #[allow(unsafe_code)]
+    unsafe {
+        nix::libc::mallopt(nix::libc::M_ARENA_MAX, POOLS);
+    }
+}
+
 pub fn run(arguments: Arguments) -> Result {
+    share_memory();
     logging::init(arguments.log_level.as_deref())?;
     let resumed = match arguments.transport.through {
         None => store::resume(),
