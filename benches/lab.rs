@@ -12,7 +12,11 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The program under test.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_secgroupd");
+/// The release, where it was built before.
+const PROGRAM: &str = match option_env!("SECGROUPD_RELEASE") {
+    Some(path) => path,
+    None => env!("CARGO_BIN_EXE_secgroupd"),
+};
 const INSTANCES: usize = 50;
 /// Instances of one group.
 const TOGETHER: usize = 5;

@@ -1,6 +1,7 @@
 //! The table of loads, and whether what the project promises about them holds.
 
 use super::ours::{Daemon, Pure, Steps};
+use super::site::PROGRAM;
 use super::ways::Cost;
 use crate::figures::{Promise, thousands};
 use crate::workloads::Workload;
@@ -199,11 +200,9 @@ pub fn promises(name: &str, rows: &[Row]) -> Vec<Promise> {
     promises
 }
 
-/// What is promised of the program itself, which is built without optimization at link time here, and so a little larger.
+/// What is promised of the program itself.
 pub fn program() -> Promise {
-    let size = fs::metadata(env!("CARGO_BIN_EXE_secgroupd"))
-        .expect("the program")
-        .len();
+    let size = fs::metadata(PROGRAM).expect("the program").len();
     let mb = size as f64 / 1e6;
     (
         "the program, stripped, at most 8 MB".into(),

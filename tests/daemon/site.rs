@@ -17,8 +17,11 @@ use super::process::same;
 pub use super::process::{Daemon, Manager, Ran, SOON, WHILE, until};
 use super::support::{Host, Injector, Link, Outbound, Probe, Sent, join, through_nft};
 
-/// The program under test.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_secgroupd");
+/// The program under test; of a benchmark the release, where it was built before.
+pub const PROGRAM: &str = match option_env!("SECGROUPD_RELEASE") {
+    Some(path) => path,
+    None => env!("CARGO_BIN_EXE_secgroupd"),
+};
 
 /// A definition whose only group lets these TCP ports in, one rule each, and everything out.
 pub fn opening(ports: &[u16]) -> String {
