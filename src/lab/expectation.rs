@@ -283,7 +283,7 @@ mod tests {
         for (outcomes, lines) in [
             ([Reached, Reached, Reached], 1),
             ([Reached, Reached, Silent], 2),
-            ([Reached, Silent, Silent], 2),
+            ([Reached, Silent, Silent], 3),
             ([Reached, Silent, Closed], 3),
         ] {
             let cells = [
