@@ -178,6 +178,8 @@ impl Kernel {
             None => {
                 // As another version may have left it, or another program.
                 if !base_chains_stand_over(&self.reader)? {
+                    // What stands goes only for what may take its place.
+                    may_switch().map_err(EnforceError::Withheld)?;
                     self.delete_table()?;
                     table = None;
                 }
