@@ -50,11 +50,10 @@ fn every_warning_can_be_silenced() {
         }
         let codes_of = |text: &str| -> Vec<String> {
             let (definition, account) = account(text);
-            let told = lint(&definition, &account, Vec::new())
+            lint(&definition, &account, Vec::new())
                 .iter()
                 .map(|each| each.code.to_owned())
-                .collect();
-            told
+                .collect()
         };
         let all = codes_of(&text);
         for code in all.iter().collect::<BTreeSet<_>>() {
