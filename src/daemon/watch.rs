@@ -11,6 +11,7 @@ mod place;
 mod plan;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use crate::daemon::route::shown;
@@ -26,7 +27,7 @@ pub struct Watch {
     definition: PathBuf,
     files: Vec<PathBuf>,
     timing: Timing,
-    inbox: Inbox,
+    inbox: Arc<Inbox>,
     /// `None` when everything is polled.
     events: Option<Events>,
     /// What is watched now.
@@ -51,15 +52,16 @@ pub struct Watch {
 
 impl Watch {
     /// Starts to watch the definition at `path`, a file or a directory, which need not exist yet. With `poll`, looks
-    /// at the disk every 5 s and asks the kernel for no events. Read the definition after this, not before. Within the runtime.
+    /// at the disk every 5 s and asks the kernel for no events. Read the definition after this, not before.
     pub fn new(path: &Path, poll: bool) -> Watch {
         Watch::with_timing(path, poll, TIMING)
     }
 
     fn with_timing(path: &Path, poll: bool, timing: Timing) -> Watch {
+        let inbox = Arc::new(Inbox::default());
         let events = match poll {
             true => None,
-            false => match Events::new() {
+            false => match Events::into(Arc::clone(&inbox)) {
                 Ok(events) => Some(events),
                 Err(error) => {
                     tracing::warn!(
@@ -73,7 +75,7 @@ impl Watch {
             definition: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
             files: Vec::new(),
             timing,
-            inbox: Inbox::default(),
+            inbox,
             polling: events.is_none(),
             events,
             places: Places::default(),
@@ -121,32 +123,13 @@ impl Watch {
     }
 
     /// Whether somebody is writing one of the files now.
-    pub fn is_being_written(&mut self) -> bool {
-        self.hear();
+    pub fn is_being_written(&self) -> bool {
         self.inbox.has_writers()
     }
 
     /// Whether something was saved since the last reason was told.
-    pub fn has_news(&mut self) -> bool {
-        self.hear();
+    pub fn has_news(&self) -> bool {
         self.inbox.has_news()
-    }
-
-    /// Takes in what the kernel has told by now.
-    fn hear(&mut self) {
-        if let Some(events) = &mut self.events {
-            events.take(&mut self.inbox);
-        }
-    }
-
-    /// Waits until something has happened; at once when something has that was not waited for.
-    async fn happened(&mut self) {
-        let Some(events) = &mut self.events else {
-            return std::future::pending().await;
-        };
-        while self.inbox.is_empty() {
-            events.wait(&mut self.inbox).await;
-        }
     }
 
     /// Tells this reason once more, when nobody writes any more.
@@ -158,13 +141,13 @@ impl Watch {
     pub async fn changed(&mut self) -> Reason {
         loop {
             let now = Instant::now();
-            self.hear();
             self.absorb(now);
             if let Some(reason) = self.ready(now) {
                 return reason;
             }
+            let inbox = Arc::clone(&self.inbox);
             let at = self.next_deadline().into();
-            let _ = tokio::time::timeout_at(at, self.happened()).await;
+            let _ = tokio::time::timeout_at(at, inbox.wait()).await;
         }
     }
 

@@ -1,7 +1,8 @@
-//! What the kernel has told: a small, bounded summary, whatever the number of events.
+//! What the event thread leaves for the daemon: a small, bounded summary, whatever the number of events.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::daemon::read::is_definition_name;
 
@@ -66,9 +67,8 @@ pub(super) struct News {
     pub writing: bool,
 }
 
-/// A summary of all that was told.
 #[derive(Debug, Default)]
-pub(super) struct Inbox {
+struct Inner {
     interest: Interest,
     news: News,
     /// Created and not yet opened or closed.
@@ -77,42 +77,54 @@ pub(super) struct Inbox {
     writers: HashSet<PathBuf>,
 }
 
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    inner: Mutex<Inner>,
+    wake: tokio::sync::Notify,
+}
+
 impl Inbox {
-    /// Sets which names matter from now on.
-    pub fn expect(&mut self, interest: Interest) {
-        self.writers.retain(|path| interest.holds(path));
-        self.fresh.retain(|path| interest.holds(path));
-        self.interest = interest;
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in an event. Most are nobody's business here: a watched `/tmp` sees whatever programs do there.
-    pub fn put(&mut self, path: &Path, kind: Kind) {
-        if !self.interest.holds(path) {
+    /// Sets which names matter from now on.
+    pub fn expect(&self, interest: Interest) {
+        let inner = &mut *self.inner();
+        inner.writers.retain(|path| interest.holds(path));
+        inner.fresh.retain(|path| interest.holds(path));
+        inner.interest = interest;
+    }
+
+    /// Takes in an event. Most are nobody's business here: a watched `/etc` sees every program that starts.
+    pub fn put(&self, path: &Path, kind: Kind) {
+        let inner = &mut *self.inner();
+        if !inner.interest.holds(path) {
             return;
         }
         match kind {
             Kind::Opened => {
                 // `open` with O_CREAT creates, then opens; `link` only creates.
-                if self.fresh.remove(path) {
-                    self.writers.insert(path.to_owned());
+                if inner.fresh.remove(path) {
+                    inner.writers.insert(path.to_owned());
                 }
                 return;
             }
             Kind::Modified => {
-                self.writers.insert(path.to_owned());
+                inner.writers.insert(path.to_owned());
                 return;
             }
             Kind::Created => {
-                self.fresh.insert(path.to_owned());
-                self.writers.remove(path);
+                inner.fresh.insert(path.to_owned());
+                inner.writers.remove(path);
             }
             Kind::Closed | Kind::MovedIn | Kind::Gone => {
-                self.fresh.remove(path);
-                self.writers.remove(path);
+                inner.fresh.remove(path);
+                inner.writers.remove(path);
             }
             Kind::Access => {}
         }
-        let happening = self.news.happenings.entry(path.to_owned()).or_default();
+        let happening = inner.news.happenings.entry(path.to_owned()).or_default();
         match kind {
             Kind::Closed => happening.closed = true,
             Kind::Created => happening.created = true,
@@ -121,44 +133,49 @@ impl Inbox {
             Kind::Access => happening.access = true,
             Kind::Opened | Kind::Modified => {}
         }
+        self.wake.notify_one();
     }
 
     /// Takes in that events were lost.
-    pub fn overflow(&mut self) {
-        self.news.overflow = true;
+    pub fn overflow(&self) {
+        let inner = &mut *self.inner();
+        inner.news.overflow = true;
         // Who closed what is not known any more.
-        self.writers.clear();
-        self.fresh.clear();
-    }
-
-    /// Whether nothing has happened since it was last asked.
-    pub fn is_empty(&self) -> bool {
-        !self.news.overflow && self.news.happenings.is_empty()
+        inner.writers.clear();
+        inner.fresh.clear();
+        self.wake.notify_one();
     }
 
     /// Takes out what has happened.
-    pub fn take(&mut self) -> News {
-        let writing = self.has_writers();
+    pub fn take(&self) -> News {
+        let inner = &mut *self.inner();
+        let writing = !inner.writers.is_empty();
         News {
             writing,
-            ..std::mem::take(&mut self.news)
+            ..std::mem::take(&mut inner.news)
         }
     }
 
+    /// Waits until something has happened; at once when something has that was not waited for.
+    pub async fn wait(&self) {
+        self.wake.notified().await;
+    }
+
     pub fn is_being_written(&self, path: &Path) -> bool {
-        self.writers.contains(path)
+        self.inner().writers.contains(path)
     }
 
     pub fn has_writers(&self) -> bool {
-        !self.writers.is_empty()
+        !self.inner().writers.is_empty()
     }
 
     pub fn has_news(&self) -> bool {
+        let news = &self.inner().news;
         let is_saved = |happening: &Happening| happening.closed || happening.moved_in;
-        self.news.overflow || self.news.happenings.values().any(is_saved)
+        news.overflow || news.happenings.values().any(is_saved)
     }
 
-    pub fn forget_writers(&mut self) {
-        self.writers.clear();
+    pub fn forget_writers(&self) {
+        self.inner().writers.clear();
     }
 }

@@ -1,7 +1,6 @@
 //! Where watches must be set so that no way of saving escapes them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -14,15 +13,6 @@ use crate::daemon::route::Route;
 /// Device and inode. The kernel keeps one watch for each, however many paths lead to it.
 pub(super) type Identity = (u64, u64);
 
-/// What a watch is set on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Watched {
-    /// Which thing it is.
-    pub identity: Identity,
-    /// Whether it is a file, or one may come to be in it that matters: of other directories the names alone are watched.
-    pub files: bool,
-}
-
 /// The watches that a definition and its files need.
 ///
 /// Every directory in which a name is looked up on the way is watched, since the name may be given to something else;
@@ -30,7 +20,7 @@ pub(super) struct Watched {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Places {
     /// What to set watches on.
-    pub watched: BTreeMap<PathBuf, Watched>,
+    pub watched: BTreeMap<PathBuf, Identity>,
     /// Which events of them matter.
     pub interest: Interest,
     /// Whether some of it lies where the kernel reports no events.
@@ -44,7 +34,7 @@ impl Places {
         let mut survey = Survey::default();
         if let Some(directory) = survey.follow(definition, true) {
             survey.places.definition_is_directory = true;
-            let watched = survey.watch(&directory, true);
+            let watched = survey.watch(&directory);
             survey.places.interest.directory = watched;
             for path in definition_files(&directory) {
                 survey.follow(&path, true);
@@ -79,8 +69,7 @@ impl Survey {
     fn follow(&mut self, path: &Path, definition: bool) -> Option<PathBuf> {
         let route = Route::walk(path);
         for step in &route.steps {
-            let is_directory = step.metadata.as_ref().is_some_and(Metadata::is_dir);
-            if let Some(watched) = self.watch(&step.directory, !is_directory) {
+            if let Some(watched) = self.watch(&step.directory) {
                 let name = watched.join(&step.name);
                 *self.places.interest.names.entry(name).or_default() |= definition;
             }
@@ -90,7 +79,7 @@ impl Survey {
             true => Some(place.to_owned()),
             false => {
                 if metadata.is_file() {
-                    self.watch(place, true);
+                    self.watch(place);
                 }
                 None
             }
@@ -99,24 +88,19 @@ impl Survey {
 
     /// Notes a watch; returns the path under which its events will come, which is another where a bind mount or a
     /// hard link gives one thing two paths.
-    fn watch(&mut self, path: &Path, files: bool) -> Option<PathBuf> {
-        let places = &mut self.places;
-        if let Some(watched) = places.watched.get_mut(path) {
-            watched.files |= files;
+    fn watch(&mut self, path: &Path) -> Option<PathBuf> {
+        if self.places.watched.contains_key(path) {
             return Some(path.to_owned());
         }
         let metadata = std::fs::symlink_metadata(path).ok()?;
         let identity = (metadata.dev(), metadata.ino());
         if let Some(first) = self.first.get(&identity) {
-            let known = places.watched.get_mut(first);
-            known.into_iter().for_each(|known| known.files |= files);
             return Some(first.clone());
         }
         self.first.insert(identity, path.to_owned());
-        let watched = Watched { identity, files };
-        places.watched.insert(path.to_owned(), watched);
-        places.interest.watched.insert(path.to_owned());
-        places.blind |= is_blind(path);
+        self.places.watched.insert(path.to_owned(), identity);
+        self.places.interest.watched.insert(path.to_owned());
+        self.places.blind |= is_blind(path);
         Some(path.to_owned())
     }
 }
@@ -175,9 +159,7 @@ mod tests {
             };
             assert!(places.watched.contains_key(&path), "{watched}");
         }
-        let files = |path: &Path| places.watched[path].files;
-        assert!(!files(Path::new("/")), "names alone");
-        assert!(files(&root) && files(&root.join("..v1/a.yaml")));
+        assert!(places.watched.contains_key(Path::new("/")));
         assert!(places.interest.names[&root.join("..data")]);
         assert!(!places.interest.names[&root.join("list.txt")]);
         assert!(!places.interest.names.contains_key(&root.join("b.yaml")));

@@ -1,7 +1,6 @@
 //! When a change is told, and how often.
 
 use super::*;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 #[tokio::test]
