@@ -19,9 +19,8 @@ fi
 export PATH="$PATH:/usr/sbin:/sbin"
 
 cargo test --no-fail-fast
-# What reaches the kernel through the nft program instead; the longest that have nothing to do with the way there once is enough.
-SECGROUPD_TEST_THROUGH=nft cargo test --test packets --test daemon --test differential -- \
-    --skip what_it_costs_to_tell --skip hits_are_kept_every --skip killed_while_most_is_refused --skip reject_folders --skip found_by_polling
+# What reaches the kernel through the nft program instead.
+SECGROUPD_TEST_THROUGH=nft cargo test --no-fail-fast --test packets --test daemon --test differential
 # Once more in a user namespace, as an ordinary user runs them.
 if [ "$(id -u)" = 0 ]; then
     SECGROUPD_TEST_USERNS=1 cargo test --test differential --test packets --test seed --test host_view --test golden_kernel
