@@ -29,6 +29,7 @@ mod daemon {
     pub mod observed;
     pub mod owned;
     pub mod owned_flood;
+    pub mod pairs;
     pub mod process;
     pub mod refusals;
     pub mod refused;
@@ -77,6 +78,7 @@ fn main() -> std::process::ExitCode {
             daemon::refusals::tests(),
             daemon::asking::tests(),
             daemon::hits::tests(),
+            daemon::pairs::tests(),
             daemon::first_start::tests(),
             daemon::trouble::tests(),
             daemon::restored_flood::tests(),

@@ -50,7 +50,10 @@ fn agree() {
     let mut layers: BTreeMap<String, u32> = BTreeMap::new();
     for seed in 0..policies {
         let mut rng = fastrand::Rng::with_seed(seed + 1_000_000);
-        let text = definition(&mut rng);
+        let text = match seed % 25 {
+            24 => generate::pairs(&mut rng),
+            _ => definition(&mut rng),
+        };
         let policy = policy(&text);
         let ruleset = compile(&policy);
         let case = Case::new(&policy, &ruleset, format!("seed {seed}\n{text}"));

@@ -1,7 +1,7 @@
 //! Replaces what is enforced: load, switch, delete. See [`crate::ruleset::table`] for why three.
 
 use super::events::tables::TableEvents;
-use super::hits::{HitsError, RuleHits, chain_hits_over, rule_hits_over};
+use super::hits::{HitsError, RuleHits, hits_of_over, rule_hits_over};
 use super::native::NativeError;
 use super::netlink::{NetlinkError, Reader};
 use super::nft::NftError;
@@ -201,12 +201,12 @@ impl Kernel {
             Objects { chains, maps, sets }
         });
         // Old counters are read when nothing counts there any more, and before they go.
-        let hits = chain_hits_over(&self.reader, TABLE, &left_over.chains);
+        let hits = hits_of_over(&self.reader, TABLE, &left_over.chains, &left_over.maps);
         let deleted = self.delete(&left_over);
         let left_behind = left_behind(&hits, &deleted);
         // What could not be deleted still counts, and goes with the next load, which is then whole.
         let replaced_hits = match deleted {
-            Ok(()) => of_chains(hits.unwrap_or_default(), &left_over.chains),
+            Ok(()) => of_objects(hits.unwrap_or_default(), &left_over),
             Err(_) => Vec::new(),
         };
         self.stamps().tidy(&self.reader);
@@ -464,10 +464,11 @@ impl Kernel {
     }
 }
 
-/// The counters of these chains.
-fn of_chains(mut hits: Vec<RuleHits>, chains: &[String]) -> Vec<RuleHits> {
-    let chains: HashSet<&str> = chains.iter().map(String::as_str).collect();
-    hits.retain(|hits| chains.contains(hits.chain.as_str()));
+/// The counters of these chains and maps.
+fn of_objects(mut hits: Vec<RuleHits>, objects: &Objects) -> Vec<RuleHits> {
+    let names = objects.chains.iter().chain(&objects.maps);
+    let names: HashSet<&str> = names.map(String::as_str).collect();
+    hits.retain(|hits| names.contains(hits.chain.as_str()));
     hits
 }
 

@@ -1,31 +1,32 @@
-//! The counters of one table's rules, read without the nft program.
+//! The counters of one table's rules and elements, read without the nft program.
 
 use std::collections::HashSet;
 use std::ffi::CString;
 
 use netlink_bindings::nftables::{
-    ExprAttrs, ExprCounterAttrs, ExprListAttrs, ExprOps, IterableExprListAttrs, IterableRuleAttrs,
-    Nfgenmsg, Request, RuleAttrs, VerdictCode,
+    ExprAttrs, ExprCounterAttrs, ExprListAttrs, ExprOps, IterableDataAttrs, IterableExprAttrs,
+    IterableExprListAttrs, IterableRuleAttrs, Nfgenmsg, Request, RuleAttrs, VerdictCode,
 };
 use nix::libc;
 
+use super::element_hits::element_hits_over;
 use super::netlink::{ATTEMPTS, NetlinkError, Reader};
 
-/// `NFTNL_UDATA_RULE_COMMENT` of libnftnl's `udata.h`.
+/// `NFTNL_UDATA_RULE_COMMENT` and `NFTNL_UDATA_SET_ELEM_COMMENT` of libnftnl's `udata.h`.
 const UDATA_COMMENT: u8 = 0;
 
-/// What a rule has met.
+/// What a rule has met, or an element of a map that decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleHits {
-    /// The chain that the rule stands in.
+    /// The chain that the rule stands in, or the map that the element does.
     pub chain: String,
-    /// The rule's comment.
+    /// Its comment.
     pub comment: Option<String>,
-    /// Packets since the rule was loaded; 0 if it does not count.
+    /// Packets since it was loaded; 0 if it does not count.
     pub packets: u64,
-    /// Bytes since the rule was loaded, IP headers included; 0 if it does not count.
+    /// Bytes since it was loaded, IP headers included; 0 if it does not count.
     pub bytes: u64,
-    /// Whether the rule drops what it meets.
+    /// Whether it drops what it meets.
     pub drops: bool,
 }
 
@@ -45,7 +46,8 @@ pub enum HitsError {
     Name(String),
 }
 
-/// Every rule of the table `inet` `table` in the kernel's order, chain by chain. A table that does not exist has none.
+/// Every rule of the table `inet` `table` in the kernel's order, chain by chain, and every element that counts. A table that does not
+/// exist has none.
 ///
 /// The counters of one answer are not of one instant, but the set of rules is: the reading begins anew when a transaction of
 /// anyone was committed meanwhile, or was seen half-way. One case the kernel hides: of a table that someone is about to change,
@@ -68,40 +70,62 @@ pub fn rule_hits(table: &str) -> Result<Vec<RuleHits>, HitsError> {
 ///
 /// See [`HitsError`].
 pub fn rule_hits_over(reader: &Reader, table: &str) -> Result<Vec<RuleHits>, HitsError> {
-    read(reader, table, None)
+    let mut hits = read(reader, table, None)?;
+    hits.extend(of_elements(reader, table, None)?);
+    Ok(hits)
 }
 
 /// Above so many chains reading all rules of the table costs less than asking for each.
 const CHAINS_AT_ONCE: usize = 100;
 
-/// The rules of these chains; of many more perhaps all rules of the table.
+/// The rules of these chains, of many more perhaps all rules of the table, and the elements of these maps.
 ///
 /// # Errors
 ///
 /// See [`HitsError`].
-pub fn chain_hits_over(
+pub fn hits_of_over(
     reader: &Reader,
     table: &str,
     chains: &[String],
+    maps: &[String],
 ) -> Result<Vec<RuleHits>, HitsError> {
-    if chains.len() > CHAINS_AT_ONCE {
-        return read(reader, table, None);
-    }
     let mut hits = Vec::new();
-    for chain in chains {
-        hits.extend(read(reader, table, Some(chain))?);
+    if chains.len() > CHAINS_AT_ONCE {
+        hits = read(reader, table, None)?;
+    } else {
+        for chain in chains {
+            hits.extend(read(reader, table, Some(chain))?);
+        }
+    }
+    if !maps.is_empty() {
+        hits.extend(of_elements(reader, table, Some(maps))?);
     }
     Ok(hits)
+}
+
+fn of_elements(
+    reader: &Reader,
+    table: &str,
+    maps: Option<&[String]>,
+) -> Result<Vec<RuleHits>, HitsError> {
+    let name = CString::new(table).map_err(|_| HitsError::Name(table.to_owned()))?;
+    element_hits_over(reader, &name, &header(), maps).map_err(|error| HitsError::Rules {
+        table: table.to_owned(),
+        error,
+    })
+}
+
+fn header() -> Nfgenmsg {
+    Nfgenmsg {
+        nfgen_family: libc::NFPROTO_INET as u8,
+        ..Default::default()
+    }
 }
 
 fn read(reader: &Reader, table: &str, chain: Option<&str>) -> Result<Vec<RuleHits>, HitsError> {
     let c_string = |text: &str| CString::new(text).map_err(|_| HitsError::Name(text.to_owned()));
     let name = c_string(table)?;
-    let header = Nfgenmsg {
-        nfgen_family: libc::NFPROTO_INET as u8,
-        ..Default::default()
-    };
-    let mut request = Request::new().op_getrule_dump(&header);
+    let mut request = Request::new().op_getrule_dump(&header());
     request.encode().push_table(&name);
     if let Some(chain) = chain {
         request.encode().push_chain(&c_string(chain)?);
@@ -157,36 +181,44 @@ fn hits(rule: IterableRuleAttrs<'_>) -> Option<(u64, RuleHits)> {
 
 /// Packets and bytes of the first counter among the expressions, and whether they end in a drop.
 fn counted(list: IterableExprListAttrs<'_>) -> (u64, u64, bool) {
-    let (mut count, mut drops) = (None, false);
+    let (mut count, mut is_dropped) = (None, false);
     for ExprListAttrs::Elem(expression) in list.flatten() {
+        count = count.or_else(|| counter(expression.clone()));
         for attribute in expression.flatten() {
-            match attribute {
-                ExprAttrs::Data(ExprOps::Counter(counter)) if count.is_none() => {
-                    let (mut packets, mut bytes) = (0, 0);
-                    for attribute in counter.flatten() {
-                        match attribute {
-                            ExprCounterAttrs::Packets(count) => packets = count,
-                            ExprCounterAttrs::Bytes(count) => bytes = count,
-                            ExprCounterAttrs::Pad(_) => {}
-                        }
-                    }
-                    count = Some((packets, bytes));
-                }
-                ExprAttrs::Data(ExprOps::Immediate(immediate)) => {
-                    let verdict = immediate.get_data().and_then(|data| data.get_verdict());
-                    let code = verdict.and_then(|verdict| verdict.get_code());
-                    drops |= code.is_ok_and(|code| code == VerdictCode::Drop as u32);
-                }
-                _ => {}
+            if let ExprAttrs::Data(ExprOps::Immediate(immediate)) = attribute {
+                is_dropped |= immediate.get_data().is_ok_and(|data| drops(&data));
             }
         }
     }
     let (packets, bytes) = count.unwrap_or_default();
-    (packets, bytes, drops)
+    (packets, bytes, is_dropped)
 }
 
-/// The comment in a rule's user data: entries of type u8, length u8 and value, as libnftnl writes them. The value ends in NUL.
-fn comment(mut data: &[u8]) -> Option<String> {
+/// Packets and bytes of an expression that is a counter.
+pub(super) fn counter(expression: IterableExprAttrs<'_>) -> Option<(u64, u64)> {
+    let counter = expression.flatten().find_map(|attribute| match attribute {
+        ExprAttrs::Data(ExprOps::Counter(counter)) => Some(counter),
+        _ => None,
+    })?;
+    let (mut packets, mut bytes) = (0, 0);
+    for attribute in counter.flatten() {
+        match attribute {
+            ExprCounterAttrs::Packets(count) => packets = count,
+            ExprCounterAttrs::Bytes(count) => bytes = count,
+            ExprCounterAttrs::Pad(_) => {}
+        }
+    }
+    Some((packets, bytes))
+}
+
+/// Whether data of a rule or an element is the verdict `drop`.
+pub(super) fn drops(data: &IterableDataAttrs<'_>) -> bool {
+    let code = data.get_verdict().and_then(|verdict| verdict.get_code());
+    code.is_ok_and(|code| code == VerdictCode::Drop as u32)
+}
+
+/// The comment in the user data of a rule or an element: entries of type u8, length u8 and value, as libnftnl writes them. The value ends in NUL.
+pub(super) fn comment(mut data: &[u8]) -> Option<String> {
     while let [kind, length, rest @ ..] = data {
         let value = rest.get(..usize::from(*length))?;
         if *kind == UDATA_COMMENT {

@@ -29,6 +29,7 @@
 //! | [`blind`] | what passes this host without meeting our hooks |
 
 pub mod blind;
+mod element_hits;
 pub mod enforce;
 pub mod events;
 pub mod firewall;

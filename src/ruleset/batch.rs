@@ -114,6 +114,10 @@ pub enum Elements<'r> {
     V4Map(&'r [(Interval<u32>, NftVerdict)]),
     /// Of a map, IPv6.
     V6Map(&'r [(Interval<u128>, NftVerdict)]),
+    /// Of a map, IPv4 networks and ports.
+    V4Pairs(MapKey, &'r [Pair<u32>]),
+    /// Of a map, IPv6 networks and ports.
+    V6Pairs(MapKey, &'r [Pair<u128>]),
 }
 
 /// The kernel's name of each object of a ruleset: `g7_in_0_3` for `in_0_3`, unless the object is one that an earlier
@@ -331,7 +335,18 @@ impl<'r> Elements<'r> {
 
     /// All elements of a map.
     pub fn of_map(map: &'r Map) -> Self {
-        Self::from(&map.elements)
+        Self::keyed(map.key, &map.elements)
+    }
+
+    /// Elements of a map with this key.
+    pub fn keyed(key: MapKey, elements: &'r MapElements) -> Self {
+        match elements {
+            MapElements::Ports(elements) => Elements::PortMap(elements),
+            MapElements::V4(elements) => Elements::V4Map(elements),
+            MapElements::V6(elements) => Elements::V6Map(elements),
+            MapElements::PairsV4(elements) => Elements::V4Pairs(key, elements),
+            MapElements::PairsV6(elements) => Elements::V6Pairs(key, elements),
+        }
     }
 
     /// How many.
@@ -342,6 +357,8 @@ impl<'r> Elements<'r> {
             Elements::PortMap(elements) => elements.len(),
             Elements::V4Map(elements) => elements.len(),
             Elements::V6Map(elements) => elements.len(),
+            Elements::V4Pairs(_, elements) => elements.len(),
+            Elements::V6Pairs(_, elements) => elements.len(),
         }
     }
 
@@ -364,6 +381,8 @@ impl<'r> Elements<'r> {
             Elements::PortMap(elements) => Elements::PortMap(&elements[range]),
             Elements::V4Map(elements) => Elements::V4Map(&elements[range]),
             Elements::V6Map(elements) => Elements::V6Map(&elements[range]),
+            Elements::V4Pairs(key, elements) => Elements::V4Pairs(key, &elements[range]),
+            Elements::V6Pairs(key, elements) => Elements::V6Pairs(key, &elements[range]),
         }
     }
 }
@@ -373,16 +392,6 @@ impl<'r> From<&'r Addresses> for Elements<'r> {
         match addresses {
             Addresses::V4(elements) => Elements::V4(elements),
             Addresses::V6(elements) => Elements::V6(elements),
-        }
-    }
-}
-
-impl<'r> From<&'r MapElements> for Elements<'r> {
-    fn from(elements: &'r MapElements) -> Self {
-        match elements {
-            MapElements::Ports(elements) => Elements::PortMap(elements),
-            MapElements::V4(elements) => Elements::V4Map(elements),
-            MapElements::V6(elements) => Elements::V6Map(elements),
         }
     }
 }

@@ -87,6 +87,8 @@ pub fn compile(policy: &Policy) -> Ruleset {
 /// Has every rule that refuses, or would, tell of the packet before: `log prefix "default" group 25443 counter drop`. What passes is not
 /// slowed by it, and nobody need listen.
 fn tell_refusals(ruleset: &mut Ruleset) {
+    let chains = telling_chains(&mut ruleset.maps);
+    ruleset.chains.extend(chains);
     let rules = ruleset.chains.iter_mut().flat_map(|chain| &mut chain.rules);
     for rule in rules {
         let observed = match rule.verdict {
@@ -96,6 +98,44 @@ fn tell_refusals(ruleset: &mut Ruleset) {
         };
         let told = rule.reason.clone().map(|reason| Told { reason, observed });
         rule.matches.extend(told.map(Match::Told));
+    }
+}
+
+/// An element of a map can count, and cannot tell: those that refuse lead to chains that do, one for each reason.
+fn telling_chains(maps: &mut [Map]) -> Vec<Chain> {
+    let mut chains: HashMap<(String, Reason), Chain> = HashMap::new();
+    for map in maps {
+        let list = map.name.trim_end_matches('f').to_owned();
+        match &mut map.elements {
+            MapElements::PairsV4(pairs) => lead_to_chains(&list, pairs, &mut chains),
+            MapElements::PairsV6(pairs) => lead_to_chains(&list, pairs, &mut chains),
+            _ => {}
+        }
+    }
+    let mut chains: Vec<Chain> = chains.into_values().collect();
+    chains.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    chains
+}
+
+fn lead_to_chains<T>(
+    list: &str,
+    pairs: &mut [Pair<T>],
+    chains: &mut HashMap<(String, Reason), Chain>,
+) {
+    for pair in pairs {
+        if !matches!(pair.verdict, NftVerdict::Drop | NftVerdict::Observe(_)) {
+            continue;
+        }
+        let Some(reason) = pair.reason.take() else {
+            continue;
+        };
+        let number = chains.len();
+        let chain = chains.entry((list.to_owned(), reason.clone()));
+        let chain = chain.or_insert_with(|| Chain {
+            name: format!("{list}_r{number}").into(),
+            rules: vec![rule(vec![], pair.verdict.clone(), reason)],
+        });
+        pair.verdict = NftVerdict::Goto(chain.name.clone());
     }
 }
 

@@ -3,6 +3,8 @@
 //! Names are nft's own words. A [`Ruleset`] is one generation's objects; where they hang in the table is
 //! said in [`super::table`].
 
+pub use super::map::{Element, Map, MapElements, MapKey, Pair, Prefixed, twin_map};
+
 use crate::policy::{Direction, InterfaceName, Interval, PortSet, Protocol, Reason};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -57,41 +59,6 @@ pub struct Set {
     pub name: String,
     /// Its elements.
     pub elements: Addresses,
-}
-
-/// A verdict map: intervals of one field, and where each leads.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Map {
-    /// Its name within the generation.
-    pub name: Arc<str>,
-    /// What it is asked with.
-    pub key: MapKey,
-    /// Its elements, sorted and apart.
-    pub elements: MapElements,
-}
-
-/// The field of a packet that a verdict map is asked with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum MapKey {
-    /// `tcp dport`, `udp dport`.
-    Port(Transport),
-    /// `ip saddr`, `ip6 daddr`, …
-    Address(Side, Family),
-    /// The port that a tracked flow of this direction was opened to: `ct original proto-dst`, `ct reply proto-src`.
-    FlowPort(Direction, Transport),
-    /// The remote of a tracked flow of this direction: `ct original ip saddr`, `ct reply ip6 saddr`.
-    FlowAddress(Direction, Family),
-}
-
-/// The elements of a verdict map.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum MapElements {
-    /// Ports.
-    Ports(Vec<(Interval<u16>, NftVerdict)>),
-    /// IPv4 addresses.
-    V4(Vec<(Interval<u32>, NftVerdict)>),
-    /// IPv6 addresses.
-    V6(Vec<(Interval<u128>, NftVerdict)>),
 }
 
 /// Addresses of one family, sorted and apart.
@@ -362,7 +329,10 @@ impl NftRule {
         self.matches.iter().any(of_tracked)
             || matches!(
                 self.verdict,
-                NftVerdict::Map(MapKey::FlowPort(..) | MapKey::FlowAddress(..), _)
+                NftVerdict::Map(
+                    MapKey::FlowPort(..) | MapKey::FlowAddress(..) | MapKey::FlowPair(..),
+                    _
+                )
             )
     }
 
@@ -379,31 +349,6 @@ impl Transport {
         match self {
             Transport::Tcp => Protocol::TCP,
             Transport::Udp => Protocol::UDP,
-        }
-    }
-}
-
-impl MapElements {
-    /// How many elements.
-    pub fn len(&self) -> usize {
-        match self {
-            MapElements::Ports(elements) => elements.len(),
-            MapElements::V4(elements) => elements.len(),
-            MapElements::V6(elements) => elements.len(),
-        }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Whether each is a single point, so that a hash serves instead of a tree.
-    pub fn are_points(&self) -> bool {
-        match self {
-            MapElements::Ports(elements) => elements.iter().all(|(i, _)| i.first == i.last),
-            MapElements::V4(elements) => elements.iter().all(|(i, _)| i.first == i.last),
-            MapElements::V6(elements) => elements.iter().all(|(i, _)| i.first == i.last),
         }
     }
 }

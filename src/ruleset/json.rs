@@ -7,10 +7,11 @@ use super::ir::*;
 use super::table::{
     BASE_CHAINS, DIRECTIONS, EVENTS_GROUP, Generation, Hook, Stamp, TABLE, passed_chain,
 };
-use crate::policy::{AddressRange, Direction, Interval};
+use super::text::prefix_mask;
+use crate::policy::{AddressRange, Direction, Interval, Reason};
 use nftables::expr::{
-    CT, CTDir, Expression, Fib, FibFlag, FibResult, Meta, MetaKey, NamedExpression, Payload,
-    PayloadField, Prefix, Range, SetItem, Verdict,
+    BinaryOperation, CT, CTDir, Elem, Expression, Fib, FibFlag, FibResult, Meta, MetaKey,
+    NamedExpression, Payload, PayloadField, Prefix, Range, SetItem,
 };
 use nftables::schema::{
     Chain as NfChain, NfListObject, Set as NfSet, SetFlag, SetType, SetTypeValue, Table,
@@ -62,11 +63,14 @@ struct MapObject {
     table: &'static str,
     name: String,
     #[serde(rename = "type")]
-    key: SetType,
+    key: SetTypeValue<'static>,
     map: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     flags: Vec<SetFlag>,
-    elem: Vec<(Expression<'static>, Expression<'static>)>,
+    /// `[{ "counter": null }]` where each element counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stmt: Vec<serde_json::Value>,
+    elem: Vec<(Expression<'static>, serde_json::Value)>,
 }
 
 #[derive(Debug, Serialize)]
@@ -200,11 +204,29 @@ fn set(each: &Set, generation: Generation) -> Command {
 }
 
 fn map(each: &Map, generation: Generation) -> Command {
+    // The crate writes a verdict without a target as a word, which nft does not read.
     let verdict = |verdict: &NftVerdict| match verdict {
-        NftVerdict::Goto(chain) => Expression::Verdict(Verdict::Goto(JumpTarget {
-            target: generation.object(chain).into(),
-        })),
-        _ => Expression::Verdict(Verdict::Return),
+        NftVerdict::Goto(chain) => json!({ "goto": { "target": generation.object(chain) } }),
+        NftVerdict::Pass(direction) | NftVerdict::Observe(Some(direction)) => {
+            json!({ "goto": { "target": passed_chain(*direction) } })
+        }
+        NftVerdict::Accept | NftVerdict::Observe(None) => json!({ "accept": null }),
+        NftVerdict::Drop => json!({ "drop": null }),
+        // No other stands in a map.
+        NftVerdict::Return | NftVerdict::Jump(_) | NftVerdict::Map(..) => json!({ "return": null }),
+    };
+    let pair = |network: String, port: u16, comment: Option<&Reason>| {
+        let key = NamedExpression::Concat(vec![text(network), Expression::Number(port.into())]);
+        match comment {
+            None => named(key),
+            Some(reason) => named(NamedExpression::Elem(Elem {
+                val: Box::new(named(key)),
+                timeout: None,
+                expires: None,
+                comment: Some(reason.to_string().into()),
+                counter: None,
+            })),
+        }
     };
     let elem = match &each.elements {
         MapElements::Ports(list) => list
@@ -219,11 +241,35 @@ fn map(each: &Map, generation: Generation) -> Command {
             .iter()
             .map(|(i, to)| (address(AddressRange::V6(*i)), verdict(to)))
             .collect(),
+        MapElements::PairsV4(list) => list
+            .iter()
+            .map(|each_pair| {
+                let network = Ipv4Addr::from(each_pair.network).to_string();
+                let key = pair(network, each_pair.port, each.key.named(each_pair));
+                (key, verdict(&each_pair.verdict))
+            })
+            .collect(),
+        MapElements::PairsV6(list) => list
+            .iter()
+            .map(|each_pair| {
+                let network = Ipv6Addr::from(each_pair.network).to_string();
+                let key = pair(network, each_pair.port, each.key.named(each_pair));
+                (key, verdict(&each_pair.verdict))
+            })
+            .collect(),
+    };
+    let of_address = |family| match family {
+        Family::V4 => SetType::Ipv4Addr,
+        Family::V6 => SetType::Ipv6Addr,
     };
     let key = match each.key {
-        MapKey::Port(_) | MapKey::FlowPort(..) => SetType::InetService,
-        MapKey::Address(_, Family::V4) | MapKey::FlowAddress(_, Family::V4) => SetType::Ipv4Addr,
-        MapKey::Address(_, Family::V6) | MapKey::FlowAddress(_, Family::V6) => SetType::Ipv6Addr,
+        MapKey::Port(_) | MapKey::FlowPort(..) => SetTypeValue::Single(SetType::InetService),
+        MapKey::Address(_, family) | MapKey::FlowAddress(_, family) => {
+            SetTypeValue::Single(of_address(family))
+        }
+        MapKey::Pair(_, family, ..) | MapKey::FlowPair(_, family, ..) => {
+            SetTypeValue::Concatenated(vec![of_address(family), SetType::InetService].into())
+        }
     };
     let flags = if each.elements.are_points() {
         vec![]
@@ -239,6 +285,10 @@ fn map(each: &Map, generation: Generation) -> Command {
             key,
             map: "verdict",
             flags,
+            stmt: match each.key.counts() {
+                true => vec![json!({ "counter": null })],
+                false => vec![],
+            },
             elem,
         },
     })
@@ -250,7 +300,32 @@ fn key_expression(key: MapKey) -> Expression<'static> {
         MapKey::Address(side, family) => payload(family.header(), side.address()),
         MapKey::FlowPort(direction, _) => flow_port(direction),
         MapKey::FlowAddress(direction, family) => flow_address(direction, family),
+        MapKey::Pair(side, family, bits, transport) => {
+            let address = payload(family.header(), side.address());
+            let port = payload(transport.name(), "dport");
+            pair_key(address, family, bits, port)
+        }
+        MapKey::FlowPair(direction, family, bits, _) => {
+            let address = flow_address(direction, family);
+            pair_key(address, family, bits, flow_port(direction))
+        }
     }
+}
+
+/// `ip saddr & 255.255.255.0 . tcp dport`
+fn pair_key(
+    address: Expression<'static>,
+    family: Family,
+    bits: u8,
+    port: Expression<'static>,
+) -> Expression<'static> {
+    let network = match prefix_mask(family, bits) {
+        Some(mask) => {
+            Expression::BinaryOperation(Box::new(BinaryOperation::AND(address, text(mask))))
+        }
+        None => address,
+    };
+    named(NamedExpression::Concat(vec![network, port]))
 }
 
 /// `ct original proto-dst`, which must stand behind the protocol.
@@ -299,7 +374,9 @@ fn rule(each: &NftRule, chain: String, generation: Generation) -> Command {
             Some(AnonymousCounter::default()),
         ))));
     }
-    if let NftVerdict::Map(MapKey::FlowPort(_, transport), _) = &each.verdict {
+    if let NftVerdict::Map(MapKey::FlowPort(_, transport) | MapKey::FlowPair(.., transport), _) =
+        &each.verdict
+    {
         expr.push(protocol(transport.protocol().0));
     }
     let target = |name: &str| JumpTarget {

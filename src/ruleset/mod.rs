@@ -15,6 +15,7 @@ pub mod diagram;
 pub mod ended;
 pub mod ir;
 pub mod json;
+pub mod map;
 mod recheck;
 mod remote;
 pub mod table;

@@ -35,6 +35,14 @@
 //! ct original ip saddr 10.0.0.0/8 goto passed_in
 //! ```
 //!
+//! Where the elements of a map count themselves, the map stands twice too: in the one over flows what passes has no comment, and is not
+//! counted for its rule.
+//!
+//! ```text
+//! ct state != established ip saddr & 255.255.255.0 . tcp dport vmap @in_0_v4_m1
+//! ct state established meta l4proto tcp ct original ip saddr & 255.255.255.0 . ct original proto-dst vmap @in_0_v4_m1f
+//! ```
+//!
 //! An ICMP error about a tracked flow passes: it is no packet of the flow, and whether the flow is allowed cannot be asked where that
 //! has no room for labels. What is no error (a redirect) is judged by itself. An answer that is related to a flow and no ICMP is this
 //! host's own reset of what came in and was refused by a later chain: it passes too.
@@ -251,10 +259,14 @@ fn of_tracked(rule: &NftRule, direction: Direction) -> Option<NftRule> {
         };
         differs = true;
     }
-    if let NftVerdict::Map(key, _) = &mut tracked.verdict {
+    if let NftVerdict::Map(key, map) = &mut tracked.verdict {
         *key = match *key {
             MapKey::Port(transport) => MapKey::FlowPort(direction, transport),
             MapKey::Address(_, family) => MapKey::FlowAddress(direction, family),
+            MapKey::Pair(_, family, bits, transport) => {
+                *map = twin_map(map);
+                MapKey::FlowPair(direction, family, bits, transport)
+            }
             key => key,
         };
         (differs, looks_up) = (true, true);

@@ -4,9 +4,10 @@ use super::batch::{Command, Elements, Names};
 use super::ended::{EndedFlow, FAMILIES, ended_set, remembered_for};
 use super::ir::*;
 use super::table::{BASE_CHAINS, DIRECTIONS, EVENTS_GROUP, Generation, Stamp, TABLE, passed_chain};
-use crate::policy::{AddressRange, Direction, Interval, PortSet};
+use crate::policy::{AddressRange, Direction, Interval, PortSet, Reason};
 use std::collections::HashMap;
 use std::fmt::{Display, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// One command, as `nft -f` takes it; examples stand at [`Command`].
 pub fn command(command: &Command, names: &Names) -> String {
@@ -49,8 +50,10 @@ pub fn command(command: &Command, names: &Names) -> String {
             key,
             intervals,
         } => {
-            let (kind, flags) = (key_type(*key), interval_flag(*intervals));
-            format!("add map inet {TABLE} {name} {{ type {kind} : verdict;{flags} }}")
+            format!(
+                "add map inet {TABLE} {} }}",
+                map_head(name, *key, *intervals)
+            )
         }
         Command::AddElements { of, elements, .. } => format!(
             "add element inet {TABLE} {} {{ {} }}",
@@ -139,8 +142,7 @@ impl<'c> Block<'c> {
                 key,
                 intervals,
             } => {
-                let (kind, flags) = (key_type(*key), interval_flag(*intervals));
-                self.begin(name, format!("map {name} {{ type {kind} : verdict;{flags}"));
+                self.begin(name, format!("map {}", map_head(name, *key, *intervals)));
             }
             Command::AddElements { of, elements, .. } => {
                 let Some(object) = self.object(&of.name) else {
@@ -222,7 +224,7 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
         );
     }
     for map in &ruleset.maps {
-        let kind = key_type(map.key);
+        let kind = map_type(map.key);
         let _ = writeln!(
             out,
             "\tmap {} {{\n\t\ttype {kind} : verdict",
@@ -230,6 +232,9 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
         );
         if !map.elements.are_points() {
             out += "\t\tflags interval\n";
+        }
+        if map.key.counts() {
+            out += "\t\tcounter\n";
         }
         let _ = writeln!(
             out,
@@ -346,6 +351,38 @@ fn key_text(key: MapKey) -> String {
         MapKey::Address(side, family) => format!("{} {}", family.header(), side.address()),
         MapKey::FlowPort(direction, transport) => flow_port(direction, transport),
         MapKey::FlowAddress(direction, family) => flow_address(direction, family),
+        MapKey::Pair(side, family, bits, transport) => format!(
+            "{} {}{} . {} dport",
+            family.header(),
+            side.address(),
+            mask(family, bits),
+            transport.name()
+        ),
+        MapKey::FlowPair(direction, family, bits, transport) => {
+            let (side, field) = direction.of_flow();
+            format!(
+                "meta l4proto {} {}{} . ct {side} {field}",
+                transport.name(),
+                flow_address(direction, family),
+                mask(family, bits)
+            )
+        }
+    }
+}
+
+/// ` & 255.255.255.0`; nothing for a whole address.
+fn mask(family: Family, bits: u8) -> String {
+    match prefix_mask(family, bits) {
+        Some(mask) => format!(" & {mask}"),
+        None => String::new(),
+    }
+}
+
+/// `255.255.255.0`; nothing for a whole address.
+pub(super) fn prefix_mask(family: Family, bits: u8) -> Option<IpAddr> {
+    match family {
+        Family::V4 => (bits < 32).then(|| Ipv4Addr::from(u32::mask(bits)).into()),
+        Family::V6 => (bits < 128).then(|| Ipv6Addr::from(u128::mask(bits)).into()),
     }
 }
 
@@ -360,11 +397,21 @@ fn flow_address(direction: Direction, family: Family) -> String {
     format!("ct {} {} saddr", direction.of_flow().0, family.header())
 }
 
-fn key_type(key: MapKey) -> &'static str {
+fn map_type(key: MapKey) -> String {
     match key {
-        MapKey::Port(_) | MapKey::FlowPort(..) => "inet_service",
-        MapKey::Address(_, family) | MapKey::FlowAddress(_, family) => address_type(family),
+        MapKey::Port(_) | MapKey::FlowPort(..) => "inet_service".into(),
+        MapKey::Address(_, family) | MapKey::FlowAddress(_, family) => address_type(family).into(),
+        MapKey::Pair(_, family, ..) | MapKey::FlowPair(_, family, ..) => {
+            format!("{} . inet_service", address_type(family))
+        }
     }
+}
+
+/// `g7_in_0_3 { type ipv4_addr : verdict; flags interval;`, `g7_in_0_4 { type ipv4_addr . inet_service : verdict; counter;`
+fn map_head(name: &str, key: MapKey, intervals: bool) -> String {
+    let (kind, flags) = (map_type(key), interval_flag(intervals));
+    let counter = if key.counts() { " counter;" } else { "" };
+    format!("{name} {{ type {kind} : verdict;{flags}{counter}")
 }
 
 /// Intervals need a tree, single points a hash.
@@ -372,7 +419,7 @@ fn interval_flag(intervals: bool) -> &'static str {
     if intervals { " flags interval;" } else { "" }
 }
 
-/// `10.0.0.0/8 : goto g7_in_0_3`; the keys alone without names.
+/// `10.0.0.0/8 : goto g7_in_0_3`, `10.7.0.0 . 80 comment "sg-web/in/7" : drop`; the keys alone without names.
 fn element_list(elements: Elements, names: Option<&Names>) -> Vec<String> {
     let mapped = |key: String, verdict: &NftVerdict| match names {
         Some(names) => format!("{key} : {}", verdict_text(verdict, names)),
@@ -380,12 +427,31 @@ fn element_list(elements: Elements, names: Option<&Names>) -> Vec<String> {
     };
     let v4 = |i: &Interval<u32>| AddressRange::V4(*i).to_string();
     let v6 = |i: &Interval<u128>| AddressRange::V6(*i).to_string();
+    let paired = |network: String, port: u16, comment: Option<&Reason>, verdict: &NftVerdict| {
+        let comment = comment.filter(|_| names.is_some());
+        let comment = comment.map_or_else(String::new, |reason| format!(" comment \"{reason}\""));
+        mapped(format!("{network} . {port}{comment}"), verdict)
+    };
     match elements {
         Elements::V4(list) => list.iter().map(v4).collect(),
         Elements::V6(list) => list.iter().map(v6).collect(),
         Elements::PortMap(list) => list.iter().map(|(i, to)| mapped(interval(i), to)).collect(),
         Elements::V4Map(list) => list.iter().map(|(i, to)| mapped(v4(i), to)).collect(),
         Elements::V6Map(list) => list.iter().map(|(i, to)| mapped(v6(i), to)).collect(),
+        Elements::V4Pairs(of, list) => {
+            let each = |pair: &Pair<u32>| {
+                let network = Ipv4Addr::from(pair.network).to_string();
+                paired(network, pair.port, of.named(pair), &pair.verdict)
+            };
+            list.iter().map(each).collect()
+        }
+        Elements::V6Pairs(of, list) => {
+            let each = |pair: &Pair<u128>| {
+                let network = Ipv6Addr::from(pair.network).to_string();
+                paired(network, pair.port, of.named(pair), &pair.verdict)
+            };
+            list.iter().map(each).collect()
+        }
     }
 }
 

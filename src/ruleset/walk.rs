@@ -66,24 +66,24 @@ impl<'r> Walker<'r> {
             {
                 continue;
             }
-            let verdict = match &rule.verdict {
-                NftVerdict::Map(key, map) => self.look_up(*key, map, packet),
-                verdict => Some(verdict.clone()),
+            let (verdict, reason) = match &rule.verdict {
+                NftVerdict::Map(key, map) => match self.look_up(*key, map, packet) {
+                    Some(found) => found,
+                    // The map has nothing: the next rule.
+                    None => continue,
+                },
+                verdict => (verdict, rule.reason.as_ref()),
             };
             match verdict {
-                // The map has nothing: the next rule.
-                None | Some(NftVerdict::Map(..)) => {}
-                Some(NftVerdict::Accept | NftVerdict::Pass(_)) => {
-                    return Some((Verdict::Allow, rule.reason.as_ref()));
-                }
-                Some(NftVerdict::Observe(_)) => {
-                    return Some((Verdict::Observe, rule.reason.as_ref()));
-                }
-                Some(NftVerdict::Drop) => return Some((Verdict::Refuse, rule.reason.as_ref())),
-                Some(NftVerdict::Return) => return None,
-                Some(NftVerdict::Goto(chain)) => return self.in_chain(&chain, packet, depth),
-                Some(NftVerdict::Jump(chain)) => {
-                    if let Some(end) = self.in_chain(&chain, packet, depth + 1) {
+                // An element cannot look up.
+                NftVerdict::Map(..) => {}
+                NftVerdict::Accept | NftVerdict::Pass(_) => return Some((Verdict::Allow, reason)),
+                NftVerdict::Observe(_) => return Some((Verdict::Observe, reason)),
+                NftVerdict::Drop => return Some((Verdict::Refuse, reason)),
+                NftVerdict::Return => return None,
+                NftVerdict::Goto(chain) => return self.in_chain(chain, packet, depth),
+                NftVerdict::Jump(chain) => {
+                    if let Some(end) = self.in_chain(chain, packet, depth + 1) {
                         return Some(end);
                     }
                 }
@@ -92,12 +92,13 @@ impl<'r> Walker<'r> {
         None
     }
 
-    fn look_up(&self, key: MapKey, map: &str, packet: &Packet) -> Option<NftVerdict> {
-        let elements = self.maps.get(map)?;
-        let find_port = |list: &[(Interval<u16>, NftVerdict)]| find(list, packet.destination_port);
+    /// What an element says, and what it decides for itself.
+    fn look_up(&self, key: MapKey, map: &str, packet: &Packet) -> Option<Found<'r>> {
+        let elements = *self.maps.get(map)?;
         match (key, elements, packet.remote) {
             (MapKey::Port(transport), MapElements::Ports(list), _) => {
-                (packet.protocol == transport.protocol()).then(|| find_port(list))?
+                let asked = packet.protocol == transport.protocol();
+                asked.then(|| find(list, packet.destination_port))?
             }
             (MapKey::FlowPort(direction, transport), MapElements::Ports(list), _) => {
                 let asked =
@@ -124,15 +125,55 @@ impl<'r> Walker<'r> {
             {
                 find(list, address.into())
             }
+            (
+                MapKey::Pair(side, _, bits, transport),
+                MapElements::PairsV4(list),
+                IpAddr::V4(address),
+            ) if side == remote_side(packet) && packet.protocol == transport.protocol() => {
+                find_pair(list, packet.destination_port, address.into(), bits)
+            }
+            (
+                MapKey::Pair(side, _, bits, transport),
+                MapElements::PairsV6(list),
+                IpAddr::V6(address),
+            ) if side == remote_side(packet) && packet.protocol == transport.protocol() => {
+                find_pair(list, packet.destination_port, address.into(), bits)
+            }
+            (
+                MapKey::FlowPair(direction, _, bits, transport),
+                MapElements::PairsV4(list),
+                IpAddr::V4(address),
+            ) if is_of_flow(packet, direction) && packet.protocol == transport.protocol() => {
+                find_pair(list, flow_port(packet), address.into(), bits)
+            }
+            (
+                MapKey::FlowPair(direction, _, bits, transport),
+                MapElements::PairsV6(list),
+                IpAddr::V6(address),
+            ) if is_of_flow(packet, direction) && packet.protocol == transport.protocol() => {
+                find_pair(list, flow_port(packet), address.into(), bits)
+            }
             _ => None,
         }
     }
 }
 
-fn find<T: Copy + Ord>(list: &[(Interval<T>, NftVerdict)], point: T) -> Option<NftVerdict> {
+/// What an element says, and what it decides for itself.
+type Found<'r> = (&'r NftVerdict, Option<&'r Reason>);
+
+fn find<T: Copy + Ord>(list: &[(Interval<T>, NftVerdict)], point: T) -> Option<Found<'_>> {
     let at = list.partition_point(|(interval, _)| interval.last < point);
     let found = list.get(at).filter(|(interval, _)| interval.first <= point);
-    found.map(|(_, verdict)| verdict.clone())
+    found.map(|(_, verdict)| (verdict, None))
+}
+
+fn find_pair<T: Prefixed>(list: &[Pair<T>], port: u16, address: T, bits: u8) -> Option<Found<'_>> {
+    let wanted = (port, address.under(bits));
+    let at = list.partition_point(|pair| (pair.port, pair.network) < wanted);
+    let found = list
+        .get(at)
+        .filter(|pair| (pair.port, pair.network) == wanted);
+    found.map(|pair| (&pair.verdict, pair.reason.as_ref()))
 }
 
 fn holds_point<T: Copy + Ord>(list: &[Interval<T>], point: T) -> bool {

@@ -24,7 +24,12 @@ const REFUSED: Port = Port::Udp(1001);
 pub fn tests() -> Vec<Trial> {
     let nft = &["nft"];
     vec![
-        kernel_test("hits_equal_packets_over_reloads", nft, over_reloads),
+        kernel_test("hits_equal_packets_over_reloads", nft, || {
+            over_reloads(flooded, if is_full() { 100 } else { 20 })
+        }),
+        kernel_test("hits_equal_packets_of_pairs_over_reloads", nft, || {
+            over_reloads(flooded_pairs, if is_full() { 100 } else { 8 })
+        }),
         kernel_test("hits_outlive_restarts_and_kills", nft, over_restarts),
         kernel_test("hits_are_kept_every_10_s", nft, every_10_s),
         kernel_test("hits_follow_their_rule", nft, follow_their_rule),
@@ -36,7 +41,7 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// Packets of a rule or layer.
-fn packets(site: &Site, reason: &str) -> u64 {
+pub fn packets(site: &Site, reason: &str) -> u64 {
     hit(site, reason)["packets"].as_u64().unwrap_or(0)
 }
 
@@ -66,9 +71,30 @@ fn flooded(before: u16, last: u16) -> String {
     )
 }
 
+/// The same, each rule of a network and a port of its own, and so many that they are asked as pairs.
+fn flooded_pairs(before: u16, last: u16) -> String {
+    let rule = |action: &str, protocol: &str, port: u16, sources: String| {
+        format!(
+            "      - {{ action: {action}, protocol: {protocol}, port: {port}, source: [{sources}] }}\n"
+        )
+    };
+    let own = || "10.0.0.0/24, \"2001:db8::/64\"".to_owned();
+    let other = |at: u16| format!("10.9.{at}.0/24, \"2001:db8:9:{at}::/64\"");
+    let mut rules: String = (0..before)
+        .map(|at| rule("allow", "tcp", 100 + at, other(at)))
+        .collect();
+    rules += &rule("allow", "tcp", 2002, own());
+    rules += &rule("refuse", "udp", 1001, own());
+    rules += &rule("allow", "tcp", last, other(255));
+    rules.extend((10..210).map(|at| rule("allow", "tcp", 3000 + at, other(at))));
+    format!(
+        "version: 1\nsecurity_groups:\n  sg-a:\n    inbound:\n{rules}\
+         instances: {{ ins-a: {{ interfaces: {{ eth0: {{ security_groups: [sg-a] }} }} }} }}\n"
+    )
+}
+
 /// Every packet of the flood opens a flow, since the gauge eats what came through: an allowed one is a hit as well.
-fn over_reloads() {
-    let reloads: u16 = if is_full() { 100 } else { 20 };
+fn over_reloads(flooded: fn(u16, u16) -> String, reloads: u16) {
     let site = Site::quiet();
     site.write("groups.yaml", &flooded(0, 9000));
     let mut daemon = site.start();

@@ -52,7 +52,35 @@ fn map(rng: &mut Rng, at: usize) -> Map {
             .collect()
     }
     let side = side(rng);
-    let (key, elements) = match rng.u8(..4) {
+    fn paired<T: Number + Prefixed>(rng: &mut Rng, count: usize, bits: u8) -> Vec<Pair<T>> {
+        let mut pairs: Vec<Pair<T>> = touching(rng, count, true)
+            .into_iter()
+            .map(|interval: Interval<T>| Pair {
+                port: rng.u16(..3),
+                network: interval.first.under(bits),
+                verdict: verdict(rng, ASKING),
+                reason: reason(rng),
+            })
+            .collect();
+        pairs.sort_unstable_by_key(|pair| (pair.port, pair.network));
+        pairs.dedup_by_key(|pair| (pair.port, pair.network));
+        pairs
+    }
+    let (key, elements) = match rng.u8(..6) {
+        4 => {
+            let bits = *rng.choice(&[1, 8, 22, 24, 31, 32]).unwrap();
+            (
+                pair_key(rng, Family::V4, bits),
+                MapElements::PairsV4(paired(rng, count, bits)),
+            )
+        }
+        5 => {
+            let bits = *rng.choice(&[1, 32, 48, 64, 127, 128]).unwrap();
+            (
+                pair_key(rng, Family::V6, bits),
+                MapElements::PairsV6(paired(rng, count, bits)),
+            )
+        }
         0 => (
             MapKey::Port(transport(rng)),
             MapElements::Ports(mapped(rng, count, points)),
@@ -70,6 +98,22 @@ fn map(rng: &mut Rng, at: usize) -> Map {
         name: format!("m_{at}").into(),
         key,
         elements,
+    }
+}
+
+fn pair_key(rng: &mut Rng, family: Family, bits: u8) -> MapKey {
+    match rng.bool() {
+        true => MapKey::Pair(side(rng), family, bits, transport(rng)),
+        false => MapKey::FlowPair(direction(rng), family, bits, transport(rng)),
+    }
+}
+
+/// What may stand in a comment.
+fn reason(rng: &mut Rng) -> Option<Reason> {
+    match rng.u8(..3) {
+        0 => None,
+        1 => Some(Reason::Essential),
+        _ => Some(Reason::ApprovedService("a-service_with.name".into())),
     }
 }
 
@@ -146,11 +190,7 @@ fn rule(rng: &mut Rng, at: usize, sets: &[Set], maps: &[Map]) -> NftRule {
         _ if at + 1 < CHAINS.len() && matches.is_empty() => NftVerdict::Return,
         _ => verdict(rng, at + 1),
     };
-    let reason = match rng.u8(..3) {
-        0 => None,
-        1 => Some(Reason::Essential),
-        _ => Some(Reason::ApprovedService("a-service_with.name".into())),
-    };
+    let reason = reason(rng);
     if rng.u8(..) < 30 {
         // As short and as long as a reason can be.
         let reason = match rng.bool() {

@@ -87,6 +87,69 @@ pub fn definition(rng: &mut Rng) -> String {
     out
 }
 
+/// A definition of many rules of few networks and ports each, nested and repeated, among others: what is asked as pairs.
+pub fn pairs(rng: &mut Rng) -> String {
+    let lengths = [[16, 24, 32, 24], [24, 24, 24, 32], [20, 24, 28, 32]][rng.usize(..3)];
+    let long = [48, 64, 128, 64];
+    let observes = if rng.u8(..) < 40 {
+        "    mode: observe\n"
+    } else {
+        ""
+    };
+    let mut out = format!(
+        "version: 1\n{}security_groups:\n  sg-0:\n{observes}",
+        templates(rng)
+    );
+    for (list, remote) in [("inbound", "source"), ("outbound", "destination")] {
+        let _ = writeln!(out, "    {list}:");
+        let other = |rng: &mut Rng, out: &mut String| {
+            for _ in 0..rng.usize(..4) {
+                let _ = writeln!(out, "      - {}", self::rule(rng, remote, 1));
+            }
+        };
+        other(rng, &mut out);
+        for _ in 0..rng.usize(180..260) {
+            let v6 = rng.u8(..) < 100;
+            let network = |rng: &mut Rng| match v6 {
+                false => {
+                    let bits = lengths[rng.usize(..4)];
+                    let address = Ipv4Addr::from(
+                        u32::from_be_bytes([10, 1, rng.u8(..40), rng.u8(..)]) >> (32 - bits)
+                            << (32 - bits),
+                    );
+                    format!("{address}/{bits}")
+                }
+                true => {
+                    let bits = long[rng.usize(..4)];
+                    let address = (0x2001_0db8_u128 << 96)
+                        | (u128::from(rng.u8(..4)) << 80)
+                        | (u128::from(rng.u8(..40)) << 64)
+                        | u128::from(rng.u8(..8));
+                    let address = Ipv6Addr::from(address >> (128 - bits) << (128 - bits));
+                    format!("\"{address}/{bits}\"")
+                }
+            };
+            let action = if rng.bool() { "allow" } else { "refuse" };
+            let protocol = if rng.u8(..) < 170 { "tcp" } else { "udp" };
+            let port = rng.u16(1000..1200);
+            let (a, b) = (network(rng), network(rng));
+            let (port, from) = match rng.u8(..8) {
+                0 => (format!("[{port}, {}]", rng.u16(1000..1200)), a),
+                1 => (port.to_string(), format!("[{a}, {b}]")),
+                _ => (port.to_string(), a),
+            };
+            let _ = writeln!(
+                out,
+                "      - {{ action: {action}, protocol: {protocol}, port: {port}, {remote}: {from} }}"
+            );
+        }
+        other(rng, &mut out);
+    }
+    out += "instances:\n  ins-a:\n    kind: cvm\n    interfaces:\n      eth0: { addresses: [10.1.2.3, \"2001:db8:1::1\"], security_groups: [sg-0] }\n";
+    out += &platform(rng);
+    out
+}
+
 fn templates(rng: &mut Rng) -> String {
     let mut list = |count: usize| -> String {
         (0..count)

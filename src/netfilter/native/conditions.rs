@@ -344,24 +344,54 @@ impl<'b, 'n> Writer<'b, 'n> {
             self.out.verdict(&verdict);
         }
         if let NftVerdict::Map(key, map) = verdict {
-            let (origin, length) = match *key {
-                MapKey::Port(transport) => (self.port(transport, Side::Destination), 2),
-                MapKey::FlowPort(direction, transport) => (self.flow_port(direction, transport), 2),
-                MapKey::Address(side, family) => {
-                    (self.address_field(side, family), address_bytes(family))
-                }
-                MapKey::FlowAddress(direction, family) => {
-                    let (key, side) = flow_address(direction, family);
-                    (Origin::Flow(key, side), address_bytes(family))
-                }
-            };
-            self.out.load(origin, length);
+            self.map_key(*key);
             let name = self.names.of(map);
             self.out.lookup_verdict(SetName {
                 name: &name,
                 id: None,
             });
         }
+    }
+
+    /// Loads what a map is asked with.
+    fn map_key(&mut self, key: MapKey) {
+        let (origin, length) = match key {
+            MapKey::Port(transport) => (self.port(transport, Side::Destination), 2),
+            MapKey::FlowPort(direction, transport) => (self.flow_port(direction, transport), 2),
+            MapKey::Address(side, family) => {
+                (self.address_field(side, family), address_bytes(family))
+            }
+            MapKey::FlowAddress(direction, family) => {
+                let (key, side) = flow_address(direction, family);
+                (Origin::Flow(key, side), address_bytes(family))
+            }
+            MapKey::Pair(side, family, bits, transport) => {
+                let address = self.address_field(side, family);
+                let port = self.port(transport, Side::Destination);
+                return self.pair(address, family, bits, port);
+            }
+            MapKey::FlowPair(direction, family, bits, transport) => {
+                let (key, side) = flow_address(direction, family);
+                let port = self.flow_port(direction, transport);
+                return self.pair(Origin::Flow(key, side), family, bits, port);
+            }
+        };
+        self.out.load(origin, length);
+    }
+
+    /// `[ payload load 4b @ network header + 12 => reg 1 ]`, `[ bitwise reg 1 = ( reg 1 & 0x00ffffff ) ^ 0x00000000 ]`,
+    /// `[ payload load 2b @ transport header + 2 => reg 9 ]`
+    fn pair(&mut self, address: Origin, family: Family, bits: u8, port: Origin) {
+        let length = address_bytes(family);
+        self.out.load(address, length);
+        if u32::from(bits) < 8 * length {
+            let mask = match family {
+                Family::V4 => u32::mask(bits).bytes(),
+                Family::V6 => u128::mask(bits).bytes(),
+            };
+            self.out.mask(&mask[..length as usize]);
+        }
+        self.out.load_at(length, port, 2);
     }
 
     /// Where a port stands, once it is known that the packet has one.

@@ -5,11 +5,12 @@
 
 use super::batch::{Batch, NLM_F_CREATE};
 use super::expressions::{SetName, Verdict};
+use super::rules::comment;
 use crate::policy::{Interval, Point};
 use crate::ruleset::TABLE;
 use crate::ruleset::batch::Names;
 use crate::ruleset::ended::{EndedFlow, ended_set, remembered_for};
-use crate::ruleset::ir::{Family, NftVerdict};
+use crate::ruleset::ir::{Family, MapKey, NftVerdict, Pair};
 use netlink_bindings::nftables::{PushSetelemListAttrs, PushSetelemListElemAttrs, SetElemFlags};
 use netlink_bindings::utils::{finalize_nested_header, push_nested_header};
 use nix::libc;
@@ -82,22 +83,11 @@ pub(super) fn elements<'v, K: Key>(
     elements: impl Iterator<Item = (Interval<K>, Option<&'v NftVerdict>)>,
     names: &Names,
 ) {
-    let (kind, flags) = match change {
-        Change::Add { .. } => (libc::NFT_MSG_NEWSETELEM, NLM_F_CREATE),
-        Change::Delete => (libc::NFT_MSG_DELSETELEM, 0),
-    };
     let mut rest = elements.peekable();
     let mut first = change == Change::Add { first: true } && shape != Shape::Points;
     while rest.peek().is_some() {
-        batch.message(kind, flags, |buffer| {
-            PushSetelemListAttrs::new(&mut *buffer)
-                .push_table_bytes(TABLE.as_bytes())
-                .push_set_bytes(set.name.as_bytes());
-            if let Some(id) = set.id {
-                // The bindings take the host's order for the network's.
-                PushSetelemListAttrs::new(&mut *buffer).push_set_id(id.to_be());
-            }
-            let list = push_nested_header(buffer, NFTA_SET_ELEM_LIST_ELEMENTS);
+        message(batch, set, change, |buffer| {
+            let list = buffer.len();
             while buffer.len() - list < ATTRIBUTE_BYTES
                 && let Some((interval, verdict)) = rest.next()
             {
@@ -114,22 +104,91 @@ pub(super) fn elements<'v, K: Key>(
                     end::<K>(buffer, &after.bytes());
                 }
             }
-            finalize_nested_header(buffer, list);
         });
     }
 }
 
-/// `add element inet secgroupd ended_v4 { 10.0.0.5 . 22 . 10.0.0.9 . 5000 . tcp timeout 432000s }`, without a timeout `delete`.
-pub(super) fn ended_elements(batch: &mut Batch, family: Family, flows: &[EndedFlow], add: bool) {
-    let (kind, flags) = match add {
-        true => (libc::NFT_MSG_NEWSETELEM, NLM_F_CREATE),
-        false => (libc::NFT_MSG_DELSETELEM, 0),
+/// Writes the messages of one command about elements that count: `10.7.0.0 . 80 comment "sg-web/in/7" : goto passed_in`. They have
+/// their counters from the map.
+pub(super) fn pairs<K: Key>(
+    batch: &mut Batch,
+    set: SetName,
+    change: Change,
+    of: MapKey,
+    pairs: &[Pair<K>],
+    names: &Names,
+) {
+    let mut rest = pairs.iter().peekable();
+    while rest.peek().is_some() {
+        message(batch, set, change, |buffer| {
+            let list = buffer.len();
+            while buffer.len() - list < ATTRIBUTE_BYTES
+                && let Some(pair) = rest.next()
+            {
+                pair_element(buffer, change, of, pair, names);
+            }
+        });
+    }
+}
+
+fn pair_element<K: Key>(
+    buffer: &mut Vec<u8>,
+    change: Change,
+    of: MapKey,
+    pair: &Pair<K>,
+    names: &Names,
+) {
+    // Each part at a multiple of four bytes.
+    let port = pair.port.to_be_bytes();
+    let key = [&pair.network.bytes()[..K::LENGTH], &port, &[0; 2]].concat();
+    let mut element = PushSetelemListElemAttrs::new(buffer)
+        .nested_elem()
+        .nested_key()
+        .push_value(&key)
+        .end_nested();
+    if change == Change::Delete {
+        return;
+    }
+    if let Some(verdict) = Verdict::of(&pair.verdict, names) {
+        let data = element.nested_data().nested_verdict();
+        element = verdict.push(data).end_nested().end_nested();
+    }
+    if let Some(reason) = of.named(pair) {
+        element.push_userdata(&comment(&reason.to_string()));
+    }
+}
+
+/// One message about elements of a set, which `write` writes.
+fn message(batch: &mut Batch, set: SetName, change: Change, write: impl FnOnce(&mut Vec<u8>)) {
+    let (kind, flags) = match change {
+        Change::Add { .. } => (libc::NFT_MSG_NEWSETELEM, NLM_F_CREATE),
+        Change::Delete => (libc::NFT_MSG_DELSETELEM, 0),
     };
     batch.message(kind, flags, |buffer| {
         PushSetelemListAttrs::new(&mut *buffer)
             .push_table_bytes(TABLE.as_bytes())
-            .push_set_bytes(ended_set(family).as_bytes());
+            .push_set_bytes(set.name.as_bytes());
+        if let Some(id) = set.id {
+            // The bindings take the host's order for the network's.
+            PushSetelemListAttrs::new(&mut *buffer).push_set_id(id.to_be());
+        }
         let list = push_nested_header(buffer, NFTA_SET_ELEM_LIST_ELEMENTS);
+        write(buffer);
+        finalize_nested_header(buffer, list);
+    });
+}
+
+/// `add element inet secgroupd ended_v4 { 10.0.0.5 . 22 . 10.0.0.9 . 5000 . tcp timeout 432000s }`, without a timeout `delete`.
+pub(super) fn ended_elements(batch: &mut Batch, family: Family, flows: &[EndedFlow], add: bool) {
+    let change = match add {
+        true => Change::Add { first: false },
+        false => Change::Delete,
+    };
+    let set = SetName {
+        name: ended_set(family),
+        id: None,
+    };
+    message(batch, set, change, |buffer| {
         for flow in flows {
             let element = PushSetelemListElemAttrs::new(&mut *buffer)
                 .nested_elem()
@@ -142,7 +201,6 @@ pub(super) fn ended_elements(batch: &mut Batch, family: Family, flows: &[EndedFl
                 element.push_timeout(timeout.to_be());
             }
         }
-        finalize_nested_header(buffer, list);
     });
 }
 

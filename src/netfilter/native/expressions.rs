@@ -99,16 +99,6 @@ impl<'b> Expressions<'b> {
             .push_dreg(REGISTER);
     }
 
-    /// `[ payload load 2b @ transport header + 2 => reg 1 ]`
-    pub fn payload(&mut self, field: Field, length: u32) {
-        self.next()
-            .nested_data_payload()
-            .push_dreg(REGISTER)
-            .push_base(field.base as u32)
-            .push_offset(field.offset)
-            .push_len(length);
-    }
-
     /// `[ ct load state => reg 1 ]`
     pub fn ct_state(&mut self) {
         self.next()
@@ -162,13 +152,26 @@ impl<'b> Expressions<'b> {
     /// `[ payload load 4b @ network header + 12 => reg 1 ]`, `[ ct load src_ip => reg 1 , dir original ]`: of what stands in the
     /// packet as many bytes as are asked for, of the flow all of them.
     pub fn load(&mut self, origin: Origin, length: u32) {
+        self.load_at(0, origin, length);
+    }
+
+    /// The same behind so many bytes of a longer key, a multiple of four.
+    pub fn load_at(&mut self, offset: u32, origin: Origin, length: u32) {
+        let register = register_at(offset);
         match origin {
-            Origin::Packet(field) => self.payload(field, length),
+            Origin::Packet(field) => {
+                self.next()
+                    .nested_data_payload()
+                    .push_dreg(register)
+                    .push_base(field.base as u32)
+                    .push_offset(field.offset)
+                    .push_len(length);
+            }
             Origin::Flow(key, direction) => {
                 self.next()
                     .nested_data_ct()
                     .push_key(key as u32)
-                    .push_dreg(REGISTER)
+                    .push_dreg(register)
                     .push_direction(direction as u8);
             }
         }
@@ -180,24 +183,7 @@ impl<'b> Expressions<'b> {
     pub fn load_flow(&mut self, parts: [(Origin, u32); 4]) {
         let mut at = 0;
         for (origin, length) in parts {
-            let register = register_at(at);
-            match origin {
-                Origin::Packet(field) => self
-                    .next()
-                    .nested_data_payload()
-                    .push_dreg(register)
-                    .push_base(field.base as u32)
-                    .push_offset(field.offset)
-                    .push_len(length)
-                    .end_nested(),
-                Origin::Flow(key, direction) => self
-                    .next()
-                    .nested_data_ct()
-                    .push_key(key as u32)
-                    .push_dreg(register)
-                    .push_direction(direction as u8)
-                    .end_nested(),
-            };
+            self.load_at(at, origin, length);
             at += length.next_multiple_of(4);
         }
         self.next()

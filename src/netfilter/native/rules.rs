@@ -16,7 +16,7 @@ use nix::libc;
 
 /// The list of a rule's expressions: the bindings' own would lend the buffer away for all of them.
 const NFTA_RULE_EXPRESSIONS: u16 = 4;
-/// `NFTNL_UDATA_RULE_COMMENT` of libnftnl's `udata.h`.
+/// `NFTNL_UDATA_RULE_COMMENT` and `NFTNL_UDATA_SET_ELEM_COMMENT` of libnftnl's `udata.h`.
 const UDATA_COMMENT: u8 = 0;
 /// The longest comment in nft's user data, whose lengths are a byte, NUL included.
 const COMMENT_BYTES: usize = 254;
@@ -81,8 +81,8 @@ pub(super) fn add_passed_rule(batch: &mut Batch, direction: Direction, stamp: St
     );
 }
 
-/// nft's note of a comment: its type, its length, and the text with NUL.
-fn comment(text: &str) -> Vec<u8> {
+/// nft's note of a comment, of rules and of elements: its type, its length, and the text with NUL.
+pub(super) fn comment(text: &str) -> Vec<u8> {
     let text = &text.as_bytes()[..text.len().min(COMMENT_BYTES)];
     [&[UDATA_COMMENT, text.len() as u8 + 1], text, &[0]].concat()
 }

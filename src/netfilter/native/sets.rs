@@ -5,7 +5,7 @@
 
 use super::batch::{Batch, NLM_F_CREATE, NLM_F_EXCL};
 use super::conditions::{flow_address, flow_port};
-use super::elements::{Change, Key, Shape, elements, udata_u32};
+use super::elements::{Change, Key, Shape, elements, pairs, udata_u32};
 use super::expressions::SetName;
 use crate::policy::{Direction, Interval};
 use crate::ruleset::TABLE;
@@ -83,50 +83,49 @@ pub(super) enum Compared {
 
 /// `add set inet secgroupd g7_v4_0 { type ipv4_addr; flags interval; }`
 pub(super) fn add_set(batch: &mut Batch, name: &str, family: Family, intervals: bool) {
-    let key = KeyType::of_address(family);
-    header(
-        batch,
-        SetName { name, id: None },
-        key,
-        interval_flag(intervals),
-        None,
-        &udata_u32(KEY_BYTEORDER, NETWORK),
-    );
+    let header = Header {
+        key: KeyType::of_address(family),
+        flags: interval_flag(intervals),
+        size: None,
+        counts: false,
+        notes: &udata_u32(KEY_BYTEORDER, NETWORK),
+    };
+    header.write(batch, NEW, SetName { name, id: None });
 }
 
-/// `add map inet secgroupd g7_in_0_3 { type ipv4_addr : verdict; flags interval; }`
+/// `add map inet secgroupd g7_in_0_3 { type ipv4_addr : verdict; flags interval; }`, and
+/// `add map inet secgroupd g7_in_0_4 { type ipv4_addr . inet_service : verdict; counter; }`
 pub(super) fn add_map(batch: &mut Batch, name: &str, key: MapKey, intervals: bool) {
-    let key = match key {
-        MapKey::Port(_) | MapKey::FlowPort(..) => INET_SERVICE,
-        MapKey::Address(_, family) | MapKey::FlowAddress(_, family) => KeyType::of_address(family),
+    let (kind, order) = match key {
+        MapKey::Port(_) | MapKey::FlowPort(..) => (INET_SERVICE, NETWORK),
+        MapKey::Address(_, family) | MapKey::FlowAddress(_, family) => {
+            (KeyType::of_address(family), NETWORK)
+        }
+        MapKey::Pair(_, family, ..) | MapKey::FlowPair(_, family, ..) => (
+            KeyType::of_parts(&[KeyType::of_address(family), INET_SERVICE]),
+            0,
+        ),
     };
-    let notes = [
-        udata_u32(KEY_BYTEORDER, NETWORK),
-        udata_u32(DATA_BYTEORDER, 0),
-        udata_u32(DATA_INTERVAL, 0),
-    ];
-    header(
-        batch,
-        SetName { name, id: None },
-        key,
-        SetFlags::Map as u32 | interval_flag(intervals),
-        None,
-        notes.as_flattened(),
-    );
+    let mut notes = udata_u32(KEY_BYTEORDER, order).to_vec();
+    notes.extend(udata_u32(DATA_BYTEORDER, 0));
+    if key.counts() {
+        notes.extend(typeof_note(KEY_TYPEOF, EXPR_CONCAT, &[]));
+    }
+    notes.extend(udata_u32(DATA_INTERVAL, 0));
+    let header = Header {
+        key: kind,
+        flags: SetFlags::Map as u32 | interval_flag(intervals),
+        size: None,
+        counts: key.counts(),
+        notes: &notes,
+    };
+    header.write(batch, NEW, SetName { name, id: None });
 }
 
 /// `add set inet secgroupd ended_v4 { type ipv4_addr . inet_service . …; flags dynamic,timeout; }`, which may be there already.
 pub(super) fn add_ended_set(batch: &mut Batch, family: Family) {
     let address = KeyType::of_address(family);
-    let parts = [address, INET_SERVICE, address, INET_SERVICE, INET_PROTO];
-    let key = KeyType {
-        // nft gives each part six bits.
-        number: parts.iter().fold(0, |all, part| all << 6 | part.number),
-        length: parts
-            .iter()
-            .map(|part| part.length.next_multiple_of(4))
-            .sum(),
-    };
+    let key = KeyType::of_parts(&[address, INET_SERVICE, address, INET_SERVICE, INET_PROTO]);
     let flags = SetFlags::Timeout as u32 | SetFlags::Eval as u32;
     let set = SetName {
         name: ended_set(family),
@@ -134,7 +133,14 @@ pub(super) fn add_ended_set(batch: &mut Batch, family: Family) {
     };
     let mut notes = udata_u32(KEY_BYTEORDER, 0).to_vec();
     notes.extend(typeof_note(KEY_TYPEOF, EXPR_CONCAT, &[]));
-    header_of(batch, NLM_F_CREATE, set, key, flags, None, &notes);
+    let header = Header {
+        key,
+        flags,
+        size: None,
+        counts: false,
+        notes: &notes,
+    };
+    header.write(batch, NLM_F_CREATE, set);
 }
 
 fn interval_flag(intervals: bool) -> u32 {
@@ -182,6 +188,8 @@ pub(super) fn change_elements(
             let list = list.iter().map(|(i, to)| (*i, add.then_some(to)));
             elements(batch, set, shape, change, list, names);
         }
+        Elements::V4Pairs(key, list) => pairs(batch, set, change, key, list, names),
+        Elements::V6Pairs(key, list) => pairs(batch, set, change, key, list, names),
     }
 }
 
@@ -260,7 +268,14 @@ fn constant(
         id: Some(id),
     };
     let constant = SetFlags::Anonymous as u32 | SetFlags::Constant as u32;
-    header(batch, set, key, flags | constant, Some(size), notes);
+    let header = Header {
+        key,
+        flags: flags | constant,
+        size: Some(size),
+        counts: false,
+        notes,
+    };
+    header.write(batch, NEW, set);
     elements(batch, set);
     id
 }
@@ -268,47 +283,46 @@ fn constant(
 /// The kernel puts a number for `%d`.
 pub(super) const CONSTANT_NAME: &str = "__set%d";
 
-/// A set that must be new.
-fn header(
-    batch: &mut Batch,
-    set: SetName,
+/// The set must be new.
+const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
+
+/// What is said of a set or map before its elements.
+struct Header<'h> {
     key: KeyType,
     flags: u32,
+    /// How many elements it will have, where it never has more.
     size: Option<usize>,
-    notes: &[u8],
-) {
-    let new = NLM_F_CREATE | NLM_F_EXCL;
-    header_of(batch, new, set, key, flags, size, notes);
+    /// Whether each element has a counter.
+    counts: bool,
+    notes: &'h [u8],
 }
 
-fn header_of(
-    batch: &mut Batch,
-    how: u16,
-    set: SetName,
-    key: KeyType,
-    flags: u32,
-    size: Option<usize>,
-    notes: &[u8],
-) {
-    // The kernel wants a number of every set, though one with a name is found by that.
-    let id = set.id.unwrap_or_else(|| batch.next_set_id());
-    batch.message(libc::NFT_MSG_NEWSET, how, |buffer| {
-        let mut message = PushSetAttrs::new(buffer)
-            .push_table_bytes(TABLE.as_bytes())
-            .push_name_bytes(set.name.as_bytes())
-            .push_flags(flags)
-            .push_key_type(key.number)
-            .push_key_len(key.length)
-            // The bindings take the host's order for the network's.
-            .push_id(id.to_be())
-            .push_userdata(notes);
-        if flags & SetFlags::Map as u32 != 0 {
-            message = message.push_data_type(VERDICT).push_data_len(0);
-        }
-        if let Some(size) = size {
-            message.nested_desc().push_size(size as u32);
-        }
-    });
+impl Header<'_> {
+    fn write(&self, batch: &mut Batch, how: u16, set: SetName) {
+        // The kernel wants a number of every set, though one with a name is found by that.
+        let id = set.id.unwrap_or_else(|| batch.next_set_id());
+        batch.message(libc::NFT_MSG_NEWSET, how, |buffer| {
+            let mut message = PushSetAttrs::new(buffer)
+                .push_table_bytes(TABLE.as_bytes())
+                .push_name_bytes(set.name.as_bytes())
+                .push_flags(self.flags)
+                .push_key_type(self.key.number)
+                .push_key_len(self.key.length)
+                // The bindings take the host's order for the network's.
+                .push_id(id.to_be())
+                .push_userdata(self.notes);
+            if self.flags & SetFlags::Map as u32 != 0 {
+                message = message.push_data_type(VERDICT).push_data_len(0);
+            }
+            if self.counts {
+                let counter = message.nested_expr().nested_data_counter();
+                message = counter.end_nested().end_nested();
+            }
+            if let Some(size) = self.size {
+                message.nested_desc().push_size(size as u32);
+            }
+        });
+    }
 }
 
 /// nft's numbers of what a key was taken from: `enum expr_types` in its `expression.h`.
@@ -345,6 +359,16 @@ impl KeyType {
         match family {
             Family::V4 => IPV4_ADDR,
             Family::V6 => IPV6_ADDR,
+        }
+    }
+
+    /// Several as one, each at a multiple of four bytes.
+    fn of_parts(parts: &[KeyType]) -> Self {
+        let lengths = parts.iter().map(|part| part.length.next_multiple_of(4));
+        KeyType {
+            // nft gives each part six bits.
+            number: parts.iter().fold(0, |all, part| all << 6 | part.number),
+            length: lengths.sum(),
         }
     }
 }

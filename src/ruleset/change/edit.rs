@@ -35,7 +35,7 @@ pub struct Pair<'o, 'n> {
 #[derive(Debug)]
 pub enum Difference {
     /// Of a map.
-    Map(MapElements, MapElements),
+    Map(MapKey, MapElements, MapElements),
     /// Of a set.
     Set(Addresses, Addresses),
 }
@@ -44,7 +44,9 @@ impl Difference {
     /// What is removed and what is added.
     pub fn elements(&self) -> (Elements<'_>, Elements<'_>) {
         match self {
-            Difference::Map(removed, added) => (removed.into(), added.into()),
+            Difference::Map(key, removed, added) => {
+                (Elements::keyed(*key, removed), Elements::keyed(*key, added))
+            }
             Difference::Set(removed, added) => (removed.into(), added.into()),
         }
     }
@@ -106,7 +108,7 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
         let old: FxHashSet<&str> = changed().map(|pair| pair.old).collect();
         let new: FxHashSet<&str> = changed().map(|pair| pair.new).collect();
         changed().all(|pair| {
-            let Some(Difference::Map(removed, added)) = &pair.difference else {
+            let Some(Difference::Map(_, removed, added)) = &pair.difference else {
                 // What a set's rule leads to stays: `chains` sees to that.
                 return true;
             };
@@ -259,6 +261,12 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
             (MapElements::V6(a), MapElements::V6(b)) => {
                 self.elements(new, old, a, b, MapElements::V6)
             }
+            (MapElements::PairsV4(a), MapElements::PairsV4(b)) => {
+                self.elements(new, old, a, b, MapElements::PairsV4)
+            }
+            (MapElements::PairsV6(a), MapElements::PairsV6(b)) => {
+                self.elements(new, old, a, b, MapElements::PairsV6)
+            }
             _ => Outcome::Replaced,
         }
     }
@@ -307,13 +315,13 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
         None
     }
 
-    fn elements<T: Copy + Ord>(
+    fn elements<E: Element>(
         &mut self,
         (name, map): (&'n str, &'n Map),
         (old_name, old_map): (&'o str, &'o Map),
-        new: &'n [(Interval<T>, NftVerdict)],
-        old: &'o [(Interval<T>, NftVerdict)],
-        wrap: fn(Vec<(Interval<T>, NftVerdict)>) -> MapElements,
+        new: &'n [E],
+        old: &'o [E],
+        wrap: fn(Vec<E>) -> MapElements,
     ) -> Outcome {
         let mark = self.pairs.len();
         if self.targets_stay(new, old) {
@@ -321,7 +329,8 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
             return Outcome::Within;
         }
         self.forget(mark);
-        if !map.elements.are_points() || !old_map.elements.are_points() {
+        // An element that goes would take its count with it, unread.
+        if map.key.counts() || !map.elements.are_points() || !old_map.elements.are_points() {
             return Outcome::Replaced;
         }
         let (mut removed, mut added) = (Vec::new(), Vec::new());
@@ -330,18 +339,21 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
             match (a.peek(), b.peek()) {
                 (None, None) => {
                     self.changes += removed.len() + added.len();
-                    let difference = Difference::Map(wrap(removed), wrap(added));
+                    let difference = Difference::Map(map.key, wrap(removed), wrap(added));
                     self.remember(name, old_name, Some(difference));
                     return Outcome::Within;
                 }
-                (Some((at, verdict)), Some((old_at, old_verdict))) if at == old_at => {
-                    if !self.same.equal_verdicts(verdict, old_verdict) {
+                (Some(element), Some(former)) if element.place() == former.place() => {
+                    let verdicts = (element.verdict(), former.verdict());
+                    if element.reason() != former.reason()
+                        || !self.same.equal_verdicts(verdicts.0, verdicts.1)
+                    {
                         return Outcome::Replaced;
                     }
                     a.next();
                     b.next();
                 }
-                (Some((at, _)), Some((old_at, _))) if at > old_at => {
+                (Some(element), Some(former)) if element.place() > former.place() => {
                     removed.extend(b.next().cloned())
                 }
                 (None, _) => removed.extend(b.next().cloned()),
@@ -352,29 +364,28 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
     }
 
     /// Whether both have the same elements, and what they lead to stays.
-    fn targets_stay<T: PartialEq>(
-        &mut self,
-        new: &'n [(Interval<T>, NftVerdict)],
-        old: &'o [(Interval<T>, NftVerdict)],
-    ) -> bool {
+    fn targets_stay<E: Element>(&mut self, new: &'n [E], old: &'o [E]) -> bool {
         let elements = || new.iter().zip(old);
         // The targets of late, by where their names lie: a long map leads to few.
         let mut stayed: [Option<(&str, &str)>; 2] = [None; 2];
         new.len() == old.len()
-            && elements().all(|(new, old)| new.0 == old.0)
-            && elements().all(|((_, new), (_, old))| match (target(new), target(old)) {
-                (Some(chain), Some(old_chain)) => {
-                    let mut known = stayed.iter().flatten();
-                    let known =
-                        known.any(|(a, b)| std::ptr::eq(*a, chain) && std::ptr::eq(*b, old_chain));
-                    std::mem::discriminant(new) == std::mem::discriminant(old)
-                        && (known || {
-                            stayed = [Some((chain, old_chain)), stayed[0]];
-                            self.pair(chain, old_chain) != Outcome::Replaced
-                        })
-                }
-                _ => new == old,
-            })
+            && elements()
+                .all(|(new, old)| (new.place(), new.reason()) == (old.place(), old.reason()))
+            && elements()
+                .map(|(new, old)| (new.verdict(), old.verdict()))
+                .all(|(new, old)| match (target(new), target(old)) {
+                    (Some(chain), Some(old_chain)) => {
+                        let mut known = stayed.iter().flatten();
+                        let known = known
+                            .any(|(a, b)| std::ptr::eq(*a, chain) && std::ptr::eq(*b, old_chain));
+                        std::mem::discriminant(new) == std::mem::discriminant(old)
+                            && (known || {
+                                stayed = [Some((chain, old_chain)), stayed[0]];
+                                self.pair(chain, old_chain) != Outcome::Replaced
+                            })
+                    }
+                    _ => new == old,
+                })
     }
 }
 
@@ -443,9 +454,5 @@ fn reaches(objects: &FxHashMap<&str, Object>, from: Vec<&str>, wanted: &FxHashSe
 
 /// The chains that elements lead to.
 fn targets(elements: &MapElements) -> Vec<&str> {
-    match elements {
-        MapElements::Ports(list) => list.iter().filter_map(|(_, to)| target(to)).collect(),
-        MapElements::V4(list) => list.iter().filter_map(|(_, to)| target(to)).collect(),
-        MapElements::V6(list) => list.iter().filter_map(|(_, to)| target(to)).collect(),
-    }
+    elements.verdicts().filter_map(target).collect()
 }

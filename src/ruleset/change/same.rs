@@ -115,20 +115,18 @@ impl<'o, 'n> Same<'o, 'n> {
             (MapElements::Ports(new), MapElements::Ports(old)) => self.equal_lists(new, old),
             (MapElements::V4(new), MapElements::V4(old)) => self.equal_lists(new, old),
             (MapElements::V6(new), MapElements::V6(old)) => self.equal_lists(new, old),
+            (MapElements::PairsV4(new), MapElements::PairsV4(old)) => self.equal_lists(new, old),
+            (MapElements::PairsV6(new), MapElements::PairsV6(old)) => self.equal_lists(new, old),
             _ => false,
         }
     }
 
-    fn equal_lists<T: PartialEq>(
-        &mut self,
-        new: &'n [(Interval<T>, NftVerdict)],
-        old: &'o [(Interval<T>, NftVerdict)],
-    ) -> bool {
+    fn equal_lists<E: Element>(&mut self, new: &'n [E], old: &'o [E]) -> bool {
         new.len() == old.len()
-            && new
-                .iter()
-                .zip(old)
-                .all(|((at, new), (old_at, old))| at == old_at && self.equal_verdicts(new, old))
+            && new.iter().zip(old).all(|(new, old)| {
+                (new.place(), new.reason()) == (old.place(), old.reason())
+                    && self.equal_verdicts(new.verdict(), old.verdict())
+            })
     }
 
     /// Whether two verdicts of elements lead to equal chains.
@@ -276,6 +274,8 @@ fn shape(object: &Object) -> u64 {
                 MapElements::Ports(list) => sample(list, &mut hash),
                 MapElements::V4(list) => sample(list, &mut hash),
                 MapElements::V6(list) => sample(list, &mut hash),
+                MapElements::PairsV4(list) => sample(list, &mut hash),
+                MapElements::PairsV6(list) => sample(list, &mut hash),
             }
         }
         Object::Set(set) => match &set.elements {
@@ -286,12 +286,12 @@ fn shape(object: &Object) -> u64 {
     hash.finish()
 }
 
-fn sample<T: Hash>(list: &[(Interval<T>, NftVerdict)], hash: &mut FxHasher) {
+fn sample<E: Element>(list: &[E], hash: &mut FxHasher) {
     list.len().hash(hash);
     let step = list.len().div_ceil(SAMPLE).max(1);
-    for (each, verdict) in list.iter().step_by(step) {
-        each.hash(hash);
-        std::mem::discriminant(verdict).hash(hash);
+    for each in list.iter().step_by(step) {
+        each.place().hash(hash);
+        std::mem::discriminant(each.verdict()).hash(hash);
     }
 }
 

@@ -115,6 +115,9 @@ impl<'r> Regions<'r> {
 const LONG: usize = 4096;
 const KEPT: usize = 64;
 
+/// What an element says, and what it decides for itself.
+type Found<'r> = (&'r NftVerdict, Option<&'r Reason>);
+
 /// Where addresses lead in a map: each target with all that lead there.
 type Parts<'r, T> = Rc<[(Option<&'r NftVerdict>, Set<T>)]>;
 
@@ -157,7 +160,8 @@ impl<'r, T: Line> Targets<'r, T> {
         if let Some((_, parts)) = self.known.get(&key) {
             return parts.clone();
         }
-        let parts: Parts<T> = by_target(elements, set).into();
+        let targets = elements.iter().map(|(each, target)| (*each, target));
+        let parts: Parts<T> = by_target(targets, set).into();
         if elements.len().max(set.len()) >= LONG && self.known.len() < KEPT {
             self.known.insert(key, (set.clone(), parts.clone()));
         }
@@ -214,7 +218,8 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
                 let mut matching = Vec::new();
                 self.cut(&rule.matches, region, &mut matching, &mut rest);
                 for region in matching {
-                    self.verdict(&rule.verdict, &rule.reason, region, fell, &mut rest, decide)?;
+                    let reason = rule.reason.as_ref();
+                    self.verdict(&rule.verdict, reason, region, fell, &mut rest, decide)?;
                 }
             }
             waiting = rest;
@@ -227,13 +232,13 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
     fn verdict(
         &mut self,
         verdict: &'r NftVerdict,
-        reason: &Option<Reason>,
+        reason: Option<&'r Reason>,
         region: Region<T>,
         fell: &mut Vec<Region<T>>,
         rest: &mut Vec<Region<T>>,
         decide: &mut Decide<T>,
     ) -> Result<(), Difference> {
-        let reason_or = || reason.as_ref().unwrap_or(&Reason::Unmanaged);
+        let reason_or = || reason.unwrap_or(&Reason::Unmanaged);
         match verdict {
             NftVerdict::Accept | NftVerdict::Pass(_) => decide(region, Verdict::Allow, reason_or()),
             NftVerdict::Observe(_) => decide(region, Verdict::Observe, reason_or()),
@@ -252,7 +257,9 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
                 asked
                     .into_iter()
                     .try_for_each(|(target, region)| match target {
-                        Some(target) => self.verdict(target, &None, region, fell, rest, decide),
+                        Some((verdict, reason)) => {
+                            self.verdict(verdict, reason, region, fell, rest, decide)
+                        }
                         None => {
                             rest.push(region);
                             Ok(())
@@ -270,7 +277,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
         elements: &'r MapElements,
         region: Region<T>,
         rest: &mut Vec<Region<T>>,
-    ) -> Vec<(Option<&'r NftVerdict>, Region<T>)> {
+    ) -> Vec<(Option<Found<'r>>, Region<T>)> {
         match (key, elements) {
             (MapKey::Port(transport), MapElements::Ports(list))
                 if transport.protocol() == self.run.protocol =>
@@ -278,7 +285,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
                 let parts = along(list, region.ports, |(ports, _)| *ports);
                 let parts = parts.into_iter().map(|(ports, element)| {
                     let addresses = region.addresses.clone();
-                    let target = element.map(|(_, target)| target);
+                    let target = element.map(|(_, target)| (target, None));
                     (target, Region { ports, addresses })
                 });
                 parts.collect()
@@ -291,9 +298,49 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
                 let parts = self.targets.of(map, list, &region.addresses);
                 let parts = parts.iter().map(|(target, addresses)| {
                     let addresses = addresses.clone();
-                    (*target, Region { ports, addresses })
+                    (
+                        target.map(|target| (target, None)),
+                        Region { ports, addresses },
+                    )
                 });
                 parts.collect()
+            }
+            (MapKey::Pair(side, family, bits, transport), elements)
+                if family == T::FAMILY
+                    && side == remote_side(self.run.direction)
+                    && transport.protocol() == self.run.protocol =>
+            {
+                let list = T::of_pairs(elements).unwrap_or_default();
+                let by_port: Vec<(Interval<u16>, &[Pair<T>])> = list
+                    .chunk_by(|a, b| a.port == b.port)
+                    .map(|pairs| {
+                        let port = pairs[0].port;
+                        (
+                            Interval {
+                                first: port,
+                                last: port,
+                            },
+                            pairs,
+                        )
+                    })
+                    .collect();
+                let mut parts = Vec::with_capacity(2 * by_port.len() + 1);
+                for (ports, pairs) in along(&by_port, region.ports, |(port, _)| *port) {
+                    let Some((_, pairs)) = pairs else {
+                        let addresses = region.addresses.clone();
+                        parts.push((None, Region { ports, addresses }));
+                        continue;
+                    };
+                    let targets = pairs.iter().map(|pair| {
+                        let target = (&pair.verdict, pair.reason.as_ref());
+                        (pair.network.network(bits), target)
+                    });
+                    let targets = by_target(targets, &region.addresses).into_iter();
+                    parts.extend(
+                        targets.map(|(target, addresses)| (target, Region { ports, addresses })),
+                    );
+                }
+                parts
             }
             _ => {
                 rest.push(region);

@@ -4,12 +4,13 @@ use crate::policy::interval::Point;
 use crate::policy::{AddressSet, Interval};
 use crate::ruleset::ir::*;
 use rustc_hash::FxHashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 
 /// Addresses of a family, as numbers.
-pub trait Line: Point {
+pub trait Line: Point + Prefixed {
     /// The family.
     const FAMILY: Family;
     /// All of them.
@@ -24,10 +25,12 @@ pub trait Line: Point {
     fn of(addresses: &Addresses) -> Option<&[Interval<Self>]>;
     /// The elements of this family in a map.
     fn of_map(elements: &MapElements) -> Option<&[(Interval<Self>, NftVerdict)]>;
+    /// The pairs of this family in a map.
+    fn of_pairs(elements: &MapElements) -> Option<&[Pair<Self>]>;
 }
 
 macro_rules! line {
-    ($number:ty, $family:ident, $address:ident, $shared:ident) => {
+    ($number:ty, $family:ident, $pairs:ident, $address:ident, $shared:ident) => {
         impl Line for $number {
             const FAMILY: Family = Family::$family;
             const WHOLE: Interval<Self> = Interval {
@@ -55,11 +58,17 @@ macro_rules! line {
                     _ => None,
                 }
             }
+            fn of_pairs(elements: &MapElements) -> Option<&[Pair<Self>]> {
+                match elements {
+                    MapElements::$pairs(list) => Some(list),
+                    _ => None,
+                }
+            }
         }
     };
 }
-line!(u32, V4, Ipv4Addr, shared_v4);
-line!(u128, V6, Ipv6Addr, shared_v6);
+line!(u32, V4, PairsV4, Ipv4Addr, shared_v4);
+line!(u128, V6, PairsV6, Ipv6Addr, shared_v6);
 
 /// Addresses, sorted and apart; never none. Many boxes have the same.
 pub type Set<T> = Rc<[Interval<T>]>;
@@ -155,13 +164,12 @@ pub fn split<T: Line>(list: &[Interval<T>], set: &Set<T>) -> [Option<Set<T>>; 2]
 }
 
 /// Where the addresses of `set` lead in a map: each target with all addresses that lead there.
-pub fn by_target<'m, T: Line>(
-    elements: &'m [(Interval<T>, NftVerdict)],
+pub fn by_target<T: Line, V: Copy + Eq + Hash>(
+    elements: impl Iterator<Item = (Interval<T>, V)>,
     set: &Set<T>,
-) -> Vec<(Option<&'m NftVerdict>, Set<T>)> {
-    let mut numbers: FxHashMap<Option<&NftVerdict>, usize> = FxHashMap::default();
-    let mut parts: Vec<(Option<&NftVerdict>, Vec<Interval<T>>)> = Vec::new();
-    let elements = elements.iter().map(|(each, target)| (*each, target));
+) -> Vec<(Option<V>, Set<T>)> {
+    let mut numbers: FxHashMap<Option<V>, usize> = FxHashMap::default();
+    let mut parts: Vec<(Option<V>, Vec<Interval<T>>)> = Vec::new();
     // Every second piece often leads where the last but one did.
     let mut recent = [usize::MAX; 2];
     for_pieces(elements, set, |piece, target| {
@@ -248,7 +256,7 @@ mod tests {
             prop_assert_eq!(relation(&list, &set), wanted);
             let parts = split(&list, &set);
             let elements: Vec<_> = list.iter().enumerate().map(|(at, each)| (*each, if at % 2 == 0 { NftVerdict::Accept } else { NftVerdict::Drop })).collect();
-            let targets = by_target(&elements, &set);
+            let targets = by_target(elements.iter().map(|(each, target)| (*each, target)), &set);
             for point in (0..=48).map(|p| p + shift) {
                 let inside = contains(&set, point);
                 for (part, wanted) in parts.iter().zip([contains(&list, point), !contains(&list, point)]) {

@@ -5,6 +5,7 @@
 use super::Difference;
 use crate::policy::Direction;
 use crate::ruleset::ir::*;
+use rustc_hash::FxHashMap;
 
 /// Looks at every rule.
 ///
@@ -13,6 +14,8 @@ use crate::ruleset::ir::*;
 /// The first rule that stands alone, or whose twin asks something else.
 pub fn check(ruleset: &Ruleset) -> Result<(), Difference> {
     let knows = |rule: &NftRule| is_of_others(rule) || asks_for_flow(rule);
+    let maps = ruleset.maps.iter();
+    let maps: Maps = maps.map(|map| (&*map.name, &map.elements)).collect();
     for chain in &ruleset.chains {
         if !ruleset.recheck && !chain.rules.iter().any(knows) {
             continue;
@@ -27,7 +30,9 @@ pub fn check(ruleset: &Ruleset) -> Result<(), Difference> {
             {
                 false
             } else if is_of_others(rule) {
-                rules.next().is_some_and(|next| are_twins(rule, next))
+                rules
+                    .next()
+                    .is_some_and(|next| are_twins(rule, next, &maps))
             } else if decides_again(rule) {
                 rules
                     .peek()
@@ -65,7 +70,10 @@ fn asks_the_other_way(rule: &NftRule, direction: Option<Direction>) -> bool {
     };
     rule.matches.iter().any(asks)
         || match &rule.verdict {
-            NftVerdict::Map(MapKey::FlowPort(of, _) | MapKey::FlowAddress(of, _), _) => other(of),
+            NftVerdict::Map(
+                MapKey::FlowPort(of, _) | MapKey::FlowAddress(of, _) | MapKey::FlowPair(of, ..),
+                _,
+            ) => other(of),
             NftVerdict::Pass(of) => direction.is_some() && other(of),
             _ => false,
         }
@@ -79,7 +87,10 @@ fn asks_for_flow(rule: &NftRule) -> bool {
     let asks = |each: &Match| matches!(each, Match::FlowPort(..) | Match::FlowAddress { .. });
     let looks_up = matches!(
         rule.verdict,
-        NftVerdict::Map(MapKey::FlowPort(..) | MapKey::FlowAddress(..), _)
+        NftVerdict::Map(
+            MapKey::FlowPort(..) | MapKey::FlowAddress(..) | MapKey::FlowPair(..),
+            _
+        )
     );
     looks_up || rule.matches.iter().any(asks)
 }
@@ -118,7 +129,7 @@ fn is_without_state(again: &NftRule, next: &NftRule) -> bool {
 }
 
 /// Whether `flows` is `packets` over what a tracked flow was opened with.
-fn are_twins(packets: &NftRule, flows: &NftRule) -> bool {
+fn are_twins(packets: &NftRule, flows: &NftRule, maps: &Maps) -> bool {
     let Some((Match::NotEstablished, matches)) = packets.matches.split_first() else {
         return false;
     };
@@ -133,10 +144,22 @@ fn are_twins(packets: &NftRule, flows: &NftRule) -> bool {
             .all(|(flow, packet)| same(flow, packet))
         && match (&flows.verdict, &packets.verdict) {
             (NftVerdict::Map(flow, map), NftVerdict::Map(packet, same_map)) => {
-                map == same_map && same_key(*flow, *packet)
+                same_key(*flow, *packet) && (map == same_map || are_alike(maps, map, same_map))
             }
             (verdict, other) => verdict == other,
         }
+}
+
+/// The maps of a ruleset, by name.
+type Maps<'r> = FxHashMap<&'r str, &'r MapElements>;
+
+/// Whether two maps have the same elements: those that count stand twice.
+fn are_alike(maps: &Maps, map: &str, other: &str) -> bool {
+    match (maps.get(map), maps.get(other)) {
+        (Some(MapElements::PairsV4(a)), Some(MapElements::PairsV4(b))) => a == b,
+        (Some(MapElements::PairsV6(a)), Some(MapElements::PairsV6(b))) => a == b,
+        _ => false,
+    }
 }
 
 fn same(flow: &Match, packet: &Match) -> bool {
@@ -174,6 +197,10 @@ fn same_key(flow: MapKey, packet: MapKey) -> bool {
         (MapKey::FlowAddress(direction, family), MapKey::Address(side, of)) => {
             (remote_side(direction), family) == (side, of)
         }
+        (
+            MapKey::FlowPair(direction, family, bits, transport),
+            MapKey::Pair(side, of, length, other),
+        ) => (remote_side(direction), family, bits, transport) == (side, of, length, other),
         _ => false,
     }
 }

@@ -9,6 +9,7 @@
 
 use super::clause::Clause;
 use super::paint::Function;
+use super::pairs::Table;
 use super::plan::{
     AddressFirst, Family as PlanFamily, MANY_POINTS, Part, ServiceFirst, ServiceNode, counts,
     is_gapless, parts,
@@ -206,6 +207,7 @@ worded_addresses!(u128, V6);
 trait Named: PlanFamily + Worded<Word = Side> {
     const FAMILY: Family;
     fn list(intervals: Arc<[Interval<Self>]>) -> AddressList;
+    fn paired(pairs: Vec<Pair<Self>>) -> MapElements;
     const ICMP_NUMBER: u8;
 }
 
@@ -214,6 +216,9 @@ impl Named for u32 {
     fn list(intervals: Arc<[Interval<u32>]>) -> AddressList {
         AddressList::V4(intervals)
     }
+    fn paired(pairs: Vec<Pair<u32>>) -> MapElements {
+        MapElements::PairsV4(pairs)
+    }
     const ICMP_NUMBER: u8 = Protocol::ICMP.0;
 }
 
@@ -221,6 +226,9 @@ impl Named for u128 {
     const FAMILY: Family = Family::V6;
     fn list(intervals: Arc<[Interval<u128>]>) -> AddressList {
         AddressList::V6(intervals)
+    }
+    fn paired(pairs: Vec<Pair<u128>>) -> MapElements {
+        MapElements::PairsV6(pairs)
     }
     const ICMP_NUMBER: u8 = Protocol::ICMPV6.0;
 }
@@ -251,7 +259,9 @@ impl<'e> Emitter<'e> {
         let parts = parts::<T>(self.clauses);
         let mut rules = Vec::new();
         let single = parts.len() == 1;
-        if parts.len() > 1 {
+        let is_pairs = |part: &Part<T>| matches!(part, Part::Pairs(_));
+        // What stands before and after pairs is no list that was cut.
+        if parts.windows(2).any(|two| !two.iter().any(is_pairs)) {
             self.ruleset.cuts.push(Cut {
                 chain: name.to_owned(),
                 entries: self.clauses.len(),
@@ -260,12 +270,16 @@ impl<'e> Emitter<'e> {
         }
         for part in parts {
             let part = match part {
+                Part::Pairs(tables) => {
+                    rules.extend(tables.into_iter().map(|table| self.pairs(name, table)));
+                    continue;
+                }
                 Part::Linear(range) => range.flat_map(|at| self.plain_rules::<T>(at)).collect(),
                 Part::ServiceFirst(part) => self.service_first::<T>(name, part),
                 Part::AddressFirst(part) => self.address_first::<T>(name, part),
             };
             match single {
-                true => rules = part,
+                true => rules.extend(part),
                 // A part that is left by `goto` must come back here.
                 false => {
                     let chain = self.chain(name, part);
@@ -607,6 +621,41 @@ impl<'e> Emitter<'e> {
             elements: T::elements(elements),
         });
         plain(vec![], NftVerdict::Map(T::key(word), map))
+    }
+
+    /// `ip saddr & 255.255.255.0 . tcp dport vmap @in_0_v4_m1`, and its map, for tracked flows a second one.
+    fn pairs<T: Named>(&mut self, name: &str, table: Table<T>) -> NftRule {
+        let Table {
+            transport,
+            bits,
+            pairs,
+        } = table;
+        let pairs: Vec<Pair<T>> = pairs
+            .into_iter()
+            .map(|(port, network, clause)| {
+                let decides = self.deciding(vec![], clause);
+                Pair {
+                    port,
+                    network,
+                    verdict: decides.verdict,
+                    reason: decides.reason,
+                }
+            })
+            .collect();
+        let map: Arc<str> = self.name(name, "m");
+        let key = MapKey::Pair(self.side, T::FAMILY, bits, transport);
+        let map_of = |name: Arc<str>, key: MapKey, pairs: Vec<Pair<T>>| Map {
+            name,
+            key,
+            elements: T::paired(pairs),
+        };
+        if self.recheck {
+            let key = MapKey::FlowPair(self.direction, T::FAMILY, bits, transport);
+            let twin = map_of(twin_map(&map), key, pairs.clone());
+            self.ruleset.maps.push(twin);
+        }
+        self.ruleset.maps.push(map_of(map.clone(), key, pairs));
+        plain(vec![], NftVerdict::Map(key, map))
     }
 
     /// A target as the verdict of a rule. Nothing matches nothing further: back to the role.

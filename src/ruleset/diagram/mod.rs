@@ -11,5 +11,6 @@ pub mod classes;
 pub mod clause;
 pub mod emit;
 pub mod paint;
+pub mod pairs;
 pub mod plan;
 pub mod pool;

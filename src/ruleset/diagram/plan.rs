@@ -10,12 +10,15 @@
 //! list, the list is cut in two, and what the first half does not match goes on to the second. Parts of [`LINEAR`]
 //! entries that still do not fit, and any of half as many, are written as plain rules.
 //!
+//! A long run of entries that each have a network and a port of their own has nothing that a diagram could share: it is
+//! asked as pairs of both ([`super::pairs`]), between what stands before and after it.
+//!
 //! Bounds, for n rules with m elements (addresses, ports and entries, each shared list once for each part that uses it):
 //!
 //! | | usual lists: one part | at worst |
 //! |---|---|---|
 //! | map elements | `PIECES_FOR_INPUT` × m + 64, mostly 1 to 3 × m | the same for each part |
-//! | lookups of a new flow | 4: protocol, ports, addresses, the base of a difference | 4 for each part, or one plain rule after the other |
+//! | lookups of a new flow | 4: protocol, ports, addresses, the base of a difference; 4 more for pairs, one for each length of prefix | 4 for each part, or one plain rule after the other |
 //! | parts | 1 | 2 n / `LINEAR` |
 //!
 //! A long map of mixed elements is two, points and intervals, which is one lookup more for each such map. Many points of
@@ -29,9 +32,11 @@
 use super::classes::classes;
 use super::clause::Clause;
 use super::paint::{Function, paint};
+use super::pairs::{Table, worth_it};
 use super::pool::{Dimension, Pool, Written};
 use crate::policy::interval::merged;
-use crate::policy::{Interval, Service};
+use crate::policy::{AddressRange, Interval, Service};
+use crate::ruleset::map::Prefixed;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -52,6 +57,8 @@ pub enum Part<T> {
     ServiceFirst(ServiceFirst<T>),
     /// Address, protocol, port.
     AddressFirst(AddressFirst<T>),
+    /// Address and port at once.
+    Pairs(Vec<Table<T>>),
 }
 
 /// Protocol, then port, then address. Numbers are those of functions over addresses.
@@ -100,9 +107,11 @@ pub struct ServiceNode {
 }
 
 /// A family: which addresses of a clause are meant, and which ICMP.
-pub trait Family: Dimension {
+pub trait Family: Dimension + Prefixed {
     /// The clause's addresses of this family.
     fn addresses(clause: &Clause) -> &Arc<[Interval<Self>]>;
+    /// The length of the prefix that an interval is, if it is one network.
+    fn prefix_length(interval: Interval<Self>) -> Option<u8>;
     /// Its ICMP.
     const ICMP: Service;
 }
@@ -111,6 +120,9 @@ impl Family for u32 {
     fn addresses(clause: &Clause) -> &Arc<[Interval<u32>]> {
         &clause.v4
     }
+    fn prefix_length(interval: Interval<u32>) -> Option<u8> {
+        AddressRange::V4(interval).prefix_length()
+    }
     const ICMP: Service = Service::Icmp;
 }
 
@@ -118,13 +130,23 @@ impl Family for u128 {
     fn addresses(clause: &Clause) -> &Arc<[Interval<u128>]> {
         &clause.v6
     }
+    fn prefix_length(interval: Interval<u128>) -> Option<u8> {
+        AddressRange::V6(interval).prefix_length()
+    }
     const ICMP: Service = Service::Icmpv6;
 }
 
 /// The parts of a list, in order.
 pub fn parts<T: Family>(clauses: &[Clause]) -> Vec<Part<T>> {
     let mut parts = Vec::new();
-    cut(clauses, 0..clauses.len(), &mut parts);
+    match worth_it(clauses) {
+        None => cut(clauses, 0..clauses.len(), &mut parts),
+        Some((run, tables)) => {
+            cut(clauses, 0..run.start, &mut parts);
+            parts.push(Part::Pairs(tables));
+            cut(clauses, run.end..clauses.len(), &mut parts);
+        }
+    }
     parts
 }
 

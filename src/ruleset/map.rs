@@ -1,0 +1,220 @@
+//! Verdict maps: what a packet's address, its port, or both of them lead to.
+//!
+//! ```text
+//! map in_0_v4_m1 { type inet_service : verdict; flags interval; elements = { 80 : goto in_0_r3, 8000-8100 : goto in_0_v4_2 } }
+//! map in_0_v4_m2 { type ipv4_addr . inet_service : verdict; counter;
+//!                  elements = { 10.7.0.0 . 80 comment "sg-web/in/7" : goto passed_in } }
+//! ```
+//!
+//! In a map of one field an element leads to a chain, and a rule there decides and counts. In a map of pairs the element itself
+//! does: to the kernel a counter in an element costs a tenth of a chain with a rule.
+
+use super::ir::{Family, NftVerdict, Side, Transport};
+use crate::policy::{Direction, Interval, Reason};
+use serde::{Deserialize, Serialize};
+use std::hash::Hash;
+use std::sync::Arc;
+
+/// A verdict map.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Map {
+    /// Its name within the generation.
+    pub name: Arc<str>,
+    /// What it is asked with.
+    pub key: MapKey,
+    /// Its elements, sorted and apart.
+    pub elements: MapElements,
+}
+
+/// What of a packet a verdict map is asked with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum MapKey {
+    /// `tcp dport`, `udp dport`.
+    Port(Transport),
+    /// `ip saddr`, `ip6 daddr`, …
+    Address(Side, Family),
+    /// The port that a tracked flow of this direction was opened to: `ct original proto-dst`, `ct reply proto-src`.
+    FlowPort(Direction, Transport),
+    /// The remote of a tracked flow of this direction: `ct original ip saddr`, `ct reply ip6 saddr`.
+    FlowAddress(Direction, Family),
+    /// The network of this prefix length around the address, and the port: `ip saddr & 255.255.255.0 . tcp dport`.
+    Pair(Side, Family, u8, Transport),
+    /// The same of what a tracked flow was opened with: `ct original ip saddr & 255.255.255.0 . ct original proto-dst`.
+    FlowPair(Direction, Family, u8, Transport),
+}
+
+/// The elements of a verdict map.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum MapElements {
+    /// Ports.
+    Ports(Vec<(Interval<u16>, NftVerdict)>),
+    /// IPv4 addresses.
+    V4(Vec<(Interval<u32>, NftVerdict)>),
+    /// IPv6 addresses.
+    V6(Vec<(Interval<u128>, NftVerdict)>),
+    /// IPv4 networks and ports.
+    PairsV4(Vec<Pair<u32>>),
+    /// IPv6 networks and ports.
+    PairsV6(Vec<Pair<u128>>),
+}
+
+/// An element of a map over networks and ports. It decides, and counts what it decides about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Pair<T> {
+    /// The port; maps are sorted by it, and then by the network.
+    pub port: u16,
+    /// The network's first address; how long its prefix is says the map's key.
+    pub network: T,
+    /// What happens.
+    pub verdict: NftVerdict,
+    /// What it decides for; nothing where the chain says so to which it leads.
+    pub reason: Option<Reason>,
+}
+
+/// The name of the map over what tracked flows were opened with, beside one over what stands in packets. They are two, with the same
+/// elements, because flows that pass again are not counted again.
+pub fn twin_map(name: &str) -> Arc<str> {
+    format!("{name}f").into()
+}
+
+/// What all elements of verdict maps have.
+pub trait Element: Clone {
+    /// Where it stands in its map.
+    type Place: Copy + Ord + Hash;
+    /// Where it stands in its map.
+    fn place(&self) -> Self::Place;
+    /// What happens.
+    fn verdict(&self) -> &NftVerdict;
+    /// What it decides for itself.
+    fn reason(&self) -> Option<&Reason>;
+}
+
+impl<T: Copy + Ord + Hash> Element for (Interval<T>, NftVerdict) {
+    type Place = Interval<T>;
+
+    fn place(&self) -> Interval<T> {
+        self.0
+    }
+
+    fn verdict(&self) -> &NftVerdict {
+        &self.1
+    }
+
+    fn reason(&self) -> Option<&Reason> {
+        None
+    }
+}
+
+impl<T: Copy + Ord + Hash> Element for Pair<T> {
+    type Place = (u16, T);
+
+    fn place(&self) -> (u16, T) {
+        (self.port, self.network)
+    }
+
+    fn verdict(&self) -> &NftVerdict {
+        &self.verdict
+    }
+
+    fn reason(&self) -> Option<&Reason> {
+        self.reason.as_ref()
+    }
+}
+
+impl MapKey {
+    /// Whether it is of two fields, and the elements of such a map decide and count.
+    pub fn counts(self) -> bool {
+        matches!(self, MapKey::Pair(..) | MapKey::FlowPair(..))
+    }
+
+    /// What the comment of an element says: the name of a count.
+    pub fn named<T>(self, pair: &Pair<T>) -> Option<&Reason> {
+        let again =
+            matches!(self, MapKey::FlowPair(..)) && matches!(pair.verdict, NftVerdict::Pass(_));
+        pair.reason.as_ref().filter(|_| !again)
+    }
+}
+
+impl MapElements {
+    /// How many elements.
+    pub fn len(&self) -> usize {
+        match self {
+            MapElements::Ports(elements) => elements.len(),
+            MapElements::V4(elements) => elements.len(),
+            MapElements::V6(elements) => elements.len(),
+            MapElements::PairsV4(elements) => elements.len(),
+            MapElements::PairsV6(elements) => elements.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether each is a single point, so that a hash serves instead of a tree.
+    pub fn are_points(&self) -> bool {
+        match self {
+            MapElements::Ports(elements) => elements.iter().all(|(i, _)| i.first == i.last),
+            MapElements::V4(elements) => elements.iter().all(|(i, _)| i.first == i.last),
+            MapElements::V6(elements) => elements.iter().all(|(i, _)| i.first == i.last),
+            MapElements::PairsV4(_) | MapElements::PairsV6(_) => true,
+        }
+    }
+
+    /// The verdicts of all elements.
+    pub fn verdicts(&self) -> Box<dyn Iterator<Item = &NftVerdict> + '_> {
+        match self {
+            MapElements::Ports(elements) => Box::new(elements.iter().map(|(_, to)| to)),
+            MapElements::V4(elements) => Box::new(elements.iter().map(|(_, to)| to)),
+            MapElements::V6(elements) => Box::new(elements.iter().map(|(_, to)| to)),
+            MapElements::PairsV4(elements) => Box::new(elements.iter().map(|pair| &pair.verdict)),
+            MapElements::PairsV6(elements) => Box::new(elements.iter().map(|pair| &pair.verdict)),
+        }
+    }
+}
+
+/// An address as a number, of which a prefix is a network.
+pub trait Prefixed: Copy + Ord {
+    /// The mask of a prefix of so many bits: `255.255.255.0` for 24.
+    fn mask(bits: u8) -> Self;
+    /// The first address of the network of this prefix around it.
+    fn under(self, bits: u8) -> Self;
+    /// The addresses of the network that begins here.
+    fn network(self, bits: u8) -> Interval<Self>;
+}
+
+macro_rules! prefixed {
+    ($($number:ty),*) => { $(
+        impl Prefixed for $number {
+            fn mask(bits: u8) -> Self {
+                let host = <$number>::BITS.saturating_sub(u32::from(bits));
+                <$number>::MAX.checked_shl(host).unwrap_or(0)
+            }
+
+            fn under(self, bits: u8) -> Self {
+                self & Self::mask(bits)
+            }
+
+            fn network(self, bits: u8) -> Interval<Self> {
+                Interval { first: self, last: self | !Self::mask(bits) }
+            }
+        }
+    )* };
+}
+prefixed!(u32, u128);
+
+#[cfg(test)]
+mod tests {
+    use super::Prefixed;
+
+    #[test]
+    fn masks() {
+        assert_eq!(u32::mask(24), 0xffff_ff00);
+        assert_eq!((u32::mask(0), u32::mask(32)), (0, u32::MAX));
+        assert_eq!((u128::mask(0), u128::mask(128)), (0, u128::MAX));
+        assert_eq!(0x0a01_0203_u32.under(16), 0x0a01_0000);
+        let network = 0x0a01_0000_u32.network(16);
+        assert_eq!((network.first, network.last), (0x0a01_0000, 0x0a01_ffff));
+    }
+}
