@@ -85,7 +85,8 @@ fn elements(
     }
 }
 
-/// An element's key and its hits; nothing for one without a counter.
+/// An element's key and its hits; nothing for one that counts for nobody: without a counter, or without a comment, as those
+/// are where flows pass again.
 fn element_hits(map: &str, element: IterableSetelemAttrs<'_>) -> Option<(Vec<u8>, RuleHits)> {
     let mut found = RuleHits {
         chain: map.to_owned(),
@@ -110,5 +111,6 @@ fn element_hits(map: &str, element: IterableSetelemAttrs<'_>) -> Option<(Vec<u8>
         }
     }
     (found.packets, found.bytes) = counts?;
+    found.comment.as_ref()?;
     Some((key?, found))
 }

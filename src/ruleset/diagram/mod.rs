@@ -1,7 +1,7 @@
 //! From ordered rules to nearly constant time: a role's list as a diagram of verdict maps with shared nodes.
 //!
 //! ```text
-//! Policy -> clauses (one ordered list of sets) -> plan (parts, each asked service first or address first)
+//! Policy -> clauses (one ordered list of sets) -> plan (parts, each asked service first or address first, or as pairs of both)
 //!                                              -> emit (chains and verdict maps)
 //! ```
 //!

@@ -30,7 +30,7 @@ const PAIRS_OF_AN_ENTRY: usize = 16;
 /// Each length of prefix is a lookup more for every packet that opens a flow.
 const LENGTHS: usize = 4;
 /// A diagram of fewer chains than this is small whatever its form.
-const MANY_CHAINS: usize = 128;
+const MANY_CHAINS: usize = 32;
 /// A chain of a diagram, with its two rules, costs the kernel as much as so many pairs, each of which stands in two maps.
 const PAIRS_FOR_A_CHAIN: usize = 8;
 
@@ -273,7 +273,7 @@ mod tests {
             .map(|at| clause(0x0a00_0000 | (at / 10) << 8, 24, (at % 10) as u16 + 1))
             .collect();
         assert!(worth_it::<u32>(&shared).is_none());
-        assert!(worth_it::<u32>(&own(0, 100)).is_none(), "too few");
+        assert!(worth_it::<u32>(&own(0, 30)).is_none(), "too few");
         let lengths: Vec<Clause> = (0..400_u32)
             .map(|at| clause(at << 20, 12 + (at % 20) as u8, at as u16 + 1))
             .collect();
