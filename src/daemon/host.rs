@@ -365,6 +365,8 @@ impl Host {
     pub fn remove(&mut self) -> Result<bool, EnforceError> {
         let removed = self.kernel.remove()?;
         self.ended.forget();
+        // Neither a candidate's time nor a start brings anything back.
+        self.end_trial();
         self.forget_kept();
         self.enforced = None;
         self.closed = false;

@@ -28,6 +28,7 @@ pub fn tests() -> Vec<Trial> {
         kernel_test("a_trial_ends_with_the_machine", &["nft"], rebooted),
         kernel_test("a_save_during_a_trial_waits", &["nft"], saved_meanwhile),
         kernel_test("reload_ends_a_trial", &["nft"], reloaded),
+        kernel_test("remove_ends_a_trial", &["nft"], removed),
         kernel_test("the_first_policy_on_trial", &["nft"], first),
         kernel_test("what_cannot_be_tried_is_said", &["nft"], refused),
         kernel_test("a_definition_edited_under_a_hold", &["nft"], held),
@@ -239,6 +240,47 @@ fn reloaded() {
     assert_eq!(site.run(&format!("apply {new}")).code, 0);
     thread::sleep(Duration::from_millis(2300));
     assert!(site.lets_in(443), "no trial ends it");
+}
+
+/// Nothing of it is left: no deadline that would close the host or bring a policy back, and no save is held back.
+fn removed() {
+    let site = Site::new();
+    site.write("groups.yaml", &opening(&[22]));
+    let daemon = site.launch("run --fail-closed");
+    daemon.until_logged(" enforced for ");
+    until_kept(&site, &opening(&[22]));
+    let is_off = |site: &Site| {
+        for name in ["policy", "candidate", "trial.json"] {
+            assert!(!site.path("state").join(name).exists(), "{name}");
+        }
+        assert!(site.generations().is_empty());
+    };
+    tried(&site, 2, &[443]);
+    assert_eq!(site.run("remove").code, 0);
+    is_off(&site);
+    thread::sleep(Duration::from_millis(2500));
+    let status = site.status();
+    assert!(
+        status["trial"].is_null() && status["closed"] == false,
+        "{status}"
+    );
+    assert!(site.lets_in(8080) && !daemon.log().contains("not confirmed in time"));
+    // Neither a restart nor a boot knows of it.
+    site.save("groups.yaml", &opening(&[22]));
+    site.until_open(&[22], &[443]);
+    tried(&site, 60, &[443]);
+    assert_eq!(site.run("remove").code, 0);
+    daemon.end(Signal::SIGTERM);
+    assert_eq!(site.run("boot").code, 0);
+    is_off(&site);
+    // The same where no daemon runs.
+    let daemon = site.start();
+    until_kept(&site, &opening(&[22]));
+    tried(&site, 60, &[443]);
+    daemon.end(Signal::SIGTERM);
+    assert_eq!(site.run("remove").code, 0);
+    assert_eq!(site.run("boot").code, 0);
+    is_off(&site);
 }
 
 fn first() {
