@@ -40,7 +40,7 @@ impl Daemon {
                 confirm,
             } => respond(self.apply(path, instance, confirm).await),
             Request::Confirm { content } => self.confirm(&content).await,
-            Request::Remove => self.remove(),
+            Request::Remove => self.remove().await,
         };
         call.answer(response);
     }
@@ -94,7 +94,10 @@ impl Daemon {
         )
     }
 
-    fn remove(&mut self) -> Response {
+    async fn remove(&mut self) -> Response {
+        // What is being written would be back on the disk after it.
+        self.keeper.finish(&self.host).await;
+        self.hits_keeper.done().await;
         let removed = self.host().remove();
         match removed {
             Ok(removed) => {

@@ -257,16 +257,19 @@ impl HitsKeeper {
         self.writing = Some(tokio::task::spawn_blocking(move || keep(&host)));
     }
 
-    /// Reads and keeps for the last time.
-    pub async fn finish(&mut self, host: &Arc<Mutex<Host>>) {
+    /// Waits until nothing is being written.
+    pub async fn done(&mut self) {
         // A panic has been logged.
         if let Some(writing) = self.writing.take() {
             let _ = writing.await;
         }
+    }
+
+    /// Reads and keeps for the last time.
+    pub async fn finish(&mut self, host: &Arc<Mutex<Host>>) {
+        self.done().await;
         self.keep(host);
-        if let Some(writing) = self.writing.take() {
-            let _ = writing.await;
-        }
+        self.done().await;
     }
 }
 

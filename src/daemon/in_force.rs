@@ -56,7 +56,7 @@ impl InForce {
         // Names and numbers can always be said.
         let bytes = postcard::to_extend(self, sealed_begin()).unwrap_or_default();
         state.write_for_now(FILE, &seal(bytes))?;
-        state.remove(ASIDE)
+        state.remove_for_now(ASIDE)
     }
 
     /// A change begins.
@@ -66,7 +66,9 @@ impl InForce {
     /// What the system refuses.
     pub fn set_aside(state: &State) -> Result<(), StateError> {
         // What stands there would be believed: rather nothing than that.
-        state.rename(FILE, ASIDE).or_else(|_| state.remove(FILE))
+        state
+            .rename(FILE, ASIDE)
+            .or_else(|_| state.remove_for_now(FILE))
     }
 
     /// Takes it away.
@@ -75,8 +77,8 @@ impl InForce {
     ///
     /// What the system refuses.
     pub fn remove(state: &State) -> Result<(), StateError> {
-        state.remove(FILE)?;
-        state.remove(ASIDE)
+        state.remove_for_now(FILE)?;
+        state.remove_for_now(ASIDE)
     }
 }
 

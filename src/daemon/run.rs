@@ -167,7 +167,7 @@ pub(super) struct Daemon {
     /// How long definitions took to be enforced or refused.
     pub(super) durations: Durations,
     pub(super) keeper: Keeper,
-    hits_keeper: HitsKeeper,
+    pub(super) hits_keeper: HitsKeeper,
     /// When a candidate's time is looked at.
     pub(super) trial_ends: Option<tokio::time::Instant>,
     pub(super) held: Held,

@@ -175,10 +175,12 @@ impl State {
     /// What the system refuses; the file then holds what it held.
     pub fn write_atomically(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
         self.write_as(name, bytes, true)?;
-        // The new name is on disk only when the directory is.
-        File::open(&self.directory)
-            .and_then(|directory| directory.sync_all())
-            .map_err(failed("write", &self.file(name)?))
+        self.sync().map_err(failed("write", &self.file(name)?))
+    }
+
+    /// New names are on disk, and old ones are not, only when the directory is.
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.directory)?.sync_all()
     }
 
     /// The same for what means nothing after a crash of the machine: only one of this process is withstood, and the disk is not
@@ -251,17 +253,32 @@ impl State {
         Ok(Some(bytes))
     }
 
-    /// Removes the file `name`; none is as good.
+    /// Removes the file `name`, also for the time after a crash of the machine; none is as good.
     ///
     /// # Errors
     /// What the system refuses.
     pub fn remove(&self, name: &str) -> Result<(), StateError> {
+        match self.remove_as(name)? {
+            true => self.sync().map_err(failed("remove", &self.file(name)?)),
+            false => Ok(()),
+        }
+    }
+
+    /// The same for what means nothing after a crash of the machine, see [`Self::write_for_now`].
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn remove_for_now(&self, name: &str) -> Result<(), StateError> {
+        self.remove_as(name).map(|_| ())
+    }
+
+    /// Gives whether there was one.
+    fn remove_as(&self, name: &str) -> Result<bool, StateError> {
         let path = self.file(name)?;
         match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(failed("remove", &path)(error))
-            }
-            _ => Ok(()),
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(failed("remove", &path)(error)),
         }
     }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
-use super::site::{Ran, Site, WRONG, opening, until};
-use crate::support::kernel_test;
+use super::kernel_fails::{can_trace, traced};
+use super::site::{Daemon, Ran, Site, WRONG, opening, until};
+use crate::support::{Skip, kernel_test};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -40,6 +41,11 @@ pub fn tests() -> Vec<Trial> {
             full,
         ),
         kernel_test("removed_is_removed_from_the_disk_too", &["nft"], removed),
+        kernel_test(
+            "removed_while_it_is_being_written",
+            &["nft", "strace"],
+            removed_while_written,
+        ),
         kernel_test(
             "a_writer_killed_anywhere_leaves_one_policy_whole",
             &["nft"],
@@ -314,6 +320,40 @@ fn removed() {
     assert!(!site.path("state/policy").exists() && !site.path("state/in-force").exists());
     assert_eq!(site.run("boot").code, 0);
     assert!(site.generations().is_empty());
+}
+
+/// The disk takes a second for each file: what was under way when the policy was removed does not bring it back.
+fn removed_while_written() -> Result<(), Skip> {
+    let site = Site::new();
+    can_trace(&site)?;
+    site.write("groups.yaml", &opening(&[22]));
+    let daemon = Daemon::start(traced(&site, "fsync:delay_enter=1000000", "run"));
+    daemon.until_logged(" enforced for ");
+    until_kept(&site, &opening(&[22]));
+    until("the hits are written", || site.path("state/hits").exists());
+    site.save("groups.yaml", &opening(&[443]));
+    let names = |site: &Site| -> Vec<String> {
+        let files = fs::read_dir(site.path("state")).unwrap();
+        files
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect()
+    };
+    until("it is being written", || {
+        names(&site).iter().any(|name| name.starts_with(".policy."))
+    });
+    assert_eq!(site.run("remove").code, 0);
+    let left = || {
+        names(&site)
+            .into_iter()
+            .filter(|name| *name != "lock")
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(left(), Vec::<String>::new());
+    daemon.end(Signal::SIGTERM);
+    assert_eq!(left(), Vec::<String>::new());
+    assert_eq!(site.run("boot").code, 0);
+    assert!(site.generations().is_empty());
+    Ok(())
 }
 
 /// Long enough that writing takes a while.

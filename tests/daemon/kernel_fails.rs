@@ -34,7 +34,7 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// A command that runs the program under strace, which is no parent of it.
-fn traced(site: &Site, inject: &str, line: &str) -> Command {
+pub fn traced(site: &Site, inject: &str, line: &str) -> Command {
     let call = inject.split(':').next().unwrap();
     let mut command = site.host.command("strace");
     let log = site.path("strace.log");
@@ -50,7 +50,7 @@ fn traced(site: &Site, inject: &str, line: &str) -> Command {
     command
 }
 
-fn can_trace(site: &Site) -> Result<(), Skip> {
+pub fn can_trace(site: &Site) -> Result<(), Skip> {
     let ran = site
         .host
         .command("strace")
