@@ -1,7 +1,7 @@
 //! While a candidate is on trial, or somebody edits and has said so, saves of the definition are not followed.
 
 use super::in_force::boot;
-use super::report::TrialStatus;
+use super::report::{Failure, TrialStatus};
 use super::run::Daemon;
 use super::state::State;
 use super::trial::Attempt;
@@ -22,7 +22,9 @@ pub struct Held {
     /// Whether somebody edits.
     pub asked: bool,
     /// Whether the definition was saved meanwhile.
-    missed: bool,
+    pub missed: bool,
+    /// Why the candidate could not be taken back, and what was wrong before that.
+    failed: Option<(Failure, Option<Failure>)>,
 }
 
 impl Daemon {
@@ -43,7 +45,14 @@ impl Daemon {
 
     /// Whether the definition is not followed now.
     pub(super) fn is_held(&self) -> bool {
-        self.held.asked || self.host().trial().is_some()
+        self.held.asked || self.is_on_trial()
+    }
+
+    /// Whether a candidate is enforced and its time is not up. One that cannot be taken back gives way to the definition.
+    fn is_on_trial(&self) -> bool {
+        let host = self.host();
+        let runs = host.trial().is_some_and(|trial| !trial.left().is_zero());
+        runs && host.enforced().is_some()
     }
 
     /// Holds back saves until the next reload.
@@ -96,7 +105,11 @@ impl Daemon {
             self.take_back().await;
         }
         self.time_trial();
-        if self.trial_ends.is_none() && std::mem::take(&mut self.held.missed) && !self.held.asked {
+        if up {
+            // What has failed is not tried again at once.
+            self.trial_ends = self.trial_ends.map(|_| Instant::now() + LOOK);
+        }
+        if !self.is_held() && std::mem::take(&mut self.held.missed) {
             let _ = self.reload("saved during the trial", Attempt::Plain).await;
         }
     }
@@ -117,6 +130,7 @@ impl Daemon {
             })
             .await;
         let candidate = candidate.display();
+        self.note_failure(taken.as_ref().and_then(|taken| taken.as_ref().err()));
         match taken {
             Some(Ok(Some(summary))) => warn!(
                 "the candidate {candidate} was not confirmed in time: the old policy is back, as generation {}",
@@ -128,18 +142,33 @@ impl Daemon {
                 );
                 self.close_again().await;
             }
-            Some(Err(failure)) => {
-                error!("{}", failure.text);
-                self.failures += 1;
-                self.last_error = Some(failure);
-            }
-            // It was logged.
-            None => {}
+            // It was logged, as a panic was.
+            Some(Err(_)) | None => {}
         }
         self.keep_socket();
         self.follow_table();
         self.keeper.wake(&self.host);
         self.tell_state();
+    }
+
+    /// Takes note of whether the candidate could be taken back. What was wrong besides is so again when it could, unless a definition was
+    /// enforced or refused meanwhile. The same failure is told once.
+    fn note_failure(&mut self, failure: Option<&Failure>) {
+        let last = self.held.failed.take();
+        let again =
+            matches!((&last, failure), (Some((last, _)), Some(now)) if last.text == now.text);
+        if let Some((last, before)) = last
+            && self.last_error.as_ref() == Some(&last)
+        {
+            self.last_error = before;
+        }
+        let Some(failure) = failure else { return };
+        if !again {
+            error!("{}", failure.text);
+            self.failures += 1;
+        }
+        let before = self.last_error.replace(failure.clone());
+        self.held.failed = Some((failure.clone(), before));
     }
 
     /// A host that had no policy before the candidate is as it was then.

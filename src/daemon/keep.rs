@@ -55,19 +55,21 @@ impl Host {
     pub fn resume(&mut self) -> Result<Resumed, String> {
         match self.trial_at_start() {
             None => self.resume_kept(false),
+            // Also where that fails, its time goes on, and so it does below.
             Some((trial, Some(candidate))) => {
-                let resumed = self.resume_from(&candidate, true)?;
                 self.trial = Some(trial);
-                Ok(resumed)
+                self.resume_from(&candidate, true)
             }
             // Its time was up before this start, or the machine was started again.
             Some((trial, None)) => {
                 let old = self.state.read(POLICY).ok().flatten();
                 self.remember(&trial, old.and_then(|old| Kept::read(old).ok()).as_ref());
+                self.trial = Some(trial.clone());
                 let resumed = self.resume_kept(true)?;
                 if resumed == Resumed::Nothing {
                     self.kernel.remove().map_err(|error| error.to_string())?;
                 }
+                self.trial = None;
                 self.keep();
                 self.end_trial();
                 warn!(

@@ -30,6 +30,11 @@ pub fn tests() -> Vec<Trial> {
         kernel_test("reload_ends_a_trial", &["nft"], reloaded),
         kernel_test("remove_ends_a_trial", &["nft"], removed),
         kernel_test("the_first_policy_on_trial", &["nft"], first),
+        kernel_test(
+            "a_candidate_that_cannot_be_taken_back_at_once",
+            &["nft"],
+            tried_again,
+        ),
         kernel_test("what_cannot_be_tried_is_said", &["nft"], refused),
         kernel_test("a_definition_edited_under_a_hold", &["nft"], held),
         kernel_test("a_directory_takes_a_directory_s_place", &["nft"], directory),
@@ -303,6 +308,71 @@ fn first() {
         assert_eq!(definition(&site), opening(&[22]));
         assert!(site.lets_in(22) && !site.lets_in(443));
     }
+}
+
+/// The old policy cannot be read when the time is up; the definition is of no help either.
+fn tried_again() {
+    let (site, daemon) = started(&[22]);
+    let [policy, away] = ["policy", "policy.away"].map(|name| site.path("state").join(name));
+    let hide = || {
+        fs::rename(&policy, &away).unwrap();
+        fs::create_dir(&policy).unwrap();
+    };
+    let show = || {
+        fs::remove_dir(&policy).unwrap();
+        fs::rename(&away, &policy).unwrap();
+    };
+    let error = |site: &Site| {
+        site.status()["last_error"]["text"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    // Its time is up before the daemon starts.
+    tried(&site, 3, &[443]);
+    daemon.end(Signal::SIGTERM);
+    hide();
+    site.write("groups.yaml", super::site::WRONG);
+    thread::sleep(Duration::from_millis(3200));
+    let daemon = site.launch("run");
+    daemon.until_logged("Is a directory");
+    daemon.until_logged("the old policy did not come back");
+    // It is tried again now and then, and told once.
+    let before = worked(&daemon);
+    thread::sleep(Duration::from_millis(2500));
+    assert!(worked(&daemon) - before < 100, "it is a loop");
+    assert_eq!(daemon.log().matches("did not come back").count(), 1);
+    assert!(site.lets_in(443) && !site.lets_in(22));
+    show();
+    site.until_open(&[22], &[443]);
+    // What was wrong besides still is.
+    until("only the definition is wrong", || {
+        error(&site).contains("groups.yaml:5")
+    });
+    assert!(site.status()["trial"].is_null());
+    assert!(!site.path("state/trial.json").exists());
+    // While it runs.
+    site.save("groups.yaml", &opening(&[80]));
+    site.until_open(&[80], &[22]);
+    until_kept(&site, &opening(&[80]));
+    tried(&site, 2, &[8080]);
+    hide();
+    until("it is told", || error(&site).contains("did not come back"));
+    assert!(site.lets_in(8080));
+    show();
+    site.until_open(&[80], &[8080]);
+    until("all is well", || site.status()["last_error"].is_null());
+}
+
+/// The time that a daemon's threads have worked, in hundredths of a second.
+fn worked(daemon: &Daemon) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).unwrap();
+    let after_name = stat.rsplit(") ").next().unwrap();
+    let fields: Vec<&str> = after_name.split(' ').collect();
+    fields[11..13]
+        .iter()
+        .map(|time| time.parse::<u64>().unwrap())
+        .sum()
 }
 
 fn refused() {
