@@ -105,6 +105,7 @@ impl Daemon {
                     "the policy was taken off this host on request; the next save or `secgroupd reload` enforces it again"
                 );
                 self.last_error = None;
+                self.held.missed = false;
                 self.time_trial();
                 self.tell_state();
                 Response::Ok {

@@ -5,7 +5,7 @@ use super::report::{Failure, TrialStatus};
 use super::run::Daemon;
 use super::state::State;
 use super::trial::Attempt;
-use super::watch::Reason;
+use std::fmt::Display;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
@@ -29,7 +29,7 @@ pub struct Held {
 
 impl Daemon {
     /// Whether a save is not to be followed now; says so once.
-    pub(super) fn holds_back(&mut self, reason: &Reason) -> bool {
+    pub(super) fn holds_back(&mut self, reason: &dyn Display) -> bool {
         if !self.is_held() {
             return false;
         }
@@ -81,8 +81,9 @@ impl Daemon {
     /// Looks whether somebody edits since before this start.
     pub(super) fn recall_hold(&mut self) {
         let asked = is_held(&self.host().state);
-        self.held.asked = asked;
-        if self.held.asked {
+        // That it may have been saved is said with it.
+        (self.held.asked, self.held.missed) = (asked, asked);
+        if asked {
             warn!(
                 "as asked before this start, the definition is not read until `secgroupd reload`"
             );

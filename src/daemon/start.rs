@@ -24,8 +24,8 @@ impl Daemon {
         self.time_trial();
         let enforces =
             matches!(resumed, Some(Ok(Resumed::Later(_)))) || self.host().enforced().is_some();
-        // Not the definition of before, nor half of a new one; but better that than none.
-        if enforces && self.is_held() {
+        // Not the definition of before, nor half of a new one; but better that than none. It may have been saved before this start.
+        if enforces && self.holds_back(&"start") {
             self.tell_state();
         } else {
             // What stands already is changed as far as it differs.

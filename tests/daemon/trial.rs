@@ -27,6 +27,11 @@ pub fn tests() -> Vec<Trial> {
         kernel_test("a_trial_ends_while_no_daemon_runs", &["nft"], ended_alone),
         kernel_test("a_trial_ends_with_the_machine", &["nft"], rebooted),
         kernel_test("a_save_during_a_trial_waits", &["nft"], saved_meanwhile),
+        kernel_test(
+            "a_save_during_a_trial_outlives_a_restart",
+            &["nft"],
+            saved_and_restarted,
+        ),
         kernel_test("reload_ends_a_trial", &["nft"], reloaded),
         kernel_test("remove_ends_a_trial", &["nft"], removed),
         kernel_test("the_first_policy_on_trial", &["nft"], first),
@@ -229,6 +234,19 @@ fn saved_meanwhile() {
     daemon.until_logged("the definition is not read before the trial of the candidate has ended");
     assert!(site.lets_in(443) && !site.lets_in(8080));
     site.until_open(&[8080], &[443, 22]);
+}
+
+fn saved_and_restarted() {
+    let (site, daemon) = started(&[22]);
+    tried(&site, 6, &[443]);
+    site.save("groups.yaml", &opening(&[8080]));
+    daemon.until_logged("the definition is not read before the trial of the candidate has ended");
+    daemon.end(Signal::SIGKILL);
+    let daemon = site.launch("run");
+    daemon.until_logged("the definition is not read before the trial of the candidate has ended");
+    assert!(site.lets_in(443) && !site.lets_in(8080));
+    site.until_open(&[8080], &[443, 22]);
+    assert!(site.status()["last_error"].is_null());
 }
 
 fn reloaded() {
