@@ -161,9 +161,10 @@ impl State {
         }
         self.give_to_owner(&file)
             .map_err(failed("hand over", &path))?;
-        // For a message of others, and so nothing that a full disk keeps us from.
+        // For a message of others, and so nothing that a full disk keeps us from. It may have been read.
         let _ = file
-            .set_len(0)
+            .rewind()
+            .and_then(|()| file.set_len(0))
             .and_then(|()| writeln!(file, "{}", std::process::id()));
         self.sweep();
         Ok(Lock { _file: file })

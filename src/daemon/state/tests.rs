@@ -60,8 +60,14 @@ fn a_lock_is_waited_for_when_its_holder_has_ended() {
         std::thread::sleep(std::time::Duration::from_millis(100));
         drop(left_over);
     });
-    state.lock().unwrap();
+    let _lock = state.lock().unwrap();
     runs.join().unwrap();
+    // The next names us, and nothing is left of whom the file named before.
+    let refused = state.lock().unwrap_err();
+    assert!(
+        matches!(refused, StateError::Locked { pid: Some(pid), .. } if pid == std::process::id()),
+        "{refused}"
+    );
 }
 
 #[test]
