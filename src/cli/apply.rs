@@ -1,19 +1,17 @@
 //! `secgroupd apply`: enforce once.
 
-use super::options::{
-    DefinitionOptions, SocketOptions, StateOptions, TransportOptions, policy_of_this_host,
-};
-use super::ssh::Session;
+use super::options::{DefinitionOptions, SocketOptions, StateOptions, TransportOptions};
+use super::ssh::{Session, not_known};
 use super::{ERROR, NO, Result, print};
 use crate::daemon::control::{ControlError, Request, Response, ask};
-use crate::daemon::host::{Host, LONGEST_LOOK};
+use crate::daemon::host::{Host, LONGEST_LOOK, choose};
 use crate::daemon::install::Move;
 use crate::daemon::load::load;
 use crate::daemon::read::Trust;
 use crate::daemon::report::{Failure, Status, Summary};
 use crate::daemon::run::{absolute, sentence};
 use crate::daemon::trial::Attempt;
-use anyhow::bail;
+use anyhow::{Error, bail};
 use clap::Args;
 use serde_json::json;
 use std::io::{IsTerminal, Write};
@@ -60,11 +58,15 @@ pub struct Arguments {
 
 pub fn run(arguments: Arguments) -> Result {
     let path = absolute(arguments.definition.path(&arguments.path))?;
-    if let Some(warning) = would_refuse_this_session(&path, &arguments) {
-        print::note(&format!("warning: {warning}"));
-        if !arguments.yes && arguments.confirm.is_none() && !goes_on()? {
-            return Ok(ExitCode::from(NO));
+    match would_refuse_this_session(&path, &arguments) {
+        Ok(None) => {}
+        Ok(Some(warning)) => {
+            print::note(&format!("warning: {warning}"));
+            if !arguments.yes && arguments.confirm.is_none() && !goes_on()? {
+                return Ok(ExitCode::from(NO));
+            }
         }
+        Err(why) => print::note(&format!("warning: {}", not_known(&why))),
     }
     if arguments.confirm.is_some() {
         can_be_moved(&path, &arguments.socket)?;
@@ -98,24 +100,44 @@ pub fn run(arguments: Arguments) -> Result {
 
 /// A candidate that could never take the definition's place is not tried.
 fn can_be_moved(candidate: &Path, socket: &SocketOptions) -> anyhow::Result<()> {
+    Move::of(candidate, &status(socket)?.definition)?;
+    Ok(())
+}
+
+fn status(socket: &SocketOptions) -> anyhow::Result<Status> {
     match ask(&socket.socket, &Request::Status, TIME_LIMIT)? {
-        Response::Ok { payload } => {
-            let status: Status = serde_json::from_value(payload)?;
-            Move::of(candidate, &status.definition)?;
-            Ok(())
-        }
+        Response::Ok { payload } => Ok(serde_json::from_value(payload)?),
         Response::Refused { message, .. } | Response::Error { message } => bail!(message),
     }
 }
 
 /// A sentence, if this command is called from an SSH session that the definition would refuse. What is wrong with the
 /// definition itself is said by whoever enforces it.
-fn would_refuse_this_session(path: &Path, arguments: &Arguments) -> Option<String> {
-    let session = Session::of_this_process()?;
-    let account = load(path, Trust::Any).account?;
-    let instance = arguments.definition.instance.as_deref();
-    let policy = policy_of_this_host(&account, instance).ok()??;
-    session.refused_by(&policy)
+fn would_refuse_this_session(path: &Path, arguments: &Arguments) -> anyhow::Result<Option<String>> {
+    let Some(session) = Session::of_this_process() else {
+        return Ok(None);
+    };
+    let Some(account) = load(path, Trust::Any).account else {
+        return Ok(None);
+    };
+    let instance = match &arguments.definition.instance {
+        Some(instance) => Some(instance.clone()),
+        // Who a daemon was told to be.
+        None => match status(&arguments.socket) {
+            Ok(status) => status.instance,
+            Err(error) if is_not_running(&error) => None,
+            Err(error) => return Err(error),
+        },
+    };
+    let instance = choose(&account, instance.as_deref()).map_err(Error::msg)?;
+    match account.policy(&instance.id, &Default::default()) {
+        Some(policy) => session.refused_by(&policy),
+        None => Ok(None),
+    }
+}
+
+fn is_not_running(error: &Error) -> bool {
+    matches!(error.downcast_ref(), Some(ControlError::NotRunning { .. }))
 }
 
 /// Asks, where there is somebody to ask.

@@ -1,7 +1,7 @@
 //! `secgroupd check`: is the definition right?
 
 use super::options::{DefinitionOptions, StateOptions, plan, policy_of_this_host};
-use super::ssh::Session;
+use super::ssh::{Session, not_known};
 use super::{NO, Result, host_view, print};
 use crate::daemon::host::{choose, count, hostname, interface_warnings};
 use crate::daemon::load::load_with_text;
@@ -52,7 +52,10 @@ pub fn run(arguments: Arguments) -> Result {
         let mut more = lint(&definition, account, on_host);
         more.extend(plan(account, &arguments.state.state)?.refused);
         if let Some(policy) = here {
-            let refused = Session::of_this_process().and_then(|ssh| ssh.refused_by(&policy));
+            let refused = Session::of_this_process().and_then(|ssh| {
+                let refused = ssh.refused_by(&policy);
+                refused.unwrap_or_else(|why| Some(not_known(&why)))
+            });
             let warning = |text| Diagnostic::new(Severity::Warning, "ssh-session", None, text);
             more.extend(refused.map(warning));
             let warnings = interface_warnings(&policy).into_iter();

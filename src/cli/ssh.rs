@@ -4,6 +4,11 @@ use crate::netfilter::links::{Link, links};
 use crate::policy::{Direction, Packet, Policy, Protocol, Reason};
 use std::net::IpAddr;
 
+/// Where the question could not be answered.
+pub fn not_known(why: &anyhow::Error) -> String {
+    format!("it is not known whether this policy refuses the SSH session that you are in: {why:#}")
+}
+
 /// An SSH session, as sshd names it to its shells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
@@ -53,10 +58,13 @@ impl Session {
     }
 
     /// A sentence that says so if this policy would refuse a session like this one, judged at the interface that has the
-    /// server's address.
-    pub fn refused_by(&self, policy: &Policy) -> Option<String> {
-        let links = links().ok()?;
-        self.refused_at(policy, &links)
+    /// server's address; nothing if none has it.
+    ///
+    /// # Errors
+    ///
+    /// When the interfaces cannot be listed.
+    pub fn refused_by(&self, policy: &Policy) -> anyhow::Result<Option<String>> {
+        Ok(self.refused_at(policy, &links()?))
     }
 
     fn refused_at(&self, policy: &Policy, links: &[Link]) -> Option<String> {

@@ -143,6 +143,7 @@ impl Daemon {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             definition: self.options.definition.clone(),
+            instance: host.instance().map(str::to_owned),
             enforced: host.enforced().cloned(),
             inherited: host.inherited(),
             from_kept: host.is_from_kept(),

@@ -101,6 +101,11 @@ impl Host {
         })
     }
 
+    /// The instance asked for on the command line.
+    pub fn instance(&self) -> Option<&str> {
+        self.instance.as_deref()
+    }
+
     /// What is enforced by this process.
     pub fn enforced(&self) -> Option<&Summary> {
         self.enforced.as_ref().map(|standing| &standing.summary)

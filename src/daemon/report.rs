@@ -15,6 +15,9 @@ pub struct Status {
     pub pid: u32,
     /// The definition that is watched.
     pub definition: PathBuf,
+    /// The instance that the daemon was told to be; `None` if the definition says which this host is.
+    #[serde(default)]
+    pub instance: Option<String>,
     /// What is enforced; `None` if nothing is.
     pub enforced: Option<Summary>,
     /// The generation that an earlier daemon left enforced, while this one has enforced nothing.

@@ -8,6 +8,11 @@ use crate::support::kernel_test;
 pub fn tests() -> Vec<Trial> {
     vec![
         kernel_test("check_and_apply_warn_of_the_ssh_session", &["nft"], warned),
+        kernel_test(
+            "the_ssh_session_is_judged_as_the_daemon_s_instance",
+            &["nft"],
+            as_the_daemon,
+        ),
         kernel_test("apply_asks_at_a_terminal", &["nft", "script"], asked),
     ]
 }
@@ -48,6 +53,47 @@ fn warned() {
     site.arguments(&mut command, "check");
     let hidden = Ran::of(&mut command);
     assert!(hidden.out.contains(WARNING), "{hidden:?}");
+}
+
+/// Whom the daemon was told to be, and no name of the definition.
+fn as_the_daemon() {
+    let two = |port: u16| {
+        format!(
+            "version: 1
+security_groups:
+  sg-a: {{ inbound: [{{ action: allow, protocol: tcp, port: 22, source: any }}] }}
+  sg-b: {{ inbound: [{{ action: allow, protocol: tcp, port: {port}, source: any }}] }}
+instances:
+  ins-a: {{ hostname: no-host-a, interfaces: {{ eth0: {{ security_groups: [sg-a] }} }} }}
+  ins-b: {{ hostname: no-host-b, interfaces: {{ eth0: {{ security_groups: [sg-b] }} }} }}
+"
+        )
+    };
+    let site = Site::new();
+    let from_ssh = |line: &str| Ran::of(site.command(line).env("SSH_CONNECTION", SESSION));
+    site.write("groups.yaml", &two(22));
+    let daemon = site.launch("run --instance ins-b");
+    daemon.until_logged("enforced for ins-b");
+    site.write("new.yaml", &two(443));
+    let apply = from_ssh(&format!("apply {}", site.path("new.yaml").display()));
+    assert!(apply.code == 0 && apply.err.contains(WARNING), "{apply:?}");
+    // Another instance for once is not who the daemon is.
+    let once = from_ssh("apply --instance ins-a");
+    assert!(
+        once.code == 0 && !once.err.contains("SSH session"),
+        "{once:?}"
+    );
+    let apply = from_ssh(&format!("apply {}", site.path("new.yaml").display()));
+    assert!(apply.code == 0 && apply.err.contains(WARNING), "{apply:?}");
+    let named = from_ssh("apply --instance ins-b");
+    assert!(
+        named.code == 0 && !named.err.contains("SSH session"),
+        "{named:?}"
+    );
+    // Without a daemon nobody knows, and that is said.
+    drop(daemon);
+    let unknown = "it is not known whether this policy refuses the SSH session that you are in";
+    from_ssh("apply").failed(2, &[unknown, "no-host-b"]);
 }
 
 /// `script` gives the command a terminal.
