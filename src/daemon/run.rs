@@ -108,7 +108,7 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
             _ = daemon.keeper.done(&daemon.host) => {}
             _ = ended.found() => {
                 // That was another transaction, which the next start must know.
-                if daemon.remember_ended(Duration::ZERO).await {
+                if remember_ended(daemon.host.clone(), Duration::ZERO).await {
                     daemon.keeper.wake(&daemon.host);
                 }
             }
@@ -269,7 +269,7 @@ impl Daemon {
                 // Before anybody hears that it is enforced: what is refused from now on is told, and the next that they do may be
                 // `conntrack -F`.
                 self.host().tell(&self.refusals);
-                self.remember_ended(BEFORE_IT_IS_SAID).await;
+                self.wait_for_ended().await;
                 loaded
                     .iter()
                     .flat_map(Loaded::warnings)
@@ -296,14 +296,17 @@ impl Daemon {
         (loaded, result)
     }
 
-    /// Has the kernel remember what has ended, if that is found in time; if not, it is told later. Gives whether it was told.
-    async fn remember_ended(&self, at_most: Duration) -> bool {
-        let host = self.host.clone();
-        let work = move || {
-            let mut host = host.lock().unwrap_or_else(PoisonError::into_inner);
-            host.remember_ended(at_most)
-        };
-        matches!(off_the_loop(work).await, Ok(true))
+    /// Has the kernel remember what has ended, if that is found soon; if not, it is told later. What others do to our table meanwhile is
+    /// answered as ever.
+    async fn wait_for_ended(&mut self) {
+        let remembered = remember_ended(self.host.clone(), BEFORE_IT_IS_SAID);
+        tokio::pin!(remembered);
+        loop {
+            tokio::select! {
+                _ = &mut remembered => return,
+                due = self.guard.due() => self.restore(due).await,
+            }
+        }
     }
 
     /// Tells the service manager, once, that a policy is enforced.
@@ -444,6 +447,17 @@ impl Daemon {
             .find(|at| state.is_char_boundary(*at));
         notify(&[NotifyState::Status(&state[..end.unwrap_or(0)])]);
     }
+}
+
+/// Has the kernel remember what has ended, if that is found in time. Gives whether it was told anything. Nobody else waits meanwhile.
+async fn remember_ended(host: Arc<Mutex<Host>>, at_most: Duration) -> bool {
+    let work = move || {
+        let lock = || host.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = lock().ended.clone();
+        ended.finish(at_most);
+        lock().remember_ended(Duration::ZERO)
+    };
+    matches!(off_the_loop(work).await, Ok(true))
 }
 
 /// Waits until interfaces or default routes change.
