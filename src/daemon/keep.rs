@@ -30,8 +30,15 @@ pub enum Resumed {
 #[derive(Debug)]
 pub struct Writing {
     state: State,
-    key: Key,
+    hashed: Hashed,
     bytes: Result<Unsealed, String>,
+}
+
+/// A policy that could not be written, and why.
+#[derive(Debug)]
+pub struct Unwritten {
+    hashed: Hashed,
+    why: String,
 }
 
 /// What is on the disk.
@@ -270,7 +277,7 @@ impl Host {
 
     /// What has to be written so that what is enforced outlives the machine; `None` if it is written already, or something else
     /// is enforced by now.
-    pub fn to_keep(&self, hashed: &Hashed) -> Option<Writing> {
+    pub fn to_keep(&self, hashed: Hashed) -> Option<Writing> {
         let standing = self.enforced.as_ref()?;
         if self.origin.is_some() || self.written.key.as_ref() == Some(&hashed.key) {
             return None;
@@ -284,23 +291,27 @@ impl Host {
         });
         Some(Writing {
             state: self.state.clone(),
-            key: hashed.key.clone(),
+            hashed,
             bytes: bytes.map_err(|error| error.to_string()),
         })
     }
 
-    /// Takes note of what was written, if there was anything to write, and of what the kernel has.
-    pub fn kept(&mut self, result: Option<Result<Key, String>>) {
+    /// Takes note of what was written, if there was anything to write, and of what the kernel has. What could not be written is to be
+    /// tried again, unless there is something newer; the same failure is told once.
+    pub fn kept(&mut self, result: Option<Result<Key, Unwritten>>) {
         match result {
             None => {}
             Some(Ok(key)) => {
                 self.written.key = Some(key);
                 self.not_kept = None;
             }
-            Some(Err(error)) => {
-                warn!("the enforced policy is not kept for the next start: {error}");
+            Some(Err(Unwritten { hashed, why })) => {
                 self.written = Written::default();
-                self.not_kept = Some(error);
+                self.origin.get_or_insert(hashed.into_origin());
+                if self.not_kept.as_ref() != Some(&why) {
+                    warn!("the enforced policy is not kept for the next start: {why}");
+                }
+                self.not_kept = Some(why);
             }
         }
         // Of something newer, what is enforced is not what was written.
@@ -315,7 +326,7 @@ impl Host {
     /// Keeps what is enforced, and waits for it.
     pub fn keep(&mut self) {
         let hashed = self.unkept().map(Origin::hashed);
-        let writing = hashed.and_then(|hashed| self.to_keep(&hashed));
+        let writing = hashed.and_then(|hashed| self.to_keep(hashed));
         self.kept(writing.map(Writing::write));
         self.keep_hits();
     }
@@ -346,7 +357,7 @@ impl Host {
     /// Forgets the kept policy: it was taken off this host on request.
     pub(super) fn forget_kept(&mut self) {
         self.written = Written::default();
-        self.origin = None;
+        (self.origin, self.not_kept) = (None, None);
         let removed = self
             .state
             .remove(POLICY)
@@ -364,6 +375,11 @@ impl Host {
     pub fn close(&mut self) -> Result<bool, EnforceError> {
         self.closed = start::close(&self.kernel)?;
         Ok(self.closed)
+    }
+
+    /// Whether what is enforced has yet to be kept.
+    pub fn is_unkept(&self) -> bool {
+        self.origin.is_some()
     }
 
     /// Why the enforced policy will not be there at the next start.
@@ -400,11 +416,20 @@ impl Writing {
     /// # Errors
     ///
     /// Why it could not be; what was kept before still is.
-    pub fn write(self) -> Result<Key, String> {
-        self.state
-            .write_atomically(POLICY, &self.bytes?.seal())
-            .map_err(|error| error.to_string())?;
-        Ok(self.key)
+    pub fn write(self) -> Result<Key, Unwritten> {
+        let Writing {
+            state,
+            hashed,
+            bytes,
+        } = self;
+        let written = bytes.and_then(|bytes| {
+            let written = state.write_atomically(POLICY, &bytes.seal());
+            written.map_err(|error| error.to_string())
+        });
+        match written {
+            Ok(()) => Ok(hashed.key),
+            Err(why) => Err(Unwritten { hashed, why }),
+        }
     }
 }
 

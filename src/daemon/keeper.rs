@@ -52,7 +52,7 @@ fn keep(host: &Mutex<Host>) {
     let lock = || host.lock().unwrap_or_else(PoisonError::into_inner);
     let unkept = lock().unkept();
     let hashed = unkept.map(Origin::hashed);
-    let writing = hashed.and_then(|hashed| lock().to_keep(&hashed));
+    let writing = hashed.and_then(|hashed| lock().to_keep(hashed));
     let result = writing.map(Writing::write);
     lock().kept(result);
     // What replaced chains had counted is in no kernel any more.

@@ -161,6 +161,11 @@ impl Unsealed {
 }
 
 impl Hashed {
+    /// What it was made of.
+    pub fn into_origin(self) -> Origin {
+        self.origin
+    }
+
     /// Writes down the policy.
     ///
     /// # Errors

@@ -112,7 +112,7 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
                     daemon.keeper.wake(&daemon.host);
                 }
             }
-            _ = daemon.hits_keeper.due() => daemon.hits_keeper.keep(&daemon.host),
+            _ = daemon.hits_keeper.due() => daemon.keep_again(),
             _ = reached(daemon.trial_ends) => daemon.look_at_trial().await,
             _ = hangup.recv() => {
                 let _ = daemon.reload("SIGHUP", Attempt::Plain).await;
@@ -313,6 +313,15 @@ impl Daemon {
     pub(super) fn tell_ready(&mut self) {
         if !std::mem::replace(&mut self.ready, true) {
             notify(&[NotifyState::Ready]);
+        }
+    }
+
+    /// Keeps the hits, and what could not be kept before.
+    fn keep_again(&mut self) {
+        self.hits_keeper.keep(&self.host);
+        let is_unkept = self.host().is_unkept();
+        if is_unkept {
+            self.keeper.wake(&self.host);
         }
     }
 

@@ -9,12 +9,14 @@ use libtest_mimic::Trial;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
 
+use super::kept::until_kept;
 use super::site::{Daemon, Site, opening, until, with};
 use crate::support::kernel_test;
 
 pub fn tests() -> Vec<Trial> {
     vec![
         kernel_test("the_disk_is_full", &["nft"], full_disk),
+        kernel_test("the_disk_has_room_again", &["nft"], room_again),
         kernel_test("the_state_directory_goes", &["nft"], state_gone),
         kernel_test(
             "something_else_in_the_definition_s_place",
@@ -83,6 +85,30 @@ fn full_disk() {
         state.join("unblocks.json").exists()
     });
     site.until_at_rest();
+    drop(daemon);
+}
+
+/// What could not be kept is kept once it can be, though nobody saves again.
+fn room_again() {
+    let site = Site::new();
+    let state = site.path("state");
+    let tiny = Tiny::mount(&state);
+    site.write("groups.yaml", &opening(&[22]));
+    let daemon = site.start();
+    until_kept(&site, &opening(&[22]));
+    tiny.fill();
+    site.save("groups.yaml", &opening(&[443]));
+    site.until_open(&[443], &[22]);
+    let told = "is not kept for the next start";
+    daemon.until_logged(told);
+    assert!(site.status()["not_kept"].is_string());
+    // It is tried meanwhile, and told once.
+    std::thread::sleep(Duration::from_secs(11));
+    assert_eq!(daemon.log().matches(told).count(), 1, "{}", daemon.log());
+    fs::remove_file(state.join("filler")).unwrap();
+    until_kept(&site, &opening(&[443]));
+    until("all is well", || site.status()["not_kept"].is_null());
+    assert_eq!(site.status()["enforced"]["generation"], 2);
     drop(daemon);
 }
 
