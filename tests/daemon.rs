@@ -18,6 +18,7 @@ mod daemon {
     pub mod hits;
     pub mod hostile_names;
     pub mod instance;
+    pub mod judged;
     pub mod kept;
     pub mod kernel_fails;
     pub mod killed;
@@ -74,6 +75,7 @@ fn main() -> std::process::ExitCode {
             daemon::links::tests(),
             daemon::live_flows::tests(),
             daemon::lost_flows::tests(),
+            daemon::judged::tests(),
             daemon::observed::tests(),
             daemon::refusals::tests(),
             daemon::asking::tests(),

@@ -16,6 +16,7 @@ use crate::definition::{Diagnostic, Severity};
 use crate::netfilter::enforce::{EnforceError, Enforced, Kernel};
 use crate::netfilter::{interfaces, links};
 use crate::policy::{Account, Direction, Instance, Policy, Reason};
+use crate::ruleset::table::Stamp;
 use crate::ruleset::{Generation, Ruleset, check, compile};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -214,6 +215,7 @@ impl Host {
         let next = self.enforced().map_or(Generation(1), |summary| {
             Generation(summary.generation).next()
         });
+        let stamp = self.stamp();
         self.before_change();
         let enforced = self
             .enforce_checked(&policy, &ruleset, next, seed)
@@ -253,8 +255,13 @@ impl Host {
             self.acquit(&content(&loaded.sources));
         }
         self.closed = false;
-        let old = self.enforced.take();
-        self.look_at_ended(old, policy.clone(), ruleset);
+        let before = match self.enforced.take() {
+            // No flow was judged again.
+            _ if stamp.is_some() && stamp == self.stamp() => Before::Unknown,
+            None if first => Before::Nothing,
+            old => Before::of(old),
+        };
+        self.look_at_ended(before, policy.clone(), ruleset);
         self.enforced = Some(Standing {
             policy: Some(policy),
             summary: summary.clone(),
@@ -292,6 +299,11 @@ impl Host {
         })
     }
 
+    /// What the flows are known by that the policy allows, if it is known what is in force.
+    fn stamp(&self) -> Option<Stamp> {
+        self.kernel.look(|loaded| Some(loaded?.names.stamp()))
+    }
+
     /// Tells whoever follows refusals what is enforced.
     pub(super) fn tell(&self, refusals: &Refusals) {
         let enforced = self.enforced.as_ref();
@@ -303,12 +315,7 @@ impl Host {
     }
 
     /// Looks at the flows that end, or go on, with another policy.
-    pub(super) fn look_at_ended(&self, old: Option<Standing>, policy: Policy, ruleset: Ruleset) {
-        let before = match old.map(|old| old.policy) {
-            None => Before::Nothing,
-            Some(Some(old)) => Before::Policy(Box::new(old)),
-            Some(None) => Before::Unknown,
-        };
+    pub(super) fn look_at_ended(&self, before: Before, policy: Policy, ruleset: Ruleset) {
         self.ended.look(Look {
             before,
             policy: Some(policy),
@@ -425,6 +432,16 @@ impl Host {
             }
         }
         Failure::other(message)
+    }
+}
+
+impl Before {
+    /// What this process has enforced; what an earlier one has is not known.
+    pub(super) fn of(standing: Option<Standing>) -> Self {
+        match standing.and_then(|standing| standing.policy) {
+            Some(policy) => Before::Policy(Box::new(policy)),
+            None => Before::Unknown,
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //!
 //! Killed between any two of these, the next start goes on where it was. A restart of the machine ends the trial.
 
+use super::ended::Before;
 use super::host::{Host, Standing};
 use super::in_force::boot;
 use super::keep::Written;
@@ -287,8 +288,8 @@ impl Host {
         self.counts.replaced(&enforced.replaced_hits, now());
         if let Ok(policy) = kept.policy() {
             self.follow_rules(&policy, enforced.generation);
-            let old = self.enforced.take();
-            self.look_at_ended(old, policy, ruleset);
+            let before = Before::of(self.enforced.take());
+            self.look_at_ended(before, policy, ruleset);
         }
         self.stand_kept(kept, enforced.generation.0);
         if let Some(Standing { summary, .. }) = &mut self.enforced {
