@@ -17,9 +17,13 @@ machine() {
 # The scenarios of a test binary whose names hold one of the words, and what they print.
 scenarios() {
     binary="$1" && shift
+    # Why it does not build is said here.
+    cargo test --quiet --no-run --test "$binary" >&2 || true
     for word in "$@"; do
-        # A figure that is missed is kept too, as FAILED.
-        cargo test --quiet --test "$binary" -- --nocapture --test-threads 1 "$word" 2>/dev/null || true
+        # A figure that is missed is kept too, as FAILED; and so is one that nobody has taken.
+        said="$(cargo test --quiet --test "$binary" -- --nocapture --test-threads 1 "$word" 2>/dev/null || true)"
+        grep -q "^running [1-9]" <<<"$said" || echo "FAILED: no scenario of $binary was run for $word"
+        echo "$said"
     done | sed -n -e 's/^test [^ ]* *\.\.\. //' -e 's/^ *//' -e '/^ok$/d' -e '/^running/d' -e '/^test result/d' -e '/^$/d' -e 's/^/- /p'
 }
 
@@ -27,7 +31,7 @@ figures() {
     case "$1" in
     flows) scenarios daemon flows_are_counted flows_survive_many lost_flows ;;
     restored) scenarios daemon flushed_every flushed_and_killed a_fight_backs_off ;;
-    killed) scenarios daemon killed_while killed_before killed_after ;;
+    killed) scenarios daemon killed_while killed_before killed_after killed_anywhere_in_a_trial a_writer_killed_anywhere ;;
     faults) scenarios daemon a_message_ an_answer_ a_thousand_saves the_disk_is_full an_upgrade_from_other_chains ;;
     soak) scenarios soak reloads ;;
     hostile) scenarios hostile cost_the_most very_many_files ;;
@@ -47,6 +51,7 @@ trap 'rm -f "$kept"' EXIT
 missed=0
 for name in "$@"; do
     { echo "# $name" && echo && echo "\`bash tests/full.sh $name\`" && echo && machine && echo && figures "$name"; } | tee "$kept"
+    grep -q "^[-|] " "$kept" || echo "- FAILED: no figure was printed" | tee -a "$kept"
     cp "$kept" "tests/results/$name.md"
     if grep -q "^- FAILED" "$kept"; then missed=1; fi
 done

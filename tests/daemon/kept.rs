@@ -384,4 +384,5 @@ fn killed() {
             "round {round}: {open:?}"
         );
     }
+    println!("{rounds} writers killed: each time one of the two policies was whole");
 }

@@ -516,4 +516,7 @@ fn killed() {
             !site.path("state/trial.json").exists() && site.run("status").code == 0
         });
     }
+    println!(
+        "{rounds} trials killed twice each: one of the two policies held, and at last the old one"
+    );
 }
