@@ -376,3 +376,37 @@ impl Host {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The time of day is no part of it: it ends as long after the machine's start as it was told to, whatever is set meanwhile.
+    #[test]
+    fn a_trial_ends_by_a_clock_that_nobody_sets() {
+        let minute = Duration::from_secs(60);
+        let before = clock_gettime(ClockId::CLOCK_BOOTTIME).unwrap();
+        let ends = Duration::from(before) + minute;
+        let trial = Trial {
+            candidate: "new.yaml".into(),
+            content: String::new(),
+            key: String::new(),
+            boot: boot(),
+            ends: ends.as_millis() as u64,
+        };
+        let left = trial.left();
+        assert!(left <= minute && left > minute / 2, "{left:?}");
+        let read: Trial = serde_json::from_slice(&serde_json::to_vec(&trial).unwrap()).unwrap();
+        assert!(read.left() <= left, "it goes on in another process");
+        let over = Trial {
+            ends: 1,
+            ..trial.clone()
+        };
+        assert_eq!(over.left(), Duration::ZERO);
+        let another_start = Trial {
+            boot: "another".into(),
+            ..trial
+        };
+        assert_eq!(another_start.left(), Duration::ZERO);
+    }
+}

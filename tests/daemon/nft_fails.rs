@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::thread;
+use std::time::Duration;
 
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
@@ -16,6 +18,8 @@ pub fn tests() -> Vec<Trial> {
         kernel_test("nft_refuses_the_delete", &["nft"], refused_delete),
         kernel_test("nft_refuses_at_the_first_start", &["nft"], first_start),
         kernel_test("nft_is_gone", &["nft"], gone),
+        kernel_test("nft_is_too_old", &["nft"], too_old),
+        kernel_test("nft_is_slow", &["nft"], slow),
         kernel_test(
             "nft_fails_after_it_has_switched",
             &["nft"],
@@ -24,7 +28,7 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// Before the real one on the path. Refuses the call whose number is in the file `refuse`, counted from the last
+/// Before the real one on the path. Is slow by as many seconds as the file `slow` says, and too old for the word in the file `old`. Refuses the call whose number is in the file `refuse`, counted from the last
 /// time the file `count` was removed.
 const NFT: &str = r#"#!/bin/sh
 n=$(( $(cat "$0.count" 2>/dev/null || echo 0) + 1 ))
@@ -33,6 +37,15 @@ if [ "$n" = "$(cat "$0.late" 2>/dev/null)" ]; then
     REAL "$@"
     echo "Terminated" >&2
     exit 1
+fi
+[ -e "$0.slow" ] && sleep "$(cat "$0.slow")"
+if [ -e "$0.old" ]; then
+    cat >"$0.batch"
+    if grep -q "$(cat "$0.old")" "$0.batch"; then
+        echo "/dev/stdin:1:1-8: Error: syntax error, unexpected $(cat "$0.old")" >&2
+        exit 1
+    fi
+    exec REAL "$@" <"$0.batch"
 fi
 if grep -qsx "$n" "$0.refuse"; then
     cat >/dev/null
@@ -189,6 +202,66 @@ fn gone() {
     site.unchanged(&before);
     fs::rename(site.path("bin/nft.away"), site.path("bin/nft")).unwrap();
     assert_eq!(site.run("reload").code, 0);
+}
+
+/// An nft before a word that we use: as nftables 0.9.0 was before `typeof`. (An nft without JSON is as good as any: we speak its text,
+/// and read back what the kernel has over netlink.) What it refuses is said in its own words, and a newer one recovers.
+fn too_old() {
+    let site = Site::new();
+    let fake = Fake::new(&site);
+    let old = site.path("bin/nft.old");
+    fs::write(&old, "ct").unwrap();
+    site.write("groups.yaml", &opening(&[22]));
+    let said = "syntax error, unexpected ct";
+    Ran::of(&mut fake.command("apply")).failed(2, &[said]);
+    assert!(site.generations().is_empty());
+    let daemon = Daemon::start(fake.command("run"));
+    daemon.until_logged("nothing is enforced");
+    let page = site.run("status").out;
+    assert!(page.contains(said), "{page}");
+    fs::remove_file(&old).unwrap();
+    assert_eq!(site.run("reload").code, 0);
+    assert!(site.lets_in(22) && !site.lets_in(443));
+    // And one that was downgraded meanwhile.
+    let before = site.listing();
+    fs::write(&old, "ct").unwrap();
+    site.save("groups.yaml", &opening(&[443]));
+    until("it is told", || {
+        site.status()["last_error"]["text"]
+            .as_str()
+            .is_some_and(|text| text.contains(said))
+    });
+    site.unchanged(&before);
+    assert!(site.lets_in(22) && !site.lets_in(443));
+    fs::remove_file(&old).unwrap();
+    site.save("groups.yaml", &opening(&[80]));
+    site.until_open(&[80], &[22, 443]);
+}
+
+/// Each call of nft takes a second: the old policy holds until then, the last save wins, and who asks is answered.
+fn slow() {
+    let site = Site::new();
+    let fake = Fake::new(&site);
+    let daemon = fake.start();
+    fs::write(site.path("bin/nft.slow"), "1").unwrap();
+    site.save("groups.yaml", &opening(&[443]));
+    thread::sleep(Duration::from_millis(300));
+    assert!(site.lets_in(22) && !site.lets_in(443));
+    for port in [80, 81, 82] {
+        site.save("groups.yaml", &opening(&[port]));
+        assert!(site.status()["last_error"].is_null());
+        assert!(!site.lets_in(9));
+    }
+    site.until_open(&[82], &[22, 443, 80, 81]);
+    until("it is reported", || {
+        site.status()["enforced"]["generation"].as_u64() >= Some(2)
+    });
+    assert!(site.status()["last_error"].is_null());
+    fs::remove_file(site.path("bin/nft.slow")).unwrap();
+    let (status, log) = daemon.end(Signal::SIGTERM);
+    assert_eq!(status.code(), Some(0), "{log}");
+    site.until_at_rest();
+    assert!(site.lets_in(82) && !site.lets_in(22));
 }
 
 /// An nft that is killed when the kernel has taken its batch: what is reported is what the kernel enforces.
