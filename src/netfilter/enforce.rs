@@ -302,7 +302,7 @@ impl Kernel {
         if loaded.is_ok()
             && let Err(why) = may_switch()
         {
-            self.clean_up(names.generation());
+            self.clean_up(table, names.generation());
             return Err(EnforceError::Withheld(why));
         }
         let Err(error) = loaded.and_then(|()| self.transport.apply(&commands, names)) else {
@@ -318,7 +318,7 @@ impl Kernel {
         self.stamps().forget();
         // Edits of which it is not known whether they were made may lead to what was loaded.
         if change.switch || error.batch().is_some() {
-            self.clean_up(names.generation());
+            self.clean_up(table, names.generation());
         }
         Err(error.into())
     }
@@ -444,11 +444,11 @@ impl Kernel {
         Ok(enforced)
     }
 
-    /// Deletes what was loaded in vain; the whole table, if there was none before. What cannot be deleted is
-    /// deleted by the next reload.
-    fn clean_up(&self, generation: Generation) {
-        let _ = match self.in_force() {
-            Ok(None) => self.delete_table().map(|_| ()),
+    /// Deletes what was loaded in vain; the whole table, if there was none `before`: one without a policy may be what closes this
+    /// host. What cannot be deleted is deleted by the next reload.
+    fn clean_up(&self, before: Option<Table>, generation: Generation) {
+        let _ = match (before, self.in_force()) {
+            (None, Ok(None)) => self.delete_table().map(|_| ()),
             _ => objects_over(&self.reader)
                 .map_err(EnforceError::from)
                 .and_then(|objects| self.delete(&objects.of(generation))),

@@ -3,9 +3,9 @@
 use super::dump;
 use crate::support::{Host, kernel, kernel_test, ruleset};
 use libtest_mimic::Trial;
-use secgroupd::netfilter::enforce::EnforceError;
+use secgroupd::netfilter::enforce::{EnforceError, Kernel};
 use secgroupd::netfilter::native::{Native, NativeError};
-use secgroupd::netfilter::objects::in_force;
+use secgroupd::netfilter::objects::{in_force, objects};
 use secgroupd::policy::Reason;
 use secgroupd::ruleset::batch::{Command, Names};
 use secgroupd::ruleset::ir::{NftRule, NftVerdict};
@@ -70,13 +70,17 @@ fn refused_rules() {
     assert_eq!(host.enter(in_force).unwrap(), Some(Generation(2)));
 }
 
-/// The first time there is no table before, and none is left.
+/// The first time there is no table before, and none is left; a host that is closed stays closed.
 fn refused_switch() {
     let host = Host::new("host");
     let kernel = host.enter(kernel);
     let mut bad = ruleset(AFTER);
     // Nothing to jump to.
     bad.chains.retain(|chain| &*chain.name != "outbound");
+    stays_closed(|kernel| {
+        let result = kernel.enforce(&bad, Generation(1));
+        assert!(matches!(result, Err(EnforceError::Apply(_))), "{result:?}");
+    });
     let empty = host.enter(dump::table);
     refused(&host, &kernel, &bad, &empty);
     assert_eq!(host.nft_list("tables"), "");
@@ -86,19 +90,35 @@ fn refused_switch() {
     refused(&host, &kernel, &bad, &before);
 }
 
-fn refused(
-    host: &Host,
-    kernel: &secgroupd::netfilter::enforce::Kernel,
-    bad: &Ruleset,
-    before: &[String],
-) {
+fn refused(host: &Host, kernel: &Kernel, bad: &Ruleset, before: &[String]) {
     let result = host.enter(|| kernel.enforce(bad, Generation(1)));
     assert!(matches!(result, Err(EnforceError::Apply(_))), "{result:?}");
     assert_eq!(host.enter(dump::table), before);
 }
 
-/// What the check finds wrong while it is loaded never takes effect: the first time, over another policy, as a change of it, and
-/// where nothing would change.
+/// Whatever is refused of a first policy, what closes a host stays as it is, and nothing is left of what was loaded.
+fn stays_closed(refused: impl Fn(&Kernel) + Sync) {
+    let host = Host::new("closed");
+    let kernel = host.enter(kernel);
+    host.enter(|| kernel.close(|| {})).unwrap();
+    let closed = host.enter(dump::table);
+    assert!(!closed.is_empty());
+    for _ in 0..2 {
+        host.enter(|| refused(&kernel));
+        assert!(host.enter(|| kernel.is_closed()).unwrap());
+        let now = host.enter(dump::table);
+        assert!(closed.iter().all(|line| now.contains(line)), "{now:#?}");
+        let left = host.enter(objects).unwrap().generations();
+        assert!(left.is_empty(), "{left:?}");
+    }
+    // The first that is not refused opens it as far as it says.
+    host.enter(|| kernel.enforce(&ruleset(BEFORE), Generation(1)))
+        .unwrap();
+    assert!(!host.enter(|| kernel.is_closed()).unwrap());
+}
+
+/// What the check finds wrong while it is loaded never takes effect: the first time, on a closed host, over another policy, as a
+/// change of it, and where nothing would change.
 fn withheld() {
     let host = Host::new("host");
     let kernel = host.enter(kernel);
@@ -121,6 +141,10 @@ fn withheld() {
     };
     refused(&before);
     assert_eq!(host.nft_list("tables"), "");
+    stays_closed(|kernel| {
+        let result = kernel.enforce_if(&before, Generation(1), || Err("it is wrong".to_owned()));
+        assert!(matches!(result, Err(EnforceError::Withheld(_))));
+    });
     for other in [&after, &before] {
         host.enter(|| kernel.enforce(&before, Generation(1)))
             .unwrap();
