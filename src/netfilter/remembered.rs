@@ -5,12 +5,16 @@ use super::netlink::{NetlinkError, Reader};
 use crate::ruleset::TABLE;
 use crate::ruleset::batch::{Names, forget, remember};
 use crate::ruleset::ended::{EndedFlow, FAMILIES, ended_set};
+use crate::ruleset::ir::Family;
 use netlink_bindings::nftables::{
     DataAttrs, Nfgenmsg, Request, SetelemAttrs, SetelemListElemAttrs,
 };
 use nix::errno::Errno;
 use nix::libc;
 use std::ffi::CString;
+
+/// How many are forgotten in one transaction: about 100 kB.
+const AT_ONCE: usize = 1000;
 
 /// All that is remembered; nothing if there is no such table.
 ///
@@ -60,25 +64,42 @@ impl Kernel {
     ///
     /// See [`EnforceError`]. Some may have been remembered then.
     pub fn remember(&self, ended: &[EndedFlow], on: &[EndedFlow]) -> Result<(), EnforceError> {
-        self.changeable()?;
+        let table = self.changeable()?;
         for family in FAMILIES {
             let of = |flows: &[EndedFlow]| -> Vec<EndedFlow> {
                 let of = flows.iter().filter(|flow| flow.family() == family);
                 of.copied().collect()
             };
-            let (ended, on) = (of(ended), of(on));
-            let names = Names::none();
-            if !on.is_empty()
-                && let Err(error) = self.transport.apply_in_parts(&forget(family, &on), &names)
-            {
-                // The time of one was up meanwhile: the others are forgotten after the next change, or when theirs is.
-                tracing::debug!("{error}");
+            // Where there is no table, nothing is remembered.
+            if table.is_some() {
+                let on = of(on);
+                on.chunks(AT_ONCE)
+                    .for_each(|on| self.forget_ended(family, on));
             }
+            let ended = of(ended);
             if !ended.is_empty() {
                 let commands = remember(family, &ended);
-                self.transport.apply_in_parts(&commands, &names)?;
+                self.transport.apply_in_parts(&commands, &Names::none())?;
             }
         }
         Ok(())
+    }
+
+    /// Forgets flows of one family. The time of some may have been up since they were listed, and for one of them the kernel refuses
+    /// all: then each half is tried.
+    fn forget_ended(&self, family: Family, on: &[EndedFlow]) {
+        let Err(error) = self.transport.apply(&forget(family, on), &Names::none()) else {
+            return;
+        };
+        if !error.is_about_what_is_gone() {
+            let number = on.len();
+            tracing::warn!(
+                "{number} flows that are allowed again stay refused where connection tracking loses them: {error}"
+            );
+        } else if on.len() > 1 {
+            let (first, second) = on.split_at(on.len() / 2);
+            self.forget_ended(family, first);
+            self.forget_ended(family, second);
+        }
     }
 }
