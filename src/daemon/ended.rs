@@ -6,7 +6,7 @@ use crate::netfilter::flows::{Flow, Tuple, flows_over};
 use crate::netfilter::links::LinkError;
 use crate::netfilter::netlink::{NetlinkError, Reader};
 use crate::netfilter::remembered::remembered_over;
-use crate::netfilter::ways::Ways;
+use crate::netfilter::ways::{Way, Ways};
 use crate::policy::{Direction, Packet, Policy, Protocol, Reason, Verdict};
 use crate::ruleset::ended::{EndedFlow, FAMILIES, MOST_ENDED};
 use crate::ruleset::ir::Transport;
@@ -222,7 +222,8 @@ pub fn ended(old: &Policy, new: &Policy, ruleset: &Ruleset) -> Result<Ended, End
     let mut judge = Judge::new(Some(new), ruleset)?;
     let mut ended = Ended::of(&flows);
     for flow in &flows {
-        ended.add(judge.refusal(flow), |packet| allowed(old, packet));
+        let refusal = judge.flow(flow).refusal();
+        ended.add(refusal, |packet| allowed(old, packet));
     }
     Ok(ended)
 }
@@ -245,19 +246,25 @@ impl Look {
         let mut judge = Judge::new(self.policy.as_ref(), &self.ruleset)?;
         let mut counted = Ended::of(&flows);
         let (mut ended, mut on) = (BTreeSet::new(), BTreeSet::new());
+        let mut lost = remembered.clone();
         for flow in &flows {
-            let refusal = judge.refusal(flow);
-            let of = EndedFlow::of(flow);
-            match refusal {
-                Some(_) => ended.extend(of),
-                None => on.extend(of.filter(|of| remembered.contains(of))),
+            let judged = judge.flow(flow);
+            if let Some(of) = EndedFlow::of(flow) {
+                lost.remove(&of);
+                match judged {
+                    Judged::Refused(_) => drop(ended.insert(of)),
+                    Judged::Passes if remembered.contains(&of) => drop(on.insert(of)),
+                    _ => {}
+                }
             }
+            let refusal = judged.refusal();
             match &self.before {
                 Before::Nothing => counted.add(refusal, |_| true),
                 Before::Policy(old) => counted.add(refusal, |packet| allowed(old, packet)),
                 Before::Unknown => {}
             }
         }
+        on.extend(lost.into_iter().filter(|of| judge.lost(of).passes()));
         if self.anew {
             ended.extend(known.iter().filter(|known| !on.contains(known)));
         }
@@ -327,7 +334,7 @@ struct Judge<'p> {
     /// One interface of each kind, where that is known.
     interfaces: Vec<String>,
     /// What was decided about flows that look the same to a policy.
-    known: HashMap<Asked, Option<Refusal>>,
+    known: HashMap<Asked, Judged>,
 }
 
 /// What a policy asks of a flow.
@@ -335,6 +342,40 @@ type Asked = (Direction, u8, IpAddr, u16);
 
 /// What refuses a flow, and the packet that would have opened it.
 type Refusal = Arc<(Reason, Packet)>;
+
+/// What a policy says of a flow.
+#[derive(Debug, Clone)]
+enum Judged {
+    Refused(Refusal),
+    Passes,
+    /// That depends on the interface, and no route leads to its remote now.
+    Unknown,
+}
+
+impl Judged {
+    /// Of a flow that is judged twice.
+    fn and(self, other: impl FnOnce() -> Judged) -> Self {
+        match self {
+            Judged::Refused(_) => self,
+            Judged::Passes => other(),
+            Judged::Unknown => match other() {
+                Judged::Passes => Judged::Unknown,
+                other => other,
+            },
+        }
+    }
+
+    fn passes(&self) -> bool {
+        matches!(self, Judged::Passes)
+    }
+
+    fn refusal(self) -> Option<Refusal> {
+        match self {
+            Judged::Refused(refusal) => Some(refusal),
+            Judged::Passes | Judged::Unknown => None,
+        }
+    }
+}
 
 impl<'p> Judge<'p> {
     fn new(new: Option<&'p Policy>, ruleset: &'p Ruleset) -> Result<Self, LinkError> {
@@ -347,25 +388,42 @@ impl<'p> Judge<'p> {
         })
     }
 
-    /// What refuses a flow: one that this host forwards is judged where it enters and where it leaves.
-    fn refusal(&mut self, flow: &Flow) -> Option<Refusal> {
-        let (original, reply) = (&flow.original, &flow.reply);
-        self.one_way(Direction::Inbound, original, original.ports[1])
-            .or_else(|| self.one_way(Direction::Outbound, reply, reply.ports[0]))
+    /// Of a tracked flow; one that this host forwards is judged where it enters and where it leaves.
+    fn flow(
+        &mut self,
+        Flow {
+            original, reply, ..
+        }: &Flow,
+    ) -> Judged {
+        let protocol = original.protocol;
+        self.asked((
+            Direction::Inbound,
+            protocol,
+            original.source,
+            original.ports[1],
+        ))
+        .and(|| self.asked((Direction::Outbound, protocol, reply.source, reply.ports[0])))
     }
 
-    /// The same in one direction, of the side whose source is the remote.
-    fn one_way(&mut self, direction: Direction, side: &Tuple, port: u16) -> Option<Refusal> {
-        let asked = (direction, side.protocol, side.source, port);
+    /// Of one that only its answers are known of: where it was translated, what they say is not what it had asked for. But it cannot
+    /// go on without its translation.
+    fn lost(&mut self, flow: &EndedFlow) -> Judged {
+        let protocol = flow.transport.protocol().0;
+        let (answers, opened, port) = (flow.source.ip(), flow.destination.ip(), flow.source.port());
+        self.asked((Direction::Inbound, protocol, opened, port))
+            .and(|| self.asked((Direction::Outbound, protocol, answers, port)))
+    }
+
+    fn asked(&mut self, asked: Asked) -> Judged {
         if let Some(known) = self.known.get(&asked) {
             return known.clone();
         }
-        let refusal = self.judged(asked).map(Arc::new);
-        self.known.insert(asked, refusal.clone());
-        refusal
+        let judged = self.judged(asked);
+        self.known.insert(asked, judged.clone());
+        judged
     }
 
-    fn judged(&mut self, (direction, protocol, remote, port): Asked) -> Option<(Reason, Packet)> {
+    fn judged(&mut self, (direction, protocol, remote, port): Asked) -> Judged {
         let mut packet = Packet::opening(direction, "", Protocol(protocol), remote, port);
         let walker = &self.walker;
         let refused = |packet: &Packet| walker.walk(packet).0 == Verdict::Refuse;
@@ -375,17 +433,20 @@ impl<'p> Judge<'p> {
             refused(&packet)
         });
         if !any && !self.interfaces.is_empty() {
-            return None;
+            return Judged::Passes;
         }
-        // Nothing of this host's own is a remote.
-        self.ways.to(remote)?.clone_into(&mut packet.interface);
+        match self.ways.way(remote) {
+            Way::By(name) => name.clone_into(&mut packet.interface),
+            Way::NoRemote => return Judged::Passes,
+            Way::None => return Judged::Unknown,
+        }
         let (verdict, reason) = self.walker.walk(&packet);
         if verdict.passes() {
-            return None;
+            return Judged::Passes;
         }
         let decided = || self.new.map(|new| new.decide(&packet).reason);
         let reason = reason.cloned().or_else(decided).unwrap_or(Reason::Default);
-        Some((reason, packet))
+        Judged::Refused(Arc::new((reason, packet)))
     }
 }
 

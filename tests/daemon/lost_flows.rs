@@ -26,6 +26,7 @@ pub fn tests() -> Vec<Trial> {
         kernel_test("lost_flows_that_the_host_opened", needs, host_opened),
         kernel_test("lost_flows_are_opened_anew", needs, opened_anew),
         kernel_test("lost_flows_go_on_when_allowed_again", needs, allowed_again),
+        kernel_test("lost_flows_go_on_though_lost", needs, allowed_while_lost),
         kernel_test("lost_flows_behind_dnat", needs, behind_dnat),
         kernel_test("lost_flows_behind_masquerade", needs, behind_masquerade),
         kernel_test("lost_flows_of_a_published_port", needs, published_port),
@@ -169,6 +170,29 @@ fn allowed_again() {
             remembered(&site.host)
         );
     }
+}
+
+/// What connection tracking does not know when it is allowed again is known by its answers.
+fn allowed_while_lost() {
+    let (site, daemon) = start(&open(&[SSH, DNS, WEB]));
+    let [ssh, ssh6, dns, dns6] = inbound_talks(&site);
+    let web = Talk::tcp(&site.peer, "10.0.0.5:80", &site.host, "10.0.0.5:80");
+    change(&site, &daemon, &open(&[]), 2);
+    flush(&site.host);
+    // Where no way leads to the remote, nothing is known of it, and nothing forgotten.
+    site.host.ip("route del 10.0.0.0/24 dev eth0");
+    change(&site, &daemon, &open(&["protocol: tcp, port: 81"]), 3);
+    site.host.ip("route add 10.0.0.0/24 dev eth0 src 10.0.0.5");
+    assert!(stays_ended(&site.host, &dns), "{}", remembered(&site.host));
+    flush(&site.host);
+    change(&site, &daemon, &open(&[SSH, DNS]), 4);
+    for talk in [&ssh, &ssh6, &dns, &dns6] {
+        flush(&site.host);
+        talk.limit(SOON);
+        let listing = remembered(&site.host);
+        assert!(talk.hears(false) && talk.carries(), "{listing}");
+    }
+    assert!(stays_ended(&site.host, &web), "{}", remembered(&site.host));
 }
 
 fn behind_dnat() {
