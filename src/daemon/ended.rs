@@ -2,6 +2,9 @@
 //! ended where connection tracking loses them (see `ruleset::ended`). While it knows them the kernel refuses their packets by itself (see
 //! `ruleset::recheck`).
 
+mod memory;
+
+use self::memory::{Fate, Memory, Remembered};
 use crate::netfilter::flows::{Flow, Tuple, flows_over};
 use crate::netfilter::links::LinkError;
 use crate::netfilter::netlink::{NetlinkError, Reader};
@@ -11,7 +14,7 @@ use crate::policy::{Direction, Packet, Policy, Protocol, Reason, Verdict};
 use crate::ruleset::ended::{EndedFlow, FAMILIES, MOST_ENDED};
 use crate::ruleset::ir::Transport;
 use crate::ruleset::{Ruleset, Walker};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::AtomicU64;
@@ -42,8 +45,8 @@ struct Work {
     running: bool,
     next: Option<Look>,
     found: Option<Found>,
-    /// What the kernel was to remember after the last look: a table that is made anew has forgotten it.
-    remembered: BTreeSet<EndedFlow>,
+    /// What the kernel was to remember after the last look; a table that is made anew remembers nothing.
+    remembered: Memory,
 }
 
 /// What is enforced now, and what was before.
@@ -55,8 +58,6 @@ pub struct Look {
     pub policy: Option<Policy>,
     /// Its ruleset.
     pub ruleset: Ruleset,
-    /// Whether the table was made anew, and remembers nothing any more.
-    pub anew: bool,
 }
 
 /// What was enforced before a change.
@@ -75,7 +76,7 @@ pub enum Before {
 pub struct Found {
     /// What has ended and is not remembered yet.
     pub ended: Vec<EndedFlow>,
-    /// What is remembered and allowed again.
+    /// What is remembered and is not to be any more: it is allowed again, or its time is up.
     pub on: Vec<EndedFlow>,
 }
 
@@ -100,7 +101,6 @@ impl EndedFlows {
         work.found = None;
         if let Some(skipped) = work.next.take() {
             look.before = skipped.before;
-            look.anew |= skipped.anew;
         }
         work.next = Some(look);
         if std::mem::replace(&mut work.running, true) {
@@ -235,27 +235,27 @@ fn allowed(old: &Policy, packet: &Packet) -> bool {
 impl Look {
     /// Looks at all tracked flows. Gives what is counted, what the kernel is to be told, and what it remembers then. `known` is what
     /// it was to remember so far.
-    fn carry_out(
-        &self,
-        known: &BTreeSet<EndedFlow>,
-    ) -> Result<(Ended, Found, BTreeSet<EndedFlow>), EndedError> {
+    fn carry_out(&self, known: &Memory) -> Result<(Ended, Found, Memory), EndedError> {
         let reader = Reader::netfilter()?;
         // First, since somebody may be about to flush them.
         let flows = flows_over(&reader)?;
-        let remembered: BTreeSet<EndedFlow> = remembered_over(&reader)?.into_iter().collect();
+        let by_kernel = remembered_over(&reader)?.into_iter();
+        let now = Instant::now();
+        let remembered = Remembered {
+            now,
+            by_kernel: by_kernel.map(|(flow, left)| (flow, now + left)).collect(),
+            known,
+        };
         let mut judge = Judge::new(self.policy.as_ref(), &self.ruleset)?;
         let mut counted = Ended::of(&flows);
-        let (mut ended, mut on) = (BTreeSet::new(), BTreeSet::new());
-        let mut lost = remembered.clone();
+        let mut tracked = BTreeMap::new();
         for flow in &flows {
             let judged = judge.flow(flow);
-            if let Some(of) = EndedFlow::of(flow) {
-                lost.remove(&of);
-                match judged {
-                    Judged::Refused(_) => drop(ended.insert(of)),
-                    Judged::Passes if remembered.contains(&of) => drop(on.insert(of)),
-                    _ => {}
-                }
+            if let Some(of) = EndedFlow::of(flow)
+                && let fate = judged.fate()
+                && (fate == Fate::Ends || remembered.names(&of))
+            {
+                tracked.insert(of, fate);
             }
             let refusal = judged.refusal();
             match &self.before {
@@ -264,27 +264,17 @@ impl Look {
                 Before::Unknown => {}
             }
         }
-        on.extend(lost.into_iter().filter(|of| judge.lost(of).passes()));
-        if self.anew {
-            ended.extend(known.iter().filter(|known| !on.contains(known)));
-        }
-        let ended: Vec<EndedFlow> = ended.difference(&remembered).copied().collect();
-        let found = Found {
-            ended: room(ended, &remembered),
-            on: on.iter().copied().collect(),
-        };
-        let after = remembered.difference(&on).chain(&found.ended).copied();
-        let after = after.collect();
+        let (found, after) = remembered.sort(&tracked, |flow| judge.lost(flow).fate());
         Ok((counted, found, after))
     }
 }
 
 /// As many of them as the kernel has room for.
-fn room(ended: Vec<EndedFlow>, remembered: &BTreeSet<EndedFlow>) -> Vec<EndedFlow> {
+fn room(ended: Vec<EndedFlow>, remembered: &Memory) -> Vec<EndedFlow> {
     let mut out = Vec::with_capacity(ended.len());
     for family in FAMILIES {
         let of_family = |flow: &&EndedFlow| flow.family() == family;
-        let room = MOST_ENDED.saturating_sub(remembered.iter().filter(of_family).count());
+        let room = MOST_ENDED.saturating_sub(remembered.keys().filter(of_family).count());
         let before = out.len();
         out.extend(ended.iter().filter(of_family).take(room));
         let left_out = ended.iter().filter(of_family).count() - (out.len() - before);
@@ -365,8 +355,12 @@ impl Judged {
         }
     }
 
-    fn passes(&self) -> bool {
-        matches!(self, Judged::Passes)
+    fn fate(&self) -> Fate {
+        match self {
+            Judged::Refused(_) => Fate::Ends,
+            Judged::Passes => Fate::GoesOn,
+            Judged::Unknown => Fate::Unknown,
+        }
     }
 
     fn refusal(self) -> Option<Refusal> {

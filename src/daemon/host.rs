@@ -320,7 +320,6 @@ impl Host {
             before,
             policy: Some(policy),
             ruleset,
-            anew: false,
         });
     }
 
@@ -344,18 +343,17 @@ impl Host {
         if self.ended.are_remembered()
             && let Some(ruleset) = self.kernel.look(|loaded| Some(loaded?.ruleset.clone()))
         {
-            self.look_at_flows(ruleset, true);
+            self.look_at_flows(ruleset);
         }
     }
 
     /// Looks at the tracked flows where the policy is the same, and the kernel's memory may be another.
-    pub(super) fn look_at_flows(&self, ruleset: Ruleset, anew: bool) {
+    pub(super) fn look_at_flows(&self, ruleset: Ruleset) {
         let standing = self.enforced.as_ref();
         self.ended.look(Look {
             before: Before::Unknown,
             policy: standing.and_then(|standing| standing.policy.clone()),
             ruleset,
-            anew,
         });
     }
 

@@ -142,7 +142,7 @@ impl Host {
             self.stand_kept(kept, generation);
             self.settle_hits();
             // An earlier process may have ended before it looked.
-            self.look_at_flows(ruleset, false);
+            self.look_at_flows(ruleset);
         }
         Ok(resumed)
     }

@@ -4,7 +4,7 @@ use super::enforce::{EnforceError, Kernel};
 use super::netlink::{NetlinkError, Reader};
 use crate::ruleset::TABLE;
 use crate::ruleset::batch::{Names, forget, remember};
-use crate::ruleset::ended::{EndedFlow, FAMILIES, ended_set};
+use crate::ruleset::ended::{EndedFlow, FAMILIES, ended_set, remembered_for};
 use crate::ruleset::ir::Family;
 use netlink_bindings::nftables::{
     DataAttrs, Nfgenmsg, Request, SetelemAttrs, SetelemListElemAttrs,
@@ -12,16 +12,17 @@ use netlink_bindings::nftables::{
 use nix::errno::Errno;
 use nix::libc;
 use std::ffi::CString;
+use std::time::Duration;
 
 /// How many are forgotten in one transaction: about 100 kB.
 const AT_ONCE: usize = 1000;
 
-/// All that is remembered; nothing if there is no such table.
+/// All that is remembered, and for how long still; nothing if there is no such table.
 ///
 /// # Errors
 ///
 /// See [`NetlinkError`].
-pub fn remembered_over(reader: &Reader) -> Result<Vec<EndedFlow>, NetlinkError> {
+pub fn remembered_over(reader: &Reader) -> Result<Vec<(EndedFlow, Duration)>, NetlinkError> {
     let header = Nfgenmsg {
         nfgen_family: libc::NFPROTO_INET as u8,
         ..Default::default()
@@ -38,14 +39,25 @@ pub fn remembered_over(reader: &Reader) -> Result<Vec<EndedFlow>, NetlinkError> 
         let lists = reader.dump(&request, |(_, list)| {
             let elements = list.get_elements().ok()?.flatten();
             let flows = elements.filter_map(|SetelemListElemAttrs::Elem(element)| {
-                let key = element.flatten().find_map(|attribute| match attribute {
-                    SetelemAttrs::Key(key) => key.flatten().find_map(|data| match data {
-                        DataAttrs::Value(bytes) => Some(bytes),
-                        DataAttrs::Verdict(_) => None,
-                    }),
-                    _ => None,
-                })?;
-                EndedFlow::of_key(family, key)
+                let (mut flow, mut left) = (None, None);
+                for attribute in element.flatten() {
+                    match attribute {
+                        SetelemAttrs::Key(key) => {
+                            flow = key.flatten().find_map(|data| match data {
+                                DataAttrs::Value(bytes) => EndedFlow::of_key(family, bytes),
+                                DataAttrs::Verdict(_) => None,
+                            });
+                        }
+                        // The bindings take the network's order for the host's.
+                        SetelemAttrs::Expiration(milliseconds) => {
+                            left = Some(Duration::from_millis(u64::from_be(milliseconds)));
+                        }
+                        _ => {}
+                    }
+                }
+                let flow: EndedFlow = flow?;
+                // Another program may have said no time.
+                Some((flow, left.unwrap_or(remembered_for(flow.transport))))
             });
             Some(flows.collect::<Vec<_>>())
         });
