@@ -47,6 +47,8 @@ struct Work {
     found: Option<Found>,
     /// What the kernel was to remember after the last look; a table that is made anew remembers nothing.
     remembered: Memory,
+    /// How often all was forgotten. A look that began before tells nothing of what is enforced since.
+    forgotten: u64,
 }
 
 /// What is enforced now, and what was before.
@@ -122,27 +124,38 @@ impl EndedFlows {
                 self.0.idle.notify_all();
                 return;
             };
-            let known = work.remembered.clone();
+            let (known, forgotten) = (work.remembered.clone(), work.forgotten);
             drop(work);
             let begin = Instant::now();
             match look.carry_out(&known) {
                 Ok((ended, found, remembered)) => {
+                    if !self.keep(forgotten, found, remembered) {
+                        continue;
+                    }
                     if !matches!(look.before, Before::Unknown) {
                         let flows = ended.looked_at as u64;
                         self.0.judged_again.fetch_add(flows, Relaxed);
                     }
                     self.tell(&ended, begin.elapsed());
-                    let mut work = self.work();
-                    work.remembered = remembered;
-                    // What comes next finds it again.
-                    if work.next.is_none() && !(found.ended.is_empty() && found.on.is_empty()) {
-                        work.found = Some(found);
-                        self.0.found.notify_one();
-                    }
                 }
                 Err(error) => warn!("it is not known which flows end: {error}"),
             }
         }
+    }
+
+    /// Keeps what a look has found, unless all was forgotten since. Gives whether it was kept.
+    fn keep(&self, forgotten: u64, found: Found, remembered: Memory) -> bool {
+        let mut work = self.work();
+        if work.forgotten != forgotten {
+            return false;
+        }
+        work.remembered = remembered;
+        // What comes next finds it again.
+        if work.next.is_none() && !(found.ended.is_empty() && found.on.is_empty()) {
+            work.found = Some(found);
+            self.0.found.notify_one();
+        }
+        true
     }
 
     fn tell(&self, ended: &Ended, took: Duration) {
@@ -172,6 +185,7 @@ impl EndedFlows {
     /// Nothing is enforced any more, and nothing has ended.
     pub fn forget(&self) {
         let mut work = self.work();
+        work.forgotten += 1;
         (work.next, work.found) = (None, None);
         work.remembered.clear();
     }
@@ -485,5 +499,43 @@ impl fmt::Display for Ended {
             0 => Ok(()),
             more => write!(f, ", and by {more} others"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ruleset::ended::remembered_for;
+
+    fn flow(transport: Transport) -> EndedFlow {
+        EndedFlow {
+            transport,
+            source: "10.0.0.5:22".parse().unwrap(),
+            destination: "10.0.0.9:5000".parse().unwrap(),
+        }
+    }
+
+    fn found(transport: Transport) -> (Found, Memory) {
+        let found = Found {
+            ended: vec![flow(transport)],
+            on: Vec::new(),
+        };
+        let until = Instant::now() + remembered_for(transport);
+        (found, Memory::from([(flow(transport), until)]))
+    }
+
+    #[test]
+    fn a_look_that_is_under_way_does_not_undo_that_all_is_forgotten() {
+        let flows = EndedFlows::default();
+        let began = flows.work().forgotten;
+        flows.forget();
+        let (ended, remembered) = found(Transport::Tcp);
+        assert!(!flows.keep(began, ended, remembered));
+        assert!(flows.take().is_none() && !flows.are_remembered());
+        // One that begins since then does.
+        let began = flows.work().forgotten;
+        let (ended, remembered) = found(Transport::Tcp);
+        assert!(flows.keep(began, ended, remembered));
+        assert!(flows.take().is_some() && flows.are_remembered());
     }
 }
