@@ -11,7 +11,7 @@ use crate::netfilter::netlink::{NetlinkError, Reader};
 use crate::netfilter::remembered::remembered_over;
 use crate::netfilter::ways::{Way, Ways};
 use crate::policy::{Direction, Packet, Policy, Protocol, Reason, Verdict};
-use crate::ruleset::ended::{EndedFlow, FAMILIES, MOST_ENDED};
+use crate::ruleset::ended::{EndedFlow, FAMILIES, MOST_ENDED, remembered_for};
 use crate::ruleset::ir::Transport;
 use crate::ruleset::{Ruleset, Walker};
 use std::collections::{BTreeMap, HashMap};
@@ -23,6 +23,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
+
+/// How often it is asked whether what is remembered is due to be looked at again: a quarter of the time of UDP.
+pub const ASK_AGAIN: Duration = Duration::from_secs(45);
 
 /// The rules that are named one by one; the rest is counted together.
 const NAMED: usize = 5;
@@ -47,6 +50,8 @@ struct Work {
     found: Option<Found>,
     /// What the kernel was to remember after the last look; a table that is made anew remembers nothing.
     remembered: Memory,
+    /// When that began.
+    looked: Option<Instant>,
     /// How often all was forgotten. A look that began before tells nothing of what is enforced since.
     forgotten: u64,
 }
@@ -78,7 +83,7 @@ pub enum Before {
 pub struct Found {
     /// What has ended and is not remembered yet.
     pub ended: Vec<EndedFlow>,
-    /// What is remembered and is not to be any more: it is allowed again, or its time is up.
+    /// What is remembered and is not to be any more: it is allowed again, or has ended anew.
     pub on: Vec<EndedFlow>,
 }
 
@@ -101,8 +106,10 @@ impl EndedFlows {
         let mut work = self.work();
         // It was of what is enforced no more.
         work.found = None;
-        if let Some(skipped) = work.next.take() {
-            look.before = skipped.before;
+        if let Some(Look { before, .. }) = work.next.take()
+            && !matches!(before, Before::Unknown)
+        {
+            look.before = before;
         }
         work.next = Some(look);
         if std::mem::replace(&mut work.running, true) {
@@ -124,9 +131,10 @@ impl EndedFlows {
                 self.0.idle.notify_all();
                 return;
             };
+            let begin = Instant::now();
+            work.looked = Some(begin);
             let (known, forgotten) = (work.remembered.clone(), work.forgotten);
             drop(work);
-            let begin = Instant::now();
             match look.carry_out(&known) {
                 Ok((ended, found, remembered)) => {
                     if !self.keep(forgotten, found, remembered) {
@@ -180,6 +188,14 @@ impl EndedFlows {
     /// Whether the kernel was to remember anything after the last look.
     pub fn are_remembered(&self) -> bool {
         !self.work().remembered.is_empty()
+    }
+
+    /// Whether what is remembered is to be looked at again.
+    pub fn is_due(&self) -> bool {
+        let work = self.work();
+        let since = work.looked.map_or(Duration::MAX, |looked| looked.elapsed());
+        let is_due = |flow: &EndedFlow| since >= remembered_for(flow.transport) / 6;
+        !work.running && work.remembered.keys().any(is_due)
     }
 
     /// Nothing is enforced any more, and nothing has ended.
@@ -505,7 +521,6 @@ impl fmt::Display for Ended {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ruleset::ended::remembered_for;
 
     fn flow(transport: Transport) -> EndedFlow {
         EndedFlow {
@@ -537,5 +552,24 @@ mod tests {
         let (ended, remembered) = found(Transport::Tcp);
         assert!(flows.keep(began, ended, remembered));
         assert!(flows.take().is_some() && flows.are_remembered());
+    }
+
+    #[test]
+    fn what_is_remembered_is_looked_at_again() {
+        for (transport, minutes, due) in [
+            (Transport::Udp, 0, false),
+            (Transport::Udp, 1, true),
+            (Transport::Tcp, 1, false),
+        ] {
+            let flows = EndedFlows::default();
+            let Some(looked) = Instant::now().checked_sub(Duration::from_secs(minutes * 60)) else {
+                continue;
+            };
+            flows.work().looked = Some(looked);
+            assert!(!flows.is_due(), "nothing is remembered");
+            let (ended, remembered) = found(transport);
+            flows.keep(0, ended, remembered);
+            assert_eq!(flows.is_due(), due, "{transport:?} after {minutes} min");
+        }
     }
 }

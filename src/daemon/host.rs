@@ -340,9 +340,20 @@ impl Host {
     /// Has a table that was made anew remember what the one before it did, if that was anything: who fights for the table does not make
     /// us read all flows each time.
     pub(super) fn recall_ended(&self) {
-        if self.ended.are_remembered()
-            && let Some(ruleset) = self.kernel.look(|loaded| Some(loaded?.ruleset.clone()))
-        {
+        if self.ended.are_remembered() {
+            self.look_at_remembered();
+        }
+    }
+
+    /// Looks again at what is remembered, where that was long ago: connection tracking may know an ended flow for longer.
+    pub(super) fn renew_ended(&self) {
+        if self.ended.is_due() {
+            self.look_at_remembered();
+        }
+    }
+
+    fn look_at_remembered(&self) {
+        if let Some(ruleset) = self.kernel.look(|loaded| Some(loaded?.ruleset.clone())) {
             self.look_at_flows(ruleset);
         }
     }

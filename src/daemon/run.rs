@@ -1,6 +1,7 @@
 //! The daemon's loop: waits for a saved file, a signal or a request, and reconciles.
 
 use super::control::ControlSocket;
+use super::ended::ASK_AGAIN;
 use super::guard::{Due, Guard};
 use super::held::{Held, reached};
 use super::hits::HitsKeeper;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 /// How long writers who never pause keep what others saved from being enforced.
@@ -75,6 +77,8 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
     let mut guard = Guard::default();
     guard.before(&host);
     let ended = host.ended.clone();
+    let mut ask_again = tokio::time::interval(ASK_AGAIN);
+    ask_again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let links = LinkEvents::listen().inspect_err(|error| {
         warn!("interfaces that come and go are noticed at a reload only: {error}")
     });
@@ -112,6 +116,7 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
                     daemon.keeper.wake(&daemon.host);
                 }
             }
+            _ = ask_again.tick() => daemon.host().renew_ended(),
             _ = daemon.hits_keeper.due() => daemon.keep_again(),
             _ = reached(daemon.trial_ends) => daemon.look_at_trial().await,
             _ = hangup.recv() => {

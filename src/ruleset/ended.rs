@@ -18,10 +18,24 @@
 //!
 //! What the side sends that had opened the flow is judged by the list, which refuses it as it has refused the flow. The addresses are those
 //! that connection tracking has just read from the packet, before any translation, so that an answer is known that leaves the host
-//! through a masquerade. nft 1.0.6 cannot ask so for the ports; a source port is changed only where another flow has it.
+//! through a masquerade. nft 1.0.6 cannot ask so for the ports: those are the packet's own. A masquerade leaves a source port as it is
+//! where it is free, but not one with `random` or `fully-random`, or to ports of its own (`masquerade to :1024-65535`, iptables'
+//! `--random` and `--to-ports`). That is a gap: an answer that leaves through such a one is not known here, and opens a flow, from
+//! another port than the one that whoever opened the ended flow listens to.
 //!
-//! A flow is remembered as long as connection tracking would know it. ICMP needs no memory: to an answer nobody asked for it says
-//! that it is invalid. Of protocols without ports nothing is remembered.
+//! A flow is remembered as long as connection tracking would know it: of TCP five days from its end, of UDP three minutes from its
+//! last packet. What is still tracked is refused without a look at the set, so its time runs meanwhile. The daemon looks again, of UDP
+//! about once a minute, and has what is still tracked remembered anew once half of its time is over. Without a daemon nobody does: a UDP flow
+//! that goes on for three minutes after an `apply` that has ended it, and is lost then, may come to life again. In a table that is made anew the
+//! time of UDP begins again, since what its packets have prolonged is not known; TCP is remembered no longer than before.
+//!
+//! What is allowed again is forgotten by the look after the change. What connection tracking does not know then is judged by what its answers
+//! say. Where the flow was translated, that is the port behind the DNAT, and the masquerade in place of whoever opened it. So such a flow
+//! may be forgotten that is still refused, or stay remembered though it is allowed. But lost, it cannot go on as it was: its answers
+//! have another source than what was asked, and what asks again is judged and translated anew, and then tracked.
+//!
+//! ICMP needs no memory: to an answer nobody asked for it says that it is invalid. Of protocols without ports nothing is
+//! remembered. What is lost before the look after the change has read it is not remembered: that takes about 1 ms for a thousand flows.
 
 use super::ir::*;
 use super::recheck::suffix;

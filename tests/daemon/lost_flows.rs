@@ -4,11 +4,13 @@
 //! new one by going on.
 
 use std::net::UdpSocket;
+use std::time::Duration;
 
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
-use super::site::{Daemon, SOON, Site};
+use super::restored_flood::is_full;
+use super::site::{Daemon, SOON, Site, until};
 use super::talk::{
     DNS, PING, PING6, SSH, Talk, WEB, change, guest, inbound_talks, open, pings, start,
     with_outbound,
@@ -17,7 +19,9 @@ use crate::support::{Host, Outbound, Probe, Sent, TcpFlags, kernel_test};
 
 pub fn tests() -> Vec<Trial> {
     let needs = &["nft", "conntrack"];
-    vec![
+    let for_minutes =
+        is_full().then(|| kernel_test("lost_flows_that_went_on_for_minutes", needs, for_minutes));
+    let mut tests = vec![
         kernel_test(
             "lost_flows_that_came_in",
             &["nft", "conntrack", "ping"],
@@ -27,6 +31,11 @@ pub fn tests() -> Vec<Trial> {
         kernel_test("lost_flows_are_opened_anew", needs, opened_anew),
         kernel_test("lost_flows_go_on_when_allowed_again", needs, allowed_again),
         kernel_test("lost_flows_go_on_though_lost", needs, allowed_while_lost),
+        kernel_test(
+            "lost_flows_that_were_tracked_for_long",
+            needs,
+            tracked_for_long,
+        ),
         kernel_test("lost_flows_behind_dnat", needs, behind_dnat),
         kernel_test("lost_flows_behind_masquerade", needs, behind_masquerade),
         kernel_test("lost_flows_of_a_published_port", needs, published_port),
@@ -34,7 +43,9 @@ pub fn tests() -> Vec<Trial> {
         kernel_test("lost_flows_of_unbound_interfaces", needs, unbound),
         kernel_test("lost_flows_without_a_daemon", needs, without_a_daemon),
         kernel_test("lost_flows_and_a_lost_table", needs, lost_table),
-    ]
+    ];
+    tests.extend(for_minutes);
+    tests
 }
 
 /// Connection tracking forgets all flows.
@@ -193,6 +204,50 @@ fn allowed_while_lost() {
         assert!(talk.hears(false) && talk.carries(), "{listing}");
     }
     assert!(stays_ended(&site.host, &web), "{}", remembered(&site.host));
+}
+
+/// While connection tracking knows an ended flow, the set is not asked: its time begins anew.
+fn tracked_for_long() {
+    let site = Site::quiet();
+    site.write("groups.yaml", &open(&[SSH, DNS]));
+    let daemon = site.launch("run --through nft");
+    daemon.until_logged("generation 1 enforced");
+    let dns = Talk::udp(
+        &site.peer,
+        "10.0.0.9:5000",
+        "10.0.0.5:53",
+        &site.host,
+        "10.0.0.5:53",
+    );
+    change(&site, &daemon, &open(&[SSH]), 2);
+    let listing = remembered(&site.host);
+    assert!(listing.contains("udp timeout 3m"), "{listing}");
+    // As if that were two and a half minutes ago.
+    let element = "element inet secgroupd ended_v4 { 10.0.0.5 . 53 . 10.0.0.9 . 5000 . udp";
+    site.host.nft(&format!(
+        "delete {element} }}; add {element} timeout 3m expires 30s }};"
+    ));
+    site.run("reload");
+    until("its time begins anew", || {
+        remembered(&site.host).contains("expires 2m")
+    });
+    assert!(stays_ended(&site.host, &dns), "{}", remembered(&site.host));
+}
+
+/// For longer than UDP is remembered, one goes on where connection tracking knows it, and one where it does not.
+fn for_minutes() {
+    let (site, daemon) = start(&open(&[SSH, DNS]));
+    let [_ssh, _ssh6, dns, dns6] = inbound_talks(&site);
+    change(&site, &daemon, &open(&[]), 2);
+    site.host.output("conntrack", &["-D", "-f", "ipv6"]);
+    for _ in 0..20 {
+        dns.limit(SOON / 100);
+        dns6.limit(SOON / 100);
+        assert!(!dns.hears(true) && !dns6.hears(false), "{}", daemon.log());
+        std::thread::sleep(Duration::from_secs(10));
+    }
+    assert!(stays_ended(&site.host, &dns), "{}", remembered(&site.host));
+    assert!(stays_ended(&site.host, &dns6), "{}", remembered(&site.host));
 }
 
 fn behind_dnat() {

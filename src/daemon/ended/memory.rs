@@ -44,7 +44,7 @@ impl Remembered<'_> {
         tracked: &BTreeMap<EndedFlow, Fate>,
         mut lost: impl FnMut(&EndedFlow) -> Fate,
     ) -> (Found, Memory) {
-        let mut on = Vec::new();
+        let (mut on, mut again) = (Vec::new(), Vec::new());
         let (mut fresh, mut after) = (Memory::new(), Memory::new());
         let mut fate = |flow: &EndedFlow| match tracked.get(flow) {
             Some(fate) => *fate,
@@ -54,7 +54,16 @@ impl Remembered<'_> {
         for (flow, until) in &self.by_kernel {
             match fate(flow) {
                 Fate::GoesOn => on.push(*flow),
-                Fate::Ends if tracked.contains_key(flow) => drop(after.insert(*flow, *until)),
+                // The set is not asked for what is tracked: the time begins anew.
+                Fate::Ends if tracked.contains_key(flow) => {
+                    let is_half_over =
+                        until.duration_since(self.now) < remembered_for(flow.transport) / 2;
+                    if is_half_over {
+                        again.push(*flow);
+                    }
+                    let until = if is_half_over { from_now(flow) } else { *until };
+                    after.insert(*flow, until);
+                }
                 _ => {
                     let until = self.until(flow, *until);
                     match until > self.now {
@@ -76,8 +85,10 @@ impl Remembered<'_> {
                 fresh.entry(*flow).or_insert(*until);
             }
         }
-        let ended = room(fresh.keys().copied().collect(), &self.by_kernel);
+        let mut ended = room(fresh.keys().copied().collect(), &self.by_kernel);
         after.extend(ended.iter().map(|flow| (*flow, fresh[flow])));
+        ended.extend(&again);
+        on.extend(again);
         (Found { ended, on }, after)
     }
 
@@ -183,5 +194,38 @@ mod tests {
             remembered(now, by_kernel.clone(), &known).sort(&BTreeMap::new(), |_| Fate::Ends);
         assert_eq!((found.ended, found.on), (vec![], vec![]));
         assert_eq!(after, by_kernel);
+    }
+
+    #[test]
+    fn what_is_tracked_is_remembered_anew_once_half_of_its_time_is_over() {
+        let (now, known) = (Instant::now(), Memory::new());
+        let by_kernel = Memory::from([
+            (tcp(1), now + 2 * DAY),
+            (tcp(2), now + 3 * DAY),
+            (udp(3), now + MINUTE),
+            (udp(4), now + MINUTE),
+            (udp(5), now + 2 * MINUTE),
+        ]);
+        // The fourth is lost.
+        let tracked = [tcp(1), tcp(2), udp(3), udp(5), udp(6)].map(|flow| (flow, Fate::Ends));
+        let (found, after) =
+            remembered(now, by_kernel, &known).sort(&BTreeMap::from(tracked), |_| Fate::Ends);
+        assert_eq!(found.on, [tcp(1), udp(3)]);
+        assert_eq!(
+            found.ended,
+            [udp(6), tcp(1), udp(3)],
+            "deleted, and added again"
+        );
+        assert_eq!(
+            after,
+            Memory::from([
+                (tcp(1), now + 5 * DAY),
+                (tcp(2), now + 3 * DAY),
+                (udp(3), now + 3 * MINUTE),
+                (udp(4), now + MINUTE),
+                (udp(5), now + 2 * MINUTE),
+                (udp(6), now + 3 * MINUTE),
+            ])
+        );
     }
 }
