@@ -1,7 +1,7 @@
 //! Why a cell is not what the rules say. It is tried again while the packets are traced on the way through its ends' rules: then either
 //! somebody else's rule was seen to stop it, and it is said which, or nothing explains it. Our counters tell how far it came.
 
-use super::cell::{Agreement, Cell, Judgement};
+use super::cell::{Agreement, Cell, Expected, Judgement};
 use super::evidence::{Evidence, watch};
 use super::node::{Node, NodeError};
 use super::probe::Found;
@@ -144,7 +144,9 @@ fn judge(cells: &mut [Cell], part: &[usize], states: &[States; 2], evidence: &Ev
         }
         cell.agreement = Agreement::Different(what);
         if cell.found != Found::Reached {
-            for end in [&cell.from, &cell.to] {
+            // As above: of what the receiver's groups had to refuse no other chain of it may have heard.
+            let to = (cell.expected != Expected::Silent).then_some(&cell.to);
+            for end in [Some(&cell.from), to].into_iter().flatten() {
                 by_legacy.entry(end.clone()).or_default().push(index);
             }
         }

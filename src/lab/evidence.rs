@@ -153,10 +153,14 @@ impl Evidence {
         let mut elsewhere = None;
         for (name, is_sender, done) in done {
             match done {
-                Done::Stopped(chain) if cell.found != Found::Reached => {
+                // The receiver's groups judge a packet before anybody of it can stop it or send it elsewhere: what they had to
+                // refuse, and somebody met behind them, has leaked.
+                Done::Stopped(chain)
+                    if cell.found != Found::Reached
+                        && (is_sender || cell.expected != Expected::Silent) =>
+                {
                     return Some(format!("{} has stopped it", named(chain, name)));
                 }
-                // The receiver's groups judge a packet before anybody can send it elsewhere.
                 Done::Translated(by) if is_sender || cell.expected != Expected::Silent => {
                     let by = match by {
                         Some(chain) => named(chain, name),

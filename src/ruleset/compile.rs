@@ -69,7 +69,10 @@ pub fn compile(policy: &Policy) -> Ruleset {
         }
         let unbound = match (ruleset.recheck, refuse && inbound) {
             (true, _) => recheck::unbound_rules(direction, refuse),
-            (false, true) => vec![plain(vec![], NftVerdict::Goto("unbound_in".into()))],
+            (false, true) => vec![NftRule::plain(
+                vec![],
+                NftVerdict::Goto("unbound_in".into()),
+            )],
             (false, false) => Vec::new(),
         };
         let spared = refuse && (inbound || ruleset.recheck);
@@ -218,10 +221,13 @@ fn entry_chain(roles: &Roles, direction: Direction, spared: bool, unbound: Vec<N
     };
     let mut rules = Vec::new();
     if spared || roles.interfaces.iter().any(|(name, _)| name.matches("lo")) {
-        rules.push(plain(vec![Match::Loopback(side)], NftVerdict::Return));
+        rules.push(NftRule::plain(
+            vec![Match::Loopback(side)],
+            NftVerdict::Return,
+        ));
     }
     for (interface, list) in &roles.interfaces {
-        rules.push(plain(
+        rules.push(NftRule::plain(
             vec![Match::Interface(side, (*interface).clone())],
             NftVerdict::Goto(role(direction, *list).into()),
         ));
@@ -319,7 +325,7 @@ pub(super) fn exempt_chain(direction: Direction) -> Chain {
     };
     let never = never
         .into_iter()
-        .map(|condition| plain(vec![condition], NftVerdict::Accept));
+        .map(|condition| NftRule::plain(vec![condition], NftVerdict::Accept));
     let essential = essential
         .into_iter()
         .map(|matches| rule(matches, NftVerdict::Accept, Reason::Essential));
@@ -341,14 +347,6 @@ fn rule(matches: Vec<Match>, verdict: NftVerdict, reason: Reason) -> NftRule {
     }
 }
 
-fn plain(matches: Vec<Match>, verdict: NftVerdict) -> NftRule {
-    NftRule {
-        matches,
-        verdict,
-        reason: None,
-    }
-}
-
 fn jump(chain: String) -> NftRule {
-    plain(vec![], NftVerdict::Jump(chain.into()))
+    NftRule::plain(vec![], NftVerdict::Jump(chain.into()))
 }

@@ -92,7 +92,7 @@ pub fn ended(direction: Direction) -> String {
 
 /// `ct state new jump ended_in`
 pub fn asks_whether_ended(direction: Direction) -> NftRule {
-    plain(
+    NftRule::plain(
         vec![Match::State(CtState::New)],
         NftVerdict::Jump(ended(direction).into()),
     )
@@ -101,23 +101,15 @@ pub fn asks_whether_ended(direction: Direction) -> NftRule {
 /// The chain that sends what belongs to an ended flow to `invalid`.
 pub fn ended_chain(direction: Direction, invalid: &str) -> Chain {
     let refused = |(family, transport)| {
-        plain(
+        NftRule::plain(
             vec![Match::HasEnded(family, transport)],
             NftVerdict::Goto(invalid.into()),
         )
     };
-    let opens = plain(vec![Match::OpensTcp], NftVerdict::Return);
+    let opens = NftRule::plain(vec![Match::OpensTcp], NftVerdict::Return);
     Chain {
         name: ended(direction).into(),
         rules: [opens].into_iter().chain(ASKED.map(refused)).collect(),
-    }
-}
-
-fn plain(matches: Vec<Match>, verdict: NftVerdict) -> NftRule {
-    NftRule {
-        matches,
-        verdict,
-        reason: None,
     }
 }
 

@@ -304,6 +304,15 @@ impl Addresses {
 }
 
 impl NftRule {
+    /// A rule that decides for nothing itself, and is not counted.
+    pub fn plain(matches: Vec<Match>, verdict: NftVerdict) -> Self {
+        NftRule {
+            matches,
+            verdict,
+            reason: None,
+        }
+    }
+
     /// Whether packets that it decides about are counted: all that a reason is given for, but for packets of tracked flows that
     /// pass a changed policy, since those have been counted before.
     pub fn counts(&self) -> bool {

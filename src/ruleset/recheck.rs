@@ -88,7 +88,7 @@ pub fn shared_chains(direction: Direction, unbound_refuse: bool, observe: bool) 
     ];
     if unbound_refuse {
         let mut related = errors(direction);
-        related.push(plain(vec![], goto(unmanaged(direction))));
+        related.push(NftRule::plain(vec![], goto(unmanaged(direction))));
         chains.extend([
             deciding(
                 unmanaged(direction),
@@ -112,37 +112,37 @@ pub fn role_chains(
     let name = role(direction, index);
     let mut rules = known(direction);
     rules.extend([
-        plain(vec![], NftVerdict::Jump(exempt(direction).into())),
-        plain(
+        NftRule::plain(vec![], NftVerdict::Jump(exempt(direction).into())),
+        NftRule::plain(
             vec![Match::State(CtState::Invalid)],
             goto(invalid(direction)),
         ),
-        plain(
+        NftRule::plain(
             vec![Match::State(CtState::Related)],
             goto(format!("{name}_related")),
         ),
-        plain(
+        NftRule::plain(
             vec![Match::FlowSide(FlowSide::Reply)],
             goto(list(opposite(direction), index)),
         ),
         asks_whether_ended(direction),
-        plain(vec![], goto(list(direction, index))),
+        NftRule::plain(vec![], goto(list(direction, index))),
     ]);
     let mut related = errors(direction);
     related.extend([Protocol::ICMP, Protocol::ICMPV6].map(|protocol| {
-        plain(
+        NftRule::plain(
             vec![Match::Protocol(protocol.0)],
             goto(format!("{name}_icmp")),
         )
     }));
     related.extend([
         // The host's own reset, from iptables' REJECT, of what was let in a moment before.
-        plain(
+        NftRule::plain(
             vec![Match::FlowSide(FlowSide::Reply)],
             goto(established(direction)),
         ),
         // What a helper expects is a new flow.
-        plain(vec![], goto(list(direction, index))),
+        NftRule::plain(vec![], goto(list(direction, index))),
     ]);
     let mut icmp = messages;
     icmp.push(rest(refuse(observes)));
@@ -168,13 +168,16 @@ pub fn list_chain(
 /// Interfaces that are not bound and refuse new inbound flows: what comes in, and what answers it.
 pub fn unbound_chain(direction: Direction) -> Chain {
     let mut rules = known(direction);
-    rules.push(plain(vec![], NftVerdict::Jump(exempt(direction).into())));
+    rules.push(NftRule::plain(
+        vec![],
+        NftVerdict::Jump(exempt(direction).into()),
+    ));
     if direction == Direction::Inbound {
-        rules.push(plain(
+        rules.push(NftRule::plain(
             vec![Match::State(CtState::Invalid)],
             goto(invalid(direction)),
         ));
-        rules.push(plain(
+        rules.push(NftRule::plain(
             vec![
                 Match::State(CtState::Established),
                 Match::FlowSide(FlowSide::Reply),
@@ -183,29 +186,29 @@ pub fn unbound_chain(direction: Direction) -> Chain {
         ));
     }
     rules.extend([
-        plain(
+        NftRule::plain(
             vec![Match::State(CtState::Related)],
             goto(format!("{}_related", unbound(direction))),
         ),
         asks_whether_ended(direction),
-        plain(vec![], goto(unmanaged(direction))),
+        NftRule::plain(vec![], goto(unmanaged(direction))),
     ]);
     chain(unbound(direction), rules)
 }
 
 /// How packets of interfaces that are not bound go on, at the end of a direction's entry.
 pub fn unbound_rules(direction: Direction, refuse: bool) -> Vec<NftRule> {
-    let left_alone = plain(
+    let left_alone = NftRule::plain(
         vec![Match::FlowSide(FlowSide::Original)],
         NftVerdict::Pass(direction),
     );
     match (refuse, direction) {
         (false, _) => vec![left_alone],
-        (true, Direction::Inbound) => vec![plain(vec![], goto(unbound(direction)))],
+        (true, Direction::Inbound) => vec![NftRule::plain(vec![], goto(unbound(direction)))],
         (true, Direction::Outbound) => vec![
             asks_whether_ended(direction),
             left_alone,
-            plain(
+            NftRule::plain(
                 vec![Match::FlowSide(FlowSide::Reply)],
                 goto(unbound(direction)),
             ),
@@ -288,7 +291,7 @@ fn known(direction: Direction) -> Vec<NftRule> {
             Match::FlowSide(side),
             Match::Stamp(of),
         ];
-        plain(matches, goto(established(direction)))
+        NftRule::plain(matches, goto(established(direction)))
     };
     vec![
         stamped(FlowSide::Original, direction),
@@ -302,7 +305,7 @@ fn errors(direction: Direction) -> Vec<NftRule> {
         Match::IcmpType(ICMP_ERRORS.into()),
         Match::Icmpv6Type(ICMPV6_ERRORS.into()),
     ]
-    .map(|error| plain(vec![error], goto(established(direction))))
+    .map(|error| NftRule::plain(vec![error], goto(established(direction))))
     .into()
 }
 
@@ -360,14 +363,6 @@ fn chain(name: String, rules: Vec<NftRule>) -> Chain {
 
 fn goto(chain: String) -> NftVerdict {
     NftVerdict::Goto(chain.into())
-}
-
-fn plain(matches: Vec<Match>, verdict: NftVerdict) -> NftRule {
-    NftRule {
-        matches,
-        verdict,
-        reason: None,
-    }
 }
 
 /// What no entry of a list matches: `counter drop comment "default"`.

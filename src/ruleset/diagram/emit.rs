@@ -87,7 +87,7 @@ pub fn emit_messages(
 /// `meta nfproto ipv4 jump in_0_v4`
 fn jumps(v4: Option<Arc<str>>, v6: Option<Arc<str>>) -> Vec<NftRule> {
     let jump = |(chain, family): (Option<Arc<str>>, Family)| {
-        chain.map(|chain| plain(vec![Match::Family(family)], NftVerdict::Jump(chain)))
+        chain.map(|chain| NftRule::plain(vec![Match::Family(family)], NftVerdict::Jump(chain)))
     };
     [(v4, Family::V4), (v6, Family::V6)]
         .into_iter()
@@ -283,7 +283,7 @@ impl<'e> Emitter<'e> {
                 // A part that is left by `goto` must come back here.
                 false => {
                     let chain = self.chain(name, part);
-                    rules.push(plain(vec![], NftVerdict::Jump(chain)));
+                    rules.push(NftRule::plain(vec![], NftVerdict::Jump(chain)));
                 }
             }
         }
@@ -393,8 +393,9 @@ impl<'e> Emitter<'e> {
         protocols: Vec<(u8, Arc<str>)>,
         other: Option<Target>,
     ) -> Vec<NftRule> {
-        let goto =
-            |(protocol, chain)| plain(vec![Match::Protocol(protocol)], NftVerdict::Goto(chain));
+        let goto = |(protocol, chain)| {
+            NftRule::plain(vec![Match::Protocol(protocol)], NftVerdict::Goto(chain))
+        };
         let mut rules: Vec<NftRule> = protocols.into_iter().map(goto).collect();
         rules.extend(other.and_then(|target| self.target_rule(vec![], &target)));
         rules
@@ -620,7 +621,7 @@ impl<'e> Emitter<'e> {
             key: T::key(word),
             elements: T::elements(elements),
         });
-        plain(vec![], NftVerdict::Map(T::key(word), map))
+        NftRule::plain(vec![], NftVerdict::Map(T::key(word), map))
     }
 
     /// `ip saddr & 255.255.255.0 . tcp dport vmap @in_0_v4_m1`, and its map, for tracked flows a second one.
@@ -655,16 +656,16 @@ impl<'e> Emitter<'e> {
             self.ruleset.maps.push(twin);
         }
         self.ruleset.maps.push(map_of(map.clone(), key, pairs));
-        plain(vec![], NftVerdict::Map(key, map))
+        NftRule::plain(vec![], NftVerdict::Map(key, map))
     }
 
     /// A target as the verdict of a rule. Nothing matches nothing further: back to the role.
     fn target_rule(&mut self, matches: Vec<Match>, target: &Target) -> Option<NftRule> {
         match target {
             Target::Clause(clause) => Some(self.deciding(matches, *clause)),
-            Target::Chain(chain) => Some(plain(matches, NftVerdict::Goto(chain.clone()))),
+            Target::Chain(chain) => Some(NftRule::plain(matches, NftVerdict::Goto(chain.clone()))),
             Target::Nothing if matches.is_empty() => None,
-            Target::Nothing => Some(plain(matches, NftVerdict::Return)),
+            Target::Nothing => Some(NftRule::plain(matches, NftVerdict::Return)),
         }
     }
 
@@ -682,7 +683,7 @@ impl<'e> Emitter<'e> {
         match target {
             Target::Clause(clause) => self.leaf(*clause),
             Target::Chain(chain) => chain.clone(),
-            Target::Nothing => self.chain(name, vec![plain(vec![], NftVerdict::Return)]),
+            Target::Nothing => self.chain(name, vec![NftRule::plain(vec![], NftVerdict::Return)]),
         }
     }
 
@@ -770,14 +771,6 @@ fn most<T>(pieces: &[(Interval<T>, u32)], target: &dyn Fn(u32) -> Target) -> Opt
 /// Whether a function over ports is the same for all of them, and the same as that of other protocols.
 fn is_whole(function: &Function<u16, u32>, other: Option<u32>) -> bool {
     matches!(function.as_slice(), [(interval, node)] if *interval == u16::WHOLE && Some(*node) == other)
-}
-
-fn plain(matches: Vec<Match>, verdict: NftVerdict) -> NftRule {
-    NftRule {
-        matches,
-        verdict,
-        reason: None,
-    }
 }
 
 /// The remote is the source of an inbound and the destination of an outbound packet.
