@@ -119,7 +119,7 @@ impl Guard {
         });
     }
 
-    /// A change was put right by work of so long.
+    /// A change was put right by work that took so much of a processor's time.
     pub fn restored(&mut self, change: &ForeignChange, took: Duration) {
         self.pace.done(Instant::now().into(), took);
         self.restorations += 1;

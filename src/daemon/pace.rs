@@ -1,5 +1,7 @@
 //! How soon a change of another program is put right: at once, unless that program answers each time.
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -7,7 +9,8 @@ use std::time::{Duration, Instant};
 const AT_ONCE: usize = 20;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// So much of the time may go into restorations before they wait, whatever their number.
+/// So much of a processor's time may go into restorations before they wait, whatever their number. On a busy machine a flush every
+/// 100 ms would be a fight otherwise: there each restoration waits longer than it works.
 const BUSY: Duration = Duration::from_secs(8);
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -21,7 +24,7 @@ const PEACE: Duration = Duration::from_secs(3);
 /// The restorations of late.
 #[derive(Debug, Default)]
 pub struct Pace {
-    /// When each ended, and how long it took.
+    /// When each ended, and how much of a processor's time it took.
     recent: VecDeque<(Instant, Duration)>,
     /// The last wait of the fight, if there is one.
     fight: Option<Duration>,
@@ -71,6 +74,21 @@ impl Pace {
             begins,
         }
     }
+}
+
+/// How much of a processor's time this thread has used so far, and the programs that this process has waited for.
+pub fn used() -> Duration {
+    let of = |who| {
+        let usage = getrusage(who).ok()?;
+        let [user, system] = [usage.user_time(), usage.system_time()];
+        Some(Duration::from_micros(
+            (user + system).num_microseconds().try_into().ok()?,
+        ))
+    };
+    [UsageWho::RUSAGE_THREAD, UsageWho::RUSAGE_CHILDREN]
+        .into_iter()
+        .filter_map(of)
+        .sum()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::keeper::Keeper;
 use super::load::{Loaded, load};
 use super::metrics::page::Durations;
 use super::metrics::{self, Endpoint, LastPage, MetricsAddress};
+use super::pace::used;
 use super::read::Trust;
 use super::refusals::Refusals;
 use super::report::{Failure, Summary};
@@ -345,7 +346,7 @@ impl Daemon {
 
     /// Puts right what another program has changed in our table.
     async fn restore(&mut self, due: Due) {
-        let (host, start) = (self.host.clone(), Instant::now());
+        let (host, start) = (self.host.clone(), used());
         let deleted = due.change.deletes_the_table();
         let gone = due.change.leaves_no_table();
         // From here, since each hop is time in which the host is open.
@@ -356,15 +357,21 @@ impl Daemon {
             // What came after it may stand in what was sent.
             && due.change.is_one_deletion();
         let noticed_until_done = due.noticed.elapsed();
+        let here = used().saturating_sub(start);
         let work = move || {
             let mut host = host.lock().unwrap_or_else(PoisonError::into_inner);
-            match done && host.restored(gone) {
+            let start = used();
+            let result = match done && host.restored(gone) {
                 true => Ok(true),
                 false => host.restore(deleted),
-            }
+            };
+            (result, used().saturating_sub(start))
         };
-        let result = off_the_loop(work).await.and_then(|result| result);
-        let took = start.elapsed();
+        let (result, there) = match off_the_loop(work).await {
+            Ok(done) => done,
+            Err(failure) => (Err(failure), Duration::ZERO),
+        };
+        let took = here + there;
         let until_done = match done {
             true => noticed_until_done,
             false => due.noticed.elapsed(),

@@ -3,7 +3,8 @@
 //! The kernel tells of a deletion when it is committed. When the program's socket closes, some 50 µs later, the kernel waits with the
 //! lock of all transactions held until what was deleted is really gone, a grace period of 10 to 20 ms (`nft_rcv_nl_event` in
 //! `net/netfilter/nf_tables_api.c`). Whoever asks for that lock before restores in a millisecond; to read all messages of the
-//! deletion first, or to wake an event loop, takes too long for that.
+//! deletion first, or to wake an event loop, takes too long for that. So does a processor's wait for other programs, before it begins
+//! and in the midst of it: the thread goes before them where it may. It is seldom awake, and never for longer than one answer.
 
 use super::socket::{EventSocket, TYPE_AT, if_is, load, not_from};
 use crate::ruleset::TABLE;
@@ -38,7 +39,10 @@ impl Sentinel {
         let stopped = stop.clone();
         std::thread::Builder::new()
             .name("sentinel".into())
-            .spawn(move || wait(&socket, &stopped, answer))
+            .spawn(move || {
+                go_first();
+                wait(&socket, &stopped, answer);
+            })
             .map_err(|error| error.raw_os_error().map_or(Errno::EAGAIN, Errno::from_raw))?;
         Ok(Sentinel { stop })
     }
@@ -48,6 +52,18 @@ impl Drop for Sentinel {
     fn drop(&mut self) {
         // A counter that holds 1 cannot be full.
         let _ = self.stop.write(1);
+    }
+}
+
+/// Before all other programs of ordinary priority: as root, or where the service manager lets it (`LimitNICE=`). Elsewhere it is one of them.
+fn go_first() {
+    const THIS_THREAD: libc::id_t = 0;
+    const FIRST: libc::c_int = -20;
+    // SAFETY: a system call without pointers; on Linux it is about the calling thread alone.
+    #[allow(unsafe_code)]
+    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, THIS_THREAD, FIRST) };
+    if let Err(error) = Errno::result(result) {
+        tracing::debug!("the sentinel is as any other thread: {error}");
     }
 }
 
