@@ -51,27 +51,36 @@ impl Flood {
         let guard = install_counters(&link.a.host, self.side, &self.ports, self.guarded);
         let stop = Arc::new(AtomicBool::new(false));
         let sent: Arc<[AtomicU64]> = self.ports.iter().map(|_| AtomicU64::new(0)).collect();
+        let not_sent = Arc::new(AtomicU64::new(0));
         let thread = {
-            let (link, flood, stop, sent) = (
+            let (link, flood, stop, sent, not_sent) = (
                 link.clone(),
                 self.clone(),
                 Arc::clone(&stop),
                 Arc::clone(&sent),
+                Arc::clone(&not_sent),
             );
-            thread::spawn(move || flood.send(&link, &stop, &sent))
+            thread::spawn(move || flood.send(&link, &stop, &sent, &not_sent))
         };
         RunningFlood {
             flood: self,
             link: link.clone(),
             stop,
             sent,
+            not_sent,
             thread: Some(thread),
             guard,
         }
     }
 
     /// Every port from a few hundred source ports, so that neither a hash nor a cache sees one flow only.
-    fn send(&self, link: &Link, stop: &AtomicBool, sent: &[AtomicU64]) -> Duration {
+    fn send(
+        &self,
+        link: &Link,
+        stop: &AtomicBool,
+        sent: &[AtomicU64],
+        not_sent: &AtomicU64,
+    ) -> Duration {
         let pairs: Vec<_> = [true, false]
             .iter()
             .filter_map(|&four| {
@@ -106,7 +115,12 @@ impl Flood {
             }
         }
         self.pace(&shots, stop, |shot| {
-            sent[shot.port].fetch_add(u64::from(sender.fire(shot)), Ordering::Relaxed);
+            let count = if sender.fire(shot) {
+                &sent[shot.port]
+            } else {
+                not_sent
+            };
+            count.fetch_add(1, Ordering::Relaxed);
         })
     }
 
@@ -168,6 +182,7 @@ pub struct RunningFlood {
     link: Link,
     stop: Arc<AtomicBool>,
     sent: Arc<[AtomicU64]>,
+    not_sent: Arc<AtomicU64>,
     thread: Option<JoinHandle<Duration>>,
     guard: Option<Child>,
 }
@@ -232,6 +247,7 @@ impl RunningFlood {
         FloodReport {
             elapsed,
             rate,
+            not_sent: self.not_sent.load(Ordering::Relaxed),
             counts,
         }
     }

@@ -95,6 +95,8 @@ pub struct FloodReport {
     pub elapsed: Duration,
     /// The packets per second it reached.
     pub rate: u64,
+    /// How many more could not be sent, because a queue of the machine was full.
+    pub not_sent: u64,
     /// What happened, in the order of the ports given.
     pub counts: Vec<(Port, FloodCount)>,
 }

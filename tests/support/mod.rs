@@ -33,6 +33,7 @@
 //! | `inject` | one packet at a time, from outside or from the host itself |
 //! | `flood` | tens of thousands a second |
 //! | `gauge` | counting them before and after the hook under test |
+//! | `transfer` | a TCP transfer beside them |
 //! | `policy` | from a definition's text to the policy of its first instance |
 //! | `enforce` | enforcing it on a host, and the counters of its rules |
 //! | `iptables` | both iptables, both families |
@@ -55,6 +56,7 @@ pub mod policy;
 pub mod probe;
 pub mod scene;
 pub mod suite;
+pub mod transfer;
 
 pub use enforce::{kernel, ruleset, through_nft};
 pub use flood::{Flood, RunningFlood};
@@ -67,3 +69,4 @@ pub use nft::whatever_stamp;
 pub use probe::{Content, Extension, Probe, TcpFlags};
 pub use scene::Scene;
 pub use suite::{Skip, kernel_test, run, run_waiting};
+pub use transfer::{Transfer, Transferred};
