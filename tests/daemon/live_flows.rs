@@ -8,8 +8,9 @@ use secgroupd::netfilter::seed::{TcpSocket, track};
 
 use super::site::{SOON, Site};
 use super::talk::{
-    DNS, PING, PING6, SSH, Talk, WEB, change, guest, inbound_talks, open, pings, start,
-    with_outbound,
+    DNS, DNS_8053, PING, PING6, SSH, Talk, WEB, WEB_8080, change, forwarded_talks, guest,
+    inbound_talks, masqueraded_guest, open, out_to, outbound_talks, pings, start, translated_talks,
+    two_interfaces,
 };
 use crate::support::kernel_test;
 
@@ -69,30 +70,13 @@ fn end_with_their_rule() {
 }
 
 fn that_the_host_opened() {
-    let out = |rule: &str| with_outbound(&["protocol: all"], rule);
-    let (site, daemon) = start(&out("{ action: allow, protocol: all, destination: any }"));
-    let tcp = Talk::tcp(&site.host, "10.0.0.9:443", &site.peer, "10.0.0.9:443");
-    let udp = Talk::udp(
-        &site.host,
-        "10.0.0.5:5000",
-        "10.0.0.9:123",
-        &site.peer,
-        "10.0.0.9:123",
-    );
-    change(
-        &site,
-        &daemon,
-        &out("{ action: allow, protocol: tcp, port: 443, destination: any }"),
-        2,
-    );
+    let all = ["protocol: all"];
+    let (site, daemon) = start(&open(&all));
+    let [tcp, udp] = outbound_talks(&site);
+    change(&site, &daemon, &out_to(&all, 443), 2);
     assert!(udp.has_ended());
     assert!(tcp.carries());
-    change(
-        &site,
-        &daemon,
-        &out("{ action: allow, protocol: tcp, port: 444, destination: any }"),
-        3,
-    );
+    change(&site, &daemon, &out_to(&all, 444), 3);
     assert!(tcp.has_ended());
 }
 
@@ -112,31 +96,11 @@ fn order_of_groups() {
 
 /// The groups see the port before it is translated.
 fn behind_dnat() {
-    let (site, daemon) = start(&open(&[
-        SSH,
-        "protocol: tcp, port: 8080",
-        "protocol: udp, port: 8053",
-    ]));
-    site.host.nft(
-        "table ip nat { chain pre { type nat hook prerouting priority -100; tcp dport 8080 dnat to 10.0.0.5:8888; \
-         udp dport 8053 redirect to :5353; }; }",
-    );
-    let web = Talk::tcp(&site.peer, "10.0.0.5:8080", &site.host, "10.0.0.5:8888");
-    let dns = Talk::udp(
-        &site.peer,
-        "10.0.0.9:5000",
-        "10.0.0.5:8053",
-        &site.host,
-        "10.0.0.5:5353",
-    );
-    change(
-        &site,
-        &daemon,
-        &open(&["protocol: tcp, port: 8080", "protocol: udp, port: 8053"]),
-        2,
-    );
+    let (site, daemon) = start(&open(&[SSH, WEB_8080, DNS_8053]));
+    let [web, dns] = translated_talks(&site);
+    change(&site, &daemon, &open(&[WEB_8080, DNS_8053]), 2);
     assert!(web.carries() && dns.carries(), "{}", daemon.log());
-    change(&site, &daemon, &open(&["protocol: tcp, port: 8080"]), 3);
+    change(&site, &daemon, &open(&[WEB_8080]), 3);
     assert!(web.carries() && dns.has_ended());
     change(&site, &daemon, &open(&["protocol: tcp, port: 8888"]), 4);
     assert!(web.has_ended());
@@ -145,10 +109,7 @@ fn behind_dnat() {
 /// The host's own translation of where it sends to: the outbound rules see where it really goes.
 fn own_dnat_outbound() {
     let out = |port: u16| {
-        with_outbound(
-            &["protocol: all"],
-            &format!("{{ action: allow, protocol: tcp, port: {port}, destination: 10.0.0.9 }}"),
-        )
+        out_to(&["protocol: all"], port).replace("destination: any", "destination: 10.0.0.9")
     };
     let (site, daemon) = start(&out(9999));
     site.host.nft(
@@ -167,17 +128,9 @@ fn own_dnat_outbound() {
 }
 
 fn behind_masquerade() {
-    let out = |port: u16| {
-        with_outbound(
-            &[SSH],
-            &format!("{{ action: allow, protocol: tcp, port: {port}, destination: any }}"),
-        )
-    };
+    let out = |port: u16| out_to(&[SSH], port);
     let (site, daemon) = start(&out(443));
-    let (guest, _wire) = guest(&site);
-    site.host.nft(
-        "table ip nat { chain post { type nat hook postrouting priority 100; ip saddr 10.1.0.0/24 oifname eth0 masquerade; }; }",
-    );
+    let (guest, _wire) = masqueraded_guest(&site);
     let tcp = Talk::tcp(&guest, "10.0.0.9:443", &site.peer, "10.0.0.9:443");
     change(
         &site,
@@ -192,24 +145,11 @@ fn behind_masquerade() {
 
 /// Each interface has its own say about a flow that crosses two, and a changed group of one is enough.
 fn across_two_interfaces() {
-    let both = |inner: &str| {
-        format!(
-            "version: 1\nsecurity_groups:\n  sg-all: {{ inbound: [{{ action: allow, protocol: all, source: any }}], outbound: [{{ action: allow, protocol: all, destination: any }}] }}\n  \
-             sg-inner: {{ inbound: [{{ action: allow, protocol: all, source: any }}], outbound: [{{ {inner}, destination: any }}] }}\n\
-             instances:\n  ins-web1: {{ interfaces: {{ eth0: {{ security_groups: [sg-all] }}, eth1: {{ security_groups: [sg-inner] }} }} }}\n"
-        )
-    };
-    let (site, daemon) = start(&both("action: allow, protocol: all"));
+    let (site, daemon) = start(&two_interfaces("action: allow, protocol: all"));
     let (guest, _wire) = guest(&site);
-    site.peer.ip("route add 10.1.0.0/24 via 10.0.0.5");
-    let ssh = Talk::tcp(&site.peer, "10.1.0.2:22", &guest, "10.1.0.2:22");
-    let web = Talk::tcp(&site.peer, "10.1.0.2:80", &guest, "10.1.0.2:80");
-    change(
-        &site,
-        &daemon,
-        &both("action: allow, protocol: tcp, port: 22"),
-        2,
-    );
+    let [ssh, web] = forwarded_talks(&site, &guest);
+    let ssh_alone = two_interfaces("action: allow, protocol: tcp, port: 22");
+    change(&site, &daemon, &ssh_alone, 2);
     assert!(web.has_ended());
     assert!(ssh.carries());
 }

@@ -12,8 +12,9 @@ use nix::sys::signal::Signal;
 use super::restored_flood::is_full;
 use super::site::{Daemon, SOON, Site, until};
 use super::talk::{
-    DNS, PING, PING6, SSH, Talk, WEB, change, guest, inbound_talks, open, pings, start,
-    with_outbound,
+    DNS, DNS_8053, PING, PING6, SSH, Talk, WEB, WEB_8080, change, forwarded_talks, guest,
+    inbound_talks, masqueraded_guest, open, out_to, outbound_talks, pings, start, translated_talks,
+    two_interfaces, with_outbound,
 };
 use crate::support::{Host, Outbound, Probe, Sent, TcpFlags, kernel_test};
 
@@ -39,7 +40,11 @@ pub fn tests() -> Vec<Trial> {
         kernel_test("lost_flows_behind_dnat", needs, behind_dnat),
         kernel_test("lost_flows_behind_masquerade", needs, behind_masquerade),
         kernel_test("lost_flows_of_a_published_port", needs, published_port),
-        kernel_test("lost_flows_across_two_interfaces", needs, two_interfaces),
+        kernel_test(
+            "lost_flows_across_two_interfaces",
+            needs,
+            across_two_interfaces,
+        ),
         kernel_test("lost_flows_of_unbound_interfaces", needs, unbound),
         kernel_test("lost_flows_without_a_daemon", needs, without_a_daemon),
         kernel_test("lost_flows_and_a_lost_table", needs, lost_table),
@@ -112,14 +117,7 @@ fn host_opened() {
         )
     };
     let (site, daemon) = start(&out(9));
-    let tcp = Talk::tcp(&site.host, "10.0.0.9:443", &site.peer, "10.0.0.9:443");
-    let udp = Talk::udp(
-        &site.host,
-        "10.0.0.5:5000",
-        "10.0.0.9:123",
-        &site.peer,
-        "10.0.0.9:123",
-    );
+    let [tcp, udp] = outbound_talks(&site);
     change(&site, &daemon, &out(10), 2);
     assert!(stays_ended(&site.host, &tcp), "{}", remembered(&site.host));
     assert!(stays_ended(&site.host, &udp), "{}", remembered(&site.host));
@@ -251,22 +249,8 @@ fn for_minutes() {
 }
 
 fn behind_dnat() {
-    let (site, daemon) = start(&open(&[
-        "protocol: tcp, port: 8080",
-        "protocol: udp, port: 8053",
-    ]));
-    site.host.nft(
-        "table ip nat { chain pre { type nat hook prerouting priority -100; tcp dport 8080 dnat to 10.0.0.5:8888; \
-         udp dport 8053 redirect to :5353; }; }",
-    );
-    let web = Talk::tcp(&site.peer, "10.0.0.5:8080", &site.host, "10.0.0.5:8888");
-    let dns = Talk::udp(
-        &site.peer,
-        "10.0.0.9:5000",
-        "10.0.0.5:8053",
-        &site.host,
-        "10.0.0.5:5353",
-    );
+    let (site, daemon) = start(&open(&[WEB_8080, DNS_8053]));
+    let [web, dns] = translated_talks(&site);
     // What the translated ports would say decides nothing.
     change(
         &site,
@@ -297,17 +281,9 @@ fn sent_to_peer(site: &Site) -> u64 {
 
 /// The guest behind the host has opened it, and the answers would open an inbound flow to the host's own address.
 fn behind_masquerade() {
-    let out = |port: u16| {
-        with_outbound(
-            &["protocol: all"],
-            &format!("{{ action: allow, protocol: tcp, port: {port}, destination: any }}"),
-        )
-    };
+    let out = |port: u16| out_to(&["protocol: all"], port);
     let (site, daemon) = start(&out(443));
-    let (guest, _wire) = guest(&site);
-    site.host.nft(
-        "table ip nat { chain post { type nat hook postrouting priority 100; ip saddr 10.1.0.0/24 oifname eth0 masquerade; }; }",
-    );
+    let (guest, _wire) = masqueraded_guest(&site);
     let tcp = Talk::tcp(&guest, "10.0.0.9:443", &site.peer, "10.0.0.9:443");
     change(&site, &daemon, &out(444), 2);
     let met_before = met_by_the_host(&site);
@@ -332,11 +308,10 @@ fn met_by_the_host(site: &Site) -> u64 {
 
 /// As Docker publishes one: what the guest goes on sending would leave as a new flow of the host's.
 fn published_port() {
-    let (site, daemon) = start(&open(&["protocol: tcp, port: 8080"]));
-    let (guest, _wire) = guest(&site);
+    let (site, daemon) = start(&open(&[WEB_8080]));
+    let (guest, _wire) = masqueraded_guest(&site);
     site.host.nft(
-        "table ip nat { chain pre { type nat hook prerouting priority -100; tcp dport 8080 dnat to 10.1.0.2:80; }; \
-         chain post { type nat hook postrouting priority 100; ip saddr 10.1.0.0/24 oifname eth0 masquerade; }; }",
+        "table ip nat { chain pre { type nat hook prerouting priority -100; tcp dport 8080 dnat to 10.1.0.2:80; }; }",
     );
     let web = Talk::tcp(&site.peer, "10.0.0.5:8080", &guest, "10.1.0.2:80");
     change(&site, &daemon, &open(&["protocol: tcp, port: 80"]), 2);
@@ -345,25 +320,12 @@ fn published_port() {
     assert_eq!(sent_to_peer(&site), sent_before, "nothing leaves");
 }
 
-fn two_interfaces() {
-    let both = |inner: &str| {
-        format!(
-            "version: 1\nsecurity_groups:\n  sg-all: {{ inbound: [{{ action: allow, protocol: all, source: any }}], outbound: [{{ action: allow, protocol: all, destination: any }}] }}\n  \
-             sg-inner: {{ inbound: [{{ action: allow, protocol: all, source: any }}], outbound: [{{ {inner}, destination: any }}] }}\n\
-             instances:\n  ins-web1: {{ interfaces: {{ eth0: {{ security_groups: [sg-all] }}, eth1: {{ security_groups: [sg-inner] }} }} }}\n"
-        )
-    };
-    let (site, daemon) = start(&both("action: allow, protocol: all"));
+fn across_two_interfaces() {
+    let (site, daemon) = start(&two_interfaces("action: allow, protocol: all"));
     let (guest, _wire) = guest(&site);
-    site.peer.ip("route add 10.1.0.0/24 via 10.0.0.5");
-    let ssh = Talk::tcp(&site.peer, "10.1.0.2:22", &guest, "10.1.0.2:22");
-    let web = Talk::tcp(&site.peer, "10.1.0.2:80", &guest, "10.1.0.2:80");
-    change(
-        &site,
-        &daemon,
-        &both("action: allow, protocol: tcp, port: 22"),
-        2,
-    );
+    let [ssh, web] = forwarded_talks(&site, &guest);
+    let ssh_alone = two_interfaces("action: allow, protocol: tcp, port: 22");
+    change(&site, &daemon, &ssh_alone, 2);
     assert!(stays_ended(&site.host, &web), "{}", remembered(&site.host));
     flush(&site.host);
     assert!(ssh.hears(false) && ssh.carries());

@@ -188,3 +188,74 @@ pub fn guest(site: &Site) -> (Host, crate::support::Link) {
     site.host.forwards();
     (guest, wire)
 }
+
+/// The guest's flows leave with the host's address.
+pub fn masqueraded_guest(site: &Site) -> (Host, crate::support::Link) {
+    let guest = guest(site);
+    site.host.nft(
+        "table ip nat { chain post { type nat hook postrouting priority 100; ip saddr 10.1.0.0/24 oifname eth0 masquerade; }; }",
+    );
+    guest
+}
+
+/// One port may be gone out to, of TCP.
+pub fn out_to(inbound: &[&str], port: u16) -> String {
+    with_outbound(
+        inbound,
+        &format!("{{ action: allow, protocol: tcp, port: {port}, destination: any }}"),
+    )
+}
+
+/// TCP and UDP that the host has opened.
+pub fn outbound_talks(site: &Site) -> [Talk; 2] {
+    [
+        Talk::tcp(&site.host, "10.0.0.9:443", &site.peer, "10.0.0.9:443"),
+        Talk::udp(
+            &site.host,
+            "10.0.0.5:5000",
+            "10.0.0.9:123",
+            &site.peer,
+            "10.0.0.9:123",
+        ),
+    ]
+}
+
+/// What [`translated_talks`] come in by.
+pub const WEB_8080: &str = "protocol: tcp, port: 8080";
+pub const DNS_8053: &str = "protocol: udp, port: 8053";
+
+/// TCP and UDP to ports that the host translates to others of its own, 8888 and 5353.
+pub fn translated_talks(site: &Site) -> [Talk; 2] {
+    site.host.nft(
+        "table ip nat { chain pre { type nat hook prerouting priority -100; tcp dport 8080 dnat to 10.0.0.5:8888; \
+         udp dport 8053 redirect to :5353; }; }",
+    );
+    [
+        Talk::tcp(&site.peer, "10.0.0.5:8080", &site.host, "10.0.0.5:8888"),
+        Talk::udp(
+            &site.peer,
+            "10.0.0.9:5000",
+            "10.0.0.5:8053",
+            &site.host,
+            "10.0.0.5:5353",
+        ),
+    ]
+}
+
+/// Two interfaces: everything is allowed but what leaves by the inner one, which is `inner`.
+pub fn two_interfaces(inner: &str) -> String {
+    format!(
+        "version: 1\nsecurity_groups:\n  sg-all: {{ inbound: [{{ action: allow, protocol: all, source: any }}], outbound: [{{ action: allow, protocol: all, destination: any }}] }}\n  \
+         sg-inner: {{ inbound: [{{ action: allow, protocol: all, source: any }}], outbound: [{{ {inner}, destination: any }}] }}\n\
+         instances:\n  ins-web1: {{ interfaces: {{ eth0: {{ security_groups: [sg-all] }}, eth1: {{ security_groups: [sg-inner] }} }} }}\n"
+    )
+}
+
+/// SSH and web from the peer to the guest, through both interfaces of the host.
+pub fn forwarded_talks(site: &Site, guest: &Host) -> [Talk; 2] {
+    site.peer.ip("route add 10.1.0.0/24 via 10.0.0.5");
+    [
+        Talk::tcp(&site.peer, "10.1.0.2:22", guest, "10.1.0.2:22"),
+        Talk::tcp(&site.peer, "10.1.0.2:80", guest, "10.1.0.2:80"),
+    ]
+}
