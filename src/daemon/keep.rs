@@ -37,7 +37,7 @@ pub struct Writing {
 /// A policy that could not be written, and why.
 #[derive(Debug)]
 pub struct Unwritten {
-    hashed: Hashed,
+    hashed: Box<Hashed>,
     why: String,
 }
 
@@ -428,7 +428,10 @@ impl Writing {
         });
         match written {
             Ok(()) => Ok(hashed.key),
-            Err(why) => Err(Unwritten { hashed, why }),
+            Err(why) => Err(Unwritten {
+                hashed: Box::new(hashed),
+                why,
+            }),
         }
     }
 }
