@@ -272,7 +272,7 @@ impl Scene {
             let flood = Flood {
                 rate,
                 at_most: u64::MAX,
-                at_longest: Duration::from_secs(600),
+                at_longest: Duration::from_secs(3_600),
                 ..Flood::new(side, self.ports)
             };
             flood.start(&self.cable)
