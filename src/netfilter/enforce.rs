@@ -196,12 +196,17 @@ impl Kernel {
             }
         };
         let generation = change.names.generation();
+        let known = others.is_none();
         let left_over = others.unwrap_or_else(|| {
             let [chains, maps, sets] = change.left_over();
             Objects { chains, maps, sets }
         });
+        let maps = match known {
+            true => change.counting_maps(),
+            false => &left_over.maps,
+        };
         // Old counters are read when nothing counts there any more, and before they go.
-        let hits = hits_of_over(&self.reader, TABLE, &left_over.chains, &left_over.maps);
+        let hits = hits_of_over(&self.reader, TABLE, &left_over.chains, maps);
         let deleted = self.delete(&left_over);
         let left_behind = left_behind(&hits, &deleted);
         // What could not be deleted still counts, and goes with the next load, which is then whole.

@@ -24,7 +24,7 @@ const READING: Bounds = Bounds {
 };
 const COMPILING: Bounds = Bounds {
     time: Duration::from_secs(45),
-    memory_mb: 175,
+    memory_mb: 600,
 };
 /// Of the short form.
 const PATIENT: Bounds = Bounds {

@@ -48,6 +48,8 @@ pub struct Change {
     pub switch: bool,
     edits: Vec<Edit>,
     left_over: BTreeMap<Name, Kind>,
+    /// The maps among them whose elements count.
+    counting: Vec<String>,
 }
 
 /// A living map or set whose elements change.
@@ -73,6 +75,7 @@ impl Change {
             switch: true,
             edits: Vec::new(),
             left_over: BTreeMap::new(),
+            counting: Vec::new(),
         }
     }
 
@@ -102,10 +105,15 @@ impl Change {
         // Two names may be of one object.
         let left_over = same.old.iter().filter_map(|(name, object)| {
             let kernel = old.names.of(name);
-            (!kept.contains(&kernel)).then_some((kernel, object.kind()))
+            (!kept.contains(&kernel)).then_some((kernel, object))
         });
+        let counts = |object: &&Object| matches!(object, Object::Map(map) if map.key.counts());
+        let counting = left_over.clone().filter(|(_, object)| counts(object));
         Change {
-            left_over: left_over.collect(),
+            counting: counting.map(|(name, _)| name.to_string()).collect(),
+            left_over: left_over
+                .map(|(name, object)| (name, object.kind()))
+                .collect(),
             names,
             switch,
             edits,
@@ -155,6 +163,11 @@ impl Change {
             let names = self.left_over.iter().filter(|(_, of)| **of == kind);
             names.map(|(name, _)| name.to_string()).collect()
         })
+    }
+
+    /// The maps among them whose elements count.
+    pub fn counting_maps(&self) -> &[String] {
+        &self.counting
     }
 
     /// How many elements of living maps and sets change, and in how many of these.
