@@ -223,6 +223,12 @@ impl Host {
                 if trial.is_some() {
                     self.end_trial();
                 }
+                // Where something stood in its chains' places, the table went before the policy that was to come.
+                if self.closed
+                    && let Err(open) = self.close()
+                {
+                    tracing::error!("this host was closed, and could not be kept so: {open}");
+                }
                 self.refused(error, Some(&policy))
             })?;
         self.counts.replaced(&enforced.replaced_hits, now());

@@ -183,7 +183,7 @@ fn hits(rule: IterableRuleAttrs<'_>) -> Option<(u64, RuleHits)> {
 fn counted(list: IterableExprListAttrs<'_>) -> (u64, u64, bool) {
     let (mut count, mut is_dropped) = (None, false);
     for ExprListAttrs::Elem(expression) in list.flatten() {
-        count = count.or_else(|| counter(expression.clone()));
+        count = count.or_else(|| counter(expression));
         for attribute in expression.flatten() {
             if let ExprAttrs::Data(ExprOps::Immediate(immediate)) = attribute {
                 is_dropped |= immediate.get_data().is_ok_and(|data| drops(&data));

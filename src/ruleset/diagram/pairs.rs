@@ -20,8 +20,7 @@ use super::clause::Clause;
 use super::plan::Family;
 use crate::policy::Service;
 use crate::ruleset::ir::Transport;
-use rustc_hash::{FxHashMap, FxHashSet};
-use std::collections::BTreeMap;
+use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
@@ -173,32 +172,24 @@ fn tables<T: Family>(clauses: &[Clause], range: Range<usize>) -> Vec<Table<T>> {
 /// How many chains a diagram would have at least, whichever it asks first: as many as there are different lists of networks behind
 /// a port, or of ports behind a network.
 fn chains<T: Family>(tables: &[Table<T>]) -> usize {
-    let mut by_port: BTreeMap<(Transport, u16), Vec<(u8, T, u32)>> = BTreeMap::new();
-    let mut by_network: FxHashMap<(u8, T), Vec<(Transport, u16, u32)>> = FxHashMap::default();
+    let mut by_port: FxHashMap<(Transport, u16), FxHasher> = FxHashMap::default();
+    let mut by_network: FxHashMap<(u8, T), FxHasher> = FxHashMap::default();
     for table in tables {
+        let (transport, bits) = (table.transport, table.bits);
         for (port, network, at) in &table.pairs {
-            by_port
-                .entry((table.transport, *port))
-                .or_default()
-                .push((table.bits, *network, *at));
-            by_network.entry((table.bits, *network)).or_default().push((
-                table.transport,
-                *port,
-                *at,
-            ));
+            let networks = by_port.entry((transport, *port)).or_default();
+            (bits, network, at).hash(networks);
+            let ports = by_network.entry((bits, *network)).or_default();
+            (transport, port, at).hash(ports);
         }
     }
     different(by_port.into_values()).min(different(by_network.into_values()))
 }
 
 /// How many of these lists differ.
-fn different<V: Hash>(lists: impl Iterator<Item = V>) -> usize {
-    let hashes = lists.map(|list| {
-        let mut hasher = rustc_hash::FxHasher::default();
-        list.hash(&mut hasher);
-        hasher.finish()
-    });
-    hashes.collect::<FxHashSet<u64>>().len()
+fn different(lists: impl Iterator<Item = FxHasher>) -> usize {
+    let lists: FxHashSet<u64> = lists.map(|list| list.finish()).collect();
+    lists.len()
 }
 
 #[cfg(test)]
