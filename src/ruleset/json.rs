@@ -8,7 +8,7 @@ use super::table::{
     BASE_CHAINS, DIRECTIONS, EVENTS_GROUP, Generation, Hook, Stamp, TABLE, passed_chain,
 };
 use super::text::prefix_mask;
-use crate::policy::{AddressRange, Direction, Interval, Reason};
+use crate::policy::{AddressRange, Direction, Interval};
 use nftables::expr::{
     BinaryOperation, CT, CTDir, Elem, Expression, Fib, FibFlag, FibResult, Meta, MetaKey,
     NamedExpression, Payload, PayloadField, Prefix, Range, SetItem,
@@ -215,19 +215,6 @@ fn map(each: &Map, generation: Generation) -> Command {
         // No other stands in a map.
         NftVerdict::Return | NftVerdict::Jump(_) | NftVerdict::Map(..) => json!({ "return": null }),
     };
-    let pair = |network: String, port: u16, comment: Option<&Reason>| {
-        let key = NamedExpression::Concat(vec![text(network), Expression::Number(port.into())]);
-        match comment {
-            None => named(key),
-            Some(reason) => named(NamedExpression::Elem(Elem {
-                val: Box::new(named(key)),
-                timeout: None,
-                expires: None,
-                comment: Some(reason.to_string().into()),
-                counter: None,
-            })),
-        }
-    };
     let elem = match &each.elements {
         MapElements::Ports(list) => list
             .iter()
@@ -243,19 +230,11 @@ fn map(each: &Map, generation: Generation) -> Command {
             .collect(),
         MapElements::PairsV4(list) => list
             .iter()
-            .map(|each_pair| {
-                let network = Ipv4Addr::from(each_pair.network).to_string();
-                let key = pair(network, each_pair.port, each.key.named(each_pair));
-                (key, verdict(&each_pair.verdict))
-            })
+            .map(|pair| (pair_element(each.key, pair), verdict(&pair.verdict)))
             .collect(),
         MapElements::PairsV6(list) => list
             .iter()
-            .map(|each_pair| {
-                let network = Ipv6Addr::from(each_pair.network).to_string();
-                let key = pair(network, each_pair.port, each.key.named(each_pair));
-                (key, verdict(&each_pair.verdict))
-            })
+            .map(|pair| (pair_element(each.key, pair), verdict(&pair.verdict)))
             .collect(),
     };
     let of_address = |family| match family {
@@ -292,6 +271,25 @@ fn map(each: &Map, generation: Generation) -> Command {
             elem,
         },
     })
+}
+
+/// `10.7.0.0 . 80 comment "sg-web/in/7"`
+fn pair_element<T: Prefixed>(of: MapKey, pair: &Pair<T>) -> Expression<'static> {
+    let port = Expression::Number(pair.port.into());
+    let key = named(NamedExpression::Concat(vec![
+        text(pair.network.address()),
+        port,
+    ]));
+    match of.named(pair) {
+        None => key,
+        Some(reason) => named(NamedExpression::Elem(Elem {
+            val: Box::new(key),
+            timeout: None,
+            expires: None,
+            comment: Some(reason.to_string().into()),
+            counter: None,
+        })),
+    }
 }
 
 fn key_expression(key: MapKey) -> Expression<'static> {

@@ -13,6 +13,7 @@ use super::ir::{Family, NftVerdict, Side, Transport};
 use crate::policy::{Direction, Interval, Reason};
 use serde::{Deserialize, Serialize};
 use std::hash::Hash;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// A verdict map.
@@ -182,10 +183,12 @@ pub trait Prefixed: Copy + Ord {
     fn under(self, bits: u8) -> Self;
     /// The addresses of the network that begins here.
     fn network(self, bits: u8) -> Interval<Self>;
+    /// As an address.
+    fn address(self) -> IpAddr;
 }
 
 macro_rules! prefixed {
-    ($($number:ty),*) => { $(
+    ($($number:ty => $address:ident),*) => { $(
         impl Prefixed for $number {
             fn mask(bits: u8) -> Self {
                 let host = <$number>::BITS.saturating_sub(u32::from(bits));
@@ -199,10 +202,14 @@ macro_rules! prefixed {
             fn network(self, bits: u8) -> Interval<Self> {
                 Interval { first: self, last: self | !Self::mask(bits) }
             }
+
+            fn address(self) -> IpAddr {
+                $address::from(self).into()
+            }
         }
     )* };
 }
-prefixed!(u32, u128);
+prefixed!(u32 => Ipv4Addr, u128 => Ipv6Addr);
 
 #[cfg(test)]
 mod tests {

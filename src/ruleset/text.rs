@@ -4,7 +4,7 @@ use super::batch::{Command, Elements, Names};
 use super::ended::{EndedFlow, FAMILIES, ended_set, remembered_for};
 use super::ir::*;
 use super::table::{BASE_CHAINS, DIRECTIONS, EVENTS_GROUP, Generation, Stamp, TABLE, passed_chain};
-use crate::policy::{AddressRange, Direction, Interval, PortSet, Reason};
+use crate::policy::{AddressRange, Direction, Interval, PortSet};
 use std::collections::HashMap;
 use std::fmt::{Display, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -427,31 +427,29 @@ fn element_list(elements: Elements, names: Option<&Names>) -> Vec<String> {
     };
     let v4 = |i: &Interval<u32>| AddressRange::V4(*i).to_string();
     let v6 = |i: &Interval<u128>| AddressRange::V6(*i).to_string();
-    let paired = |network: String, port: u16, comment: Option<&Reason>, verdict: &NftVerdict| {
-        let comment = comment.filter(|_| names.is_some());
-        let comment = comment.map_or_else(String::new, |reason| format!(" comment \"{reason}\""));
-        mapped(format!("{network} . {port}{comment}"), verdict)
-    };
     match elements {
         Elements::V4(list) => list.iter().map(v4).collect(),
         Elements::V6(list) => list.iter().map(v6).collect(),
         Elements::PortMap(list) => list.iter().map(|(i, to)| mapped(interval(i), to)).collect(),
         Elements::V4Map(list) => list.iter().map(|(i, to)| mapped(v4(i), to)).collect(),
         Elements::V6Map(list) => list.iter().map(|(i, to)| mapped(v6(i), to)).collect(),
-        Elements::V4Pairs(of, list) => {
-            let each = |pair: &Pair<u32>| {
-                let network = Ipv4Addr::from(pair.network).to_string();
-                paired(network, pair.port, of.named(pair), &pair.verdict)
-            };
-            list.iter().map(each).collect()
-        }
-        Elements::V6Pairs(of, list) => {
-            let each = |pair: &Pair<u128>| {
-                let network = Ipv6Addr::from(pair.network).to_string();
-                paired(network, pair.port, of.named(pair), &pair.verdict)
-            };
-            list.iter().map(each).collect()
-        }
+        Elements::V4Pairs(of, list) => list
+            .iter()
+            .map(|pair| mapped(pair_text(of, pair, names), &pair.verdict))
+            .collect(),
+        Elements::V6Pairs(of, list) => list
+            .iter()
+            .map(|pair| mapped(pair_text(of, pair, names), &pair.verdict))
+            .collect(),
+    }
+}
+
+/// `10.7.0.0 . 80 comment "sg-web/in/7"`; the key alone without names.
+fn pair_text<T: Prefixed>(of: MapKey, pair: &Pair<T>, names: Option<&Names>) -> String {
+    let key = format!("{} . {}", pair.network.address(), pair.port);
+    match of.named(pair).filter(|_| names.is_some()) {
+        Some(reason) => format!("{key} comment \"{reason}\""),
+        None => key,
     }
 }
 

@@ -5,7 +5,6 @@ use crate::policy::{AddressSet, Interval};
 use crate::ruleset::ir::*;
 use rustc_hash::FxHashMap;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,8 +16,6 @@ pub trait Line: Point + Prefixed {
     const WHOLE: Interval<Self>;
     /// The point before; asked only where there is one.
     fn before(self) -> Self;
-    /// As an address.
-    fn address(self) -> IpAddr;
     /// The part of this family in a set.
     fn in_set(set: &AddressSet) -> Arc<[Interval<Self>]>;
     /// The elements of this family in a list of addresses.
@@ -30,7 +27,7 @@ pub trait Line: Point + Prefixed {
 }
 
 macro_rules! line {
-    ($number:ty, $family:ident, $pairs:ident, $address:ident, $shared:ident) => {
+    ($number:ty, $family:ident, $pairs:ident, $shared:ident) => {
         impl Line for $number {
             const FAMILY: Family = Family::$family;
             const WHOLE: Interval<Self> = Interval {
@@ -39,9 +36,6 @@ macro_rules! line {
             };
             fn before(self) -> Self {
                 self - 1
-            }
-            fn address(self) -> IpAddr {
-                $address::from(self).into()
             }
             fn in_set(set: &AddressSet) -> Arc<[Interval<Self>]> {
                 set.$shared()
@@ -67,8 +61,8 @@ macro_rules! line {
         }
     };
 }
-line!(u32, V4, PairsV4, Ipv4Addr, shared_v4);
-line!(u128, V6, PairsV6, Ipv6Addr, shared_v6);
+line!(u32, V4, PairsV4, shared_v4);
+line!(u128, V6, PairsV6, shared_v6);
 
 /// Addresses, sorted and apart; never none. Many boxes have the same.
 pub type Set<T> = Rc<[Interval<T>]>;
