@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the fuzzers: an hour of a processor each, and ten million definitions; `run.sh SECONDS` so many seconds of a processor each,
-# `run.sh SECONDS TARGET` one of them: definition or ruleset. What counts is processor time, since others may use the machine too.
+# `run.sh SECONDS TARGET` one of them: definition or ruleset. They run side by side. What counts is processor time, since others may use
+# the machine too.
 # Installs cargo-fuzz, and needs the nightly toolchain. What they find is kept in fuzz/artifacts: put it into fuzz/cases, where the
 # ordinary tests judge it again, and mend what it shows.
 set -eu -o pipefail
@@ -44,8 +45,7 @@ fuzz_for() {
     done
 }
 
-for name in $targets; do
-    done_runs=0 used_ms=0
+fuzz_target() {
     case "$name" in
     definition)
         fuzz_for "$seconds" -dict=definition.dict -max_len=1500 -timeout=20
@@ -59,4 +59,19 @@ for name in $targets; do
         echo "| policy to kernel | $done_runs, one in 8 down to the kernel | $((used_ms / 1000)) s of a processor | no find |"
         ;;
     esac
+}
+
+running=()
+for name in $targets; do
+    # Said in one line each when it is done.
+    (
+        done_runs=0 used_ms=0
+        fuzz_target
+    ) &
+    running+=($!)
 done
+failed=0
+for job in "${running[@]}"; do
+    wait "$job" || failed=1
+done
+exit $failed

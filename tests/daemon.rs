@@ -44,6 +44,7 @@ mod daemon {
     pub mod ssh;
     pub mod stopped;
     pub mod talk;
+    pub mod translated_flows;
     pub mod trial;
     pub mod trouble;
     pub mod unblocks;
@@ -75,6 +76,7 @@ fn main() -> std::process::ExitCode {
             daemon::links::tests(),
             daemon::live_flows::tests(),
             daemon::lost_flows::tests(),
+            daemon::translated_flows::tests(),
             daemon::judged::tests(),
             daemon::observed::tests(),
             daemon::refusals::tests(),

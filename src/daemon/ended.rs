@@ -2,8 +2,10 @@
 //! ended where connection tracking loses them (see `ruleset::ended`). While it knows them the kernel refuses their packets by itself (see
 //! `ruleset::recheck`).
 
+mod ahead;
 mod memory;
 
+pub use self::ahead::about_to_end;
 use self::memory::{Fate, Memory, Remembered};
 use crate::netfilter::flows::{Flow, Tuple, flows_over};
 use crate::netfilter::links::LinkError;

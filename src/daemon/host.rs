@@ -1,6 +1,7 @@
 //! The reconcile step: from a definition to what the kernel enforces on this host. The daemon and a single
 //! `apply` run the same.
 
+use super::checked::compare;
 use super::counts::Counts;
 use super::ended::{Before, EndedFlows, Look};
 use super::first;
@@ -13,11 +14,11 @@ use super::state::{Lock, State, StateError};
 use super::trial::{Attempt, Trial};
 use crate::cloud::Ledger;
 use crate::definition::{Diagnostic, Severity};
-use crate::netfilter::enforce::{EnforceError, Enforced, Kernel};
+use crate::netfilter::enforce::{EnforceError, Kernel};
 use crate::netfilter::{interfaces, links};
 use crate::policy::{Account, Direction, Instance, Policy, Reason};
 use crate::ruleset::table::Stamp;
-use crate::ruleset::{Generation, Ruleset, check, compile};
+use crate::ruleset::{Generation, Ruleset, compile};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tracing::{debug, warn};
@@ -276,35 +277,6 @@ impl Host {
         Ok(summary)
     }
 
-    /// Checked before it counts: what is loaded takes effect once the check, which goes on meanwhile, has found no difference. So no
-    /// fault of the compiler can open the host.
-    fn enforce_checked(
-        &self,
-        policy: &Policy,
-        ruleset: &Ruleset,
-        at_least: Generation,
-        mut before_switch: impl FnMut(),
-    ) -> Result<Enforced, EnforceError> {
-        std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name("check".into());
-            let mut checking = Some(thread.spawn_scoped(scope, || compare(policy, ruleset)));
-            self.kernel.enforce_if(ruleset, at_least, || {
-                before_switch();
-                match checking
-                    .take()
-                    .map(|thread| thread.map(|thread| thread.join()))
-                {
-                    Some(Ok(Ok(checked))) => checked,
-                    Some(Ok(Err(panic))) => std::panic::resume_unwind(panic),
-                    // No thread to be had.
-                    Some(Err(_)) => compare(policy, ruleset),
-                    // It was right before, and is loaded another way.
-                    None => Ok(()),
-                }
-            })
-        })
-    }
-
     /// What the flows are known by that the policy allows, if it is known what is in force.
     fn stamp(&self) -> Option<Stamp> {
         self.kernel.look(|loaded| Some(loaded?.names.stamp()))
@@ -358,7 +330,7 @@ impl Host {
         }
     }
 
-    fn look_at_remembered(&self) {
+    pub(super) fn look_at_remembered(&self) {
         if let Some(ruleset) = self.kernel.look(|loaded| Some(loaded?.ruleset.clone())) {
             self.look_at_flows(ruleset);
         }
@@ -458,16 +430,6 @@ impl Before {
             None => Before::Unknown,
         }
     }
-}
-
-/// Whether a compiled ruleset says what its policy says.
-fn compare(policy: &Policy, ruleset: &Ruleset) -> Result<(), String> {
-    let begin = Instant::now();
-    let compared = check(policy, ruleset);
-    debug!("checked in {:.1?}", begin.elapsed());
-    let fault =
-        |difference| format!("this is a fault of secgroupd, and nothing was changed: {difference}");
-    compared.map(|_| ()).map_err(fault)
 }
 
 /// This host's name, as the kernel has it.

@@ -6,6 +6,7 @@
 //! | [`start`] | what holds before the definition is read |
 //! | `answer` | what it does when it is asked |
 //! | [`host`] | the reconcile step, which a single `apply` runs too |
+//! | `checked` | what is done beside the load and before the switch |
 //! | [`keep`] | the last good policy, kept and enforced at start; written down as [`kept`] says |
 //! | `held` | when saves are not followed |
 //! | [`counts`] | what the rules have met, as sums that outlive generations and restarts |
@@ -29,6 +30,7 @@
 //! | [`logging`] | the log |
 
 mod answer;
+mod checked;
 pub mod control;
 pub mod counts;
 pub mod ended;

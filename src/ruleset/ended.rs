@@ -35,7 +35,8 @@
 //! have another source than what was asked, and what asks again is judged and translated anew, and then tracked.
 //!
 //! ICMP needs no memory: to an answer nobody asked for it says that it is invalid. Of protocols without ports nothing is
-//! remembered. What is lost before the look after the change has read it is not remembered: that takes about 1 ms for a thousand flows.
+//! remembered. Where no more than 5,000 flows are tracked, what is about to end is remembered before the switch. Of more, what is lost
+//! before the look after the change has read it is not remembered: that takes about 1 ms for a thousand flows.
 
 use super::ir::*;
 use super::recheck::suffix;

@@ -4,10 +4,14 @@
 //! new one by going on.
 
 use std::net::UdpSocket;
-use std::time::Duration;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, sendto, socket,
+};
 
 use super::restored_flood::is_full;
 use super::site::{Daemon, SOON, Site, until};
@@ -29,6 +33,7 @@ pub fn tests() -> Vec<Trial> {
             came_in,
         ),
         kernel_test("lost_flows_that_the_host_opened", needs, host_opened),
+        kernel_test("lost_flows_right_after_the_switch", needs, right_after),
         kernel_test("lost_flows_are_opened_anew", needs, opened_anew),
         kernel_test("lost_flows_go_on_when_allowed_again", needs, allowed_again),
         kernel_test("lost_flows_go_on_though_lost", needs, allowed_while_lost),
@@ -68,6 +73,35 @@ fn stays_ended(host: &Host, talk: &Talk) -> bool {
         // What was sent meanwhile is sent again.
         !heard && talk.has_ended()
     })
+}
+
+/// `conntrack -F` without the time that it takes to start it.
+struct Flush(OwnedFd);
+
+impl Flush {
+    /// Of the namespace that this thread is in.
+    fn new() -> Self {
+        let family = AddressFamily::Netlink;
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let protocol = SockProtocol::NetlinkNetFilter;
+        Flush(socket(family, SockType::Raw, flags, protocol).unwrap())
+    }
+
+    fn flush(&self) {
+        const NFNL_SUBSYS_CTNETLINK: u8 = 1;
+        const IPCTNL_MSG_CT_DELETE: u8 = 2;
+        const NLM_F_REQUEST: u8 = 1;
+        let mut message = [0; 20];
+        message[0] = 20;
+        message[4..7].copy_from_slice(&[
+            IPCTNL_MSG_CT_DELETE,
+            NFNL_SUBSYS_CTNETLINK,
+            NLM_F_REQUEST,
+        ]);
+        let kernel = NetlinkAddr::new(0, 0);
+        let sent = sendto(self.0.as_raw_fd(), &message, &kernel, MsgFlags::empty());
+        assert_eq!(sent, Ok(message.len()));
+    }
 }
 
 /// What the kernel remembers, as nft lists it.
@@ -121,6 +155,35 @@ fn host_opened() {
     change(&site, &daemon, &out(10), 2);
     assert!(stays_ended(&site.host, &tcp), "{}", remembered(&site.host));
     assert!(stays_ended(&site.host, &udp), "{}", remembered(&site.host));
+}
+
+/// Connection tracking loses them with the first packet that the new policy refuses, when the daemon has not even heard that it is
+/// in force.
+fn right_after() {
+    let (site, daemon) = start(&open(&[SSH, DNS]));
+    let [ssh, _, dns, dns6] = inbound_talks(&site);
+    let Talk::Udp(client, server) = &dns else {
+        unreachable!("it is UDP");
+    };
+    let flush = site.host.enter(Flush::new);
+    server.set_nonblocking(true).unwrap();
+    site.save("groups.yaml", &open(&[]));
+    // Between the two hosts a packet has arrived when it was sent.
+    let begin = Instant::now();
+    while client.send(b"word").is_ok() && server.recv(&mut [0; 8]).is_ok() {
+        assert!(begin.elapsed() < SOON, "{}", daemon.log());
+    }
+    flush.flush();
+    server.set_nonblocking(false).unwrap();
+    daemon.until_logged("generation 2 enforced");
+    for talk in [&ssh, &dns6] {
+        assert!(
+            stays_ended(&site.host, talk),
+            "{}{}",
+            remembered(&site.host),
+            daemon.log()
+        );
+    }
 }
 
 /// A new connection between the same ports is none of an ended flow; of UDP a pause tells.

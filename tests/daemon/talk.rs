@@ -179,12 +179,13 @@ pub fn guest(site: &Site) -> (Host, crate::support::Link) {
     let wire = crate::support::join(
         &site.host,
         "eth1",
-        &["10.1.0.1/24"],
+        &["10.1.0.1/24", "2001:db8:1::1/64"],
         &guest,
         "wire",
-        &["10.1.0.2/24"],
+        &["10.1.0.2/24", "2001:db8:1::2/64"],
     );
     guest.ip("route add default via 10.1.0.1");
+    guest.ip("route add default via 2001:db8:1::1");
     site.host.forwards();
     (guest, wire)
 }
