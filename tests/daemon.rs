@@ -12,6 +12,7 @@ mod daemon {
     pub mod alone;
     pub mod asking;
     pub mod boot;
+    pub mod booted;
     pub mod closed;
     pub mod disk_fails;
     pub mod first_start;
@@ -67,6 +68,7 @@ fn main() -> std::process::ExitCode {
             daemon::nft_fails::tests(),
             daemon::kept::tests(),
             daemon::boot::tests(),
+            daemon::booted::tests(),
             daemon::closed::tests(),
             daemon::trial::tests(),
             daemon::ssh::tests(),

@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 packages=""
-for need in nft:nftables ip:iproute2 ping:iputils-ping iptables-legacy:iptables iptables-nft:iptables ufw:ufw conntrack:conntrack setpriv:util-linux script:bsdutils strace:strace chromium:chromium python3:python3 systemd-analyze:systemd; do
+for need in nft:nftables ip:iproute2 ping:iputils-ping iptables-legacy:iptables iptables-nft:iptables ufw:ufw conntrack:conntrack setpriv:util-linux nsenter:util-linux script:bsdutils strace:strace chromium:chromium python3:python3 systemd-analyze:systemd; do
     tool="${need%%:*}"
     command -v "$tool" >/dev/null || [ -x "/usr/sbin/$tool" ] || [ -x "/sbin/$tool" ] || packages="$packages ${need##*:}"
 done
