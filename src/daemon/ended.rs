@@ -1,24 +1,28 @@
 //! The flows that a change of the policy ends: how many, and by which rule, for the log; and what their answers look like, so that they stay
 //! ended where connection tracking loses them (see `ruleset::ended`). While it knows them the kernel refuses their packets by itself (see
 //! `ruleset::recheck`).
+//!
+//! | file | subject |
+//! |---|---|
+//! | `look` | one look at all tracked flows |
+//! | `ahead` | a shorter one before the switch |
+//! | `judge` | what a policy says of a flow |
+//! | `memory` | what is remembered, and until when |
+//! | `count` | how many end, for the log |
 
 mod ahead;
+mod count;
+mod judge;
+mod look;
 mod memory;
 
 pub use self::ahead::about_to_end;
-use self::memory::{Fate, Memory, Remembered};
-use crate::netfilter::flows::{Flow, Tuple, flows_over};
-use crate::netfilter::links::LinkError;
-use crate::netfilter::netlink::{NetlinkError, Reader};
-use crate::netfilter::remembered::remembered_over;
-use crate::netfilter::ways::{Way, Ways};
-use crate::policy::{Direction, Packet, Policy, Protocol, Reason, Verdict};
-use crate::ruleset::ended::{EndedFlow, FAMILIES, MOST_ENDED, remembered_for};
-use crate::ruleset::ir::Transport;
-use crate::ruleset::{Ruleset, Walker};
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+pub use self::count::Ended;
+pub use self::look::{EndedError, ended};
+use self::memory::Memory;
+use crate::policy::Policy;
+use crate::ruleset::Ruleset;
+use crate::ruleset::ended::{EndedFlow, remembered_for};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -28,9 +32,6 @@ use tracing::{debug, info, warn};
 
 /// How often it is asked whether what is remembered is due to be looked at again: a quarter of the time of UDP.
 pub const ASK_AGAIN: Duration = Duration::from_secs(45);
-
-/// The rules that are named one by one; the rest is counted together.
-const NAMED: usize = 5;
 
 /// Looks at the tracked flows in a thread of its own, so that nothing waits for it.
 #[derive(Debug, Clone, Default)]
@@ -223,306 +224,10 @@ impl EndedFlows {
     }
 }
 
-/// What a change of the policy ends.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ended {
-    /// How many flows were looked at.
-    pub looked_at: usize,
-    /// How many of them end, by what refuses them.
-    pub by_reason: BTreeMap<String, usize>,
-}
-
-/// Why they could not be counted.
-#[derive(Debug, thiserror::Error)]
-pub enum EndedError {
-    /// The flows.
-    #[error("the tracked flows cannot be listed: {0}")]
-    Flows(#[from] NetlinkError),
-    /// The interfaces.
-    #[error(transparent)]
-    Links(#[from] LinkError),
-}
-
-/// Counts the flows that the old policy allowed and the new one does not. A tracked flow does not
-/// say by which interface it came: that one is taken by which its remote is reached.
-///
-/// # Errors
-///
-/// See [`EndedError`].
-pub fn ended(old: &Policy, new: &Policy, ruleset: &Ruleset) -> Result<Ended, EndedError> {
-    let flows = flows_over(&Reader::netfilter()?)?;
-    let mut judge = Judge::new(Some(new), ruleset)?;
-    let mut ended = Ended::of(&flows);
-    for flow in &flows {
-        let refusal = judge.flow(flow).refusal();
-        ended.add(refusal, |packet| allowed(old, packet));
-    }
-    Ok(ended)
-}
-
-fn allowed(old: &Policy, packet: &Packet) -> bool {
-    old.decide(packet).verdict.passes()
-}
-
-impl Look {
-    /// Looks at all tracked flows. Gives what is counted, what the kernel is to be told, and what it remembers then. `known` is what
-    /// it was to remember so far.
-    fn carry_out(&self, known: &Memory) -> Result<(Ended, Found, Memory), EndedError> {
-        let reader = Reader::netfilter()?;
-        // First, since somebody may be about to flush them.
-        let flows = flows_over(&reader)?;
-        let by_kernel = remembered_over(&reader)?.into_iter();
-        let now = Instant::now();
-        let remembered = Remembered {
-            now,
-            by_kernel: by_kernel.map(|(flow, left)| (flow, now + left)).collect(),
-            known,
-        };
-        let mut judge = Judge::new(self.policy.as_ref(), &self.ruleset)?;
-        let mut counted = Ended::of(&flows);
-        let mut tracked = BTreeMap::new();
-        for flow in &flows {
-            let judged = judge.flow(flow);
-            if let Some(of) = EndedFlow::of(flow)
-                && let fate = judged.fate()
-                && (fate == Fate::Ends || remembered.names(&of))
-            {
-                tracked.insert(of, fate);
-            }
-            let refusal = judged.refusal();
-            match &self.before {
-                Before::Nothing => counted.add(refusal, |_| true),
-                Before::Policy(old) => counted.add(refusal, |packet| allowed(old, packet)),
-                Before::Unknown => {}
-            }
-        }
-        let (found, after) = remembered.sort(&tracked, |flow| judge.lost(flow).fate());
-        Ok((counted, found, after))
-    }
-}
-
-/// As many of them as the kernel has room for.
-fn room(ended: Vec<EndedFlow>, remembered: &Memory) -> Vec<EndedFlow> {
-    let mut out = Vec::with_capacity(ended.len());
-    for family in FAMILIES {
-        let of_family = |flow: &&EndedFlow| flow.family() == family;
-        let room = MOST_ENDED.saturating_sub(remembered.keys().filter(of_family).count());
-        let before = out.len();
-        out.extend(ended.iter().filter(of_family).take(room));
-        let left_out = ended.iter().filter(of_family).count() - (out.len() - before);
-        if left_out > 0 {
-            warn!(
-                "{left_out} ended flows are more than the kernel remembers: should connection tracking lose them, they may come to life again"
-            );
-        }
-    }
-    out
-}
-
-impl EndedFlow {
-    /// What answers of a flow look like; nothing of protocols that need no memory.
-    fn of(flow: &Flow) -> Option<Self> {
-        let Tuple {
-            source,
-            destination,
-            protocol,
-            ports,
-        } = flow.reply;
-        let transport = [Transport::Tcp, Transport::Udp]
-            .into_iter()
-            .find(|transport| transport.protocol() == Protocol(protocol))?;
-        Some(EndedFlow {
-            transport,
-            source: SocketAddr::new(source, ports[0]),
-            destination: SocketAddr::new(destination, ports[1]),
-        })
-    }
-}
-
-/// A name for each binding, and one that is not bound.
-fn sample_interfaces(policy: &Policy) -> Vec<String> {
-    let bound = policy.bindings.iter().map(|binding| {
-        let name = binding.interface.to_string();
-        name.strip_suffix('*')
-            .map_or(name.clone(), |start| format!("{start}~"))
-    });
-    bound.chain(["~".to_owned()]).collect()
-}
-
-struct Judge<'p> {
-    walker: Walker<'p>,
-    new: Option<&'p Policy>,
-    ways: Ways,
-    /// One interface of each kind, where that is known.
-    interfaces: Vec<String>,
-    /// What was decided about flows that look the same to a policy.
-    known: HashMap<Asked, Judged>,
-}
-
-/// What a policy asks of a flow.
-type Asked = (Direction, u8, IpAddr, u16);
-
-/// What refuses a flow, and the packet that would have opened it.
-type Refusal = Arc<(Reason, Packet)>;
-
-/// What a policy says of a flow.
-#[derive(Debug, Clone)]
-enum Judged {
-    Refused(Refusal),
-    Passes,
-    /// That depends on the interface, and no route leads to its remote now.
-    Unknown,
-}
-
-impl Judged {
-    /// Of a flow that is judged twice.
-    fn and(self, other: impl FnOnce() -> Judged) -> Self {
-        match self {
-            Judged::Refused(_) => self,
-            Judged::Passes => other(),
-            Judged::Unknown => match other() {
-                Judged::Passes => Judged::Unknown,
-                other => other,
-            },
-        }
-    }
-
-    fn fate(&self) -> Fate {
-        match self {
-            Judged::Refused(_) => Fate::Ends,
-            Judged::Passes => Fate::GoesOn,
-            Judged::Unknown => Fate::Unknown,
-        }
-    }
-
-    fn refusal(self) -> Option<Refusal> {
-        match self {
-            Judged::Refused(refusal) => Some(refusal),
-            Judged::Passes | Judged::Unknown => None,
-        }
-    }
-}
-
-impl<'p> Judge<'p> {
-    fn new(new: Option<&'p Policy>, ruleset: &'p Ruleset) -> Result<Self, LinkError> {
-        Ok(Judge {
-            walker: Walker::new(ruleset),
-            new,
-            ways: Ways::look()?,
-            interfaces: new.map(sample_interfaces).unwrap_or_default(),
-            known: HashMap::new(),
-        })
-    }
-
-    /// Of a tracked flow; one that this host forwards is judged where it enters and where it leaves.
-    fn flow(
-        &mut self,
-        Flow {
-            original, reply, ..
-        }: &Flow,
-    ) -> Judged {
-        let protocol = original.protocol;
-        self.asked((
-            Direction::Inbound,
-            protocol,
-            original.source,
-            original.ports[1],
-        ))
-        .and(|| self.asked((Direction::Outbound, protocol, reply.source, reply.ports[0])))
-    }
-
-    /// Of one that only its answers are known of: where it was translated, what they say is not what it had asked for. But it cannot
-    /// go on without its translation.
-    fn lost(&mut self, flow: &EndedFlow) -> Judged {
-        let protocol = flow.transport.protocol().0;
-        let (answers, opened, port) = (flow.source.ip(), flow.destination.ip(), flow.source.port());
-        self.asked((Direction::Inbound, protocol, opened, port))
-            .and(|| self.asked((Direction::Outbound, protocol, answers, port)))
-    }
-
-    fn asked(&mut self, asked: Asked) -> Judged {
-        if let Some(known) = self.known.get(&asked) {
-            return known.clone();
-        }
-        let judged = self.judged(asked);
-        self.known.insert(asked, judged.clone());
-        judged
-    }
-
-    fn judged(&mut self, (direction, protocol, remote, port): Asked) -> Judged {
-        let mut packet = Packet::opening(direction, "", Protocol(protocol), remote, port);
-        let walker = &self.walker;
-        let refused = |packet: &Packet| walker.walk(packet).0 == Verdict::Refuse;
-        // Where no interface refuses it, nobody need be asked by which one it goes.
-        let any = self.interfaces.iter().any(|interface| {
-            interface.clone_into(&mut packet.interface);
-            refused(&packet)
-        });
-        if !any && !self.interfaces.is_empty() {
-            return Judged::Passes;
-        }
-        match self.ways.way(remote) {
-            Way::By(name) => name.clone_into(&mut packet.interface),
-            Way::NoRemote => return Judged::Passes,
-            Way::None => return Judged::Unknown,
-        }
-        let (verdict, reason) = self.walker.walk(&packet);
-        if verdict.passes() {
-            return Judged::Passes;
-        }
-        let decided = || self.new.map(|new| new.decide(&packet).reason);
-        let reason = reason.cloned().or_else(decided).unwrap_or(Reason::Default);
-        Judged::Refused(Arc::new((reason, packet)))
-    }
-}
-
-impl Ended {
-    fn of(flows: &[Flow]) -> Self {
-        Ended {
-            looked_at: flows.len(),
-            ..Ended::default()
-        }
-    }
-
-    /// Counts a flow that is refused, if it was allowed before.
-    fn add(&mut self, refusal: Option<Refusal>, allowed: impl Fn(&Packet) -> bool) {
-        if let Some(refusal) = refusal
-            && let (reason, packet) = &*refusal
-            && allowed(packet)
-        {
-            *self.by_reason.entry(reason.to_string()).or_default() += 1;
-        }
-    }
-
-    /// How many flows end.
-    pub fn count(&self) -> usize {
-        self.by_reason.values().sum()
-    }
-}
-
-/// `3 of 120 tracked flows end: 2 by sg-web/in/3, 1 by default`
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.count();
-        let end = if count == 1 { "ends" } else { "end" };
-        write!(f, "{count} of {} tracked flows {end}", self.looked_at)?;
-        let mut reasons: Vec<_> = self.by_reason.iter().collect();
-        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-        let mut separator = ": ";
-        for (reason, count) in reasons.iter().take(NAMED) {
-            write!(f, "{separator}{count} by {reason}")?;
-            separator = ", ";
-        }
-        match reasons.len().saturating_sub(NAMED) {
-            0 => Ok(()),
-            more => write!(f, ", and by {more} others"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ruleset::ir::Transport;
 
     fn flow(transport: Transport) -> EndedFlow {
         EndedFlow {

@@ -1,6 +1,8 @@
 //! What a change will end, before it does.
 
-use super::{EndedError, Judge, memory::Fate};
+use super::EndedError;
+use super::judge::Judge;
+use super::memory::Fate;
 use crate::netfilter::flows::flows_over;
 use crate::netfilter::netlink::Reader;
 use crate::netfilter::tracked::tracked_flows;

@@ -1,6 +1,7 @@
 //! What is remembered of ended flows, and until when.
 
-use super::{Found, room};
+use super::Found;
+use super::look::room;
 use crate::ruleset::ended::{EndedFlow, remembered_for};
 use crate::ruleset::ir::Transport;
 use std::collections::BTreeMap;
