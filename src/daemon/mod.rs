@@ -3,6 +3,7 @@
 //! | file | subject |
 //! |---|---|
 //! | [`run`] | the loop: a saved file, a signal, a request |
+//! | [`tell`] | what it tells the service manager |
 //! | [`start`] | what holds before the definition is read |
 //! | `answer` | what it does when it is asked |
 //! | [`host`] | the reconcile step, which a single `apply` runs too |
@@ -57,5 +58,6 @@ pub mod run;
 pub mod start;
 pub mod state;
 pub mod store;
+pub mod tell;
 pub mod trial;
 pub mod watch;

@@ -5,7 +5,7 @@ use super::ended::ASK_AGAIN;
 use super::guard::{Due, Guard};
 use super::held::{Held, reached};
 use super::hits::HitsKeeper;
-use super::host::{Host, LONGEST_LOOK, count};
+use super::host::{Host, LONGEST_LOOK};
 use super::keeper::Keeper;
 use super::load::{Loaded, load};
 use super::metrics::page::Durations;
@@ -15,9 +15,9 @@ use super::read::Trust;
 use super::refusals::Refusals;
 use super::report::{Failure, Summary};
 use super::store;
+use super::tell::{notify, sentence, still};
 use super::trial::Attempt;
 use super::watch::{Reason, Watch};
-use crate::definition::printable;
 use crate::netfilter::events::links::LinkEvents;
 use sd_notify::NotifyState;
 use std::path::{Path, PathBuf};
@@ -36,9 +36,6 @@ const ARRIVAL: Duration = Duration::from_millis(20);
 /// How long it is not said that a policy is enforced until the tracked flows are looked at: that takes 1 ms for a thousand. What is
 /// found later is remembered later.
 const BEFORE_IT_IS_SAID: Duration = Duration::from_millis(100);
-
-/// The longest line for `systemctl status`, in bytes: a datagram has its limits.
-const LONGEST_STATE: usize = 8000;
 
 /// What a daemon is started with.
 #[derive(Debug)]
@@ -157,7 +154,7 @@ pub(super) struct Daemon {
     /// `None` when the kernel does not tell.
     links: Option<LinkEvents>,
     /// Doubts about the interfaces, as told last.
-    warnings: Vec<String>,
+    pub(super) warnings: Vec<String>,
     pub(super) options: Options,
     /// Whether the service manager was told that a policy is enforced.
     pub(super) ready: bool,
@@ -315,13 +312,6 @@ impl Daemon {
         }
     }
 
-    /// Tells the service manager, once, that a policy is enforced.
-    pub(super) fn tell_ready(&mut self) {
-        if !std::mem::replace(&mut self.ready, true) {
-            notify(&[NotifyState::Ready]);
-        }
-    }
-
     /// Keeps the hits, and what could not be kept before.
     fn keep_again(&mut self) {
         self.hits_keeper.keep(&self.host);
@@ -417,57 +407,6 @@ impl Daemon {
             tokio::task::spawn_blocking(write_down);
         }
     }
-
-    /// Interfaces or default routes have changed.
-    fn follow_links(&mut self) {
-        if self.doubts_changed() {
-            self.tell_state();
-        }
-    }
-
-    /// Looks at the interfaces, and says what is new about them.
-    fn doubts_changed(&mut self) -> bool {
-        let warnings = self.host().interface_warnings();
-        let before = std::mem::replace(&mut self.warnings, warnings);
-        let new = |warning: &&String| !before.contains(warning);
-        let gone = |warning: &&String| !self.warnings.contains(warning);
-        (self.warnings.iter().filter(new)).for_each(|warning| warn!("{warning}"));
-        (before.iter().filter(gone)).for_each(|warning| info!("no longer so: {warning}"));
-        before != self.warnings
-    }
-
-    /// One line for `systemctl status`.
-    pub(super) fn tell_state(&mut self) {
-        self.doubts_changed();
-        self.host().tell(&self.refusals);
-        let (host, warnings) = (self.host(), &self.warnings);
-        let state = match (host.enforced(), &self.last_error) {
-            (Some(summary), None) if warnings.is_empty() => sentence(summary),
-            (Some(summary), None) => {
-                format!("DEGRADED: {}; {}", warnings.join("; "), sentence(summary))
-            }
-            (Some(summary), Some(failure)) => format!(
-                "DEGRADED: {}; generation {} stays enforced",
-                failure.headline(),
-                summary.generation
-            ),
-            (None, Some(failure)) => format!(
-                "waiting for a valid definition: {}; {}",
-                failure.headline(),
-                still(&host)
-            ),
-            (None, None) => {
-                "no policy: it was removed; `secgroupd reload` enforces the definition again"
-                    .to_owned()
-            }
-        };
-        // A line of it would be a message of its own, and `systemctl status` shows it as it is.
-        let state = printable(&state.replace('\n', " "));
-        let end = (0..=state.len().min(LONGEST_STATE))
-            .rev()
-            .find(|at| state.is_char_boundary(*at));
-        notify(&[NotifyState::Status(&state[..end.unwrap_or(0)])]);
-    }
 }
 
 /// Has the kernel remember what has ended, if that is found in time. Gives whether it was told anything. Nobody else waits meanwhile.
@@ -492,21 +431,6 @@ async fn next(links: &mut Option<LinkEvents>) {
     }
 }
 
-/// What holds after a definition was refused.
-pub(super) fn still(host: &Host) -> String {
-    match (host.enforced(), host.inherited()) {
-        (Some(summary), _) => format!("generation {} stays enforced", summary.generation),
-        (None, Some(generation)) => {
-            format!("generation {generation} of an earlier daemon stays enforced")
-        }
-        (None, None) if host.is_closed() => {
-            "this host is closed: it refuses new inbound flows until a policy is enforced"
-                .to_owned()
-        }
-        (None, None) => "nothing is enforced".to_owned(),
-    }
-}
-
 /// Reads a definition, off the loop's thread, since 100,000 lines take their time.
 pub(super) async fn read(path: PathBuf) -> Result<Loaded, Failure> {
     off_the_loop(move || load(&path, Trust::Checked)).await
@@ -517,28 +441,6 @@ pub(super) async fn off_the_loop<R: Send + 'static>(
 ) -> Result<R, Failure> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|panic| Failure::other(format!("this is a fault of secgroupd: {panic}")))
-}
-
-/// `generation 3 enforced for ins-web1 in 17 ms: 2 interfaces, 41 inbound and 3 outbound rules`.
-pub fn sentence(summary: &Summary) -> String {
-    let [inbound, outbound] = summary.rules;
-    format!(
-        "generation {} enforced for {} in {:.0} ms: {}, {inbound} inbound and {} ",
-        summary.generation,
-        summary.instance,
-        summary.switched_after_ms,
-        count(summary.interfaces.len(), "interface"),
-        count(outbound, "outbound rule"),
-    )
-    .trim_end()
-    .to_owned()
-}
-
-/// Tells the service manager; without one there is nobody to tell.
-fn notify(states: &[NotifyState]) {
-    if let Err(error) = sd_notify::notify(states) {
-        warn!("cannot tell the service manager: {error}");
-    }
 }
 
 /// The definition's path, absolute: the daemon is asked for paths from other directories.
