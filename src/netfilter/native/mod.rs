@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `socket` | the netlink socket, and the kernel's answers |
 //! | `batch` | the bytes of a transaction, and which message is whose command |
+//! | `commands` | the messages of each command |
 //! | `sets` | sets and maps, and nft's notes in them |
 //! | `elements` | what they hold |
 //! | `rules` | one rule: its sets in braces and its message |
@@ -19,6 +20,7 @@
 //! compares them. Attributes are in `linux/netfilter/nf_tables.h`.
 
 mod batch;
+mod commands;
 mod conditions;
 mod elements;
 mod expressions;
@@ -30,13 +32,10 @@ mod tracer;
 use super::ownership::OWNED;
 use crate::policy::Reason;
 use crate::ruleset::batch::{Command, Names};
-use crate::ruleset::table::passed_chain;
 use crate::ruleset::{TABLE, text};
-use batch::{Batch, NLM_F_CREATE, NLM_F_EXCL};
-use elements::{Change, ended_elements};
-use netlink_bindings::nftables::{PushChainAttrs, PushRuleAttrs, PushSetAttrs, PushTableAttrs};
+use batch::Batch;
+use commands::{add_table, delete_table, encode};
 use nix::errno::Errno;
-use nix::libc;
 use socket::{Answers, Socket};
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -46,9 +45,6 @@ pub use tracer::TRACER;
 /// About how many bytes of what may be cut are sent in one transaction: enough that the wait for the kernel's commit does
 /// not count, and little memory.
 const PART_BYTES: usize = 1 << 20;
-
-/// `NF_ACCEPT`, a base chain's policy.
-const ACCEPT: u32 = 1;
 
 /// Why the kernel could not be told.
 #[derive(Debug, thiserror::Error)]
@@ -369,105 +365,6 @@ fn judge(
         refused: 1 + refused.count(),
         batch: text::transaction(commands, names),
     })))
-}
-
-/// The messages of one command.
-fn encode(batch: &mut Batch, command: &Command, names: &Names) {
-    let table = TABLE.as_bytes();
-    match command {
-        // Without flags those that it has are left as they are.
-        Command::AddTable => add_table(batch, TABLE, None),
-        Command::AddBaseChain(base) => {
-            batch.message(libc::NFT_MSG_NEWCHAIN, NLM_F_CREATE, |buffer| {
-                PushChainAttrs::new(buffer)
-                    .push_table_bytes(table)
-                    .push_name_bytes(base.name.as_bytes())
-                    .push_type(c"filter")
-                    .push_policy(ACCEPT)
-                    .nested_hook()
-                    .push_num(base.hook.number())
-                    .push_priority(base.priority);
-            });
-        }
-        Command::AddPassedChain(direction) => {
-            batch.message(libc::NFT_MSG_NEWCHAIN, NLM_F_CREATE, |buffer| {
-                PushChainAttrs::new(buffer)
-                    .push_table_bytes(table)
-                    .push_name_bytes(passed_chain(*direction).as_bytes());
-            });
-        }
-        Command::AddEndedSet(family) => sets::add_ended_set(batch, *family),
-        Command::AddEnded(family, flows) => ended_elements(batch, *family, flows, true),
-        Command::DeleteEnded(family, flows) => ended_elements(batch, *family, flows, false),
-        Command::AddPassedRule(direction, stamp) => {
-            rules::add_passed_rule(batch, *direction, *stamp);
-        }
-        Command::AddChain(name) => batch.message(
-            libc::NFT_MSG_NEWCHAIN,
-            NLM_F_CREATE | NLM_F_EXCL,
-            |buffer| {
-                PushChainAttrs::new(buffer)
-                    .push_table_bytes(table)
-                    .push_name_bytes(name.as_bytes());
-            },
-        ),
-        Command::AddSet {
-            name,
-            family,
-            intervals,
-        } => sets::add_set(batch, name, *family, *intervals),
-        Command::AddMap {
-            name,
-            key,
-            intervals,
-        } => sets::add_map(batch, name, *key, *intervals),
-        Command::AddElements {
-            of,
-            first,
-            elements,
-        } => {
-            let change = Change::Add { first: *first };
-            sets::change_elements(batch, of, change, *elements, names);
-        }
-        Command::DeleteElements { of, elements } => {
-            sets::change_elements(batch, of, Change::Delete, *elements, names);
-        }
-        Command::AddRule { chain, rule } => rules::add_rule(batch, chain, rule, names),
-        // Without a handle all rules of the chain are meant.
-        Command::FlushChain(chain) => batch.message(libc::NFT_MSG_DELRULE, 0, |buffer| {
-            PushRuleAttrs::new(buffer)
-                .push_table_bytes(table)
-                .push_chain_bytes(chain.as_bytes());
-        }),
-        Command::DeleteMap(name) | Command::DeleteSet(name) => {
-            batch.message(libc::NFT_MSG_DELSET, 0, |buffer| {
-                PushSetAttrs::new(buffer)
-                    .push_table_bytes(table)
-                    .push_name_bytes(name.as_bytes());
-            });
-        }
-        Command::DeleteChain(name) => batch.message(libc::NFT_MSG_DELCHAIN, 0, |buffer| {
-            PushChainAttrs::new(buffer)
-                .push_table_bytes(table)
-                .push_name_bytes(name.as_bytes());
-        }),
-        Command::DeleteTable => delete_table(batch, TABLE),
-    }
-}
-
-fn add_table(batch: &mut Batch, name: &str, flags: Option<u32>) {
-    batch.message(libc::NFT_MSG_NEWTABLE, NLM_F_CREATE, |buffer| {
-        let message = PushTableAttrs::new(buffer).push_name_bytes(name.as_bytes());
-        if let Some(flags) = flags {
-            message.push_flags(flags);
-        }
-    });
-}
-
-fn delete_table(batch: &mut Batch, name: &str) {
-    batch.message(libc::NFT_MSG_DELTABLE, 0, |buffer| {
-        PushTableAttrs::new(buffer).push_name_bytes(name.as_bytes());
-    });
 }
 
 /// Whether the kernel can do what it was asked for: before 5.12 it knows no flag of ownership (EINVAL), before 6.9 none

@@ -2,8 +2,9 @@
 //! where every other rule is behind them.
 
 use super::batch::{Batch, NLM_F_APPEND, NLM_F_CREATE};
+use super::commands::{ACCEPT, add_table, delete_table};
 use super::expressions::Expressions;
-use super::{ACCEPT, Native, NativeError, add_table, delete_table};
+use super::{Native, NativeError};
 use crate::ruleset::batch::{Command, Names};
 use netlink_bindings::nftables::{PushChainAttrs, PushRuleAttrs};
 use netlink_bindings::utils::{finalize_nested_header, push_nested_header};

@@ -7,30 +7,21 @@
 //! chain in_0_r7 { counter accept comment "sg-web/in/7" }      where maps lead: one for each clause
 //! ```
 
+mod pieces;
+mod worded;
+
+use self::worded::Named;
 use super::clause::Clause;
 use super::paint::Function;
 use super::pairs::Table;
-use super::plan::{
-    AddressFirst, Family as PlanFamily, MANY_POINTS, Part, ServiceFirst, ServiceNode, counts,
-    is_gapless, parts,
-};
-use super::pool::{Dimension, Entry, Written};
-use crate::policy::{Direction, Interval, PortSet, Protocol, Service, Verdict};
-use crate::ruleset::ir::{Addresses as AddressList, *};
+use super::plan::{AddressFirst, Family as PlanFamily, Part, ServiceFirst, ServiceNode, parts};
+use super::pool::Dimension;
+use crate::policy::{Direction, Protocol, Service, Verdict};
+use crate::ruleset::ir::*;
 use crate::ruleset::recheck;
 use crate::ruleset::remote::Remotes;
 use rustc_hash::FxHashMap;
-use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Up to so many targets and so many pieces are written as rules: the kernel gives a map, however small, 16 KB.
-const FEW_TARGETS: usize = 3;
-const FEW_PIECES: usize = 8;
-/// Up to so many pieces of one target are a rule each, not one over a set of them: the kernel looks through all sets
-/// of a table to name one more, and again for each that a rule asks.
-const FEW_RULES: usize = 4;
-/// So many points of one target are a set: each set is one lookup more.
-const LONG_SET: usize = 64;
 
 /// Writes the list of a role. Its chains are `{prefix}_v4` and `{prefix}_v6`, to be jumped to; what they do not
 /// decide comes back.
@@ -122,115 +113,6 @@ enum Target {
     Chain(Arc<str>),
     /// Nothing of this part decides.
     Nothing,
-}
-
-/// A dimension in nft's words.
-trait Worded: Dimension {
-    /// What there is to say beside the dimension: which protocol's port, whose address.
-    type Word: Copy;
-    /// `tcp dport { … }`, `ip saddr { … }`; `None` for no interval.
-    fn condition(word: Self::Word, intervals: Vec<Interval<Self>>) -> Option<Match>;
-    /// What must hold for the field to be there at all: a chain over ports may be reached by any protocol.
-    fn present(word: Self::Word) -> Vec<Match>;
-    /// The field of a map.
-    fn key(word: Self::Word) -> MapKey;
-    /// The elements of a map.
-    fn elements(elements: Vec<(Interval<Self>, NftVerdict)>) -> MapElements;
-    /// Points as the elements of a set; `None` for ports, of which there are no sets.
-    fn set_of(points: Vec<Interval<Self>>) -> Option<AddressList>;
-}
-
-impl Worded for u16 {
-    type Word = Transport;
-
-    fn condition(transport: Transport, intervals: Vec<Interval<u16>>) -> Option<Match> {
-        Some(Match::Port(
-            transport,
-            Side::Destination,
-            PortSet::new(intervals)?,
-        ))
-    }
-
-    fn present(transport: Transport) -> Vec<Match> {
-        vec![Match::Protocol(transport.protocol().0)]
-    }
-
-    fn key(transport: Transport) -> MapKey {
-        MapKey::Port(transport)
-    }
-
-    fn elements(elements: Vec<(Interval<u16>, NftVerdict)>) -> MapElements {
-        MapElements::Ports(elements)
-    }
-
-    fn set_of(_: Vec<Interval<u16>>) -> Option<AddressList> {
-        None
-    }
-}
-
-macro_rules! worded_addresses {
-    ($number:ty, $family:ident) => {
-        impl Worded for $number {
-            type Word = Side;
-
-            fn condition(side: Side, intervals: Vec<Interval<$number>>) -> Option<Match> {
-                let with = AddressMatch::Inline(AddressList::$family(intervals.into()));
-                Some(Match::Address {
-                    side,
-                    with,
-                    negated: false,
-                })
-            }
-
-            fn present(_: Side) -> Vec<Match> {
-                Vec::new()
-            }
-
-            fn key(side: Side) -> MapKey {
-                MapKey::Address(side, Family::$family)
-            }
-
-            fn elements(elements: Vec<(Interval<$number>, NftVerdict)>) -> MapElements {
-                MapElements::$family(elements)
-            }
-
-            fn set_of(points: Vec<Interval<$number>>) -> Option<AddressList> {
-                Some(AddressList::$family(points.into()))
-            }
-        }
-    };
-}
-worded_addresses!(u32, V4);
-worded_addresses!(u128, V6);
-
-/// A family of addresses with its words.
-trait Named: PlanFamily + Worded<Word = Side> {
-    const FAMILY: Family;
-    fn list(intervals: Arc<[Interval<Self>]>) -> AddressList;
-    fn paired(pairs: Vec<Pair<Self>>) -> MapElements;
-    const ICMP_NUMBER: u8;
-}
-
-impl Named for u32 {
-    const FAMILY: Family = Family::V4;
-    fn list(intervals: Arc<[Interval<u32>]>) -> AddressList {
-        AddressList::V4(intervals)
-    }
-    fn paired(pairs: Vec<Pair<u32>>) -> MapElements {
-        MapElements::PairsV4(pairs)
-    }
-    const ICMP_NUMBER: u8 = Protocol::ICMP.0;
-}
-
-impl Named for u128 {
-    const FAMILY: Family = Family::V6;
-    fn list(intervals: Arc<[Interval<u128>]>) -> AddressList {
-        AddressList::V6(intervals)
-    }
-    fn paired(pairs: Vec<Pair<u128>>) -> MapElements {
-        MapElements::PairsV6(pairs)
-    }
-    const ICMP_NUMBER: u8 = Protocol::ICMPV6.0;
 }
 
 impl<'e> Emitter<'e> {
@@ -401,229 +283,6 @@ impl<'e> Emitter<'e> {
         rules
     }
 
-    /// Where each function of a pool is asked.
-    fn written<T: Worded>(
-        &mut self,
-        name: &str,
-        written: Written<T>,
-        word: T::Word,
-    ) -> Vec<Target> {
-        let mut entries: Vec<Option<Entry<T>>> = written.entries.into_iter().map(Some).collect();
-        let mut targets = vec![Target::Nothing; entries.len()];
-        // The base first: the differences lead to it.
-        let order = written
-            .base
-            .into_iter()
-            .map(|base| base as usize)
-            .chain(0..entries.len());
-        for at in order {
-            targets[at] = match entries[at].take() {
-                // The base has been written already.
-                None => continue,
-                Some(Entry::Whole(function)) => self.whole(name, function, word),
-                Some(Entry::Difference(pieces)) => {
-                    let base = written
-                        .base
-                        .map_or(Target::Nothing, |base| targets[base as usize].clone());
-                    let pieces = pieces
-                        .into_iter()
-                        .map(|(interval, value)| (interval, value.unwrap_or(NOTHING)));
-                    let target = |value| match value {
-                        NOTHING => Target::Nothing,
-                        clause => Target::Clause(clause),
-                    };
-                    let mut rules = self.pieces(name, pieces.collect(), &target, word);
-                    rules.extend(self.target_rule(T::present(word), &base));
-                    Target::Chain(self.chain(name, rules))
-                }
-            };
-        }
-        targets
-    }
-
-    fn whole<T: Worded>(
-        &mut self,
-        name: &str,
-        function: Function<T, u32>,
-        word: T::Word,
-    ) -> Target {
-        match function.as_slice() {
-            [] => Target::Nothing,
-            [(interval, clause)] if *interval == T::WHOLE => Target::Clause(*clause),
-            _ => {
-                let rules = self.pieces(name, function, &Target::Clause, word);
-                Target::Chain(self.chain(name, rules))
-            }
-        }
-    }
-
-    /// Pieces of a dimension as rules if they are few, as a map if they are many. Where they leave no gap, the
-    /// target with the most of them is no element but what comes after: half the elements, and often only
-    /// single points are left, for which a hash serves.
-    fn pieces<T: Worded>(
-        &mut self,
-        name: &str,
-        mut pieces: Function<T, u32>,
-        target: &dyn Fn(u32) -> Target,
-        word: T::Word,
-    ) -> Vec<NftRule> {
-        let rest = match is_gapless(&pieces) {
-            true => most(&pieces, target),
-            false => None,
-        };
-        pieces.retain(|(_, value)| Some(*value) != rest);
-        let rest = rest.map(target);
-        let mut by_target: BTreeMap<Target, Vec<Interval<T>>> = BTreeMap::new();
-        for (interval, value) in pieces.iter().take(FEW_PIECES + 1) {
-            by_target.entry(target(*value)).or_default().push(*interval);
-        }
-        let mut rules: Vec<NftRule> =
-            match pieces.len() <= FEW_PIECES && by_target.len() <= FEW_TARGETS {
-                true => by_target
-                    .into_iter()
-                    .flat_map(|(target, list)| self.few_rules(list, &target, word))
-                    .collect(),
-                false => self.maps(name, pieces, target, word),
-            };
-        rules.extend(rest.and_then(|target| self.target_rule(T::present(word), &target)));
-        rules
-    }
-
-    /// Pieces of one target: a rule each while they are very few, else one over all of them.
-    fn few_rules<T: Worded>(
-        &mut self,
-        list: Vec<Interval<T>>,
-        target: &Target,
-        word: T::Word,
-    ) -> Vec<NftRule> {
-        let lists = match list.len() <= FEW_RULES {
-            true => list.into_iter().map(|each| vec![each]).collect(),
-            false => vec![list],
-        };
-        lists
-            .into_iter()
-            .filter_map(|list| self.target_rule(vec![T::condition(word, list)?], target))
-            .collect()
-    }
-
-    /// One map; of many pieces two, if many are points and some are not: the points as [`Self::points`] asks them, then
-    /// `ip saddr vmap @in_0_v4_m2`. A hash is faster than a tree, and its elements can be changed while it is in use.
-    fn maps<T: Worded>(
-        &mut self,
-        name: &str,
-        mut pieces: Function<T, u32>,
-        target: &dyn Fn(u32) -> Target,
-        word: T::Word,
-    ) -> Vec<NftRule> {
-        let points = pieces.iter().filter(|(i, _)| i.first == i.last).count();
-        if points < MANY_POINTS {
-            return vec![self.map(name, pieces, target, word)];
-        }
-        // The points are asked first: an interval may go on across them, and does not change when they do.
-        let mut intervals: Function<T, u32> = Vec::new();
-        let (mut end, mut bridged) = (None, false);
-        pieces.retain(|(interval, value)| {
-            let is_point = interval.first == interval.last;
-            let goes_on = end.is_some_and(|end: T| end.successor() == Some(interval.first));
-            end = Some(interval.last);
-            match intervals.last_mut() {
-                // A point too, where what is between two others is as all around them.
-                Some((last, known)) if bridged && goes_on && known == value => {
-                    last.last = interval.last;
-                    return false;
-                }
-                _ if is_point => {
-                    // Where nothing before it touches it, what comes next begins anew.
-                    bridged &= goes_on;
-                    return true;
-                }
-                _ => intervals.push((*interval, *value)),
-            }
-            bridged = true;
-            false
-        });
-        let mut rules = self.points(name, pieces, target, word);
-        if !intervals.is_empty() {
-            rules.push(self.map(name, intervals, target, word));
-        }
-        rules
-    }
-
-    /// A set for each target of many points, `ip saddr @in_0_v4_s1 goto in_0_v4_2`, and a map for the others. A change of a set
-    /// costs the kernel nothing more, while after one of a map it looks at every element of the table's maps: they may lead
-    /// in circles.
-    fn points<T: Worded>(
-        &mut self,
-        name: &str,
-        mut pieces: Function<T, u32>,
-        target: &dyn Fn(u32) -> Target,
-        word: T::Word,
-    ) -> Vec<NftRule> {
-        let mut long = counts(&pieces);
-        long.retain(|(_, count)| *count >= LONG_SET);
-        // The longest first, so that one address more or less seldom changes their order.
-        long.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        long.truncate(FEW_TARGETS);
-        let mut rules = Vec::new();
-        for (value, count) in long {
-            let mut points = Vec::with_capacity(count);
-            let of_value = pieces.iter().filter(|(_, of)| *of == value);
-            points.extend(of_value.map(|(point, _)| *point));
-            let Some(elements) = T::set_of(points) else {
-                break;
-            };
-            pieces.retain(|(_, of)| *of != value);
-            let set = self.name(name, "s").to_string();
-            let asked = Match::Address {
-                side: self.side,
-                with: AddressMatch::Set(set.clone(), elements.family()),
-                negated: false,
-            };
-            rules.extend(self.target_rule(vec![asked], &target(value)));
-            self.ruleset.sets.push(Set {
-                name: set,
-                elements,
-            });
-        }
-        if !pieces.is_empty() {
-            rules.push(self.map(name, pieces, target, word));
-        }
-        rules
-    }
-
-    /// `tcp dport vmap @in_0_v4_m1`
-    fn map<T: Worded>(
-        &mut self,
-        name: &str,
-        pieces: Function<T, u32>,
-        target: &dyn Fn(u32) -> Target,
-        word: T::Word,
-    ) -> NftRule {
-        // The verdicts of late: neighbours often lead to one of two targets.
-        let mut recent: [Option<(u32, NftVerdict)>; 2] = [None, None];
-        let mut element = |value: u32| {
-            let known = recent.iter().flatten().find(|(known, _)| *known == value);
-            if let Some((_, verdict)) = known {
-                return verdict.clone();
-            }
-            let verdict = self.element(&target(value));
-            recent.swap(0, 1);
-            recent[0] = Some((value, verdict.clone()));
-            verdict
-        };
-        let elements = pieces
-            .into_iter()
-            .map(|(interval, value)| (interval, element(value)))
-            .collect();
-        let map: Arc<str> = self.name(name, "m");
-        self.ruleset.maps.push(Map {
-            name: map.clone(),
-            key: T::key(word),
-            elements: T::elements(elements),
-        });
-        NftRule::plain(vec![], NftVerdict::Map(T::key(word), map))
-    }
-
     /// `ip saddr & 255.255.255.0 . tcp dport vmap @in_0_v4_m1`, and its map, for tracked flows a second one.
     fn pairs<T: Named>(&mut self, name: &str, table: Table<T>) -> NftRule {
         let Table {
@@ -757,15 +416,6 @@ impl<'e> Emitter<'e> {
         self.number += 1;
         format!("{name}_{kind}{}", self.number).into()
     }
-}
-
-/// What the most pieces have.
-fn most<T>(pieces: &[(Interval<T>, u32)], target: &dyn Fn(u32) -> Target) -> Option<u32> {
-    // Of equals the one whose target sorts first, so that compiling twice gives one result.
-    counts(pieces)
-        .into_iter()
-        .max_by(|a, b| a.1.cmp(&b.1).then_with(|| target(b.0).cmp(&target(a.0))))
-        .map(|(value, _)| value)
 }
 
 /// Whether a function over ports is the same for all of them, and the same as that of other protocols.

@@ -1,0 +1,120 @@
+//! The dimensions of the diagram in nft's words.
+
+use crate::policy::{Interval, PortSet, Protocol};
+use crate::ruleset::diagram::plan::Family as PlanFamily;
+use crate::ruleset::diagram::pool::Dimension;
+use crate::ruleset::ir::{Addresses as AddressList, *};
+use std::sync::Arc;
+
+/// A dimension in nft's words.
+pub trait Worded: Dimension {
+    /// What there is to say beside the dimension: which protocol's port, whose address.
+    type Word: Copy;
+    /// `tcp dport { … }`, `ip saddr { … }`; `None` for no interval.
+    fn condition(word: Self::Word, intervals: Vec<Interval<Self>>) -> Option<Match>;
+    /// What must hold for the field to be there at all: a chain over ports may be reached by any protocol.
+    fn present(word: Self::Word) -> Vec<Match>;
+    /// The field of a map.
+    fn key(word: Self::Word) -> MapKey;
+    /// The elements of a map.
+    fn elements(elements: Vec<(Interval<Self>, NftVerdict)>) -> MapElements;
+    /// Points as the elements of a set; `None` for ports, of which there are no sets.
+    fn set_of(points: Vec<Interval<Self>>) -> Option<AddressList>;
+}
+
+impl Worded for u16 {
+    type Word = Transport;
+
+    fn condition(transport: Transport, intervals: Vec<Interval<u16>>) -> Option<Match> {
+        Some(Match::Port(
+            transport,
+            Side::Destination,
+            PortSet::new(intervals)?,
+        ))
+    }
+
+    fn present(transport: Transport) -> Vec<Match> {
+        vec![Match::Protocol(transport.protocol().0)]
+    }
+
+    fn key(transport: Transport) -> MapKey {
+        MapKey::Port(transport)
+    }
+
+    fn elements(elements: Vec<(Interval<u16>, NftVerdict)>) -> MapElements {
+        MapElements::Ports(elements)
+    }
+
+    fn set_of(_: Vec<Interval<u16>>) -> Option<AddressList> {
+        None
+    }
+}
+
+macro_rules! worded_addresses {
+    ($number:ty, $family:ident) => {
+        impl Worded for $number {
+            type Word = Side;
+
+            fn condition(side: Side, intervals: Vec<Interval<$number>>) -> Option<Match> {
+                let with = AddressMatch::Inline(AddressList::$family(intervals.into()));
+                Some(Match::Address {
+                    side,
+                    with,
+                    negated: false,
+                })
+            }
+
+            fn present(_: Side) -> Vec<Match> {
+                Vec::new()
+            }
+
+            fn key(side: Side) -> MapKey {
+                MapKey::Address(side, Family::$family)
+            }
+
+            fn elements(elements: Vec<(Interval<$number>, NftVerdict)>) -> MapElements {
+                MapElements::$family(elements)
+            }
+
+            fn set_of(points: Vec<Interval<$number>>) -> Option<AddressList> {
+                Some(AddressList::$family(points.into()))
+            }
+        }
+    };
+}
+worded_addresses!(u32, V4);
+worded_addresses!(u128, V6);
+
+/// A family of addresses with its words.
+pub trait Named: PlanFamily + Worded<Word = Side> {
+    /// In the words of the ruleset.
+    const FAMILY: Family;
+    /// A list of it.
+    fn list(intervals: Arc<[Interval<Self>]>) -> AddressList;
+    /// The elements of a map over pairs.
+    fn paired(pairs: Vec<Pair<Self>>) -> MapElements;
+    /// The protocol's number of its ICMP.
+    const ICMP_NUMBER: u8;
+}
+
+impl Named for u32 {
+    const FAMILY: Family = Family::V4;
+    fn list(intervals: Arc<[Interval<u32>]>) -> AddressList {
+        AddressList::V4(intervals)
+    }
+    fn paired(pairs: Vec<Pair<u32>>) -> MapElements {
+        MapElements::PairsV4(pairs)
+    }
+    const ICMP_NUMBER: u8 = Protocol::ICMP.0;
+}
+
+impl Named for u128 {
+    const FAMILY: Family = Family::V6;
+    fn list(intervals: Arc<[Interval<u128>]>) -> AddressList {
+        AddressList::V6(intervals)
+    }
+    fn paired(pairs: Vec<Pair<u128>>) -> MapElements {
+        MapElements::PairsV6(pairs)
+    }
+    const ICMP_NUMBER: u8 = Protocol::ICMPV6.0;
+}

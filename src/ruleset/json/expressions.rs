@@ -1,0 +1,366 @@
+//! The conditions of rules, and what stands in sets and maps, in the types of the crate.
+
+use super::Statement;
+use crate::policy::{AddressRange, Direction, Interval};
+use crate::ruleset::ended::{ended_set, remembered_for};
+use crate::ruleset::ir::*;
+use crate::ruleset::table::{EVENTS_GROUP, Generation, Stamp};
+use crate::ruleset::text::prefix_mask;
+use nftables::expr::{
+    BinaryOperation, CT, CTDir, Elem, Expression, Fib, FibFlag, FibResult, Meta, MetaKey,
+    NamedExpression, Payload, PayloadField, Prefix, Range, SetItem,
+};
+use nftables::stmt::{Log, Match as NfMatch, Operator, Statement as NfStatement};
+use serde_json::json;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// `10.7.0.0 . 80 comment "sg-web/in/7"`
+pub(super) fn pair_element<T: Prefixed>(of: MapKey, pair: &Pair<T>) -> Expression<'static> {
+    let port = Expression::Number(pair.port.into());
+    let key = named(NamedExpression::Concat(vec![
+        text(pair.network.address()),
+        port,
+    ]));
+    match of.named(pair) {
+        None => key,
+        Some(reason) => named(NamedExpression::Elem(Elem {
+            val: Box::new(key),
+            timeout: None,
+            expires: None,
+            comment: Some(reason.to_string().into()),
+            counter: None,
+        })),
+    }
+}
+
+pub(super) fn key_expression(key: MapKey) -> Expression<'static> {
+    match key {
+        MapKey::Port(transport) => payload(transport.name(), "dport"),
+        MapKey::Address(side, family) => payload(family.header(), side.address()),
+        MapKey::FlowPort(direction, _) => flow_port(direction),
+        MapKey::FlowAddress(direction, family) => flow_address(direction, family),
+        MapKey::Pair(side, family, bits, transport) => {
+            let address = payload(family.header(), side.address());
+            let port = payload(transport.name(), "dport");
+            pair_key(address, family, bits, port)
+        }
+        MapKey::FlowPair(direction, family, bits, _) => {
+            let address = flow_address(direction, family);
+            pair_key(address, family, bits, flow_port(direction))
+        }
+    }
+}
+
+/// `ip saddr & 255.255.255.0 . tcp dport`
+fn pair_key(
+    address: Expression<'static>,
+    family: Family,
+    bits: u8,
+    port: Expression<'static>,
+) -> Expression<'static> {
+    let network = match prefix_mask(family, bits) {
+        Some(mask) => {
+            Expression::BinaryOperation(Box::new(BinaryOperation::AND(address, text(mask))))
+        }
+        None => address,
+    };
+    named(NamedExpression::Concat(vec![network, port]))
+}
+
+/// `ct original proto-dst`, which must stand behind the protocol.
+fn flow_port(direction: Direction) -> Expression<'static> {
+    let (side, field) = direction.of_flow();
+    ct(field, Some(side))
+}
+
+/// `ct original ip saddr`
+fn flow_address(direction: Direction, family: Family) -> Expression<'static> {
+    let key = match family {
+        Family::V4 => "ip saddr",
+        Family::V6 => "ip6 saddr",
+    };
+    ct(key, Some(direction.of_flow().0))
+}
+
+pub(super) fn ct(key: &'static str, side: Option<&'static str>) -> Expression<'static> {
+    let dir = side.map(|side| match side {
+        "original" => CTDir::Original,
+        _ => CTDir::Reply,
+    });
+    named(NamedExpression::CT(CT {
+        key: key.into(),
+        family: None,
+        dir,
+    }))
+}
+
+/// `meta l4proto tcp`
+pub(super) fn protocol(number: u8) -> Statement {
+    let meta = named(NamedExpression::Meta(Meta {
+        key: MetaKey::L4proto,
+    }));
+    matches(Operator::EQ, meta, Expression::Number(u32::from(number)))
+}
+
+/// A condition, which may take several statements.
+pub(super) fn statements(each: &Match, generation: Generation) -> Vec<Statement> {
+    let meta = |key| named(NamedExpression::Meta(Meta { key }));
+    let interface = |side: &Side| {
+        meta(if *side == Side::Source {
+            MetaKey::Iifname
+        } else {
+            MetaKey::Oifname
+        })
+    };
+    let one = |left, right| vec![matches(Operator::EQ, left, right)];
+    match each {
+        Match::Interface(side, name) => one(interface(side), text(name)),
+        Match::Loopback(side) => one(interface(side), text("lo")),
+        Match::State(state) => {
+            vec![matches(Operator::IN, ct("state", None), text(state.name()))]
+        }
+        Match::NotEstablished => vec![matches(
+            Operator::NEQ,
+            ct("state", None),
+            text(CtState::Established.name()),
+        )],
+        Match::Told(told) => vec![Statement::Known(NfStatement::Log(Some(Log {
+            prefix: Some(told.to_string().into()),
+            ..Log::new(Some(EVENTS_GROUP.into()))
+        })))],
+        Match::FlowSide(side) => one(ct("direction", None), text(side.name())),
+        Match::Stamp(direction) => {
+            let label = u32::from(Stamp::default().label(*direction));
+            let label = Expression::Number(label);
+            vec![matches(Operator::IN, ct("label", None), label)]
+        }
+        Match::FlowPort(direction, transport, ports) => vec![
+            protocol(transport.protocol().0),
+            matches(
+                Operator::EQ,
+                flow_port(*direction),
+                elements(ports.intervals().iter().map(number_interval).collect()),
+            ),
+        ],
+        Match::FlowAddress {
+            direction,
+            with,
+            negated,
+        } => {
+            let left = flow_address(*direction, with.family());
+            let operator = if *negated {
+                Operator::NEQ
+            } else {
+                Operator::EQ
+            };
+            vec![matches(operator, left, compared(with, generation))]
+        }
+        Match::Family(family) => one(meta(MetaKey::Nfproto), text(family.nfproto())),
+        Match::Protocol(protocol) => one(
+            meta(MetaKey::L4proto),
+            Expression::Number(u32::from(*protocol)),
+        ),
+        Match::Port(transport, side, ports) => {
+            let field = if *side == Side::Source {
+                "sport"
+            } else {
+                "dport"
+            };
+            one(
+                payload(transport.name(), field),
+                elements(ports.intervals().iter().map(number_interval).collect()),
+            )
+        }
+        Match::Address {
+            side,
+            with,
+            negated,
+        } => {
+            let left = payload(with.family().header(), side.address());
+            let operator = if *negated {
+                Operator::NEQ
+            } else {
+                Operator::EQ
+            };
+            vec![matches(operator, left, compared(with, generation))]
+        }
+        Match::IcmpType(types) => one(payload("icmp", "type"), types_set(types)),
+        Match::Icmpv6Type(types) => one(payload("icmpv6", "type"), types_set(types)),
+        Match::HopLimit(hops) => one(
+            payload("ip6", "hoplimit"),
+            Expression::Number(u32::from(*hops)),
+        ),
+        Match::ToThisHost => one(
+            fib(&[FibFlag::Daddr]),
+            words(&["local", "broadcast", "anycast", "multicast"]),
+        ),
+        Match::FromProcess => one(meta(MetaKey::Iif), Expression::Number(0)),
+        Match::OpensTcp => vec![Statement::Own(json!({ "match": {
+            "op": "==",
+            "left": { "&": [{ "payload": { "protocol": "tcp", "field": "flags" } }, ["fin", "syn", "rst", "ack"]] },
+            "right": "syn",
+        } }))],
+        Match::HasEnded(family, transport) => has_ended(*family, *transport),
+        Match::FromLinkToMany => vec![
+            matches(
+                Operator::EQ,
+                payload("ip6", "saddr"),
+                elements(vec![text("::"), prefix("fe80::", 10)]),
+            ),
+            matches(Operator::EQ, payload("ip6", "daddr"), prefix("ff00::", 8)),
+        ],
+        // nft's older word for `meta ipsec`, which the crate knows and every nft reads.
+        Match::Decrypted => one(meta(MetaKey::Secpath), Expression::Boolean(true)),
+        Match::WillEncrypt => vec![rt_ipsec(true)],
+        Match::LoopedBack => vec![
+            rt_ipsec(false),
+            matches(Operator::EQ, fib(&[FibFlag::Saddr]), text("local")),
+            matches(
+                Operator::EQ,
+                fib(&[FibFlag::Daddr]),
+                words(&["broadcast", "multicast"]),
+            ),
+        ],
+    }
+}
+
+/// As [`super::text`] writes it.
+fn has_ended(family: Family, transport: Transport) -> Vec<Statement> {
+    let address = |field| json!({ "ct": { "key": format!("{} {field}", family.header()), "dir": "original" } });
+    let port = |field| json!({ "payload": { "protocol": "th", "field": field } });
+    let last = json!({ "meta": { "key": "l4proto" } });
+    let key = json!({ "concat": [address("saddr"), port("sport"), address("daddr"), port("dport"), last] });
+    let set = format!("@{}", ended_set(family));
+    let asked = json!({ "match": { "op": "==", "left": key.clone(), "right": set } });
+    let mut statements = vec![protocol(transport.protocol().0), Statement::Own(asked)];
+    if transport == Transport::Udp {
+        let again = json!({ "val": key, "timeout": remembered_for(transport).as_secs() });
+        let update = json!({ "set": { "op": "update", "elem": { "elem": again }, "set": set } });
+        statements.push(Statement::Own(update));
+    }
+    statements
+}
+
+/// What an address is compared with.
+fn compared(with: &AddressMatch, generation: Generation) -> Expression<'static> {
+    match with {
+        AddressMatch::Inline(addresses) => elements(address_list(addresses)),
+        AddressMatch::Set(name, _) => text(format!("@{}", generation.object(name))),
+    }
+}
+
+/// `rt ipsec exists`, which the crate's `RTKey` lacks.
+fn rt_ipsec(exists: bool) -> Statement {
+    Statement::Own(
+        json!({ "match": { "op": "==", "left": { "rt": { "key": "ipsec" } }, "right": exists } }),
+    )
+}
+
+pub(super) fn matches(
+    op: Operator,
+    left: Expression<'static>,
+    right: Expression<'static>,
+) -> Statement {
+    Statement::Known(NfStatement::Match(NfMatch { left, right, op }))
+}
+
+fn named(expression: NamedExpression<'static>) -> Expression<'static> {
+    Expression::Named(expression)
+}
+
+pub(super) fn text(text: impl ToString) -> Expression<'static> {
+    Expression::String(text.to_string().into())
+}
+
+fn words(list: &[&'static str]) -> Expression<'static> {
+    elements(list.iter().map(text).collect())
+}
+
+fn payload(protocol: &'static str, field: &'static str) -> Expression<'static> {
+    named(NamedExpression::Payload(Payload::PayloadField(
+        PayloadField {
+            protocol: protocol.into(),
+            field: field.into(),
+        },
+    )))
+}
+
+fn fib(flags: &[FibFlag]) -> Expression<'static> {
+    named(NamedExpression::Fib(Fib {
+        result: FibResult::Type,
+        flags: flags.iter().copied().collect(),
+    }))
+}
+
+/// One element as it is, several as an anonymous set.
+fn elements(mut list: Vec<Expression<'static>>) -> Expression<'static> {
+    match list.len() {
+        1 => list.swap_remove(0),
+        _ => named(NamedExpression::Set(
+            list.into_iter().map(SetItem::Element).collect(),
+        )),
+    }
+}
+
+fn types_set(types: &[(u8, u8)]) -> Expression<'static> {
+    elements(
+        types
+            .iter()
+            .map(|(first, last)| {
+                number_interval(&Interval {
+                    first: u16::from(*first),
+                    last: u16::from(*last),
+                })
+            })
+            .collect(),
+    )
+}
+
+pub(super) fn number_interval(interval: &Interval<u16>) -> Expression<'static> {
+    let number = |number: u16| Expression::Number(u32::from(number));
+    match interval.first == interval.last {
+        true => number(interval.first),
+        false => range(number(interval.first), number(interval.last)),
+    }
+}
+
+fn range(first: Expression<'static>, last: Expression<'static>) -> Expression<'static> {
+    Expression::Range(Box::new(Range {
+        range: [first, last],
+    }))
+}
+
+pub(super) fn address_list(addresses: &Addresses) -> Vec<Expression<'static>> {
+    match addresses {
+        Addresses::V4(intervals) => intervals
+            .iter()
+            .map(|i| address(AddressRange::V4(*i)))
+            .collect(),
+        Addresses::V6(intervals) => intervals
+            .iter()
+            .map(|i| address(AddressRange::V6(*i)))
+            .collect(),
+    }
+}
+
+fn prefix(network: &str, len: u32) -> Expression<'static> {
+    named(NamedExpression::Prefix(Prefix {
+        addr: Box::new(text(network)),
+        len,
+    }))
+}
+
+/// A range as nft wants it: an address, a prefix, or two addresses.
+pub(super) fn address(each: AddressRange) -> Expression<'static> {
+    let written = each.to_string();
+    if let Some((network, length)) = written.split_once('/') {
+        return prefix(network, length.parse().unwrap_or(0));
+    }
+    if !written.contains('-') {
+        return text(written);
+    }
+    match each {
+        AddressRange::V4(i) => range(text(Ipv4Addr::from(i.first)), text(Ipv4Addr::from(i.last))),
+        AddressRange::V6(i) => range(text(Ipv6Addr::from(i.first)), text(Ipv6Addr::from(i.last))),
+    }
+}
