@@ -161,6 +161,54 @@ impl Bits {
     }
 }
 
+/// How many stretches each part has, while lists split them.
+#[derive(Debug)]
+struct Parts {
+    sizes: Vec<u32>,
+    /// How many of them lie in the list.
+    inside: Vec<u32>,
+    /// What those become; of parts that the list does not touch it says nothing.
+    becomes: Vec<u32>,
+    touched: Vec<u32>,
+}
+
+impl Parts {
+    /// One part of so many stretches.
+    fn one(stretches: usize) -> Self {
+        Parts {
+            sizes: vec![stretches as u32],
+            inside: vec![0],
+            becomes: vec![0],
+            touched: Vec::new(),
+        }
+    }
+
+    /// One more stretch of a part.
+    fn lies_inside(&mut self, part: u32) {
+        let inside = &mut self.inside[part as usize];
+        if *inside == 0 {
+            self.touched.push(part);
+        }
+        *inside += 1;
+    }
+
+    /// Makes new parts of what lies inside of some, and forgets the list.
+    fn split(&mut self) {
+        for part in self.touched.drain(..) {
+            let at = part as usize;
+            let inside = std::mem::take(&mut self.inside[at]);
+            self.becomes[at] = part;
+            if inside < self.sizes[at] {
+                self.becomes[at] = self.sizes.len() as u32;
+                self.sizes[at] -= inside;
+                self.sizes.push(inside);
+                self.inside.push(0);
+                self.becomes.push(0);
+            }
+        }
+    }
+}
+
 type List<T> = Arc<[Interval<T>]>;
 
 /// All addresses of a family, cut into parts by lists.
@@ -215,6 +263,7 @@ impl<T: Line> Space<T> {
         }
         starts.sort_unstable();
         starts.dedup();
+        let mut parts = Parts::one(starts.len());
         let mut space = Space {
             part_of: vec![0; starts.len()],
             starts,
@@ -222,7 +271,7 @@ impl<T: Line> Space<T> {
             lists: HashMap::new(),
         };
         for list in &distinct {
-            space.refine(list, work)?;
+            space.refine(list, &mut parts, work)?;
         }
         space.number();
         let mut bits = Vec::new();
@@ -247,17 +296,25 @@ impl<T: Line> Space<T> {
         first..after
     }
 
-    /// Parts that lie in a list and outside of it become two.
-    fn refine(&mut self, list: &[Interval<T>], work: &mut Work) -> Result<(), TooLarge> {
-        let mut inside: HashMap<u32, u32> = HashMap::new();
+    /// Parts that lie in a list and outside of it become two. Each stretch of the list is looked at twice, and nothing else.
+    fn refine(
+        &mut self,
+        list: &[Interval<T>],
+        parts: &mut Parts,
+        work: &mut Work,
+    ) -> Result<(), TooLarge> {
         for interval in list {
             let stretches = self.stretches(interval);
-            work.spend(stretches.len() + 20)?;
+            work.spend(2 * stretches.len() + 20)?;
+            for part in &self.part_of[stretches] {
+                parts.lies_inside(*part);
+            }
+        }
+        parts.split();
+        for interval in list {
+            let stretches = self.stretches(interval);
             for part in &mut self.part_of[stretches] {
-                *part = *inside.entry(*part).or_insert_with(|| {
-                    self.parts += 1;
-                    self.parts as u32 - 1
-                });
+                *part = parts.becomes[*part as usize];
             }
         }
         Ok(())

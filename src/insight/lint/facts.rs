@@ -6,7 +6,7 @@ use crate::definition::model::Kind as InstanceKind;
 use crate::insight::listed::{Entry, Kind, entries, rows};
 use crate::insight::space::{Bits, Line, Space, TooLarge, Work};
 use crate::policy::interval::{merged, without};
-use crate::policy::{Account, Direction, GroupId, Interval, Reason, Rule, SecurityGroup};
+use crate::policy::{Account, Direction, GroupId, Interval, Reason, Rule, SecurityGroup, Service};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -226,10 +226,20 @@ impl Facts<'_> {
         list: &[Entry],
         work: &mut Work,
     ) -> Result<(), TooLarge> {
+        // Only rules are told of: of flows that none is about nothing is worked out.
+        let rules = || list.iter().filter(|entry| entry.rule.is_some());
+        let says = |service: &Service, kind: Kind| !kind.ports(service, T::V4).is_empty();
+        let kinds = Kind::ALL.into_iter().filter(|kind| {
+            rules().any(|rule| rule.services.iter().any(|service| says(service, *kind)))
+        });
+        let kinds: Vec<Kind> = kinds.collect();
+        if kinds.is_empty() {
+            return Ok(());
+        }
         let table = Table::<T>::new(list, work)?;
         let bits = table.bits();
         let numbers: Vec<_> = list.iter().map(|entry| self.number(entry)).collect();
-        for kind in Kind::ALL {
+        for kind in kinds {
             for row in rows(list, &table.space, kind, work)? {
                 let mut walk = Walk {
                     facts: self,
