@@ -61,7 +61,10 @@ fuzz_target() {
     esac
 }
 
+# Each of them has a process group of its own, which ends with this script.
+set -m
 running=()
+trap 'for job in "${running[@]}"; do kill -- "-$job" 2>/dev/null || true; done; exit 130' INT TERM
 for name in $targets; do
     # Said in one line each when it is done.
     (

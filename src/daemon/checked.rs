@@ -1,10 +1,10 @@
 //! What goes on beside the load, and is done before the switch: the check, and a look at the flows that are about to end.
 
-use super::ended::about_to_end;
 use super::host::Host;
 use crate::netfilter::enforce::{EnforceError, Enforced};
 use crate::policy::Policy;
 use crate::ruleset::{Generation, Ruleset, check};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::sync_channel;
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ impl Host {
         let check = || compare(policy, ruleset);
         std::thread::scope(|scope| {
             let mut checking = Some(beside(scope, "check", check));
-            self.enforce_remembering(Some(policy), ruleset, at_least, || {
+            self.enforce_remembering(ruleset, at_least, || {
                 before_switch();
                 match checking.take() {
                     Some(Some(thread)) => joined(thread),
@@ -41,33 +41,41 @@ impl Host {
     }
 
     /// What is about to end is remembered before the switch, where few flows are tracked: connection tracking may lose it right after
-    /// (see `ruleset::ended`). Of a kept policy only the ruleset may be known.
+    /// (see `ruleset::ended`).
     pub(super) fn enforce_remembering(
         &self,
-        policy: Option<&Policy>,
         ruleset: &Ruleset,
         at_least: Generation,
         mut may_switch: impl FnMut() -> Result<(), String>,
     ) -> Result<Enforced, EnforceError> {
+        let is_late = AtomicBool::new(false);
         let mut is_remembered = false;
         let enforced = std::thread::scope(|scope| {
             let (found, looked) = sync_channel(1);
-            beside(scope, "flows", move || {
-                found.send(about_to_end(policy, ruleset))
-            });
-            self.kernel.enforce_if(ruleset, at_least, || {
+            let (flows, is_late) = (&self.ended, &is_late);
+            let look = move || found.send(flows.about_to_end(ruleset, is_late));
+            let looking = beside(scope, "flows", look);
+            let mut ended = None;
+            let enforced = self.kernel.enforce_if(ruleset, at_least, || {
                 may_switch()?;
-                // Nothing comes where there was no thread to be had, or it has come before.
-                let ended = looked.recv_timeout(LONGEST_LOOK).unwrap_or_default();
+                // Nothing comes where there was no thread to be had. A second time it is asked where what was remembered may have
+                // gone with its table.
+                let ended = ended
+                    .get_or_insert_with(|| looked.recv_timeout(LONGEST_LOOK).unwrap_or_default());
+                is_late.store(true, Relaxed);
                 if !ended.is_empty() {
                     is_remembered = true;
-                    if let Err(error) = self.kernel.remember(&ended, &[]) {
+                    if let Err(error) = self.kernel.remember(ended, &[]) {
                         // The look after the change does it, or says that it cannot.
                         debug!("what ends cannot be remembered ahead: {error}");
                     }
                 }
                 Ok(())
-            })
+            });
+            is_late.store(true, Relaxed);
+            // What it panics about must not be said of a switch that is done.
+            let _ = looking.map(ScopedJoinHandle::join);
+            enforced
         });
         if enforced.is_err() && is_remembered {
             // It goes on.

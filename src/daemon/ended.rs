@@ -16,16 +16,16 @@ mod judge;
 mod look;
 mod memory;
 
-pub use self::ahead::about_to_end;
 pub use self::count::Ended;
 pub use self::look::{EndedError, ended};
 use self::memory::Memory;
+use crate::netfilter::netlink::{NetlinkError, Reader};
 use crate::policy::Policy;
 use crate::ruleset::Ruleset;
 use crate::ruleset::ended::{EndedFlow, remembered_for};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
@@ -44,6 +44,8 @@ struct Shared {
     work: Mutex<Work>,
     idle: Condvar,
     found: Notify,
+    /// Kept, since closing one may hold up whoever changes rules; see [`Reader`].
+    reader: Mutex<Option<Reader>>,
 }
 
 #[derive(Debug, Default)]
@@ -138,7 +140,7 @@ impl EndedFlows {
             work.looked = Some(begin);
             let (known, forgotten) = (work.remembered.clone(), work.forgotten);
             drop(work);
-            match look.carry_out(&known) {
+            match self.reader(|reader| look.carry_out(reader, &known)) {
                 Ok((ended, found, remembered)) => {
                     if !self.keep(forgotten, found, remembered) {
                         continue;
@@ -219,9 +221,45 @@ impl EndedFlows {
         drop(running);
     }
 
+    /// Asks the kernel about flows, when nobody else does.
+    fn reader<T>(
+        &self,
+        ask: impl FnOnce(&Reader) -> Result<T, EndedError>,
+    ) -> Result<T, EndedError> {
+        let reader = self.0.reader.lock();
+        ask_over(reader.unwrap_or_else(PoisonError::into_inner), ask)
+    }
+
+    /// The same; `None` if somebody does.
+    fn try_reader<T>(
+        &self,
+        ask: impl FnOnce(&Reader) -> Result<T, NetlinkError>,
+    ) -> Result<Option<T>, EndedError> {
+        let reader = match self.0.reader.try_lock() {
+            Ok(reader) => reader,
+            Err(TryLockError::Poisoned(reader)) => reader.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+        };
+        ask_over(reader, |reader| Ok(Some(ask(reader)?)))
+    }
+
     fn work(&self) -> MutexGuard<'_, Work> {
         self.0.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whoever fails begins anew with another socket.
+fn ask_over<T>(
+    mut kept: MutexGuard<'_, Option<Reader>>,
+    ask: impl FnOnce(&Reader) -> Result<T, EndedError>,
+) -> Result<T, EndedError> {
+    let reader = match kept.take() {
+        Some(reader) => reader,
+        None => Reader::netfilter()?,
+    };
+    let asked = ask(&reader)?;
+    *kept = Some(reader);
+    Ok(asked)
 }
 
 #[cfg(test)]

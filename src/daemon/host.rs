@@ -331,7 +331,9 @@ impl Host {
     }
 
     pub(super) fn look_at_remembered(&self) {
-        if let Some(ruleset) = self.kernel.look(|loaded| Some(loaded?.ruleset.clone())) {
+        // After a failure the kernel's room may not know it.
+        let loaded = self.kernel.look(|loaded| Some(loaded?.ruleset.clone()));
+        if let Some(ruleset) = loaded.or_else(|| self.enforced_ruleset().ok()) {
             self.look_at_flows(ruleset);
         }
     }

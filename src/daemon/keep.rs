@@ -49,9 +49,9 @@ pub struct Written {
     pub(super) in_force: Option<InForce>,
 }
 
-/// Transactions of a change in place: load, edit, delete, what was remembered of ended flows before it (of two families, and forgotten), and
-/// the adoption at this start.
-const MOST_OF_A_CHANGE: u32 = 8;
+/// Transactions of a change in place: load, edit, delete, what was remembered of ended flows before it (of two families, and forgotten) and
+/// for it (of two families), and the adoption at this start.
+const MOST_OF_A_CHANGE: u32 = 10;
 
 impl Host {
     /// Enforces the kept policy, unless it is in force already; or the candidate whose trial goes on.

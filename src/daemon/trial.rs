@@ -281,13 +281,12 @@ impl Host {
         let ruleset = kept.ruleset().map_err(|error| error.to_string())?;
         let now_enforced = self.enforced().map_or(0, |summary| summary.generation);
         self.before_change();
-        let policy = kept.policy();
         let next = Generation(now_enforced).next();
         let enforced = self
-            .enforce_remembering(policy.as_ref().ok(), &ruleset, next, || Ok(()))
+            .enforce_remembering(&ruleset, next, || Ok(()))
             .map_err(|error: EnforceError| error.to_string())?;
         self.counts.replaced(&enforced.replaced_hits, now());
-        if let Ok(policy) = policy {
+        if let Ok(policy) = kept.policy() {
             self.follow_rules(&policy, enforced.generation);
             let before = Before::of(self.enforced.take());
             self.look_at_ended(before, policy, ruleset);

@@ -305,7 +305,7 @@ impl<T: Line> Space<T> {
     ) -> Result<(), TooLarge> {
         for interval in list {
             let stretches = self.stretches(interval);
-            work.spend(2 * stretches.len() + 20)?;
+            work.spend(stretches.len() + 20)?;
             for part in &self.part_of[stretches] {
                 parts.lies_inside(*part);
             }

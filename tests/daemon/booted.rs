@@ -1,13 +1,15 @@
 //! A machine that boots: the real systemd starts the real units beside Debian's nftables.service, in namespaces of its own.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use libtest_mimic::Trial;
+use nix::mount::{MntFlags, MsFlags};
 
 use super::rights::has_other_users;
-use super::site::{PROGRAM, Ran, Site, WRONG, opening, until};
+use super::site::{PROGRAM, Ran, SOON, Site, WRONG, opening, until};
 use crate::support::{Skip, kernel_test, through_nft};
 
 pub fn tests() -> Vec<Trial> {
@@ -35,33 +37,40 @@ const NET_ADMIN: &str = "0000000000001000";
 struct Machine<'s> {
     site: &'s Site,
     parent: Child,
+    _group: Group,
 }
 
 impl<'s> Machine<'s> {
     /// Gives it when all services are up.
     fn boot(site: &'s Site) -> Self {
-        let mut command = site.host.command("unshare");
-        command.args([
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--mount",
-            "--uts",
-            "--ipc",
-            "--cgroup",
-        ]);
-        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/daemon/booted.sh"));
-        command
-            .arg(site.path(""))
-            .arg(PROGRAM)
-            .arg(env!("CARGO_MANIFEST_DIR"));
+        let group = Group::new(&site.path("cgroup"));
+        let mut command = site.host.command("sh");
+        let repository = env!("CARGO_MANIFEST_DIR");
+        let script = Path::new(repository).join("tests/daemon/booted.sh");
+        command.arg("-c").arg(
+            "echo $$ >\"$1/cgroup.procs\"; shift; exec unshare --pid --fork --kill-child --mount --uts --ipc --cgroup \"$@\"",
+        );
+        command.arg("sh").arg(&group.own).arg(script);
+        command.arg(site.path("")).arg(PROGRAM).arg(repository);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let parent = command.spawn().unwrap();
-        let machine = Machine { site, parent };
-        until("systemd has started everything", || {
+        let machine = Machine {
+            site,
+            parent,
+            _group: group,
+        };
+        machine.until("started everything", || {
             machine.systemctl("is-active machine.target").out == "active\n"
         });
         machine
+    }
+
+    fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !holds() {
+            assert!(start.elapsed() < 3 * SOON, "never {what}:\n{}", self.log());
+            std::thread::sleep(SOON / 400);
+        }
     }
 
     /// A program in the machine.
@@ -97,9 +106,7 @@ impl<'s> Machine<'s> {
     }
 
     fn until_let_in(&self, open: u16, closed: &[u16]) {
-        until(&format!("{open} is let in\n{}", self.log()), || {
-            self.site.lets_in(open)
-        });
+        self.until(&format!("{open} let in"), || self.site.lets_in(open));
         for port in closed {
             assert!(!self.site.lets_in(*port), "{port}\n{}", self.log());
         }
@@ -119,6 +126,46 @@ impl Drop for Machine<'_> {
         let _ = self.parent.kill();
         let _ = self.parent.wait();
     }
+}
+
+/// A control group of its own: what the machine makes below it goes with it.
+struct Group {
+    mount: PathBuf,
+    own: PathBuf,
+}
+
+impl Group {
+    fn new(mount: &Path) -> Self {
+        fs::create_dir_all(mount).unwrap();
+        let (kind, flags) = (Some("cgroup2"), MsFlags::empty());
+        nix::mount::mount(kind, mount, kind, flags, None::<&str>).unwrap();
+        let own = mount.join(format!("secgroupd-test-{}", std::process::id()));
+        fs::create_dir(&own).unwrap();
+        let mount = mount.to_owned();
+        Group { mount, own }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // The last of its processes may be on their way.
+        let start = Instant::now();
+        while remove(&self.own).is_err() && start.elapsed() < SOON {
+            std::thread::sleep(SOON / 400);
+        }
+        let _ = nix::mount::umount2(&self.mount, MntFlags::MNT_DETACH);
+    }
+}
+
+/// Control groups go from the innermost out; their files go with them.
+fn remove(group: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(group)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove(&entry.path())?;
+        }
+    }
+    fs::remove_dir(group)
 }
 
 fn booted() -> Result<(), Skip> {
@@ -164,7 +211,7 @@ fn booted() -> Result<(), Skip> {
     // Killed, it comes back to what it had enforced.
     machine.systemctl("kill -s KILL secgroupd");
     assert!(!site.lets_in(22) && site.lets_in(443), "{}", machine.log());
-    until("it is started again", || {
+    machine.until("started again", || {
         machine.property("secgroupd", "NRestarts") == "1"
             && machine.property("secgroupd", "ActiveState") == "active"
     });

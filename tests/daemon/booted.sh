@@ -27,10 +27,17 @@ Requires=sysinit.target
 Wants=secgroupd.service
 After=sysinit.target secgroupd.service
 UNIT
+# Users are made at the first start.
+rm -f "$root/etc/machine-id" "$root/etc/.updated"
 echo 5ec960cbd5ec960cbd5ec960cbd5ec96 >"$root/etc/machine-id"
 
 mount -t proc proc "$root/proc"
-# Nobody asks the machine's devices to say that they are there.
+# Settings of the kernel are everybody's, and so are its devices: nobody asks them to say that they are there.
+for place in sys sysrq-trigger; do
+    [ -e "$root/proc/$place" ] || continue
+    mount --bind "$root/proc/$place" "$root/proc/$place"
+    mount -o remount,bind,ro "$root/proc/$place"
+done
 mount -t sysfs -o ro sysfs "$root/sys"
 for place in run tmp dev; do mount -t tmpfs -o mode=755 tmpfs "$root/$place"; done
 chmod 1777 "$root/tmp"
@@ -41,13 +48,8 @@ for device in null zero full random urandom tty; do
     touch "$root/dev/$device"
     mount --bind "/dev/$device" "$root/dev/$device"
 done
-if grep -q cgroup2 /proc/self/mounts && [ -f /sys/fs/cgroup/cgroup.controllers ]; then
-    mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
-else
-    mount -t tmpfs tmpfs "$root/sys/fs/cgroup"
-    mkdir "$root/sys/fs/cgroup/systemd"
-    mount -t cgroup -o none,name=systemd cgroup "$root/sys/fs/cgroup/systemd"
-fi
+# Below the group that this process was put into; where there is another hierarchy, systemd does not see it.
+mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
 mount --bind "$folder/etc" "$root/etc/secgroupd"
 mount --bind "$folder/state" "$root/var/lib/secgroupd"
 
@@ -55,4 +57,6 @@ mkdir "$root/old"
 cd "$root"
 pivot_root . old
 umount -l /old
-exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --unit=machine.target
+exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+    setpriv --bounding-set -sys_module,-sys_rawio,-sys_time,-mknod,-syslog,-mac_admin,-mac_override \
+    /lib/systemd/systemd --unit=machine.target

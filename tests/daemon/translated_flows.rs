@@ -77,7 +77,8 @@ fn end_one_by_one(
             let holds = match rule.cmp(&gone) {
                 std::cmp::Ordering::Greater => flow.carries(),
                 std::cmp::Ordering::Equal => flow.has_ended(),
-                std::cmp::Ordering::Less => true,
+                // It does not come to life again with the changes that follow.
+                std::cmp::Ordering::Less => gone + 1 < rules.len() || flow.has_ended(),
             };
             let of = rules[*rule];
             assert!(

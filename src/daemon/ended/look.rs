@@ -52,11 +52,14 @@ fn allowed(old: &Policy, packet: &Packet) -> bool {
 impl Look {
     /// Looks at all tracked flows. Gives what is counted, what the kernel is to be told, and what it remembers then. `known` is what
     /// it was to remember so far.
-    pub(super) fn carry_out(&self, known: &Memory) -> Result<(Ended, Found, Memory), EndedError> {
-        let reader = Reader::netfilter()?;
+    pub(super) fn carry_out(
+        &self,
+        reader: &Reader,
+        known: &Memory,
+    ) -> Result<(Ended, Found, Memory), EndedError> {
         // First, since somebody may be about to flush them.
-        let flows = flows_over(&reader)?;
-        let by_kernel = remembered_over(&reader)?.into_iter();
+        let flows = flows_over(reader)?;
+        let by_kernel = remembered_over(reader)?.into_iter();
         let now = Instant::now();
         let remembered = Remembered {
             now,
