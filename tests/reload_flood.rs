@@ -273,6 +273,7 @@ impl Scene {
                 rate,
                 at_most: u64::MAX,
                 at_longest: Duration::from_secs(3_600),
+                goes_first: is_full(),
                 ..Flood::new(side, self.ports)
             };
             flood.start(&self.cable)
