@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All figures of "never open, never cut" in full, or those named: flows restored killed faults soak hostile flood hits refusals insight fuzz. What each prints is
-# kept in tests/results with the machine that it comes from. As root: about five hours, of which the fuzzers take three and the
-# soak half of one; without fuzz and soak about one hour.
+# kept in tests/results with the machine that it comes from. As root: about five hours, of which the fuzzers take one to three, the flood one, and the
+# soak half of one; without these about one hour.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PATH:/usr/sbin:/sbin" SECGROUPD_FULL=1 CI=true RUST_BACKTRACE=0

@@ -36,7 +36,7 @@ pub struct Flood {
 
 /// Has this thread go before others. Where that is not allowed it sends as fast as it can.
 #[allow(unsafe_code)]
-fn go_first() {
+pub fn go_first() {
     // SAFETY: a system call over numbers; of Linux it is about the thread alone.
     unsafe { nix::libc::setpriority(nix::libc::PRIO_PROCESS, 0, -15) };
 }

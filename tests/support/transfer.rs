@@ -13,6 +13,7 @@ use std::{
 };
 
 use super::Host;
+use super::flood::go_first;
 
 /// 4 MB a second: enough that any pause shows, and a small part of what a machine can do.
 const PIECE: [u8; 8192] = [b'x'; 8192];
@@ -50,8 +51,15 @@ impl Transfer {
         let stopped = Arc::clone(&stop);
         Self {
             stop,
-            sender: thread::spawn(move || send(client, &stopped)),
-            receiver: thread::spawn(move || receive(server)),
+            // Nobody's programs are kept waiting by the machine that makes the flood.
+            sender: thread::spawn(move || {
+                go_first();
+                send(client, &stopped)
+            }),
+            receiver: thread::spawn(move || {
+                go_first();
+                receive(server)
+            }),
         }
     }
 
