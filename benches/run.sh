@@ -39,7 +39,15 @@ into_readme() {
     cat "$kept/README.md" >README.md
 }
 
-[ $# -gt 0 ] || set -- packets costs load compile reload lab insight
+all="packets costs load compile reload lab insight"
+# shellcheck disable=SC2086 # a list of names
+[ $# -gt 0 ] || set -- $all
+for name in "$@"; do
+    case " $all " in
+        *" $name "*) ;;
+        *) echo "no benchmark is called $name: $all" >&2 && exit 2 ;;
+    esac
+done
 case " $* " in
     *" load "* | *" reload "* | *" lab "*)
         # What users run is measured: the release. The benchmarks' build puts a program of its own in its place.

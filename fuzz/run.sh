@@ -7,6 +7,7 @@
 set -eu -o pipefail
 cd "$(dirname "$0")"
 seconds="${1:-3600}"
+case "$seconds" in *[!0-9]* | "") echo "no number of seconds: $seconds; run.sh [SECONDS [definition | ruleset]]" >&2 && exit 2 ;; esac
 runs=10000000
 [ $# -eq 0 ] || runs=0
 targets="${2:-definition ruleset}"

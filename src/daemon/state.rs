@@ -63,7 +63,7 @@ pub enum StateError {
         name: String,
     },
     /// Anything the system refuses.
-    #[error("cannot {what} {}: {source}", shown(.path))]
+    #[error("cannot {what} {}: {source}{}", shown(.path), way_out(.source))]
     Failed {
         /// What was tried, as in "write".
         what: &'static str,
@@ -72,6 +72,14 @@ pub enum StateError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// What a user without rights can do, and nothing where it is not about them.
+fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => ": run it as root, or name another with --state",
+        _ => "",
+    }
 }
 
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {

@@ -125,3 +125,17 @@ fn what_root_writes_belongs_to_the_directorys_owner() {
         assert_eq!((file.uid(), file.gid()), (12345, 12346), "{name}");
     }
 }
+
+/// Who has no rights is told how to get them; of anything else that would be no help.
+#[test]
+fn without_rights() {
+    let said = |kind: io::ErrorKind| {
+        let failed = failed("create", Path::new("/var/lib/secgroupd"));
+        failed(io::Error::from(kind)).to_string()
+    };
+    assert_eq!(
+        said(io::ErrorKind::PermissionDenied),
+        "cannot create /var/lib/secgroupd: permission denied: run it as root, or name another with --state"
+    );
+    assert!(!said(io::ErrorKind::StorageFull).contains("root"));
+}
