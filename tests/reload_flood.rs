@@ -8,21 +8,23 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
+#[path = "reload_flood/scene.rs"]
+mod scene;
 mod support;
+#[path = "reload_flood/versions.rs"]
+mod versions;
 
 use std::cell::OnceCell;
 use std::env;
 use std::fmt::Write;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
+use scene::{Counts, Load, Rate, Scene};
 use secgroupd::ruleset::{Generation, Ruleset, TABLE, text};
-use support::{
-    End, Flood, FloodReport, Host, Link, Port, Side, Transfer, join, kernel_test, ruleset,
-};
+use support::{Host, Port, Transfer, kernel_test};
+use versions::{long_lists, versions};
 
 const ALLOWED: Port = Port::Tcp(2002);
 const REFUSED: Port = Port::Udp(1001);
@@ -38,91 +40,6 @@ fn main() -> ExitCode {
             kernel_test("one_transaction_loses_or_leaks", &["nft"], one_transaction),
         ]
     })
-}
-
-/// So many rules: half of them inbound, half outbound, with lists of ports and of addresses and long templates. The flooded ports keep
-/// their verdict in every version, behind all the others; `version` changes every other rule.
-fn definition(rules: u16, version: u16) -> String {
-    let mut text = String::from("version: 1\nsecurity_groups:\n  sg-flood:\n");
-    for (direction, remote) in [("inbound", "source"), ("outbound", "destination")] {
-        writeln!(text, "    {direction}:").unwrap();
-        for number in 0..rules / 2 - 2 {
-            let (action, protocol) = match number % 2 {
-                0 => ("allow", "tcp"),
-                _ => ("refuse", "udp"),
-            };
-            let port = 10_000 + number * 20 + version * 3;
-            let (ports, peers) = match number % 4 {
-                0 => (format!("{port}"), "ipm-many".to_owned()),
-                1 => (
-                    format!("'{port},{}-{}'", port + 2, port + 9),
-                    "any".to_owned(),
-                ),
-                2 => (
-                    format!("'{port}-{}'", port + 9),
-                    format!("[10.{number}.0.0/16, '2001:db8:{number}::/48']"),
-                ),
-                _ => (
-                    format!("'{port},{}'", port + 4),
-                    format!("[172.16.{number}.0/24, 192.0.2.{}]", number % 250),
-                ),
-            };
-            writeln!(text, "      - {{ action: {action}, protocol: {protocol}, port: {ports}, {remote}: {peers} }}").unwrap();
-        }
-        writeln!(
-            text,
-            "      - {{ action: refuse, protocol: udp, port: 1001, {remote}: any }}"
-        )
-        .unwrap();
-        writeln!(
-            text,
-            "      - {{ action: allow, protocol: tcp, port: [2002, {TRANSFERRED}], {remote}: ipm-flood }}"
-        )
-        .unwrap();
-    }
-    // More than sixteen addresses make a named set. The flood's own address is one of them: a set that misses is a lost packet.
-    let many = |base: u16| {
-        (0..40).map(move |n| format!("198.51.100.{}, '2001:db8:{base:x}:{:x}::/64'", n * 2, n * 2))
-    };
-    let many = |base| many(base).collect::<Vec<_>>().join(", ");
-    writeln!(
-        text,
-        "address_templates:\n  ipm-many: [{}]",
-        many(0x100 + version)
-    )
-    .unwrap();
-    writeln!(
-        text,
-        "  ipm-flood: [10.0.0.9, '2001:db8::9', {}]",
-        many(0x200 + version)
-    )
-    .unwrap();
-    text + "instances:\n  ins-a: { interfaces: { eth0: { addresses: [10.0.0.5, '2001:db8::5'], security_groups: [sg-flood] } } }\n"
-}
-
-fn versions(rules: u16) -> [Ruleset; 2] {
-    let versions = [0, 1].map(|version| ruleset(&definition(rules, version)));
-    // What is created and used in one transaction is what loses packets: sets, or maps of both families.
-    let [sets, maps] = [versions[0].sets.len(), versions[0].maps.len()];
-    assert!(sets + maps >= 4, "{sets} named sets and {maps} maps");
-    versions
-}
-
-/// What is flooded, in both directions at once.
-struct Load {
-    name: &'static str,
-    ports: &'static [Port],
-    /// Addresses of the host, and of the world.
-    addresses: [&'static [&'static str]; 2],
-    rate: Rate,
-}
-
-/// Packets per second, in each direction.
-#[derive(Clone, Copy)]
-enum Rate {
-    Fixed(u64),
-    /// Of the highest that loses nothing without reloads, so many percent.
-    OfTheHighest(u64),
 }
 
 const V4: [&[&str]; 2] = [&["10.0.0.5/24"], &["10.0.0.9/24"]];
@@ -160,49 +77,6 @@ fn loads() -> Vec<Load> {
 /// No retransmission timer is shorter than 200 ms. A busy machine may keep a thread waiting for longer.
 fn longest_pause() -> Duration {
     Duration::from_millis(if is_full() { 200 } else { 2_000 })
-}
-
-/// What floods in both directions met.
-#[derive(Debug, Default)]
-struct Counts {
-    refused: u64,
-    refused_and_passed: u64,
-    allowed: u64,
-    allowed_and_lost: u64,
-    /// What the machine itself had no room for: no queue took it, or it was lost on its way to the hook under test.
-    not_sent: u64,
-    lost_before: u64,
-    /// Packets per second that were sent, all directions together.
-    rate: u64,
-}
-
-impl Counts {
-    fn of(reports: &[FloodReport]) -> Self {
-        let mut counts = Self::default();
-        for report in reports {
-            counts.not_sent += report.not_sent;
-            counts.rate += report.rate;
-            for (port, count) in &report.counts {
-                counts.lost_before += count.sent - count.seen_before;
-                match *port == REFUSED {
-                    true => {
-                        counts.refused += count.seen_before;
-                        counts.refused_and_passed += count.seen_after;
-                    }
-                    false => {
-                        counts.allowed += count.seen_before;
-                        counts.allowed_and_lost += count.lost();
-                    }
-                }
-            }
-        }
-        counts
-    }
-
-    fn is_clean(&self) -> bool {
-        let wrong = self.refused_and_passed + self.allowed_and_lost;
-        wrong + self.not_sent + self.lost_before == 0
-    }
 }
 
 /// What a flood in both directions met, and the transfers beside it.
@@ -243,97 +117,6 @@ impl Outcome {
 
 /// One flood at a time: two would take the processors from one another.
 static FLOODED: Mutex<()> = Mutex::new(());
-
-/// The host under flood, and the world that floods it.
-struct Scene {
-    host: Host,
-    world: Host,
-    cable: Link,
-    ports: &'static [Port],
-}
-
-impl Scene {
-    fn new(load: &Load) -> Self {
-        let (host, world) = (Host::new("host"), Host::new("world"));
-        let [near, far] = load.addresses;
-        let cable = join(&host, "eth0", near, &world, "wire", far);
-        Scene {
-            host,
-            world,
-            cable,
-            ports: load.ports,
-        }
-    }
-
-    /// Floods both directions while this works. A packet is counted before and after our chain on its one way through the hook, so
-    /// a busy machine slows the flood down and loses nothing.
-    fn flood<R>(&self, rate: u64, work: impl FnOnce() -> R) -> (R, Counts) {
-        let floods = [Side::Inbound, Side::Outbound].map(|side| {
-            let flood = Flood {
-                rate,
-                at_most: u64::MAX,
-                at_longest: Duration::from_secs(3_600),
-                goes_first: is_full(),
-                ..Flood::new(side, self.ports)
-            };
-            flood.start(&self.cable)
-        });
-        let result = work();
-        assert!(
-            floods.iter().all(|flood| flood.is_running()),
-            "a flood ended before the last reload"
-        );
-        (result, Counts::of(&floods.map(|flood| flood.stop())))
-    }
-
-    /// A transfer in each direction and each family.
-    fn transfers(&self) -> Vec<Transfer> {
-        let (a, b) = (&self.cable.a, &self.cable.b);
-        let to = |from: &Host, to: &End| -> Vec<Transfer> {
-            let addresses = to.addresses.iter();
-            addresses
-                .map(|address| {
-                    Transfer::start(from, &to.host, SocketAddr::new(*address, TRANSFERRED))
-                })
-                .collect()
-        };
-        let mut both = to(&self.world, a);
-        both.extend(to(&self.host, b));
-        both
-    }
-
-    /// The highest rate in each direction that loses nothing: doubled until something is lost or the senders do not reach it, and
-    /// then bisected.
-    fn highest(&self) -> u64 {
-        let is_good = |rate: u64| {
-            let ((), counts) = self.flood(rate, || thread::sleep(Duration::from_millis(500)));
-            counts.is_clean() && counts.rate >= 2 * rate * 95 / 100
-        };
-        let (mut good, mut bad) = (0, 10_000);
-        while is_good(bad) {
-            (good, bad) = (bad, bad * 2);
-        }
-        assert!(good > 0, "not even 10,000 packets a second pass unhurt");
-        for _ in 0..4 {
-            let middle = good.midpoint(bad);
-            match is_good(middle) {
-                true => good = middle,
-                false => bad = middle,
-            }
-        }
-        good
-    }
-
-    fn dropped(&self) -> u64 {
-        self.host.dropped_at_interfaces() + self.world.dropped_at_interfaces()
-    }
-
-    /// TCP segments that were sent again, and those of them that had arrived before.
-    fn retransmissions(&self) -> [u64; 2] {
-        let (a, b) = (self.host.retransmissions(), self.world.retransmissions());
-        [a.0 + b.0, a.1 + b.1]
-    }
-}
 
 /// Replaces `count` times under a flood of both directions; with `beside`, TCP transfers go on meanwhile.
 fn under_flood(
@@ -462,39 +245,6 @@ fn edits() {
         outcome.holds("in place");
         assert_eq!(edited, count, "every change is made in place");
     }
-}
-
-/// Long lists of addresses, whose versions differ in some of them.
-fn long_lists(version: u32) -> Ruleset {
-    let others = |base: u32| {
-        (0..700).map(move |n| {
-            let n = n * 2 + if n % 50 == 0 { version * 100_000 } else { 0 };
-            format!(
-                "20.{}.{}.{}, '2001:db8:{base}:{:x}::{:x}'",
-                n >> 16,
-                (n >> 8) & 255,
-                n & 255,
-                n >> 16,
-                n & 0xffff
-            )
-        })
-    };
-    let list = |base| others(base).collect::<Vec<_>>().join(", ");
-    let mut text = String::from(
-        "version: 1\nplatform: { blocked_ports: { profile: none } }\nsecurity_groups:\n  sg-flood:\n",
-    );
-    for (direction, remote) in [("inbound", "source"), ("outbound", "destination")] {
-        write!(
-            text,
-            "    {direction}:\n      - {{ action: allow, protocol: tcp, port: [1500, 1600, 2002, 2100], {remote}: ipm-many }}\n      - {{ action: allow, protocol: tcp, port: [2002, {TRANSFERRED}], {remote}: [10.0.0.9, '2001:db8::9'] }}\n"
-        )
-        .unwrap();
-    }
-    writeln!(text, "address_templates:\n  ipm-many: [{}]", list(7)).unwrap();
-    ruleset(
-        &(text
-            + "instances:\n  ins-a: { interfaces: { eth0: { addresses: [10.0.0.5, '2001:db8::5'], security_groups: [sg-flood] } } }\n"),
-    )
 }
 
 /// The measurement sees the hole of a replace in one transaction.

@@ -34,11 +34,11 @@ pub struct Flood {
     pub goes_first: bool,
 }
 
-/// Has this thread go before others. Where that is not allowed it sends as fast as it can.
+/// Has this thread go before those that are nicer. Where that is not allowed it stays as it is.
 #[allow(unsafe_code)]
-pub fn go_first() {
-    // SAFETY: a system call over numbers; of Linux it is about the thread alone.
-    unsafe { nix::libc::setpriority(nix::libc::PRIO_PROCESS, 0, -15) };
+pub fn go_first(nice: i32) {
+    // SAFETY: a system call without pointers, about the calling thread alone.
+    unsafe { nix::libc::setpriority(nix::libc::PRIO_PROCESS, 0, nice) };
 }
 
 impl Flood {
@@ -72,7 +72,7 @@ impl Flood {
             );
             thread::spawn(move || {
                 if flood.goes_first {
-                    go_first();
+                    go_first(-15);
                 }
                 flood.send(&link, &stop, &sent, &not_sent)
             })

@@ -53,11 +53,11 @@ impl Transfer {
             stop,
             // Nobody's programs are kept waiting by the machine that makes the flood.
             sender: thread::spawn(move || {
-                go_first();
+                go_first(-15);
                 send(client, &stopped)
             }),
             receiver: thread::spawn(move || {
-                go_first();
+                go_first(-15);
                 receive(server)
             }),
         }
