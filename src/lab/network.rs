@@ -61,7 +61,8 @@ impl Network {
         })
     }
 
-    /// Rises with each change of a node or of what it enforces: who has tried something sees whether it was all of one time.
+    /// Rises with each change of a node, of what listens in it or of what it enforces: who has tried something sees whether it was all
+    /// of one time.
     pub fn changes(&self) -> u64 {
         self.changes
     }
@@ -108,6 +109,7 @@ impl Network {
             .filter(|plan| !staying.contains_key(&plan.name))
             .map(|plan| (plan.name.as_str(), Node::begin(plan.clone())))
             .collect();
+        let mut another_listens = false;
         for plan in plans {
             let node = match (staying.remove(&plan.name), begun.remove(plan.name.as_str())) {
                 (Some(node), _) => node,
@@ -126,13 +128,20 @@ impl Network {
                 }
                 (None, None) => continue,
             };
-            errors.extend(node.serve(plan.clone()).err());
+            match node.serve(plan.clone()) {
+                Ok(other) => another_listens |= other,
+                Err(error) => {
+                    // What listened so far does not any more.
+                    another_listens = true;
+                    errors.push(error);
+                }
+            }
             self.nodes.push(node);
         }
         let made = |name: &String| self.nodes.iter().any(|node| node.name() == name);
         arranged.added.retain(made);
         arranged.rewired.retain(made);
-        self.changes += u64::from(arranged != Arranged::default());
+        self.changes += u64::from(another_listens || arranged != Arranged::default());
         (arranged, errors)
     }
 

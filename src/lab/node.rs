@@ -96,15 +96,15 @@ impl Node {
         *lock(&self.enforced) = Some(enforced);
     }
 
-    /// Has what is planned listen, in place of what did.
+    /// Has what is planned listen, in place of what did. Gives whether that is anything else.
     ///
     /// # Errors
     ///
     /// When something cannot listen: a program that was started by hand may have the port.
-    pub fn serve(&self, plan: NodePlan) -> Result<(), NodeError> {
+    pub fn serve(&self, plan: NodePlan) -> Result<bool, NodeError> {
         let same = lock(&self.plan).services == plan.services;
         if same && lock(&self.listening).is_some() {
-            return Ok(());
+            return Ok(false);
         }
         // What listened so far must have let go before.
         *lock(&self.listening) = None;
@@ -112,7 +112,7 @@ impl Node {
         let result = self.call(move |_| Listening::open(&name, &services))?;
         *lock(&self.plan) = plan;
         *lock(&self.listening) = Some(result.map_err(|what| self.error(what))?);
-        Ok(())
+        Ok(true)
     }
 
     /// Does something in the namespace, and waits for it.
