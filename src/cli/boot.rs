@@ -3,7 +3,7 @@
 use super::options::{ClosedOptions, StateOptions, TransportOptions};
 use super::{ERROR, Result};
 use crate::daemon::host::Host;
-use crate::daemon::keep::Resumed;
+use crate::daemon::resume::Resumed;
 use crate::daemon::state::StateError;
 use crate::daemon::{logging, start};
 use clap::Args;

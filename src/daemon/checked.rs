@@ -12,7 +12,7 @@ use tracing::debug;
 
 /// So long the switch waits for the flows on a busy machine. On an idle one they are found while the ruleset is loaded, or few
 /// milliseconds later.
-const LONGEST_LOOK: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
 impl Host {
     /// Checked before it counts: what is loaded takes effect once the check, which goes on meanwhile, has found no difference. So no
@@ -61,7 +61,7 @@ impl Host {
                 // Nothing comes where there was no thread to be had. A second time it is asked where what was remembered may have
                 // gone with its table.
                 let ended = ended
-                    .get_or_insert_with(|| looked.recv_timeout(LONGEST_LOOK).unwrap_or_default());
+                    .get_or_insert_with(|| looked.recv_timeout(LONGEST_WAIT).unwrap_or_default());
                 is_late.store(true, Relaxed);
                 if !ended.is_empty() {
                     is_remembered = true;

@@ -19,13 +19,13 @@ mod memory;
 pub use self::count::Ended;
 pub use self::look::{EndedError, ended};
 use self::memory::Memory;
-use crate::netfilter::netlink::{NetlinkError, Reader};
+use crate::netfilter::netlink::Reader;
 use crate::policy::Policy;
 use crate::ruleset::Ruleset;
 use crate::ruleset::ended::{EndedFlow, remembered_for};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
@@ -221,45 +221,25 @@ impl EndedFlows {
         drop(running);
     }
 
-    /// Asks the kernel about flows, when nobody else does.
+    /// Asks the kernel about flows, when nobody else does. Whoever fails begins anew with another socket.
     fn reader<T>(
         &self,
         ask: impl FnOnce(&Reader) -> Result<T, EndedError>,
     ) -> Result<T, EndedError> {
-        let reader = self.0.reader.lock();
-        ask_over(reader.unwrap_or_else(PoisonError::into_inner), ask)
-    }
-
-    /// The same; `None` if somebody does.
-    fn try_reader<T>(
-        &self,
-        ask: impl FnOnce(&Reader) -> Result<T, NetlinkError>,
-    ) -> Result<Option<T>, EndedError> {
-        let reader = match self.0.reader.try_lock() {
-            Ok(reader) => reader,
-            Err(TryLockError::Poisoned(reader)) => reader.into_inner(),
-            Err(TryLockError::WouldBlock) => return Ok(None),
+        let kept = self.0.reader.lock();
+        let mut kept = kept.unwrap_or_else(PoisonError::into_inner);
+        let reader = match kept.take() {
+            Some(reader) => reader,
+            None => Reader::netfilter()?,
         };
-        ask_over(reader, |reader| Ok(Some(ask(reader)?)))
+        let asked = ask(&reader)?;
+        *kept = Some(reader);
+        Ok(asked)
     }
 
     fn work(&self) -> MutexGuard<'_, Work> {
         self.0.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whoever fails begins anew with another socket.
-fn ask_over<T>(
-    mut kept: MutexGuard<'_, Option<Reader>>,
-    ask: impl FnOnce(&Reader) -> Result<T, EndedError>,
-) -> Result<T, EndedError> {
-    let reader = match kept.take() {
-        Some(reader) => reader,
-        None => Reader::netfilter()?,
-    };
-    let asked = ask(&reader)?;
-    *kept = Some(reader);
-    Ok(asked)
 }
 
 #[cfg(test)]

@@ -1,24 +1,28 @@
 //! The reconcile step: from a definition to what the kernel enforces on this host. The daemon and a single
 //! `apply` run the same.
 
+mod bound;
+mod flows;
+
+pub(super) use self::bound::interface_summaries;
+pub use self::bound::interface_warnings;
 use super::checked::compare;
 use super::counts::Counts;
-use super::ended::{Before, EndedFlows, Look};
+use super::ended::{Before, EndedFlows};
 use super::first;
 use super::keep::Written;
 use super::kept::{Origin, content};
 use super::load::Loaded;
 use super::refusals::Refusals;
-use super::report::{Failure, GroupSummary, InterfaceSummary, Summary, in_one_line, now};
+use super::report::{Failure, Summary, in_one_line, now};
 use super::state::{Lock, State, StateError};
 use super::trial::{Attempt, Trial};
 use crate::cloud::Ledger;
 use crate::definition::{Diagnostic, Severity};
 use crate::netfilter::enforce::{EnforceError, Kernel};
-use crate::netfilter::{interfaces, links};
 use crate::policy::{Account, Direction, Instance, Policy, Reason};
 use crate::ruleset::table::Stamp;
-use crate::ruleset::{Generation, Ruleset, compile};
+use crate::ruleset::{Generation, compile};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tracing::{debug, warn};
@@ -292,72 +296,6 @@ impl Host {
         );
     }
 
-    /// Looks at the flows that end, or go on, with another policy.
-    pub(super) fn look_at_ended(&self, before: Before, policy: Policy, ruleset: Ruleset) {
-        self.ended.look(Look {
-            before,
-            policy: Some(policy),
-            ruleset,
-        });
-    }
-
-    /// Has the kernel remember what has ended, if that is found in time. Gives whether it was told anything.
-    pub fn remember_ended(&mut self, at_most: Duration) -> bool {
-        self.ended.finish(at_most);
-        let Some(found) = self.ended.take() else {
-            return false;
-        };
-        if let Err(error) = self.kernel.remember(&found.ended, &found.on) {
-            warn!(
-                "flows that have ended may come to life again should connection tracking lose them: {error}"
-            );
-        }
-        true
-    }
-
-    /// Has a table that was made anew remember what the one before it did, if that was anything: who fights for the table does not make
-    /// us read all flows each time.
-    pub(super) fn recall_ended(&self) {
-        if self.ended.are_remembered() {
-            self.look_at_remembered();
-        }
-    }
-
-    /// Looks again at what is remembered, where that was long ago: connection tracking may know an ended flow for longer.
-    pub(super) fn renew_ended(&self) {
-        if self.ended.is_due() {
-            self.look_at_remembered();
-        }
-    }
-
-    pub(super) fn look_at_remembered(&self) {
-        // After a failure the kernel's room may not know it.
-        let loaded = self.kernel.look(|loaded| Some(loaded?.ruleset.clone()));
-        if let Some(ruleset) = loaded.or_else(|| self.enforced_ruleset().ok()) {
-            self.look_at_flows(ruleset);
-        }
-    }
-
-    /// Looks at the tracked flows where the policy is the same, and the kernel's memory may be another.
-    pub(super) fn look_at_flows(&self, ruleset: Ruleset) {
-        let standing = self.enforced.as_ref();
-        self.ended.look(Look {
-            before: Before::Unknown,
-            policy: standing.and_then(|standing| standing.policy.clone()),
-            ruleset,
-        });
-    }
-
-    /// How many live flows changes of the policy have ended.
-    pub fn ended_flows(&self) -> u64 {
-        self.ended.total()
-    }
-
-    /// How many live flows changes of the policy had judged again.
-    pub fn judged_again_flows(&self) -> u64 {
-        self.ended.judged_again()
-    }
-
     /// Takes the policy off this host. Gives whether there was one.
     ///
     /// # Errors
@@ -373,15 +311,6 @@ impl Host {
         self.closed = false;
         self.forget_hits();
         Ok(removed)
-    }
-
-    /// Doubts about the interfaces that the policy binds.
-    pub fn interface_warnings(&self) -> Vec<String> {
-        let Some(standing) = &self.enforced else {
-            return Vec::new();
-        };
-        let names = standing.summary.interfaces.iter();
-        warnings_about(&names.map(|interface| &*interface.name).collect::<Vec<_>>())
     }
 
     /// The ledger as it was kept; none was kept on a new host.
@@ -424,16 +353,6 @@ impl Host {
     }
 }
 
-impl Before {
-    /// What this process has enforced; what an earlier one has is not known.
-    pub(super) fn of(standing: Option<Standing>) -> Self {
-        match standing.and_then(|standing| standing.policy) {
-            Some(policy) => Before::Policy(Box::new(policy)),
-            None => Before::Unknown,
-        }
-    }
-}
-
 /// This host's name, as the kernel has it.
 pub fn hostname() -> String {
     nix::unistd::gethostname()
@@ -464,46 +383,6 @@ fn all_spent(account: &Account, error: &str) -> (Ledger, Option<Diagnostic>) {
     let message = format!("{error}; until then TCP 25 is unblocked for no instance");
     let refused = Diagnostic::new(Severity::Refused, "unblock-ledger", None, message);
     (ledger, Some(refused))
-}
-
-/// Doubts about the interfaces that a policy binds, on this host.
-pub fn interface_warnings(policy: &Policy) -> Vec<String> {
-    let names: Vec<String> = policy
-        .bindings
-        .iter()
-        .map(|binding| binding.interface.to_string())
-        .collect();
-    warnings_about(&names.iter().map(String::as_str).collect::<Vec<_>>())
-}
-
-fn warnings_about(names: &[&str]) -> Vec<String> {
-    let found = links::links().and_then(|links| Ok((links, links::default_route_links()?)));
-    match found {
-        Ok((links, default_route)) => interfaces::interface_warnings(names, &links, &default_route),
-        Err(error) => vec![format!("the interfaces cannot be checked: {error}")],
-    }
-}
-
-pub(super) fn interface_summaries(policy: &Policy) -> Vec<InterfaceSummary> {
-    let groups = |binding: &crate::policy::Binding| -> Vec<GroupSummary> {
-        binding
-            .groups
-            .iter()
-            .map(|group| GroupSummary {
-                id: group.id.to_string(),
-                name: group.name.as_deref().map(str::to_owned),
-                observe: group.observe,
-            })
-            .collect()
-    };
-    policy
-        .bindings
-        .iter()
-        .map(|binding| InterfaceSummary {
-            name: binding.interface.to_string(),
-            groups: groups(binding),
-        })
-        .collect()
 }
 
 /// `1 error`, `3 errors`.

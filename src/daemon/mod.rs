@@ -8,7 +8,8 @@
 //! | `answer` | what it does when it is asked |
 //! | [`host`] | the reconcile step, which a single `apply` runs too |
 //! | `checked` | what is done beside the load and before the switch |
-//! | [`keep`] | the last good policy, kept and enforced at start; written down as [`kept`] says |
+//! | [`keep`] | the last good policy is kept, written down as [`kept`] says |
+//! | [`resume`] | it is enforced at start and at boot |
 //! | `held` | when saves are not followed |
 //! | [`counts`] | what the rules have met, as sums that outlive generations and restarts |
 //! | [`hits`] | the same read, kept and told |
@@ -16,7 +17,8 @@
 //! | [`install`] | a confirmed candidate takes the definition's place |
 //! | [`trial`] | a candidate that must be confirmed in time |
 //! | `protect` | who may change what is enforced |
-//! | [`guard`] | what other programs change in our table is put right, at the [`pace`] that a fight allows |
+//! | [`guard`] | what other programs change in our table is noticed, and when it is answered: at the [`pace`] that a fight allows |
+//! | `restore` | it is put right |
 //! | [`first`] | which flows the first enforcement must know |
 //! | [`ended`] | how many live flows a change ends, for the log |
 //! | [`load`] | from a path to an account, through [`read`] |
@@ -53,6 +55,8 @@ mod protect;
 pub mod read;
 pub mod refusals;
 pub mod report;
+mod restore;
+pub mod resume;
 pub mod route;
 pub mod run;
 pub mod start;

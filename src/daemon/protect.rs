@@ -2,8 +2,8 @@
 
 use super::first;
 use super::host::{Host, Standing};
-use super::keep::Resumed;
 use super::report::Failure;
+use super::resume::Resumed;
 use crate::netfilter::enforce::EnforceError;
 use crate::netfilter::events::tables::TableEvents;
 use crate::ruleset::{Generation, Walker};

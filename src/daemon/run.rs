@@ -2,7 +2,7 @@
 
 use super::control::ControlSocket;
 use super::ended::ASK_AGAIN;
-use super::guard::{Due, Guard};
+use super::guard::Guard;
 use super::held::{Held, reached};
 use super::hits::HitsKeeper;
 use super::host::{Host, LONGEST_LOOK};
@@ -10,7 +10,6 @@ use super::keeper::Keeper;
 use super::load::{Loaded, load};
 use super::metrics::page::Durations;
 use super::metrics::{self, Endpoint, LastPage, MetricsAddress};
-use super::pace::used;
 use super::read::Trust;
 use super::refusals::Refusals;
 use super::report::{Failure, Summary};
@@ -164,7 +163,7 @@ pub(super) struct Daemon {
     postponed: Option<Instant>,
     pub(super) last_error: Option<Failure>,
     /// Whether that is of a restoration.
-    restore_failed: bool,
+    pub(super) restore_failed: bool,
     pub(super) reloads: u64,
     pub(super) failures: u64,
     /// How long definitions took to be enforced or refused.
@@ -332,80 +331,6 @@ impl Daemon {
             socket.inspect(|socket| store::keep(*socket)).is_some()
         };
         self.socket_is_kept = owns;
-    }
-
-    /// Puts right what another program has changed in our table.
-    async fn restore(&mut self, due: Due) {
-        let (host, start) = (self.host.clone(), used());
-        let deleted = due.change.deletes_the_table();
-        let gone = due.change.leaves_no_table();
-        // From here, since each hop is time in which the host is open.
-        let done = self
-            .host
-            .try_lock()
-            .is_ok_and(|mut host| host.restore_written(deleted))
-            // What came after it may stand in what was sent.
-            && due.change.is_one_deletion();
-        let noticed_until_done = due.noticed.elapsed();
-        let here = used().saturating_sub(start);
-        let work = move || {
-            let mut host = host.lock().unwrap_or_else(PoisonError::into_inner);
-            let start = used();
-            let result = match done && host.restored(gone) {
-                true => Ok(true),
-                false => host.restore(deleted),
-            };
-            (result, used().saturating_sub(start))
-        };
-        let (result, there) = match off_the_loop(work).await {
-            Ok(done) => done,
-            Err(failure) => (Err(failure), Duration::ZERO),
-        };
-        let took = here + there;
-        let until_done = match done {
-            true => noticed_until_done,
-            false => due.noticed.elapsed(),
-        };
-        match result {
-            Ok(true) => {
-                warn!(
-                    "{}: restored in {:.0} ms",
-                    due.change,
-                    until_done.as_secs_f64() * 1000.0
-                );
-                self.guard.restored(&due.change, took);
-                if std::mem::take(&mut self.restore_failed) {
-                    self.last_error = None;
-                }
-                self.keep_socket();
-                self.follow_table();
-                self.keeper.wake(&self.host);
-            }
-            // Removed on request, or left by an earlier daemon and never ours.
-            Ok(false) => warn!("{}; this daemon enforces nothing to restore", due.change),
-            Err(failure) => {
-                error!("{}, and restoring failed: {}", due.change, failure.text);
-                self.failures += 1;
-                (self.last_error, self.restore_failed) = (Some(failure), true);
-                self.guard.failed(due, took);
-            }
-        }
-        self.tell_state();
-    }
-
-    /// Listens to other programs' changes where the table is not owned.
-    pub(super) fn follow_table(&mut self) {
-        let host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
-        self.guard.follow(&host);
-        if self.guard.is_listening() {
-            let host = self.host.clone();
-            let write_down = move || {
-                host.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .stand_by()
-            };
-            tokio::task::spawn_blocking(write_down);
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::first;
 use super::host::Host;
-use super::keep::Resumed;
+use super::resume::Resumed;
 use super::run::{Daemon, off_the_loop, read};
 use super::trial::Attempt;
 use crate::netfilter::enforce::{EnforceError, Kernel};

@@ -1,12 +1,13 @@
 //! Replaces what is enforced: load, switch, delete. See [`crate::ruleset::table`] for why three.
 
-use super::events::tables::TableEvents;
+mod owned;
+
 use super::hits::{HitsError, RuleHits, hits_of_over, rule_hits_over};
 use super::native::NativeError;
 use super::netlink::{NetlinkError, Reader};
 use super::nft::NftError;
 use super::objects::{Objects, base_chains_stand_over, entries_over, in_force_over, objects_over};
-use super::ownership::{Owner, Protection, Table, table_over};
+use super::ownership::{Owner, Table, table_over};
 use super::restore::Standby;
 use super::stamps::Stamps;
 use super::transport::{ApplyError, Transport};
@@ -14,9 +15,7 @@ use crate::ruleset::batch::{self, Command, Names};
 use crate::ruleset::change::{Change, Loaded};
 use crate::ruleset::table::{BASE_CHAINS, Stamp};
 use crate::ruleset::{Generation, Ruleset, TABLE};
-use nix::errno::Errno;
 use std::collections::HashSet;
-use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -235,27 +234,6 @@ impl Kernel {
         loaded.take().map(|loaded| loaded.ruleset)
     }
 
-    /// Listens to what other programs change in our table; within the runtime.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel has against it.
-    pub fn listen(&self) -> Result<TableEvents, Errno> {
-        self.transport.listen(&self.standby)
-    }
-
-    /// Whether our table, once there is a policy, will belong to us, so that there is nothing to listen to.
-    pub fn will_own(&self) -> bool {
-        let Transport::Native(native) = &self.transport else {
-            return false;
-        };
-        match table_over(&self.reader) {
-            Ok(None) => native.knows_ownership().unwrap_or(false),
-            Ok(Some(table)) => table.is_orphan() || self.transport.port() == table.owner,
-            Err(_) => false,
-        }
-    }
-
     /// A change of the policy has a stamp of its own: what was allowed so far is judged again.
     pub(super) fn stamped(&self, change: Change, ruleset: &Ruleset) -> Change {
         if !ruleset.recheck || change.is_empty() {
@@ -350,74 +328,6 @@ impl Kernel {
     /// See [`NetlinkError`].
     pub fn in_force(&self) -> Result<Option<Generation>, NetlinkError> {
         in_force_over(&self.reader)
-    }
-
-    /// Makes what an earlier process has left enforced ours, if there is such. Gives whether it is now.
-    ///
-    /// # Errors
-    ///
-    /// See [`EnforceError`].
-    pub fn adopt(&self) -> Result<bool, EnforceError> {
-        let table = table_over(&self.reader)?;
-        if table.is_some_and(|table| table.is_orphan()) {
-            self.transport.prepare(table, &[])?;
-        }
-        Ok(self.owns())
-    }
-
-    /// Whether nobody but us can change our table.
-    pub fn owns(&self) -> bool {
-        self.protection()
-            .is_ok_and(|protection| protection == Protection::Owned)
-    }
-
-    /// Whether another socket than ours owns our table.
-    pub fn is_owned_by_another(&self) -> bool {
-        matches!(self.protection(), Ok(Protection::OwnedBy(_)))
-    }
-
-    /// What keeps other programs from changing our table.
-    ///
-    /// # Errors
-    ///
-    /// See [`EnforceError`].
-    pub fn protection(&self) -> Result<Protection, EnforceError> {
-        let Some(table) = table_over(&self.reader)? else {
-            return Ok(Protection::NoTable);
-        };
-        let native = match (&self.transport, table.owner) {
-            (_, Some(owner)) if self.transport.port() == Some(owner) => {
-                return Ok(Protection::Owned);
-            }
-            (_, Some(owner)) => return Ok(Protection::OwnedBy(owner)),
-            (Transport::Nft(_), None) => return Ok(Protection::ThroughNft),
-            (Transport::Native(native), None) => native,
-        };
-        if table.is_orphan() {
-            return Ok(Protection::Orphan);
-        }
-        let known = native.knows_ownership().map_err(ApplyError::from)?;
-        Ok(match known {
-            true => Protection::MadeWithout,
-            false => Protection::OldKernel,
-        })
-    }
-
-    /// The socket that owns our table, if it is ours.
-    pub fn owning_socket(&self) -> Option<BorrowedFd<'_>> {
-        match &self.transport {
-            Transport::Native(native) if self.owns() => Some(native.descriptor()),
-            _ => None,
-        }
-    }
-
-    /// Our table, if there is one that we may change.
-    pub(super) fn changeable(&self) -> Result<Option<Table>, EnforceError> {
-        let table = table_over(&self.reader)?;
-        match table.and_then(|table| table.owner) {
-            Some(owner) if self.transport.port() != Some(owner) => Err(EnforceError::Owned(owner)),
-            _ => Ok(table),
-        }
     }
 
     /// The counters of our rules.

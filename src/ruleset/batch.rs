@@ -4,12 +4,15 @@
 //! changes as the kernel does; what its rules and elements lead to they name as the ruleset does, and [`Names`]
 //! tells the kernel's name of it.
 
+mod elements;
+mod names;
+
+pub use self::elements::{Elements, ElementsOf};
+pub use self::names::Names;
 use super::ended::{EndedFlow, FAMILIES};
 use super::ir::*;
-use super::table::{BASE_CHAINS, BaseChain, DIRECTIONS, Generation, Stamp, passed_chain};
-use crate::policy::{Direction, Interval, Reason};
-use rustc_hash::FxHashMap;
-use serde::{Deserialize, Serialize};
+use super::table::{BASE_CHAINS, BaseChain, DIRECTIONS, Stamp, passed_chain};
+use crate::policy::{Direction, Reason};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -91,93 +94,6 @@ pub enum Command<'r> {
 
 /// The name of an object in the kernel.
 pub type Name = Arc<str>;
-
-/// The set or map that elements are of.
-#[derive(Debug, Clone)]
-pub struct ElementsOf {
-    /// Its name in the kernel.
-    pub name: Name,
-    /// Whether it holds intervals: its elements are said by their beginning and their end.
-    pub intervals: bool,
-}
-
-/// Some elements of a set or a map.
-#[derive(Debug, Clone, Copy)]
-pub enum Elements<'r> {
-    /// Of a set, IPv4.
-    V4(&'r [Interval<u32>]),
-    /// Of a set, IPv6.
-    V6(&'r [Interval<u128>]),
-    /// Of a map, ports.
-    PortMap(&'r [(Interval<u16>, NftVerdict)]),
-    /// Of a map, IPv4.
-    V4Map(&'r [(Interval<u32>, NftVerdict)]),
-    /// Of a map, IPv6.
-    V6Map(&'r [(Interval<u128>, NftVerdict)]),
-    /// Of a map, IPv4 networks and ports.
-    V4Pairs(MapKey, &'r [Pair<u32>]),
-    /// Of a map, IPv6 networks and ports.
-    V6Pairs(MapKey, &'r [Pair<u128>]),
-}
-
-/// The kernel's name of each object of a ruleset: `g7_in_0_3` for `in_0_3`, unless the object is one that an earlier
-/// generation has loaded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Names {
-    generation: Generation,
-    reused: FxHashMap<Name, Name>,
-    stamp: Stamp,
-}
-
-impl Names {
-    /// All objects are this generation's own.
-    pub fn new(generation: Generation) -> Self {
-        Names {
-            generation,
-            reused: FxHashMap::default(),
-            stamp: Stamp::default(),
-        }
-    }
-
-    /// The same with another stamp than the first.
-    pub fn stamped(mut self, stamp: Stamp) -> Self {
-        self.stamp = stamp;
-        self
-    }
-
-    /// By which flows are known that the ruleset allows.
-    pub fn stamp(&self) -> Stamp {
-        self.stamp
-    }
-
-    /// For commands that lead to no object of a ruleset.
-    pub fn none() -> Self {
-        Self::new(Generation(0))
-    }
-
-    /// The object `name` of the ruleset is the one that the kernel has as `kernel`.
-    pub fn reuse(&mut self, name: Name, kernel: Name) {
-        self.reused.insert(name, kernel);
-    }
-
-    /// The kernel's name of an object of the ruleset.
-    pub fn of(&self, name: &str) -> Name {
-        match self.reused.get(name) {
-            Some(kernel) => kernel.clone(),
-            None => self.generation.object(name).into(),
-        }
-    }
-
-    /// The kernel's name of an object if an earlier generation has loaded it.
-    pub fn reused(&self, name: &str) -> Option<&Name> {
-        self.reused.get(name)
-    }
-
-    /// The generation of what is not reused.
-    pub fn generation(&self) -> Generation {
-        self.generation
-    }
-}
 
 /// The load transaction: the table and its base chains if they are not there, and the generation's objects, which
 /// nothing refers to yet. It may be cut between commands, since nothing takes effect before the switch. What is
@@ -327,79 +243,12 @@ impl Command<'_> {
     }
 }
 
-impl<'r> Elements<'r> {
-    /// All elements of a set.
-    pub fn of_set(set: &'r Set) -> Self {
-        Self::from(&set.elements)
-    }
-
-    /// All elements of a map.
-    pub fn of_map(map: &'r Map) -> Self {
-        Self::keyed(map.key, &map.elements)
-    }
-
-    /// Elements of a map with this key.
-    pub fn keyed(key: MapKey, elements: &'r MapElements) -> Self {
-        match elements {
-            MapElements::Ports(elements) => Elements::PortMap(elements),
-            MapElements::V4(elements) => Elements::V4Map(elements),
-            MapElements::V6(elements) => Elements::V6Map(elements),
-            MapElements::PairsV4(elements) => Elements::V4Pairs(key, elements),
-            MapElements::PairsV6(elements) => Elements::V6Pairs(key, elements),
-        }
-    }
-
-    /// How many.
-    pub fn len(&self) -> usize {
-        match self {
-            Elements::V4(elements) => elements.len(),
-            Elements::V6(elements) => elements.len(),
-            Elements::PortMap(elements) => elements.len(),
-            Elements::V4Map(elements) => elements.len(),
-            Elements::V6Map(elements) => elements.len(),
-            Elements::V4Pairs(_, elements) => elements.len(),
-            Elements::V6Pairs(_, elements) => elements.len(),
-        }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The same in parts of at most `size`.
-    pub fn chunks(self, size: usize) -> impl Iterator<Item = Elements<'r>> {
-        let starts = (0..self.len()).step_by(size.max(1));
-        starts.map(move |start| self.part(start, size.min(self.len() - start)))
-    }
-
-    fn part(self, start: usize, count: usize) -> Self {
-        let range = start..start + count;
-        match self {
-            Elements::V4(elements) => Elements::V4(&elements[range]),
-            Elements::V6(elements) => Elements::V6(&elements[range]),
-            Elements::PortMap(elements) => Elements::PortMap(&elements[range]),
-            Elements::V4Map(elements) => Elements::V4Map(&elements[range]),
-            Elements::V6Map(elements) => Elements::V6Map(&elements[range]),
-            Elements::V4Pairs(key, elements) => Elements::V4Pairs(key, &elements[range]),
-            Elements::V6Pairs(key, elements) => Elements::V6Pairs(key, &elements[range]),
-        }
-    }
-}
-
-impl<'r> From<&'r Addresses> for Elements<'r> {
-    fn from(addresses: &'r Addresses) -> Self {
-        match addresses {
-            Addresses::V4(elements) => Elements::V4(elements),
-            Addresses::V6(elements) => Elements::V6(elements),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::text;
     use super::*;
+    use crate::policy::Interval;
+    use crate::ruleset::Generation;
 
     fn ruleset() -> Ruleset {
         let point = |number: u16| Interval {

@@ -32,10 +32,7 @@ impl EndedFlows {
         ruleset: &Ruleset,
         is_late: &AtomicBool,
     ) -> Result<Vec<EndedFlow>, EndedError> {
-        // While another look goes on there are many.
-        let Some(flows) = self.try_reader(flows_over)? else {
-            return Ok(Vec::new());
-        };
+        let flows = self.reader(|reader| Ok(flows_over(reader)?))?;
         let mut judge = Judge::new(None, ruleset)?;
         let mut ended = Vec::new();
         for flow in &flows {

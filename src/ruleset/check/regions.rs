@@ -1,12 +1,16 @@
 //! Follows a ruleset with boxes of packets: ports × remote addresses, all else fixed.
 
+mod holds;
+mod targets;
+
 use super::Difference;
-use super::sets::{Line, Set, by_target, split};
+use super::sets::{Line, Set, by_target};
 use crate::policy::interval::Point;
 use crate::policy::{Direction, Interval, Protocol, Reason, Verdict};
 use crate::ruleset::ir::*;
+pub use holds::at_interface;
 use rustc_hash::FxHashMap;
-use std::rc::Rc;
+pub use targets::Targets;
 
 /// Packets of one protocol at one interface that open a flow from port 49152 with hop limit 64, not forwarded.
 #[derive(Debug, Clone, Copy)]
@@ -36,27 +40,12 @@ pub type Decide<'d, T> = dyn FnMut(Region<T>, Verdict, &Reason) -> Result<(), Di
 /// Steps that one run may take, about half a second. What needs more is compared on boundary packets instead.
 const STEPS: usize = 3_000_000;
 
-/// An ICMP type that is no error, of a message about a flow.
-const REDIRECT: u8 = 5;
-/// The same of ICMPv6: a number of errors, and none of the four.
-const UNASSIGNED: u8 = 100;
-
 /// A ruleset, by names.
 #[derive(Debug)]
 pub struct Regions<'r> {
     chains: FxHashMap<&'r str, &'r Chain>,
     sets: FxHashMap<&'r str, &'r Addresses>,
     maps: FxHashMap<&'r str, &'r MapElements>,
-}
-
-/// Whether a condition on the interface holds; no other condition does.
-pub fn at_interface(each: &Match, direction: Direction, interface: &str) -> bool {
-    let side = |side: &Side| (*side == Side::Source) == (direction == Direction::Inbound);
-    match each {
-        Match::Interface(of, name) => side(of) && name.matches(interface),
-        Match::Loopback(of) => side(of) && interface == "lo",
-        _ => false,
-    }
 }
 
 impl<'r> Regions<'r> {
@@ -111,75 +100,8 @@ impl<'r> Regions<'r> {
     }
 }
 
-/// Lists of at least this many elements, and of them so many, are read once: what every packet meets comes first.
-const LONG: usize = 4096;
-const KEPT: usize = 64;
-
 /// What an element says, and what it decides for itself.
 type Found<'r> = (&'r NftVerdict, Option<&'r Reason>);
-
-/// Where addresses lead in a map: each target with all that lead there.
-type Parts<'r, T> = Rc<[(Option<&'r NftVerdict>, Set<T>)]>;
-
-/// The parts of a set inside and outside of a list.
-type Halves<T> = [Option<Set<T>>; 2];
-
-/// Where a list or a set lies in memory.
-type Place<T> = *const Interval<T>;
-
-/// What is known of sets; each is held with it, so that nothing else can come to lie where it does.
-type Known<T, K, V> = FxHashMap<K, (Set<T>, V)>;
-
-/// What long maps lead to and long lists hold of the same addresses, read once for all protocols.
-#[derive(Debug)]
-pub struct Targets<'r, T> {
-    whole: Set<T>,
-    /// By the map and where the set lies in memory.
-    known: Known<T, (&'r str, Place<T>), Parts<'r, T>>,
-    /// By where list and set lie in memory.
-    halves: Known<T, [Place<T>; 2], Halves<T>>,
-}
-
-impl<'r, T: Line> Targets<'r, T> {
-    /// Nothing was read yet.
-    pub fn new() -> Self {
-        Targets {
-            whole: [T::WHOLE].into(),
-            known: FxHashMap::default(),
-            halves: FxHashMap::default(),
-        }
-    }
-
-    fn of(
-        &mut self,
-        map: &'r str,
-        elements: &'r [(Interval<T>, NftVerdict)],
-        set: &Set<T>,
-    ) -> Parts<'r, T> {
-        let key = (map, set.as_ptr());
-        if let Some((_, parts)) = self.known.get(&key) {
-            return parts.clone();
-        }
-        let targets = elements.iter().map(|(each, target)| (*each, target));
-        let parts: Parts<T> = by_target(targets, set).into();
-        if elements.len().max(set.len()) >= LONG && self.known.len() < KEPT {
-            self.known.insert(key, (set.clone(), parts.clone()));
-        }
-        parts
-    }
-
-    fn split(&mut self, list: &'r [Interval<T>], set: &Set<T>) -> Halves<T> {
-        let key = [list.as_ptr(), set.as_ptr()];
-        if let Some((_, halves)) = self.halves.get(&key) {
-            return halves.clone();
-        }
-        let halves = split(list, set);
-        if list.len().max(set.len()) >= LONG && self.halves.len() < KEPT {
-            self.halves.insert(key, (set.clone(), halves.clone()));
-        }
-        halves
-    }
-}
 
 /// One run on its way through the ruleset.
 struct Way<'w, 'r, T> {
@@ -400,62 +322,6 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
             }
             each if self.holds(each) => self.cut(others, region, matching, rest),
             _ => rest.push(region),
-        }
-    }
-
-    /// Whether a condition is the same for all packets of the run, and does not hold.
-    fn never(&self, each: &Match) -> bool {
-        let varies = matches!(
-            each,
-            Match::Port(_, Side::Destination, _) | Match::Address { .. }
-        );
-        !varies && !self.holds(each)
-    }
-
-    /// Conditions that hold for all packets of a run or for none.
-    fn holds(&self, each: &Match) -> bool {
-        let (run, family) = (self.run, T::FAMILY);
-        let of_type = |protocol, types: &[(u8, u8)], wanted| {
-            run.protocol == protocol && types.iter().any(|(a, b)| (*a..=*b).contains(&wanted))
-        };
-        match each {
-            Match::Interface(..) | Match::Loopback(_) => {
-                at_interface(each, run.direction, run.interface)
-            }
-            Match::Family(wanted) => *wanted == family,
-            Match::Protocol(protocol) => run.protocol.0 == *protocol,
-            // A flow is opened from an ephemeral port.
-            Match::Port(transport, _, ports) => {
-                transport.protocol() == run.protocol && ports.contains(49152)
-            }
-            Match::HopLimit(hops) => family == Family::V6 && *hops == 64,
-            Match::IcmpType(types) => {
-                let question = if run.about_a_flow { REDIRECT } else { 8 };
-                family == Family::V4 && of_type(Protocol::ICMP, types, question)
-            }
-            Match::Icmpv6Type(types) => {
-                let question = if run.about_a_flow { UNASSIGNED } else { 128 };
-                family == Family::V6 && of_type(Protocol::ICMPV6, types, question)
-            }
-            Match::ToThisHost => run.direction == Direction::Inbound,
-            Match::FromProcess => run.direction == Direction::Outbound,
-            Match::State(CtState::New) => !run.about_a_flow,
-            Match::State(state) => run.about_a_flow && *state == CtState::Related,
-            Match::OpensTcp => run.protocol == Protocol::TCP,
-            Match::NotEstablished | Match::Told(_) => true,
-            // Of the flow that a message is about nothing is known.
-            Match::FlowSide(side) => !run.about_a_flow && *side == FlowSide::Original,
-            // New flows have none of these.
-            Match::Stamp(_)
-            | Match::HasEnded(..)
-            | Match::Decrypted
-            | Match::WillEncrypt
-            | Match::LoopedBack
-            | Match::FromLinkToMany => false,
-            // Nothing compiled asks for the own address.
-            Match::Address { .. } => false,
-            // They have been asked what stands in them, which is what their flow is opened with.
-            Match::FlowPort(..) | Match::FlowAddress { .. } => false,
         }
     }
 

@@ -29,17 +29,18 @@
 //! based firewall", 2004; Gouda and Liu, "Structured firewall design", 2007) for first match as a diagram with
 //! shared nodes; cutting into blocks and writing likes as differences are this project's.
 
+mod part;
+
+pub use self::part::{AddressFirst, Family, Part, ServiceFirst, ServiceNode};
 use super::classes::classes;
 use super::clause::Clause;
 use super::paint::{Function, paint};
-use super::pairs::{Table, worth_it};
-use super::pool::{Dimension, Pool, Written};
+use super::pairs::worth_it;
+use super::pool::{Dimension, Pool};
 use crate::policy::interval::merged;
-use crate::policy::{AddressRange, Interval, Service};
-use crate::ruleset::map::Prefixed;
+use crate::policy::{Interval, Service};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::ops::Range;
-use std::sync::Arc;
 
 /// Pieces that a part may need for each element of its input.
 pub const PIECES_FOR_INPUT: usize = 8;
@@ -47,94 +48,6 @@ pub const PIECES_FOR_INPUT: usize = 8;
 pub const LINEAR: usize = 8;
 /// So many points in a map have a map of their own, and a list of so many addresses is always a map.
 pub const MANY_POINTS: usize = 512;
-
-/// A part of the list and how it is asked.
-#[derive(Debug)]
-pub enum Part<T> {
-    /// Entry by entry.
-    Linear(Range<usize>),
-    /// Protocol, port, address.
-    ServiceFirst(ServiceFirst<T>),
-    /// Address, protocol, port.
-    AddressFirst(AddressFirst<T>),
-    /// Address and port at once.
-    Pairs(Vec<Table<T>>),
-}
-
-/// Protocol, then port, then address. Numbers are those of functions over addresses.
-#[derive(Debug)]
-pub struct ServiceFirst<T> {
-    /// Ports of TCP.
-    pub tcp: Function<u16, u32>,
-    /// Ports of UDP.
-    pub udp: Function<u16, u32>,
-    /// The ICMP of the family.
-    pub icmp: Option<u32>,
-    /// GRE.
-    pub gre: Option<u32>,
-    /// Every other protocol.
-    pub other: Option<u32>,
-    /// The functions over addresses.
-    pub addresses: Written<T>,
-}
-
-/// Address, then protocol, then port.
-#[derive(Debug)]
-pub struct AddressFirst<T> {
-    /// Addresses; numbers are those of `services`.
-    pub addresses: Function<T, u32>,
-    /// What is asked at an address.
-    pub services: Vec<ServiceNode>,
-    /// The functions over TCP ports.
-    pub tcp: Written<u16>,
-    /// The functions over UDP ports.
-    pub udp: Written<u16>,
-}
-
-/// Protocol, then port, at one address. `tcp` and `udp` are numbers of functions, the others of clauses.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ServiceNode {
-    /// Ports of TCP.
-    pub tcp: u32,
-    /// Ports of UDP.
-    pub udp: u32,
-    /// The ICMP of the family.
-    pub icmp: Option<u32>,
-    /// GRE.
-    pub gre: Option<u32>,
-    /// Every other protocol.
-    pub other: Option<u32>,
-}
-
-/// A family: which addresses of a clause are meant, and which ICMP.
-pub trait Family: Dimension + Prefixed {
-    /// The clause's addresses of this family.
-    fn addresses(clause: &Clause) -> &Arc<[Interval<Self>]>;
-    /// The length of the prefix that an interval is, if it is one network.
-    fn prefix_length(interval: Interval<Self>) -> Option<u8>;
-    /// Its ICMP.
-    const ICMP: Service;
-}
-
-impl Family for u32 {
-    fn addresses(clause: &Clause) -> &Arc<[Interval<u32>]> {
-        &clause.v4
-    }
-    fn prefix_length(interval: Interval<u32>) -> Option<u8> {
-        AddressRange::V4(interval).prefix_length()
-    }
-    const ICMP: Service = Service::Icmp;
-}
-
-impl Family for u128 {
-    fn addresses(clause: &Clause) -> &Arc<[Interval<u128>]> {
-        &clause.v6
-    }
-    fn prefix_length(interval: Interval<u128>) -> Option<u8> {
-        AddressRange::V6(interval).prefix_length()
-    }
-    const ICMP: Service = Service::Icmpv6;
-}
 
 /// The parts of a list, in order.
 pub fn parts<T: Family>(clauses: &[Clause]) -> Vec<Part<T>> {

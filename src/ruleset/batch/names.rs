@@ -1,0 +1,65 @@
+//! What the kernel calls the objects of a ruleset.
+
+use super::Name;
+use crate::ruleset::table::{Generation, Stamp};
+use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+
+/// The kernel's name of each object of a ruleset: `g7_in_0_3` for `in_0_3`, unless the object is one that an earlier
+/// generation has loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Names {
+    generation: Generation,
+    reused: FxHashMap<Name, Name>,
+    stamp: Stamp,
+}
+
+impl Names {
+    /// All objects are this generation's own.
+    pub fn new(generation: Generation) -> Self {
+        Names {
+            generation,
+            reused: FxHashMap::default(),
+            stamp: Stamp::default(),
+        }
+    }
+
+    /// The same with another stamp than the first.
+    pub fn stamped(mut self, stamp: Stamp) -> Self {
+        self.stamp = stamp;
+        self
+    }
+
+    /// By which flows are known that the ruleset allows.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// For commands that lead to no object of a ruleset.
+    pub fn none() -> Self {
+        Self::new(Generation(0))
+    }
+
+    /// The object `name` of the ruleset is the one that the kernel has as `kernel`.
+    pub fn reuse(&mut self, name: Name, kernel: Name) {
+        self.reused.insert(name, kernel);
+    }
+
+    /// The kernel's name of an object of the ruleset.
+    pub fn of(&self, name: &str) -> Name {
+        match self.reused.get(name) {
+            Some(kernel) => kernel.clone(),
+            None => self.generation.object(name).into(),
+        }
+    }
+
+    /// The kernel's name of an object if an earlier generation has loaded it.
+    pub fn reused(&self, name: &str) -> Option<&Name> {
+        self.reused.get(name)
+    }
+
+    /// The generation of what is not reused.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+}
