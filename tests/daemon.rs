@@ -13,6 +13,7 @@ mod daemon {
     pub mod asking;
     pub mod boot;
     pub mod booted;
+    pub mod change_fails;
     pub mod closed;
     pub mod disk_fails;
     pub mod first_start;
@@ -55,7 +56,7 @@ mod daemon {
 }
 
 fn main() -> std::process::ExitCode {
-    support::run(|| {
+    support::run_waiting(3, || {
         [
             daemon::saved::tests(),
             daemon::refused::tests(),
@@ -88,6 +89,7 @@ fn main() -> std::process::ExitCode {
             daemon::first_start::tests(),
             daemon::trouble::tests(),
             daemon::restored_flood::tests(),
+            daemon::change_fails::tests(),
             daemon::kernel_fails::tests(),
             daemon::disk_fails::tests(),
             daemon::killed::tests(),

@@ -21,7 +21,7 @@ mod lab {
 }
 
 fn main() -> std::process::ExitCode {
-    support::run_waiting(|| {
+    support::run_waiting(6, || {
         [
             lab::rules::tests(),
             lab::life::tests(),

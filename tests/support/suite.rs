@@ -40,10 +40,10 @@ pub fn run(tests: impl FnOnce() -> Vec<Trial>) -> ExitCode {
     run_with(Arguments::from_args(), tests)
 }
 
-/// The same for tests that mostly wait: more of them run side by side than there are cores.
-pub fn run_waiting(tests: impl FnOnce() -> Vec<Trial>) -> ExitCode {
+/// The same for tests that mostly wait: so many of them run side by side, more than there are cores.
+pub fn run_waiting(at_once: usize, tests: impl FnOnce() -> Vec<Trial>) -> ExitCode {
     let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(6);
+    arguments.test_threads.get_or_insert(at_once);
     run_with(arguments, tests)
 }
 
