@@ -14,7 +14,7 @@ if [ -n "$missing" ]; then
     # shellcheck disable=SC2086 # a list of packages
     $sudo apt-get install -y -qq $missing >/dev/null
 fi
-cargo build --release --quiet
+cargo build --release
 
 if ! unshare --user --map-root-user --net --mount true 2>/dev/null; then
     echo "this user may not make a namespace here: run it as root, or allow it (sysctl kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu)" >&2
