@@ -16,6 +16,7 @@ mod judge;
 mod look;
 mod memory;
 
+use self::ahead::Listing;
 pub use self::count::Ended;
 pub use self::look::{EndedError, ended};
 use self::memory::Memory;
@@ -46,6 +47,8 @@ struct Shared {
     found: Notify,
     /// Kept, since closing one may hold up whoever changes rules; see [`Reader`].
     reader: Mutex<Option<Reader>>,
+    /// What was begun ahead of a change.
+    listing: Mutex<Option<Listing>>,
 }
 
 #[derive(Debug, Default)]

@@ -188,6 +188,7 @@ impl Daemon {
         if self.holds_back(&reason) {
             return;
         }
+        self.host().ended.list_ahead();
         let loaded = read(self.options.definition.clone()).await;
         let refused = !matches!(&loaded, Ok(loaded) if loaded.account.is_some());
         if refused {
