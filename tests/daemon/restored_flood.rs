@@ -139,7 +139,12 @@ fn flushed(promise: &Promise, definition: &str) {
     );
     logged(&daemon);
     let patience = if is_full() { 1 } else { 4 };
-    // On a busy machine the short ones are missed: what is measured is then more than what is.
+    let restored = daemon.log().matches(": restored in ").count();
+    assert!(
+        restored * 10 >= flushes as usize * 8,
+        "{restored} of {flushes} were restored"
+    );
+    // On a busy machine the short gaps are missed: what is measured is then more than what is.
     let seen = if is_full() { 80 } else { 40 };
     assert!(
         gaps.len() * 100 >= flushes as usize * seen,
