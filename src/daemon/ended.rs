@@ -1,5 +1,5 @@
-//! How many live flows a change of the policy ends, and by which rule, for the log and the metrics. The kernel refuses their packets by itself
-//! (see `ruleset::recheck`), so they are counted after the switch, and nothing waits for it.
+//! How many live flows a change of the policy ends, and by which rule, for the log and the metrics. The kernel refuses
+//! their packets by itself (see `ruleset::recheck`), so they are counted after the switch, and nothing waits for it.
 //!
 //! | file | subject |
 //! |---|---|

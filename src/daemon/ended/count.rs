@@ -43,8 +43,8 @@ pub fn ended(old: &Policy, new: &Policy, ruleset: &Ruleset) -> Result<Ended, End
 }
 
 impl Ended {
-    /// Counts the flows that were `allowed` before and that the new policy refuses. A tracked flow does not say by which interface it
-    /// came: that one is taken by which its remote is reached.
+    /// Counts the flows that were `allowed` before and that the new policy refuses. A tracked flow does not say by which
+    /// interface it came: that one is taken by which its remote is reached.
     pub(super) fn between(
         reader: &Reader,
         allowed: impl Fn(&Packet) -> bool,
