@@ -14,13 +14,14 @@ use super::kept::{Origin, content};
 use super::load::Loaded;
 use super::refusals::Refusals;
 use super::report::{Failure, Summary, in_one_line, now};
+use super::slots::{host_facts, take_over};
 use super::state::{Lock, State, StateError};
 use super::trial::{Attempt, Trial};
 use crate::cloud::Ledger;
 use crate::definition::{Diagnostic, Severity};
 use crate::netfilter::enforce::{EnforceError, Kernel};
 use crate::policy::{Account, Direction, Instance, Policy, Reason};
-use crate::ruleset::table::Stamp;
+use crate::ruleset::marks::Bits;
 use crate::ruleset::{Generation, compile};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -87,6 +88,7 @@ impl Host {
         let is_closed =
             matches!(kernel.in_force(), Ok(None)) && kernel.is_closed().unwrap_or(false);
         let counts = super::hits::kept(&state);
+        take_over(&state, &kernel);
         Ok(Host {
             state,
             _lock: lock,
@@ -171,9 +173,10 @@ impl Host {
         let mut plan = ledger.plan(account);
         plan.refused.extend(damaged.clone());
         let policy = account.policy(&instance.id, &plan.ledger.unblocked);
-        let Some(policy) = policy else {
+        let Some(mut policy) = policy else {
             return Err(Failure::other("the instance has gone".into()));
         };
+        policy.host = host_facts(&policy);
         let begin = Instant::now();
         let ruleset = compile(&policy);
         debug!("compiled in {:.1?}", begin.elapsed());
@@ -220,7 +223,12 @@ impl Host {
         let next = self.enforced().map_or(Generation(1), |summary| {
             Generation(summary.generation).next()
         });
-        let stamp = self.stamp();
+        let marks = self.marks();
+        self.assign_slots(&ruleset).map_err(|why| {
+            Failure::other(format!(
+                "cannot write down which labels tell flows of which interface: {why}"
+            ))
+        })?;
         self.before_change();
         let enforced = self
             .enforce_checked(&policy, &ruleset, next, seed)
@@ -268,7 +276,7 @@ impl Host {
         self.closed = false;
         let before = match self.enforced.take() {
             // No flow was judged again.
-            _ if stamp.is_some() && stamp == self.stamp() => Before::Unknown,
+            _ if marks.is_some() && marks == self.marks() => Before::Unknown,
             None if first => Before::Nothing,
             old => Before::of(old),
         };
@@ -286,8 +294,9 @@ impl Host {
     }
 
     /// What the flows are known by that the policy allows, if it is known what is in force.
-    fn stamp(&self) -> Option<Stamp> {
-        self.kernel.look(|loaded| Some(loaded?.names.stamp()))
+    fn marks(&self) -> Option<Bits> {
+        self.kernel
+            .look(|loaded| Some(loaded?.names.bits().clone()))
     }
 
     /// Tells whoever follows refusals what is enforced.

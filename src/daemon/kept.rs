@@ -12,7 +12,7 @@
 use super::load::{Loaded, judge};
 use super::report::Summary;
 use crate::definition::Sources;
-use crate::policy::{InstanceId, Policy};
+use crate::policy::{HostFacts, InstanceId, Policy};
 use crate::ruleset::table::LAYOUT;
 use crate::ruleset::{Ruleset, check, compile};
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,8 @@ pub struct Origin {
     pub instance: InstanceId,
     /// The instances whose TCP 25 was unblocked.
     pub unblocked: BTreeSet<InstanceId>,
+    /// What the ruleset asks of the host.
+    pub host: HostFacts,
 }
 
 /// A kept policy.
@@ -104,6 +106,7 @@ impl Origin {
             definition_files: loaded.definition_files,
             instance: policy.instance.clone(),
             unblocked: unblocked.clone(),
+            host: policy.host.clone(),
         }
     }
 
@@ -119,6 +122,7 @@ impl Origin {
         add(&LAYOUT.to_string());
         add(self.instance.as_str());
         add(&format!("{:?}", self.unblocked));
+        add(&format!("{:?}", self.host));
         add(&content);
         self.sources.iter().for_each(|source| add(&source.path));
         Hashed {

@@ -59,6 +59,7 @@ mod restore;
 pub mod resume;
 pub mod route;
 pub mod run;
+mod slots;
 pub mod start;
 pub mod state;
 pub mod store;

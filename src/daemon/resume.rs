@@ -197,6 +197,9 @@ impl Host {
         at_least: Generation,
         deleted: bool,
     ) -> Result<Enforced, EnforceError> {
+        if let Err(why) = self.assign_slots(ruleset) {
+            warn!("cannot write down which labels tell flows of which interface: {why}");
+        }
         let walker = Walker::new(ruleset);
         let seed = || first::seed(|packet| walker.walk(packet).0.passes());
         self.before_change();

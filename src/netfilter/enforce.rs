@@ -3,20 +3,21 @@
 mod owned;
 
 use super::hits::{HitsError, RuleHits, hits_of_over, rule_hits_over};
+use super::labels::Labels;
+use super::marks::Slots;
 use super::native::NativeError;
 use super::netlink::{NetlinkError, Reader};
 use super::nft::NftError;
 use super::objects::{Objects, base_chains_stand_over, entries_over, in_force_over, objects_over};
 use super::ownership::{Owner, Table, table_over};
 use super::restore::Standby;
-use super::stamps::Stamps;
 use super::transport::{ApplyError, Transport};
 use crate::ruleset::batch::{self, Command, Names};
 use crate::ruleset::change::{Change, Loaded};
-use crate::ruleset::table::{BASE_CHAINS, Stamp};
+use crate::ruleset::table::BASE_CHAINS;
 use crate::ruleset::{Generation, Ruleset, TABLE};
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Why a policy could not be enforced. What was enforced before still is.
@@ -71,7 +72,10 @@ pub struct Kernel {
     pub(super) reader: Reader,
     /// What was enforced last, unless that failed.
     pub(super) loaded: Mutex<Option<Loaded>>,
-    stamps: Mutex<Stamps>,
+    pub(super) labels: Labels,
+    /// Whether it is known what an earlier process has left in force.
+    pub(super) known_labels: Mutex<bool>,
+    pub(super) slots: Mutex<Slots>,
     /// What is enforced, written down for the case that another program deletes it.
     pub(super) standby: Arc<Standby>,
 }
@@ -94,7 +98,9 @@ impl Kernel {
             transport: transport.into(),
             reader,
             loaded: Mutex::new(None),
-            stamps: Mutex::default(),
+            labels: Labels::new(),
+            known_labels: Mutex::default(),
+            slots: Mutex::default(),
             standby: Arc::default(),
         })
     }
@@ -156,7 +162,7 @@ impl Kernel {
         let mut by_change = None;
         if let Some(old) = known {
             let generation = old.names.generation().next().max(at_least);
-            let change = self.stamped(Change::between(&old, ruleset, generation), ruleset);
+            let change = self.marked(Change::between(&old, ruleset, generation), ruleset);
             match self.carry_out(&change, table, ruleset, &mut may_switch) {
                 Ok(()) => by_change = Some((change, start.elapsed())),
                 Err(error @ EnforceError::Withheld(_)) => {
@@ -185,7 +191,7 @@ impl Kernel {
                 let before = objects_over(&self.reader)?;
                 let newest = before.generations().last().copied();
                 let generation = newest.map_or(at_least, |newest| newest.next().max(at_least));
-                let change = self.stamped(Change::all(generation), ruleset);
+                let change = self.marked(Change::all(generation), ruleset);
                 if let Err(error) = self.carry_out(&change, table, ruleset, &mut may_switch) {
                     *loaded = unchanged.filter(|_| error.changed_nothing(true));
                     return Err(error);
@@ -213,7 +219,6 @@ impl Kernel {
             Ok(()) => of_objects(hits.unwrap_or_default(), &left_over),
             Err(_) => Vec::new(),
         };
-        self.stamps().tidy(&self.reader);
         *loaded = left_behind.is_none().then(|| Loaded {
             ruleset: ruleset.clone(),
             names: change.names,
@@ -234,30 +239,6 @@ impl Kernel {
         loaded.take().map(|loaded| loaded.ruleset)
     }
 
-    /// A change of the policy has a stamp of its own: what was allowed so far is judged again.
-    pub(super) fn stamped(&self, change: Change, ruleset: &Ruleset) -> Change {
-        if !ruleset.recheck || change.is_empty() {
-            return change;
-        }
-        let next = self.stamps().next(&self.reader);
-        match next {
-            Ok(stamp) => change.stamped(stamp),
-            Err(error) => {
-                // New flows are judged in any case, and so are all but very few of those that are tracked now.
-                tracing::error!(
-                    "flows that were idle during the last {} changes may not be judged by the new policy, since their labels cannot be taken off: {error}",
-                    Stamp::COUNT
-                );
-                let oldest = self.stamps().oldest();
-                change.stamped(oldest)
-            }
-        }
-    }
-
-    pub(super) fn stamps(&self) -> MutexGuard<'_, Stamps> {
-        self.stamps.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Loads what is new, and edits or switches.
     fn carry_out(
         &self,
@@ -275,9 +256,7 @@ impl Kernel {
             true => batch::switch(),
             false => change.edits(),
         };
-        if change.switch || ruleset.recheck {
-            commands.extend(batch::restamp(ruleset, names));
-        }
+        commands.extend(batch::mark_again(ruleset, names));
         let loaded = self
             .transport
             .prepare(table, &load)
@@ -286,31 +265,38 @@ impl Kernel {
             && let Err(why) = may_switch()
         {
             self.clean_up(table, names.generation());
+            self.give_back(names);
             return Err(EnforceError::Withheld(why));
         }
         let Err(error) = loaded.and_then(|()| self.transport.apply(&commands, names)) else {
-            self.stamps_in_force(ruleset, names);
+            self.marks_in_force(names);
             return Ok(());
         };
         // An nft that was stopped may have switched all the same, and so may a kernel that did not answer: it knows.
         if change.switch && self.is_entered(names)? {
-            self.stamps_in_force(ruleset, names);
+            self.marks_in_force(names);
             return Ok(());
         }
-        // It is not known what flows are stamped with now.
-        self.stamps().forget();
+        let is_told = error.batch().is_some();
+        let error = EnforceError::from(error);
+        match error.changed_nothing(change.switch) {
+            true => self.give_back(names),
+            // It is not known what flows are marked with now.
+            false => self.labels.hold(names.bits().of_the_generation()),
+        }
         // Edits of which it is not known whether they were made may lead to what was loaded.
-        if change.switch || error.batch().is_some() {
+        if change.switch || is_told {
             self.clean_up(table, names.generation());
         }
-        Err(error.into())
+        Err(error)
     }
 
-    pub(super) fn stamps_in_force(&self, ruleset: &Ruleset, names: &Names) {
-        match ruleset.recheck {
-            true => self.stamps().switched(names.stamp()),
-            false => self.stamps().forget(),
-        }
+    /// Bits that were taken for what did not come into force.
+    fn give_back(&self, names: &Names) {
+        let bits = names.bits().iter();
+        let bits = bits.filter(|(mark, _)| mark.is_of_a_generation());
+        self.labels
+            .give_back(&bits.map(|(_, bit)| bit).collect::<Vec<_>>());
     }
 
     /// Whether each base chain leads to this ruleset, and has no other rule.
@@ -352,9 +338,9 @@ impl Kernel {
     fn delete_table(&self) -> Result<bool, EnforceError> {
         let enforced = self.in_force()?.is_some();
         if self.changeable()?.is_some() {
-            self.stamps().forget();
             self.transport
                 .apply(&[Command::DeleteTable], &Names::none())?;
+            self.labels.forget();
         }
         Ok(enforced)
     }

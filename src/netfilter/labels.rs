@@ -108,6 +108,12 @@ impl Labels {
         self.0.start();
     }
 
+    /// A switch to these may have failed or not: they are not handed out until the next switch that is known of, and what was in force
+    /// stays so.
+    pub fn hold(&self, bits: u128) {
+        self.0.book().hold(bits);
+    }
+
     /// Taken, and never known to be in force: a switch failed. Some flow may carry them.
     pub fn give_back(&self, bits: &[u8]) {
         let bits = bits.iter().fold(0, |all, bit| all | 1_u128 << (bit & 127));

@@ -20,7 +20,7 @@
 //! | [`refusals`] | what it tells of packets that our rules refuse |
 //! | [`objects`] | the chains and sets of our table |
 //! | [`flows`] | the tracked flows, and their labels taken off |
-//! | [`stamps`] | by which label flows are known that the policy allows, and which is next |
+//! | [`marks`] | which labels say what of a flow |
 //! | [`labels`] | which labels no flow carries, and the others taken off behind the scenes |
 //! | [`hits`] | the counters of our rules |
 //! | [`firewall`] | what the host's other rulesets make of a packet, seen on a copy of them |
@@ -39,6 +39,7 @@ pub mod interfaces;
 pub mod labels;
 pub mod links;
 pub mod listeners;
+pub mod marks;
 pub mod native;
 pub mod netlink;
 pub mod nft;
@@ -49,7 +50,6 @@ mod priority;
 pub mod refusals;
 pub mod restore;
 pub mod seed;
-pub mod stamps;
 pub mod standing;
 pub mod trace;
 pub mod tracked;

@@ -1,8 +1,7 @@
 //! The chains and sets of our table, read without the nft program.
 
 use super::netlink::{NetlinkError, Reader};
-use crate::policy::Direction;
-use crate::ruleset::table::{BASE_CHAINS, Hook, Stamp, is_lasting, passed_chain};
+use crate::ruleset::table::{BASE_CHAINS, Hook, is_lasting};
 use crate::ruleset::{Generation, TABLE};
 use netlink_bindings::nftables::{
     ExprAttrs, ExprListAttrs, ExprOps, IterableExprListAttrs, Nfgenmsg, Request,
@@ -152,42 +151,38 @@ pub fn entries_over(reader: &Reader) -> Result<[Vec<Option<String>>; 2], Netlink
     Ok(entries)
 }
 
-/// The stamp that flows get which pass now, if there is one.
+/// The labels of connection tracking that rules of our table set, whoever has written them.
 ///
 /// # Errors
 ///
 /// See [`NetlinkError`].
-pub fn stamp_in_force_over(reader: &Reader) -> Result<Option<Stamp>, NetlinkError> {
+pub fn labels_set_over(reader: &Reader) -> Result<u128, NetlinkError> {
     let header = Nfgenmsg {
         nfgen_family: libc::NFPROTO_INET as u8,
         ..Default::default()
     };
-    let passed = passed_chain(Direction::Inbound);
     let mut request = Request::new().op_getrule_dump(&header);
-    request
-        .encode()
-        .push_table(&table())
-        .push_chain(&name(passed));
+    request.encode().push_table(&table());
     let found = reader.dump(&request, |(_, rule)| {
-        (rule.get_chain().ok()?.to_str() == Ok(passed)).then_some(())?;
-        rule.get_expressions().ok().and_then(set_label)
+        // Of a table that does not exist the kernel lists those of all others.
+        (rule.get_table().ok()? == table().as_c_str()).then_some(())?;
+        rule.get_expressions().ok().and_then(set_labels)
     });
     match found {
-        Err(NetlinkError::Refused(nix::errno::Errno::ENOENT)) => Ok(None),
-        found => Ok(found?.pop().and_then(Stamp::of)),
+        Err(NetlinkError::Refused(nix::errno::Errno::ENOENT)) => Ok(0),
+        found => Ok(found?.into_iter().fold(0, |all, labels| all | labels)),
     }
 }
 
-/// The label that a rule sets: an `immediate` expression that holds the 16 bytes of all labels.
-fn set_label(expressions: IterableExprListAttrs<'_>) -> Option<u8> {
+/// The labels that a rule sets: an `immediate` expression that holds the 16 bytes of all labels.
+fn set_labels(expressions: IterableExprListAttrs<'_>) -> Option<u128> {
     expressions
         .flatten()
         .find_map(|ExprListAttrs::Elem(expression)| {
             expression.flatten().find_map(|attribute| match attribute {
                 ExprAttrs::Data(ExprOps::Immediate(immediate)) => {
                     let bytes = immediate.get_data().ok()?.get_value().ok()?;
-                    let labels = u128::from_ne_bytes(bytes.try_into().ok()?);
-                    (labels != 0).then(|| labels.trailing_zeros() as u8)
+                    Some(u128::from_ne_bytes(bytes.try_into().ok()?))
                 }
                 _ => None,
             })

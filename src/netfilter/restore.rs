@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// Of longer rulesets nothing is written down: this much is about 2 MB of messages.
 const LONGEST: usize = 3_000;
 
-/// All of what is enforced as one transaction, of the next generation: load, switch and stamps. Written down before it is needed.
+/// All of what is enforced as one transaction, of the next generation: load, switch and marks. Written down before it is needed.
 #[derive(Debug, Default)]
 pub struct Standby(Mutex<Written>);
 
@@ -78,9 +78,9 @@ impl Kernel {
         {
             return None;
         }
-        let names = self.stamped(Change::all(generation), ruleset).names;
+        let names = self.marked(Change::all(generation), ruleset).names;
         self.transport.apply(&whole(ruleset, &names), &names).ok()?;
-        self.stamps_in_force(ruleset, &names);
+        self.marks_in_force(&names);
         let switched_after = start.elapsed();
         let left_over = objects_over(&self.reader).map(|objects| objects.but(generation));
         let deleted = left_over
@@ -117,7 +117,7 @@ impl Kernel {
             }
             // The policy stays the same, and so do the flows that it has allowed.
             let generation = loaded.names.generation().next();
-            let names = Names::new(generation).stamped(loaded.names.stamp());
+            let names = Names::new(generation).marked(loaded.names.bits().clone());
             let transaction = Native::write_down(&whole(&loaded.ruleset, &names), &names);
             Some(Written::Ready(transaction, names))
         })
@@ -170,7 +170,7 @@ impl Kernel {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let known = loaded.as_mut()?;
         let generation = known.names.generation().next();
-        let names = Names::new(generation).stamped(known.names.stamp());
+        let names = Names::new(generation).marked(known.names.bits().clone());
         let mut commands = vec![batch::Command::DeleteTable];
         commands.extend(whole(&known.ruleset, &names));
         native.apply_owning(&commands, &names).ok()?;
@@ -196,7 +196,7 @@ impl Kernel {
 fn whole<'r>(ruleset: &'r Ruleset, names: &Names) -> Vec<batch::Command<'r>> {
     let mut all = batch::load(ruleset, names);
     all.extend(batch::switch());
-    all.extend(batch::restamp(ruleset, names));
+    all.extend(batch::mark_again(ruleset, names));
     all
 }
 

@@ -36,6 +36,9 @@ impl Kernel {
     /// See [`NetlinkError`].
     pub fn take_up(&self, ruleset: Ruleset, names: Names) -> Result<bool, NetlinkError> {
         let stands = self.is_entered(&names)?;
+        if stands {
+            self.marks_in_force(&names);
+        }
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         *loaded = stands.then_some(Loaded { ruleset, names });
         Ok(stands)

@@ -1,6 +1,6 @@
 //! A definition that has been validated: the groups and instances of one account.
 
-use super::host::{Binding, Policy};
+use super::host::{Binding, HostFacts, Policy};
 use super::id::{GroupId, InstanceId};
 use super::interface::InterfaceName;
 use super::platform::Platform;
@@ -166,6 +166,7 @@ impl Account {
                 && instance.kind == Kind::Cvm
                 && !unblocked.contains(id),
             bindings: bindings.collect(),
+            host: HostFacts::default(),
             _validated: (),
         })
     }

@@ -14,9 +14,11 @@ impl Policy {
             platform,
             smtp_blocked,
             bindings,
+            host,
             _validated: (),
         } = self;
         *smtp_blocked == other.smtp_blocked
+            && *host == other.host
             && all(bindings, &other.bindings, Binding::is_like)
             && (Arc::ptr_eq(platform, &other.platform)
                 || platform.is_like(&other.platform, *smtp_blocked))

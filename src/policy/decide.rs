@@ -2,7 +2,7 @@
 //! tests hold the compiled ruleset and the kernel against it.
 
 use super::host::{Binding, Policy};
-use super::packet::{Packet, Protocol, State};
+use super::packet::{About, Flow, Packet, Protocol, State, Way};
 use super::platform::Platform;
 use super::rule::{Action, Direction, Rule, RuleId, Service};
 use serde::{Deserialize, Serialize};
@@ -69,58 +69,144 @@ pub struct Decision {
     pub reason: Reason,
 }
 
+/// Asks a binding's list about a packet that opens a flow, or is judged as if it did; `None` stands for the list of interfaces that
+/// are not bound and refuse what comes in.
+pub type AskList<'a, 'p> = &'a mut dyn FnMut(Option<&'p Binding>, &Packet) -> Decision;
+
 impl Policy {
     /// What happens to a packet: the rows of the specification's table 2, from top to bottom. Rows 1 and 2
     /// both pass; as in the kernel, the cheaper question (is the flow known?) comes first.
     pub fn decide(&self, packet: &Packet) -> Decision {
-        self.decide_before_list(packet)
-            .unwrap_or_else(|binding| self.decide_by_list(binding, packet))
+        self.decide_with(packet, &mut |list, packet| self.decide_by(list, packet))
     }
 
-    /// What is decided whatever the ports and addresses, or where the packet is looked up.
-    ///
-    /// # Errors
-    ///
-    /// The binding whose list decides.
-    pub fn decide_before_list(&self, packet: &Packet) -> Result<Decision, &Binding> {
-        use Verdict::Allow;
+    /// The same; lists are asked by `ask`, which may remember what they say.
+    pub fn decide_with<'p>(&'p self, packet: &Packet, ask: AskList<'_, 'p>) -> Decision {
         let platform = &*self.platform;
-        let refuse = Verdict::refusal(platform.observe);
-        let binding = self
-            .bindings
-            .iter()
-            .find(|binding| binding.interface.matches(&packet.interface));
-        let unjudged = matches!(packet.state, State::Unjudged | State::UnjudgedReply);
-        let opened = packet.flow_direction();
-        let refuses = packet.direction == Direction::Inbound
-            || (platform.recheck && opened == Direction::Inbound);
-        let managed = binding.is_some() || (platform.unbound_refuse && refuses);
-        if !managed || packet.interface == "lo" {
-            return Ok(decision(Allow, Reason::Unmanaged));
+        let list = self.binding(&packet.interface);
+        if packet.interface == "lo" || (list.is_none() && !platform.unbound_refuse) {
+            return decision(Verdict::Allow, Reason::Unmanaged);
         }
-        let known = matches!(packet.state, State::Established | State::IcmpError);
-        if known || (unjudged && !platform.recheck) {
-            return Ok(decision(Allow, Reason::Established));
+        if let State::Tracked(flow) = &packet.state
+            && self.is_known(&packet.interface, flow)
+        {
+            return decision(Verdict::Allow, Reason::Established);
         }
         if !packet.forwarded && is_essential(packet) {
-            return Ok(decision(Allow, Reason::Essential));
+            return decision(Verdict::Allow, Reason::Essential);
         }
-        // What is not bound judges inbound flows only.
-        if unjudged && binding.is_none() && opened == Direction::Outbound {
-            return Ok(decision(Allow, Reason::Established));
+        match &packet.state {
+            State::Invalid => decision(Verdict::refusal(platform.observe), Reason::Invalid),
+            State::IcmpError(About::Passes | About::Unknown) => {
+                decision(Verdict::Allow, Reason::Established)
+            }
+            State::Tracked(flow) => self.decide_tracked(list, packet, flow, ask),
+            State::New
+                if self.is_lost(packet) && !ask(list, &packet.opened_by()).verdict.passes() =>
+            {
+                decision(Verdict::refusal(platform.observe), Reason::Invalid)
+            }
+            State::New | State::Related | State::Untracked | State::IcmpError(About::Refused) => {
+                ask(list, &packet.as_opening())
+            }
         }
-        if packet.state == State::Invalid {
-            return Ok(decision(refuse, Reason::Invalid));
-        }
-        binding.map_or(Ok(decision(refuse, Reason::Unmanaged)), Err)
     }
 
-    /// What the platform and the groups of a binding say about a packet that opens a flow; of one that answers, about the flow.
+    /// Whether a flow is marked as one that passes here: with the list, or where flows are left alone with the interface.
+    fn is_known(&self, interface: &str, flow: &Flow) -> bool {
+        match self.platform.recheck {
+            true => flow.passes.is_some() && flow.passes == self.list_key(interface),
+            false => {
+                let mut opened = flow.opened.iter().flatten();
+                opened.any(|name| self.count_as_one(interface, name))
+            }
+        }
+    }
+
+    /// Names the list of groups of an interface: `sg-base,sg-web`, and `*` where one that is not bound refuses.
+    pub fn list_key(&self, interface: &str) -> Option<Arc<str>> {
+        let key = |binding: &Binding| binding.key();
+        let unbound = || self.platform.unbound_refuse.then(|| Arc::from("*"));
+        self.binding(interface).map(key).or_else(unbound)
+    }
+
+    /// Whether it is the first packet that connection tracking sees of a flow, sent by a process from a port at which it was asked, and
+    /// opens no connection: an answer in an inbound flow that was lost.
+    fn is_lost(&self, packet: &Packet) -> bool {
+        packet.direction == Direction::Outbound
+            && packet.protocol == Protocol::TCP
+            && packet.without_syn
+            && !packet.forwarded
+            && !self.host.ephemeral_ports.contains(packet.source_port)
+    }
+
+    /// A packet of a tracked flow that is not known to pass here.
+    fn decide_tracked<'p>(
+        &'p self,
+        list: Option<&'p Binding>,
+        packet: &Packet,
+        flow: &Flow,
+        ask: AskList<'_, 'p>,
+    ) -> Decision {
+        let passes = || decision(Verdict::Allow, Reason::Established);
+        let itself = ask(list, &packet.as_opening());
+        if flow.way == Way::Opening {
+            return match itself.verdict.passes() {
+                true => passes(),
+                false => itself,
+            };
+        }
+        let opening = packet.opened_by();
+        let as_answer = ask(list, &opening).verdict.passes();
+        let reason = if list.is_some() {
+            Reason::Default
+        } else {
+            Reason::Unmanaged
+        };
+        let refused = decision(Verdict::Refuse, reason);
+        let here = |name: &&String| self.count_as_one(&packet.interface, name);
+        match &flow.opened {
+            Some(opened) if opened.iter().any(|name| here(&name)) => match as_answer {
+                true => passes(),
+                false => refused,
+            },
+            Some(_) if packet.direction == Direction::Inbound => itself,
+            Some(opened) => {
+                let mut others = opened.iter().filter_map(|name| self.binding(name));
+                if !others.all(|other| ask(Some(other), &opening).verdict.passes()) {
+                    return decision(Verdict::refusal(self.platform.observe), Reason::Default);
+                }
+                if as_answer { passes() } else { itself }
+            }
+            None if as_answer => passes(),
+            None if flow.own_of_another => itself,
+            None => refused,
+        }
+    }
+
+    /// Whether two interfaces count as one: they are bound to equal lists, or by one glob.
+    pub fn count_as_one(&self, a: &str, b: &str) -> bool {
+        match (self.binding(a), self.binding(b)) {
+            (Some(a), Some(b)) => a.key() == b.key(),
+            (None, None) => self.platform.unbound_refuse && a != "lo" && b != "lo",
+            _ => false,
+        }
+    }
+
+    /// What a list says about a packet that opens a flow.
+    pub fn decide_by(&self, list: Option<&Binding>, packet: &Packet) -> Decision {
+        match list {
+            Some(binding) => self.decide_by_list(binding, packet),
+            None if packet.direction == Direction::Outbound => {
+                decision(Verdict::Allow, Reason::Unmanaged)
+            }
+            None => decision(Verdict::refusal(self.platform.observe), Reason::Unmanaged),
+        }
+    }
+
+    /// What the platform and the groups of a binding say about a packet that opens a flow.
     pub fn decide_by_list(&self, binding: &Binding, packet: &Packet) -> Decision {
         use Verdict::Allow;
-        if packet.state == State::UnjudgedReply {
-            return self.decide_by_list(binding, &packet.opened_by());
-        }
         let platform = &*self.platform;
         let refuse = Verdict::refusal(platform.observe);
         if is_blocked(platform, packet) {

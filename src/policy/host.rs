@@ -2,6 +2,7 @@
 
 use super::id::{GroupId, InstanceId};
 use super::interface::InterfaceName;
+use super::interval::Interval;
 use super::platform::Platform;
 use super::rule::{Direction, Rule, RuleId, SecurityGroup};
 use std::collections::HashSet;
@@ -17,10 +18,38 @@ pub struct Binding {
 }
 
 impl Binding {
+    /// Names the list of groups: `sg-base,sg-web`.
+    pub fn key(&self) -> Arc<str> {
+        let ids: Vec<&str> = self.groups.iter().map(|group| group.id.as_str()).collect();
+        ids.join(",").into()
+    }
+
     /// Whether what no rule matches passes here, and is counted: the implicit refusal is that of all bound groups, so each of
     /// them must observe. Where no group is bound, the empty list refuses.
     pub fn observes_the_rest(&self) -> bool {
         !self.groups.is_empty() && self.groups.iter().all(|group| group.observe)
+    }
+}
+
+/// What verdicts ask of the host itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostFacts {
+    /// The ports that the kernel chooses for processes that ask for none: `net.ipv4.ip_local_port_range`.
+    pub ephemeral_ports: Interval<u16>,
+    /// Interfaces that are there and not bound, but for `lo`: what is opened across one of them is known when it is bound.
+    pub unbound: Vec<InterfaceName>,
+}
+
+/// The kernel's own range.
+impl Default for HostFacts {
+    fn default() -> Self {
+        HostFacts {
+            ephemeral_ports: Interval {
+                first: 32768,
+                last: 60999,
+            },
+            unbound: Vec::new(),
+        }
     }
 }
 
@@ -39,11 +68,19 @@ pub struct Policy {
     pub smtp_blocked: bool,
     /// The bound interfaces, the most specific name first: the first that matches holds.
     pub bindings: Vec<Binding>,
+    /// What it asks of the host, which does not stand in the definition.
+    pub host: HostFacts,
     /// Only this crate makes one.
     pub(super) _validated: (),
 }
 
 impl Policy {
+    /// The binding of an interface: the most specific name holds.
+    pub fn binding(&self, interface: &str) -> Option<&Binding> {
+        let mut bindings = self.bindings.iter();
+        bindings.find(|binding| binding.interface.matches(interface))
+    }
+
     /// The groups bound to any interface, each once, in the order of the bindings.
     pub fn groups(&self) -> Vec<&Arc<SecurityGroup>> {
         let mut seen: HashSet<&GroupId> = HashSet::new();

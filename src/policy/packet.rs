@@ -2,6 +2,7 @@
 
 use super::rule::Direction;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// An IP protocol number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,25 +39,53 @@ impl Protocol {
 }
 
 /// What connection tracking says about a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum State {
     /// It opens a flow, or belongs to one that was never answered.
     New,
-    /// It belongs to a tracked flow that this policy allows.
-    Established,
-    /// It belongs to a tracked flow and goes the way of the packet that opened it; the policy has changed since, and has
-    /// judged none of the flow's packets yet.
-    Unjudged,
-    /// The same, and it goes the other way.
-    UnjudgedReply,
-    /// An ICMP error about a tracked flow that this policy allows: unreachable, too big, time exceeded or parameter problem.
-    IcmpError,
+    /// It belongs to a tracked flow that was answered.
+    Tracked(Flow),
+    /// An ICMP error about a tracked flow: unreachable, too big, time exceeded or parameter problem.
+    IcmpError(About),
     /// It belongs to a flow that a helper expects, or is another ICMP message about a flow: as if new.
     Related,
     /// Connection tracking can make nothing of it.
     Invalid,
     /// It is not tracked: by NOTRACK, or by the kernel's own exception for neighbour discovery.
     Untracked,
+}
+
+/// A tracked flow, as the interface sees it that a packet of it crosses.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Flow {
+    /// Which way the packet goes in it.
+    pub way: Way,
+    /// The interfaces across which it was opened, in the direction of its opening here; `lo` too. `None`: nobody knows.
+    pub opened: Option<Vec<String>>,
+    /// Whether the host's end of it is an address of another interface of this host.
+    pub own_of_another: bool,
+    /// The list of groups by whose mark it is known to pass, see [`crate::policy::Policy::list_key`].
+    pub passes: Option<Arc<str>>,
+}
+
+/// Which way a packet goes in its flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// The way of the packet that opened it.
+    Opening,
+    /// The other way.
+    Answer,
+}
+
+/// The flow that an ICMP error is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum About {
+    /// This policy lets packets of it pass here, and it is marked so.
+    Passes,
+    /// It is not marked so, and where it was opened is known.
+    Refused,
+    /// Nobody knows anything of it.
+    Unknown,
 }
 
 /// A packet at an interface.
@@ -82,25 +111,26 @@ pub struct Packet {
     pub icmp_type: u8,
     /// Time to live, or hop limit.
     pub hop_limit: u8,
+    /// Whether it is TCP without SYN: it opens no connection.
+    pub without_syn: bool,
 }
 
 impl Packet {
-    /// The direction in which its flow was opened.
-    pub fn flow_direction(&self) -> Direction {
-        match (self.state, self.direction) {
-            (State::UnjudgedReply, Direction::Inbound) => Direction::Outbound,
-            (State::UnjudgedReply, Direction::Outbound) => Direction::Inbound,
-            (_, direction) => direction,
-        }
-    }
-
     /// The packet that opened the flow of this answer.
     pub fn opened_by(&self) -> Self {
         Packet {
-            direction: self.flow_direction(),
-            state: State::New,
+            direction: self.direction.opposite(),
             source_port: self.destination_port,
             destination_port: self.source_port,
+            ..self.as_opening()
+        }
+    }
+
+    /// The same as if it opened a flow.
+    pub fn as_opening(&self) -> Self {
+        Packet {
+            state: State::New,
+            without_syn: false,
             ..self.clone()
         }
     }
@@ -126,6 +156,7 @@ impl Packet {
             destination_port: port,
             icmp_type,
             hop_limit: 64,
+            without_syn: false,
         }
     }
 }

@@ -10,8 +10,8 @@ mod names;
 pub use self::elements::{Elements, ElementsOf};
 pub use self::names::Names;
 use super::ir::*;
-use super::table::{BASE_CHAINS, BaseChain, DIRECTIONS, Stamp, passed_chain};
-use crate::policy::{Direction, Reason};
+use super::table::{BASE_CHAINS, BaseChain};
+use crate::policy::Reason;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -26,8 +26,6 @@ pub enum Command<'r> {
     AddTable,
     /// `add chain inet secgroupd inbound { type filter hook prerouting priority -160; policy accept; }`
     AddBaseChain(&'static BaseChain),
-    /// `add chain inet secgroupd passed_in`, which may be there already.
-    AddPassedChain(Direction),
     /// `add chain inet secgroupd g7_in_0`
     AddChain(Name),
     /// `add set inet secgroupd g7_v4_0 { type ipv4_addr; flags interval; }`
@@ -71,8 +69,6 @@ pub enum Command<'r> {
         /// The rule.
         rule: Cow<'r, NftRule>,
     },
-    /// `add rule inet secgroupd passed_in ct direction original ct label set 64 accept`
-    AddPassedRule(Direction, Stamp),
     /// `flush chain inet secgroupd inbound`
     FlushChain(Name),
     /// `delete map inet secgroupd g6_in_0_3`
@@ -94,7 +90,6 @@ pub type Name = Arc<str>;
 pub fn load<'r>(ruleset: &'r Ruleset, names: &Names) -> Vec<Command<'r>> {
     let mut commands = vec![Command::AddTable];
     commands.extend(BASE_CHAINS.iter().map(Command::AddBaseChain));
-    commands.extend(DIRECTIONS.map(Command::AddPassedChain));
     let new = |name: &str| names.reused(name).is_none();
     for set in ruleset.sets.iter().filter(|set| new(&set.name)) {
         let (name, intervals) = (names.of(&set.name), !set.elements.are_points());
@@ -119,13 +114,7 @@ pub fn load<'r>(ruleset: &'r Ruleset, names: &Names) -> Vec<Command<'r>> {
         let of = ElementsOf { name, intervals };
         add_elements(&mut commands, of, Elements::of_map(map));
     }
-    for chain in chains() {
-        let name = names.of(&chain.name);
-        commands.extend(chain.rules.iter().map(|rule| Command::AddRule {
-            chain: name.clone(),
-            rule: Cow::Borrowed(rule),
-        }));
-    }
+    commands.extend(chains().flat_map(|chain| add_rules(chain, names)));
     commands
 }
 
@@ -142,35 +131,28 @@ fn add_elements<'r>(commands: &mut Vec<Command<'r>>, of: ElementsOf, elements: E
     );
 }
 
-/// What the transaction that puts the ruleset into force must say of its stamp: what passes is stamped with it, and chains
-/// that an earlier generation has loaded ask for it.
-pub fn restamp<'r>(ruleset: &'r Ruleset, names: &Names) -> Vec<Command<'r>> {
+/// The rules of a chain that can hold. One that asks for a mark without a bit never does.
+fn add_rules<'r>(chain: &'r Chain, names: &Names) -> impl Iterator<Item = Command<'r>> + use<'r> {
+    let name = names.of(&chain.name);
+    let bits = names.bits().clone();
+    let rules = chain.rules.iter().filter(move |rule| bits.can_hold(rule));
+    rules.map(move |rule| Command::AddRule {
+        chain: name.clone(),
+        rule: Cow::Borrowed(rule),
+    })
+}
+
+/// What the transaction that puts the ruleset into force must say of marks of flows: chains that an earlier generation has loaded
+/// ask for others, and set others.
+pub fn mark_again<'r>(ruleset: &'r Ruleset, names: &Names) -> Vec<Command<'r>> {
     let mut commands = Vec::new();
-    for direction in DIRECTIONS {
-        commands.push(Command::FlushChain(passed_chain(direction).into()));
-        if ruleset.recheck {
-            commands.push(Command::AddPassedRule(direction, names.stamp()));
-            // Answers, and untracked packets.
-            commands.push(Command::AddRule {
-                chain: passed_chain(direction).into(),
-                rule: Cow::Owned(NftRule {
-                    matches: vec![],
-                    verdict: NftVerdict::Accept,
-                    reason: None,
-                }),
-            });
-        }
-    }
-    let asks = |chain: &&Chain| chain.rules.iter().any(NftRule::asks_for_stamp);
-    for chain in ruleset.chains.iter().filter(asks) {
+    let marks = |chain: &&Chain| chain.rules.iter().any(NftRule::is_about_marks);
+    for chain in ruleset.chains.iter().filter(marks) {
         let Some(name) = names.reused(&chain.name) else {
             continue;
         };
         commands.push(Command::FlushChain(name.clone()));
-        commands.extend(chain.rules.iter().map(|rule| Command::AddRule {
-            chain: name.clone(),
-            rule: Cow::Borrowed(rule),
-        }));
+        commands.extend(add_rules(chain, names));
     }
     commands
 }

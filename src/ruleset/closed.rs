@@ -5,9 +5,9 @@
 //! in.
 
 use super::batch::{Command, Names};
-use super::compile::exempt_chain;
+use super::exempt::exempt_chain;
+use super::flows::{ICMP_ERRORS, ICMPV6_ERRORS};
 use super::ir::*;
-use super::recheck::{ICMP_ERRORS, ICMPV6_ERRORS};
 use super::table::{BaseChain, Generation, Hook};
 use crate::policy::{Direction, Reason};
 use std::borrow::Cow;

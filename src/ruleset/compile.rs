@@ -1,96 +1,276 @@
-//! A policy into chains: for each list of groups that interfaces are bound to, a role in each direction.
+//! A policy into chains: for each list of groups that interfaces are bound to, its rules in each direction.
 //!
 //! ```text
-//! inbound -> in_0 -> tracked flows, exempt traffic, invalid packets, then the role's diagram; what it does not decide is refused
+//! inbound -> in_0 -> what is known to pass, exempt traffic, invalid packets, flows ([`super::flows`])
+//!                 -> in_0_list, the diagram of the list; what it does not decide is refused
 //! ```
-//!
-//! With `established: recheck` the roles are those of [`super::recheck`].
 
-use super::diagram::clause::clauses;
-use super::diagram::emit::{emit, emit_messages};
+use super::diagram::clause::{Clause, clauses, everything};
+use super::diagram::emit::{Decide, Emission, emit};
+use super::exempt::exempt_chain;
+use super::flows::{self, goto, plain};
 use super::ir::*;
-use super::recheck::{self, ICMP_ERRORS, ICMPV6_ERRORS, exempt, role};
 use super::remote::Remotes;
 use super::table::DIRECTIONS;
-use crate::policy::{
-    Binding, Direction, GroupId, InterfaceName, Interval, Policy, PortSet, Reason,
-};
+use crate::policy::{Direction, InterfaceName, Policy, Reason, SecurityGroup, Verdict};
 use std::collections::HashMap;
+use std::sync::Arc;
 
-/// Compiles a policy. The result is a function of the policy alone.
+/// So many interfaces have a slot of their own, in the order of their names; each takes two of 64 bits.
+const MOST_SLOTS: usize = 20;
+
+/// Compiles a policy. The result is a function of the policy alone, to which belongs what it says about its host.
 pub fn compile(policy: &Policy) -> Ruleset {
+    let lists = lists(policy);
     let mut ruleset = Ruleset {
         recheck: policy.platform.recheck,
+        marks: marks(policy, &lists),
         ..Ruleset::default()
     };
     let mut remotes = Remotes::default();
     for direction in DIRECTIONS {
-        ruleset.chains.push(exempt_chain(direction));
-        if ruleset.recheck {
-            let refuse = policy.platform.unbound_refuse;
-            let observe = policy.platform.observe;
-            let shared = recheck::shared_chains(direction, refuse, observe);
-            ruleset.chains.extend(shared);
-        }
-        let roles = Roles::new(&policy.bindings);
-        for (index, binding) in roles.lists.iter().enumerate() {
-            let clauses = clauses(policy, &binding.groups, direction);
-            let name = role(direction, index);
-            let diagram = emit(&name, &clauses, direction, &mut remotes, &mut ruleset);
-            let refusals = Refusals {
-                invalid: policy.platform.observe,
-                rest: policy.platform.observe || binding.observes_the_rest(),
-            };
-            if !ruleset.recheck {
-                let chain = role_chain(name, diagram, direction, Reason::Default, refusals);
-                ruleset.chains.push(chain);
-                continue;
-            }
-            let messages = format!("{name}_icmp");
-            let messages =
-                emit_messages(&messages, &clauses, direction, &mut remotes, &mut ruleset);
-            let list = recheck::list_chain(index, direction, diagram, refusals.rest);
-            ruleset.chains.push(list);
-            let role = recheck::role_chains(index, direction, messages, refusals.rest);
-            ruleset.chains.extend(role);
-        }
-        let refuse = policy.platform.unbound_refuse;
-        let inbound = direction == Direction::Inbound;
-        if refuse && ruleset.recheck {
-            ruleset.chains.push(recheck::unbound_chain(direction));
-        } else if refuse && inbound {
-            let name = "unbound_in".into();
-            let refusals = Refusals {
-                invalid: policy.platform.observe,
-                rest: policy.platform.observe,
-            };
-            let chain = role_chain(name, Vec::new(), direction, Reason::Unmanaged, refusals);
-            ruleset.chains.push(chain);
-        }
-        let unbound = match (ruleset.recheck, refuse && inbound) {
-            (true, _) => recheck::unbound_rules(direction, refuse),
-            (false, true) => vec![NftRule::plain(
-                vec![],
-                NftVerdict::Goto("unbound_in".into()),
-            )],
-            (false, false) => Vec::new(),
-        };
-        let spared = refuse && (inbound || ruleset.recheck);
+        ruleset.chains.push(exempt(direction));
         ruleset
             .chains
-            .push(entry_chain(&roles, direction, spared, unbound));
+            .extend(flows::shared_chains(policy, direction));
+        for list in &lists {
+            let rules = list.rules(policy, direction, &mut remotes, &mut ruleset);
+            ruleset.chains.push(rules);
+            ruleset
+                .chains
+                .extend(list.chains(&lists, policy, direction));
+        }
+        let entry = entry_chains(&lists, policy, direction);
+        ruleset.chains.extend(entry);
     }
+    whether_chains(&lists, policy, &mut remotes, &mut ruleset);
     ruleset.sets.extend(remotes.into_sets());
     if policy.platform.events {
-        tell_refusals(&mut ruleset);
+        log_refusals(&mut ruleset);
     }
     ruleset
 }
 
-/// Has every rule that refuses, or would, tell of the packet before: `log prefix "default" group 25443 counter drop`. What passes is not
+/// What is exempt passes, and where its flow was opened is known nevertheless.
+fn exempt(direction: Direction) -> Chain {
+    let mut chain = exempt_chain(direction);
+    for rule in &mut chain.rules {
+        if rule.verdict == NftVerdict::Accept {
+            rule.verdict = NftVerdict::Pass(flows::elsewhere(direction).into());
+        }
+    }
+    chain
+}
+
+/// Interfaces that are bound to the same groups in the same order: they share chains, and a flow may move between them.
+pub(super) struct List {
+    /// `in_0` are the chains of list 0.
+    pub index: usize,
+    /// Names its marks.
+    pub key: ListKey,
+    /// None of a list of interfaces that are not bound, which has no rules.
+    pub groups: Option<Vec<Arc<SecurityGroup>>>,
+    /// Its interfaces, the most specific name first, each with its slot; of those that are not bound what no other list has.
+    pub interfaces: Vec<(Option<InterfaceName>, Slot)>,
+    /// Whether what no rule matches is counted, and passes.
+    pub observes: bool,
+}
+
+/// The lists of a policy, in the order of its bindings; last the one of all other interfaces, if they refuse what comes in.
+fn lists(policy: &Policy) -> Vec<List> {
+    let mut lists: Vec<List> = Vec::new();
+    for (at, binding) in policy.bindings.iter().enumerate() {
+        let slot = slot(at, &binding.interface);
+        let interface = (Some(binding.interface.clone()), slot);
+        let key = binding.key();
+        let known = lists.iter().position(|list| list.key == key);
+        let index = known.unwrap_or_else(|| {
+            lists.push(List {
+                index: lists.len(),
+                key,
+                groups: Some(binding.groups.clone()),
+                interfaces: Vec::new(),
+                observes: policy.platform.observe || binding.observes_the_rest(),
+            });
+            lists.len() - 1
+        });
+        lists[index].interfaces.push(interface);
+    }
+    if policy.platform.unbound_refuse {
+        let slots = unbound_slots(policy);
+        let named = slots.map(|(name, slot)| (Some(name.clone()), slot));
+        lists.push(List {
+            index: lists.len(),
+            key: "*".into(),
+            groups: None,
+            interfaces: named.chain([(None, Slot::Others)]).collect(),
+            observes: policy.platform.observe,
+        });
+    }
+    lists
+}
+
+fn slot(at: usize, name: &InterfaceName) -> Slot {
+    match at < MOST_SLOTS {
+        true => Slot::Interface(name.clone()),
+        false => Slot::Others,
+    }
+}
+
+/// The interfaces that are not bound and have a slot: bound later, they know the flows that were opened across them.
+pub(super) fn unbound_slots(policy: &Policy) -> impl Iterator<Item = (&InterfaceName, Slot)> {
+    let room = MOST_SLOTS.saturating_sub(policy.bindings.len());
+    let names = policy.host.unbound.iter().take(room);
+    names.map(|name| (name, Slot::Interface(name.clone())))
+}
+
+/// The marks of a policy, those first that must have a bit.
+fn marks(policy: &Policy, lists: &[List]) -> Vec<Mark> {
+    let interfaces = lists.iter().flat_map(|list| &list.interfaces);
+    let bound = interfaces.map(|(_, slot)| slot.clone());
+    let unbound = unbound_slots(policy).map(|(_, slot)| slot);
+    let mut slots: Vec<Slot> = bound.chain(unbound).collect();
+    slots.extend([Slot::Elsewhere, Slot::Others]);
+    slots.sort_unstable();
+    slots.dedup();
+    let opened = slots
+        .into_iter()
+        .flat_map(|slot| DIRECTIONS.map(|direction| Mark::Opened(direction, slot.clone())));
+    let mut marks: Vec<Mark> = opened.collect();
+    if policy.platform.recheck {
+        let passes = lists
+            .iter()
+            .flat_map(|list| DIRECTIONS.map(|direction| Mark::Passes(direction, list.key.clone())));
+        marks.extend(passes);
+        marks.extend(lists.iter().map(|list| Mark::Answers(list.key.clone())));
+    }
+    marks
+}
+
+impl List {
+    /// `in_0_list`: the rules, which name and count what they decide.
+    fn rules(
+        &self,
+        policy: &Policy,
+        direction: Direction,
+        remotes: &mut Remotes,
+        ruleset: &mut Ruleset,
+    ) -> Chain {
+        let passed = flows::passed(direction, self.index);
+        let emission = Emission {
+            prefix: &flows::role(direction, self.index),
+            direction,
+            key: None,
+            decide: Decide::Named(passed.as_str().into()),
+        };
+        let mut rules = emit(
+            &emission,
+            &self.clauses(policy, direction),
+            remotes,
+            ruleset,
+        );
+        rules.push(NftRule {
+            matches: vec![],
+            verdict: self.refusal(&passed),
+            reason: Some(self.rest()),
+        });
+        Chain {
+            name: flows::list(direction, self.index).into(),
+            rules,
+        }
+    }
+
+    fn clauses(&self, policy: &Policy, direction: Direction) -> Vec<Clause> {
+        match (&self.groups, direction) {
+            (Some(groups), _) => clauses(policy, groups, direction),
+            (None, Direction::Inbound) => Vec::new(),
+            (None, Direction::Outbound) => vec![everything(Verdict::Allow, Reason::Unmanaged)],
+        }
+    }
+
+    /// The same with what becomes of the rest, where that passes.
+    fn all_clauses(&self, policy: &Policy, direction: Direction) -> Vec<Clause> {
+        let mut clauses = self.clauses(policy, direction);
+        clauses.extend(
+            self.observes
+                .then(|| everything(Verdict::Observe, self.rest())),
+        );
+        clauses
+    }
+
+    /// What refuses where no rule matches.
+    pub(super) fn rest(&self) -> Reason {
+        match self.groups {
+            Some(_) => Reason::Default,
+            None => Reason::Unmanaged,
+        }
+    }
+
+    /// `drop`, or `goto passed_in_0` where it is only counted.
+    pub(super) fn refusal(&self, passed: &str) -> NftVerdict {
+        match self.observes {
+            true => NftVerdict::Observe(Some(passed.into())),
+            false => NftVerdict::Drop,
+        }
+    }
+}
+
+/// The chains that only say whether a list allows a flow: see [`super::flows`].
+fn whether_chains(lists: &[List], policy: &Policy, remotes: &mut Remotes, ruleset: &mut Ruleset) {
+    let mut add =
+        |direction, name: String, key, clauses: &[Clause], yes: NftVerdict, no: NftVerdict| {
+            let emission = Emission {
+                prefix: &name,
+                direction,
+                key: Some(key),
+                decide: Decide::Whether {
+                    yes,
+                    no: no.clone(),
+                },
+            };
+            let mut rules = emit(&emission, clauses, remotes, ruleset);
+            if no != NftVerdict::Return {
+                rules.push(plain(vec![], no));
+            }
+            ruleset.chains.push(Chain {
+                name: name.into(),
+                rules,
+            });
+        };
+    for list in lists {
+        for direction in DIRECTIONS {
+            let clauses = list.all_clauses(policy, direction);
+            let name = flows::flow(direction, list.index);
+            let allowed = NftVerdict::Pass(flows::allowed(direction, list.index).into());
+            let key = FlowKey::Opened(direction);
+            add(direction, name, key, &clauses, allowed, NftVerdict::Return);
+            if direction == Direction::Outbound {
+                continue;
+            }
+            let tcp: Vec<Clause> = clauses.iter().filter_map(Clause::of_tcp).collect();
+            let invalid = goto(flows::invalid(Direction::Outbound));
+            let name = flows::lost(list.index);
+            add(
+                direction,
+                name,
+                FlowKey::Lost,
+                &tcp,
+                NftVerdict::Return,
+                invalid,
+            );
+            if lists.len() > 1 && list.groups.is_some() {
+                let name = flows::still(list.index);
+                let refused = goto(flows::ended());
+                add(direction, name, key, &clauses, NftVerdict::Return, refused);
+            }
+        }
+    }
+}
+
+/// Has every rule that refuses, or would, log the packet before: `log prefix "default" group 25443 counter drop`. What passes is not
 /// slowed by it, and nobody need listen.
-fn tell_refusals(ruleset: &mut Ruleset) {
-    let chains = telling_chains(&mut ruleset.maps);
+fn log_refusals(ruleset: &mut Ruleset) {
+    let chains = logging_chains(&mut ruleset.maps);
     ruleset.chains.extend(chains);
     let rules = ruleset.chains.iter_mut().flat_map(|chain| &mut chain.rules);
     for rule in rules {
@@ -104,11 +284,11 @@ fn tell_refusals(ruleset: &mut Ruleset) {
     }
 }
 
-/// An element of a map can count, and cannot tell: those that refuse lead to chains that do, one for each reason.
-fn telling_chains(maps: &mut [Map]) -> Vec<Chain> {
+/// An element of a map can count, and cannot log: those that refuse lead to chains that do, one for each reason.
+fn logging_chains(maps: &mut [Map]) -> Vec<Chain> {
     let mut chains: HashMap<(String, Reason), Chain> = HashMap::new();
-    for map in maps {
-        let list = map.name.trim_end_matches('f').to_owned();
+    for map in maps.iter_mut().filter(|map| map.key.counts()) {
+        let list = map.name.to_string();
         match &mut map.elements {
             MapElements::PairsV4(pairs) => lead_to_chains(&list, pairs, &mut chains),
             MapElements::PairsV6(pairs) => lead_to_chains(&list, pairs, &mut chains),
@@ -136,217 +316,93 @@ fn lead_to_chains<T>(
         let chain = chains.entry((list.to_owned(), reason.clone()));
         let chain = chain.or_insert_with(|| Chain {
             name: format!("{list}_r{number}").into(),
-            rules: vec![rule(vec![], pair.verdict.clone(), reason)],
+            rules: vec![NftRule {
+                matches: vec![],
+                verdict: pair.verdict.clone(),
+                reason: Some(reason),
+            }],
         });
         pair.verdict = NftVerdict::Goto(chain.name.clone());
     }
 }
 
-/// Interfaces bound to the same list of groups share one chain.
-struct Roles<'p> {
-    lists: Vec<&'p Binding>,
-    /// Each interface and the index of its list.
-    interfaces: Vec<(&'p InterfaceName, usize)>,
-}
-
-impl<'p> Roles<'p> {
-    fn new(bindings: &'p [Binding]) -> Self {
-        let ids = |binding: &Binding| -> Vec<GroupId> {
-            binding
-                .groups
-                .iter()
-                .map(|group| group.id.clone())
-                .collect()
-        };
-        let mut lists: Vec<&Binding> = Vec::new();
-        let mut known: HashMap<Vec<GroupId>, usize> = HashMap::new();
-        let mut interfaces = Vec::new();
-        for binding in bindings {
-            let index = *known.entry(ids(binding)).or_insert_with(|| {
-                lists.push(binding);
-                lists.len() - 1
-            });
-            interfaces.push((&binding.interface, index));
-        }
-        Roles { lists, interfaces }
-    }
-}
-
-/// Which of a role's own refusals only observe.
-#[derive(Clone, Copy)]
-struct Refusals {
-    /// Of what connection tracking can make nothing of.
-    invalid: bool,
-    /// Of what nothing matches.
-    rest: bool,
-}
-
-/// A refusal that does not stamp: `counter drop`; one that observes: `counter accept`.
-pub(super) fn refuse(observes: bool) -> NftVerdict {
-    match observes {
-        true => NftVerdict::Observe(None),
-        false => NftVerdict::Drop,
-    }
-}
-
-/// A role: what passes anyway, what is invalid, the diagram, and the refusal of the rest.
-fn role_chain(
-    name: String,
-    diagram: Vec<NftRule>,
-    direction: Direction,
-    rest: Reason,
-    observes: Refusals,
-) -> Chain {
-    let mut rules = tracked_rules();
-    rules.push(jump(exempt(direction)));
-    rules.push(rule(
-        vec![Match::State(CtState::Invalid)],
-        refuse(observes.invalid),
-        Reason::Invalid,
-    ));
-    rules.extend(diagram);
-    rules.push(rule(vec![], refuse(observes.rest), rest));
-    Chain {
-        name: name.into(),
-        rules,
-    }
-}
-
-/// Where packets of a direction enter: `iifname "eth0" goto in_0`. What falls off the end is not managed.
-/// `spared`: loopback must be told from what is not bound; `unbound`: how that goes on.
-fn entry_chain(roles: &Roles, direction: Direction, spared: bool, unbound: Vec<NftRule>) -> Chain {
-    let (name, side) = match direction {
+/// Where packets of a direction enter, and which list their interface has. What falls off the end is not managed.
+///
+/// Where one list alone is bound, what is known to pass is let pass before the interface's name is asked, which costs more than all
+/// the rest: what passes at another interface passes unjudged anyway.
+///
+/// ```text
+/// chain inbound {
+///     meta l4proto 1 goto inbound_interfaces
+///     meta l4proto 58 goto inbound_interfaces
+///     ct label 70 ct direction original accept
+///     ct label 71 ct direction reply accept
+///     goto inbound_interfaces
+/// }
+/// chain inbound_interfaces {
+///     iifname "eth0" goto in_0
+///     iifname "lo" goto elsewhere_in
+///     iifname "eth1" goto opened_in_eth1
+///     goto others_in
+/// }
+/// ```
+fn entry_chains(lists: &[List], policy: &Policy, direction: Direction) -> Vec<Chain> {
+    let (entry, side) = match direction {
         Direction::Inbound => (INBOUND, Side::Source),
         Direction::Outbound => (OUTBOUND, Side::Destination),
     };
+    let loopback = plain(
+        vec![Match::Loopback(side)],
+        goto(flows::elsewhere(direction)),
+    );
+    let mut loopback = Some(loopback);
+    let mut by_name: Vec<(&InterfaceName, String)> = Vec::new();
+    for list in lists.iter().filter(|list| list.groups.is_some()) {
+        let names = list.interfaces.iter().filter_map(|(name, _)| name.as_ref());
+        by_name.extend(names.map(|name| (name, flows::role(direction, list.index))));
+    }
+    by_name.sort_unstable_by_key(|(name, _)| *name);
     let mut rules = Vec::new();
-    if spared || roles.interfaces.iter().any(|(name, _)| name.matches("lo")) {
-        rules.push(NftRule::plain(
-            vec![Match::Loopback(side)],
-            NftVerdict::Return,
-        ));
+    for (name, chain) in by_name {
+        // A glob may hold `lo`.
+        if name.matches("lo") {
+            rules.extend(loopback.take());
+        }
+        let at = Match::Interface(side, name.clone());
+        rules.push(plain(vec![at], goto(chain)));
     }
-    for (interface, list) in &roles.interfaces {
-        rules.push(NftRule::plain(
-            vec![Match::Interface(side, (*interface).clone())],
-            NftVerdict::Goto(role(direction, *list).into()),
-        ));
+    rules.extend(loopback);
+    match lists.last().filter(|list| list.groups.is_none()) {
+        Some(unbound) => {
+            let chain = flows::role(direction, unbound.index);
+            rules.push(plain(vec![], goto(chain)));
+        }
+        None => {
+            for (name, slot) in unbound_slots(policy) {
+                let at = Match::Interface(side, name.clone());
+                rules.push(plain(vec![at], goto(flows::opened(direction, &slot))));
+            }
+            rules.push(plain(vec![], goto(flows::others(direction))));
+        }
     }
-    rules.extend(unbound);
-    Chain {
-        name: name.into(),
-        rules,
-    }
-}
-
-/// What belongs to a tracked flow passes: `ct state established counter accept`.
-fn tracked_rules() -> Vec<NftRule> {
-    let related = |errors| {
-        rule(
-            vec![Match::State(CtState::Related), errors],
-            NftVerdict::Accept,
-            Reason::Established,
-        )
+    let [only] = lists else {
+        return vec![Chain {
+            name: entry.into(),
+            rules,
+        }];
     };
+    let interfaces = format!("{entry}_interfaces");
+    let mut first = flows::messages_to(&interfaces);
+    first.extend(flows::known(only, policy, direction));
+    first.push(plain(vec![], goto(interfaces.clone())));
     vec![
-        rule(
-            vec![Match::State(CtState::Established)],
-            NftVerdict::Accept,
-            Reason::Established,
-        ),
-        related(Match::IcmpType(ICMP_ERRORS.into())),
-        related(Match::Icmpv6Type(ICMPV6_ERRORS.into())),
+        Chain {
+            name: interfaces.into(),
+            rules,
+        },
+        Chain {
+            name: entry.into(),
+            rules: first,
+        },
     ]
-}
-
-/// What is never filtered, and the essential traffic, to and from the host itself only.
-pub(super) fn exempt_chain(direction: Direction) -> Chain {
-    let icmpv6 = |types: &'static [(u8, u8)], hops, host: &[Match]| {
-        [
-            &[Match::Icmpv6Type(types.into()), Match::HopLimit(hops)],
-            host,
-        ]
-        .concat()
-    };
-    let udp = |from: u16, to: u16, peer: Vec<Match>, host: Match| {
-        [
-            peer,
-            vec![port(Side::Source, from), port(Side::Destination, to), host],
-        ]
-        .concat()
-    };
-    let link_local: u128 = 0xfe80 << 112;
-    let link_local = Interval {
-        first: link_local,
-        last: link_local | ((1 << 118) - 1),
-    };
-    let agents = 0xff02_0000_0000_0000_0000_0000_0001_0002;
-    let agents = Interval {
-        first: agents,
-        last: agents,
-    };
-    let v6 = |side, intervals: &[Interval<u128>]| Match::Address {
-        side,
-        with: AddressMatch::Inline(Addresses::V6(intervals.into())),
-        negated: false,
-    };
-    let ipv4 = vec![Match::Family(Family::V4)];
-    let (never, essential) = match direction {
-        Direction::Inbound => (
-            vec![Match::Decrypted, Match::LoopedBack],
-            vec![
-                icmpv6(&[(134, 136)], 255, &[Match::ToThisHost]),
-                icmpv6(&[(130, 132), (143, 143)], 1, &[Match::ToThisHost]),
-                udp(67, 68, ipv4, Match::ToThisHost),
-                udp(
-                    547,
-                    546,
-                    vec![v6(Side::Source, &[link_local])],
-                    Match::ToThisHost,
-                ),
-            ],
-        ),
-        Direction::Outbound => (
-            vec![Match::WillEncrypt],
-            vec![
-                // Forwarding takes one from the hop limit: what leaves with 255 was made here.
-                icmpv6(&[(133, 133), (135, 136)], 255, &[]),
-                icmpv6(&[(131, 132), (143, 143)], 1, &[Match::FromProcess]),
-                icmpv6(&[(131, 132), (143, 143)], 1, &[Match::FromLinkToMany]),
-                udp(68, 67, ipv4, Match::FromProcess),
-                udp(
-                    546,
-                    547,
-                    vec![v6(Side::Destination, &[link_local, agents])],
-                    Match::FromProcess,
-                ),
-            ],
-        ),
-    };
-    let never = never
-        .into_iter()
-        .map(|condition| NftRule::plain(vec![condition], NftVerdict::Accept));
-    let essential = essential
-        .into_iter()
-        .map(|matches| rule(matches, NftVerdict::Accept, Reason::Essential));
-    Chain {
-        name: exempt(direction).into(),
-        rules: never.chain(essential).collect(),
-    }
-}
-
-fn port(side: Side, port: u16) -> Match {
-    Match::Port(Transport::Udp, side, PortSet::single(port))
-}
-
-fn rule(matches: Vec<Match>, verdict: NftVerdict, reason: Reason) -> NftRule {
-    NftRule {
-        matches,
-        verdict,
-        reason: Some(reason),
-    }
-}
-
-fn jump(chain: String) -> NftRule {
-    NftRule::plain(vec![], NftVerdict::Jump(chain.into()))
 }

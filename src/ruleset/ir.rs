@@ -3,7 +3,8 @@
 //! Names are nft's own words. A [`Ruleset`] is one generation's objects; where they hang in the table is
 //! said in [`super::table`].
 
-pub use super::map::{Element, Map, MapElements, MapKey, Pair, Prefixed, twin_map};
+pub use super::map::{Element, FlowKey, Map, MapElements, MapKey, Pair, Prefixed};
+pub use super::marks::{ListKey, Mark, Slot};
 
 use crate::policy::{Direction, InterfaceName, Interval, PortSet, Protocol, Reason};
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,9 @@ pub struct Ruleset {
     pub chains: Vec<Chain>,
     /// The lists that are no single diagram.
     pub cuts: Vec<Cut>,
-    /// Whether live flows are judged again when the policy changes: see [`super::recheck`].
+    /// The marks of flows that the chains ask for or set, in the order in which they get a bit.
+    pub marks: Vec<Mark>,
+    /// Whether live flows are judged again when the policy changes: see [`super::flows`].
     pub recheck: bool,
 }
 
@@ -105,11 +108,10 @@ pub enum NftVerdict {
     Map(MapKey, Arc<str>),
     /// Back to where the jump was.
     Return,
-    /// The flow is allowed in this direction: it is stamped, and the packet has passed our hook. `goto passed_in`
-    Pass(Direction),
-    /// The packet would be refused, and has passed our hook. Where flows are stamped its flow is, so that each is counted once:
-    /// `goto passed_in`, else `accept`
-    Observe(Option<Direction>),
+    /// Allowed: this chain marks the flow, and accepts. `goto g7_passed_in_0`
+    Pass(Arc<str>),
+    /// The packet would be refused, and passes as an allowed one: `goto g7_passed_in_0`, without a chain `accept`.
+    Observe(Option<Arc<str>>),
 }
 
 /// One condition. The nft text of each stands in [`super::text`].
@@ -123,8 +125,14 @@ pub enum Match {
     State(CtState),
     /// `ct direction original`, `ct direction reply`; untracked packets have neither.
     FlowSide(FlowSide),
-    /// The present policy has allowed the flow in this direction: `ct label 64`.
-    Stamp(Direction),
+    /// The flow has any of these marks: `ct label 64,96`.
+    Marked(Vec<Mark>),
+    /// The flow has any of the first marks; of the second where none of the first has a bit.
+    MarkedOr(Vec<Mark>, Vec<Mark>),
+    /// The flow has any [`Mark::Opened`]: `ct label 64,65,66,67`.
+    OpenedSomewhere,
+    /// Always holds, and gives the flow these marks: `ct label set 64 | 96`.
+    SetMarks(Vec<Mark>),
     /// `meta nfproto ipv4`.
     Family(Family),
     /// `meta l4proto 47`.
@@ -141,11 +149,11 @@ pub enum Match {
         negated: bool,
     },
     /// [`MapKey::FlowPort`]: `meta l4proto tcp ct original proto-dst { 80, 8000-8100 }`.
-    FlowPort(Direction, Transport, PortSet),
+    FlowPort(FlowKey, Transport, PortSet),
     /// [`MapKey::FlowAddress`]: `ct original ip saddr @set`.
     FlowAddress {
-        /// Which way the flow was opened.
-        direction: Direction,
+        /// Of which side of the flow.
+        key: FlowKey,
         /// What its remote is compared with.
         with: AddressMatch,
         /// `!=` instead of `==`.
@@ -173,8 +181,13 @@ pub enum Match {
     /// alone of all that reaches prerouting carries a route already.
     /// `rt ipsec missing fib saddr type local fib daddr type { broadcast, multicast }`.
     LoopedBack,
-    /// It opens a flow or is not tracked: `ct state != established`. What stands in it is what a flow of it is opened with.
-    NotEstablished,
+    /// The host's end of the flow is an address of another interface than the one that this packet crosses:
+    /// `fib daddr type local fib daddr . iif type != local` inbound, of the source and `oif` outbound.
+    OwnOfAnother(Direction),
+    /// A TCP packet without SYN: `tcp flags & syn == 0`.
+    WithoutSyn,
+    /// TCP from a port outside this range: `tcp sport != 32768-60999`.
+    PortOutside(Interval<u16>),
     /// Always holds, and tells whoever listens of the packet: `log prefix "sg-web/in/3" group 25443`. It stands last, so that all
     /// else holds. Nobody who listens, or does not, changes what becomes of the packet.
     Told(Told),
@@ -308,42 +321,31 @@ impl NftRule {
         }
     }
 
-    /// Whether packets that it decides about are counted: all that a reason is given for, but for packets of tracked flows that
-    /// pass a changed policy, since those have been counted before.
+    /// Whether packets that it decides about are counted: all that a reason is given for, but for those that pass because
+    /// their flow does. They are most packets of a host, and were counted when they opened the flow.
     pub fn counts(&self) -> bool {
-        self.reason.is_some()
-            && !(matches!(self.verdict, NftVerdict::Pass(_)) && self.is_of_tracked())
+        self.named().is_some()
     }
 
     /// What its comment says: the name of a count.
     pub fn named(&self) -> Option<&Reason> {
-        self.reason.as_ref().filter(|_| self.counts())
+        self.reason
+            .as_ref()
+            .filter(|reason| **reason != Reason::Established)
     }
 
-    /// Whether it is about packets of tracked flows alone: it asks for that, or with what a flow was opened.
-    pub fn is_of_tracked(&self) -> bool {
-        let of_tracked = |each: &Match| {
+    /// Whether it asks for marks of flows or sets some: their bits are others after a change.
+    pub fn is_about_marks(&self) -> bool {
+        let is = |each: &Match| {
             matches!(
                 each,
-                Match::State(CtState::Established)
-                    | Match::FlowPort(..)
-                    | Match::FlowAddress { .. }
+                Match::Marked(_)
+                    | Match::MarkedOr(..)
+                    | Match::OpenedSomewhere
+                    | Match::SetMarks(_)
             )
         };
-        self.matches.iter().any(of_tracked)
-            || matches!(
-                self.verdict,
-                NftVerdict::Map(
-                    MapKey::FlowPort(..) | MapKey::FlowAddress(..) | MapKey::FlowPair(..),
-                    _
-                )
-            )
-    }
-
-    /// Whether it asks which flows the present policy has allowed.
-    pub fn asks_for_stamp(&self) -> bool {
-        let asks = |each: &Match| matches!(each, Match::Stamp(_));
-        self.matches.iter().any(asks)
+        self.matches.iter().any(is)
     }
 }
 

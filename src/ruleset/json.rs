@@ -5,16 +5,16 @@
 mod expressions;
 
 use self::expressions::*;
+use super::batch::Names;
 use super::ir::*;
-use super::table::{BASE_CHAINS, DIRECTIONS, Generation, Hook, Stamp, TABLE, passed_chain};
-use crate::policy::{AddressRange, Direction};
+use super::marks::Bits;
+use super::table::{BASE_CHAINS, Generation, Hook, TABLE};
+use crate::policy::AddressRange;
 use nftables::expr::Expression;
 use nftables::schema::{
     Chain as NfChain, NfListObject, Set as NfSet, SetFlag, SetType, SetTypeValue, Table,
 };
-use nftables::stmt::{
-    AnonymousCounter, Counter, JumpTarget, Operator, Statement as NfStatement, VerdictMap,
-};
+use nftables::stmt::{AnonymousCounter, Counter, JumpTarget, Statement as NfStatement, VerdictMap};
 use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
 use serde::Serialize;
 use serde_json::json;
@@ -76,20 +76,17 @@ enum Statement {
 
 /// The whole table with one generation switched in, as [`super::text::table`] prints it.
 pub fn table(ruleset: &Ruleset, generation: Generation) -> Batch {
+    let names = &Names::new(generation).marked(Bits::example(&ruleset.marks));
     let mut commands = vec![known(NfListObject::Table(Table {
         family: NfFamily::INet,
         name: TABLE.into(),
         handle: None,
     }))];
-    commands.extend(ruleset.sets.iter().map(|each| set(each, generation)));
-    commands.extend(DIRECTIONS.map(|direction| {
-        let name = passed_chain(direction).to_owned();
-        known(NfListObject::Chain(own_chain(name)))
-    }));
+    commands.extend(ruleset.sets.iter().map(|each| set(each, names)));
     let chains = ruleset.chains.iter();
     commands.extend(chains.clone().map(|chain| {
         known(NfListObject::Chain(own_chain(
-            generation.object(&chain.name),
+            names.of(&chain.name).to_string(),
         )))
     }));
     commands.extend(BASE_CHAINS.iter().map(|base| {
@@ -105,16 +102,14 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> Batch {
             ..own_chain(base.name.to_owned())
         }))
     }));
-    commands.extend(ruleset.maps.iter().map(|each| map(each, generation)));
-    if ruleset.recheck {
-        commands.extend(DIRECTIONS.into_iter().flat_map(passed_rules));
-    }
+    commands.extend(ruleset.maps.iter().map(|each| map(each, names)));
     for chain in chains {
         commands.extend(
             chain
                 .rules
                 .iter()
-                .map(|each| rule(each, generation.object(&chain.name), generation)),
+                .filter(|rule| names.bits().can_hold(rule))
+                .map(|each| rule(each, names.of(&chain.name).to_string(), names)),
         );
     }
     for base in BASE_CHAINS {
@@ -123,29 +118,9 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> Batch {
             verdict: NftVerdict::Jump(base.name.into()),
             reason: None,
         };
-        commands.push(rule(&jump, base.name.to_owned(), generation));
+        commands.push(rule(&jump, base.name.to_owned(), names));
     }
     Batch { nftables: commands }
-}
-
-/// `ct direction original ct label set 64 accept`, and `accept`
-fn passed_rules(direction: Direction) -> [Command; 2] {
-    let label = Stamp::default().label(direction);
-    let set = json!({ "mangle": { "key": { "ct": { "key": "label" } }, "value": label } });
-    let original = matches(Operator::EQ, ct("direction", None), text("original"));
-    let accept = || Statement::Known(NfStatement::Accept(None));
-    let stamping = vec![original, Statement::Own(set), accept()];
-    [stamping, vec![accept()]].map(|expr| {
-        Command::Add(Object::Rule {
-            rule: RuleObject {
-                family: NfFamily::INet,
-                table: TABLE,
-                chain: passed_chain(direction).to_owned(),
-                expr,
-                comment: None,
-            },
-        })
-    })
 }
 
 fn known(object: NfListObject<'static>) -> Command {
@@ -161,7 +136,7 @@ fn own_chain(name: String) -> NfChain<'static> {
     }
 }
 
-fn set(each: &Set, generation: Generation) -> Command {
+fn set(each: &Set, names: &Names) -> Command {
     let set_type = match each.elements.family() {
         Family::V4 => SetType::Ipv4Addr,
         Family::V6 => SetType::Ipv6Addr,
@@ -170,7 +145,7 @@ fn set(each: &Set, generation: Generation) -> Command {
     known(NfListObject::Set(Box::new(NfSet {
         family: NfFamily::INet,
         table: TABLE.into(),
-        name: generation.object(&each.name).into(),
+        name: names.of(&each.name).to_string().into(),
         set_type: SetTypeValue::Single(set_type),
         flags,
         elem: Some(address_list(&each.elements).into()),
@@ -178,12 +153,11 @@ fn set(each: &Set, generation: Generation) -> Command {
     })))
 }
 
-fn map(each: &Map, generation: Generation) -> Command {
+fn map(each: &Map, names: &Names) -> Command {
     // The crate writes a verdict without a target as a word, which nft does not read.
     let verdict = |verdict: &NftVerdict| match verdict {
-        NftVerdict::Goto(chain) => json!({ "goto": { "target": generation.object(chain) } }),
-        NftVerdict::Pass(direction) | NftVerdict::Observe(Some(direction)) => {
-            json!({ "goto": { "target": passed_chain(*direction) } })
+        NftVerdict::Goto(chain) | NftVerdict::Pass(chain) | NftVerdict::Observe(Some(chain)) => {
+            json!({ "goto": { "target": &*names.of(chain) } })
         }
         NftVerdict::Accept | NftVerdict::Observe(None) => json!({ "accept": null }),
         NftVerdict::Drop => json!({ "drop": null }),
@@ -230,7 +204,7 @@ fn map(each: &Map, generation: Generation) -> Command {
     } else {
         vec![SetFlag::Interval]
     };
-    let name = generation.object(&each.name);
+    let name = names.of(&each.name).to_string();
     Command::Add(Object::Map {
         map: MapObject {
             family: NfFamily::INet,
@@ -248,11 +222,11 @@ fn map(each: &Map, generation: Generation) -> Command {
     })
 }
 
-fn rule(each: &NftRule, chain: String, generation: Generation) -> Command {
+fn rule(each: &NftRule, chain: String, names: &Names) -> Command {
     let mut expr: Vec<Statement> = each
         .matches
         .iter()
-        .flat_map(|condition| statements(condition, generation))
+        .flat_map(|condition| statements(condition, names))
         .collect();
     if each.counts() {
         expr.push(Statement::Known(NfStatement::Counter(Counter::Anonymous(
@@ -265,22 +239,19 @@ fn rule(each: &NftRule, chain: String, generation: Generation) -> Command {
         expr.push(protocol(transport.protocol().0));
     }
     let target = |name: &str| JumpTarget {
-        target: generation.object(name).into(),
+        target: names.of(name).to_string().into(),
     };
     expr.push(Statement::Known(match &each.verdict {
         NftVerdict::Accept | NftVerdict::Observe(None) => NfStatement::Accept(None),
         NftVerdict::Drop => NfStatement::Drop(None),
         NftVerdict::Return => NfStatement::Return(None),
-        NftVerdict::Pass(direction) | NftVerdict::Observe(Some(direction)) => {
-            NfStatement::Goto(JumpTarget {
-                target: passed_chain(*direction).into(),
-            })
-        }
         NftVerdict::Jump(chain) => NfStatement::Jump(target(chain)),
-        NftVerdict::Goto(chain) => NfStatement::Goto(target(chain)),
+        NftVerdict::Goto(chain) | NftVerdict::Pass(chain) | NftVerdict::Observe(Some(chain)) => {
+            NfStatement::Goto(target(chain))
+        }
         NftVerdict::Map(key, map) => NfStatement::VerdictMap(VerdictMap {
             key: key_expression(*key),
-            data: text(format!("@{}", generation.object(map))),
+            data: text(format!("@{}", names.of(map))),
         }),
     }));
     let comment = each.named().map(ToString::to_string);

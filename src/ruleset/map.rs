@@ -9,7 +9,7 @@
 //! In a map of one field an element leads to a chain, and a rule there decides and counts. In a map of pairs the element itself
 //! does: to the kernel a counter in an element costs a tenth of a chain with a rule.
 
-use super::ir::{Family, NftVerdict, Side, Transport};
+use super::ir::{Family, FlowSide, NftVerdict, Side, Transport};
 use crate::policy::{Direction, Interval, Reason};
 use serde::{Deserialize, Serialize};
 use std::hash::Hash;
@@ -34,14 +34,45 @@ pub enum MapKey {
     Port(Transport),
     /// `ip saddr`, `ip6 daddr`, …
     Address(Side, Family),
-    /// The port that a tracked flow of this direction was opened to: `ct original proto-dst`, `ct reply proto-src`.
-    FlowPort(Direction, Transport),
-    /// The remote of a tracked flow of this direction: `ct original ip saddr`, `ct reply ip6 saddr`.
-    FlowAddress(Direction, Family),
+    /// The port that a tracked flow was opened to: `ct original proto-dst`, `ct reply proto-src`.
+    FlowPort(FlowKey, Transport),
+    /// The remote of a tracked flow: `ct original ip saddr`, `ct reply ip6 saddr`.
+    FlowAddress(FlowKey, Family),
     /// The network of this prefix length around the address, and the port: `ip saddr & 255.255.255.0 . tcp dport`.
     Pair(Side, Family, u8, Transport),
     /// The same of what a tracked flow was opened with: `ct original ip saddr & 255.255.255.0 . ct original proto-dst`.
-    FlowPair(Direction, Family, u8, Transport),
+    FlowPair(FlowKey, Family, u8, Transport),
+}
+
+/// Which of a flow's addresses is the remote, and which of its ports the one that the flow was opened to, as connection tracking keeps them.
+/// Of a translated flow the header of a packet holds something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum FlowKey {
+    /// Of a flow that the remote has opened: `ct original saddr`, `ct original proto-dst`. Of one that this side has opened:
+    /// `ct reply saddr`, `ct reply proto-src`; the original tuple holds the destination before DNAT.
+    Opened(Direction),
+    /// Of an inbound flow that connection tracking has lost, and that an answer has opened anew the other way round:
+    /// `ct reply saddr`, `ct original proto-src`.
+    Lost,
+}
+
+impl FlowKey {
+    /// The tuple of the remote's address, which is a source in either.
+    pub fn address(self) -> FlowSide {
+        match self {
+            FlowKey::Opened(Direction::Inbound) => FlowSide::Original,
+            FlowKey::Opened(Direction::Outbound) | FlowKey::Lost => FlowSide::Reply,
+        }
+    }
+
+    /// The tuple of the port, and which of its ports.
+    pub fn port(self) -> (FlowSide, Side) {
+        match self {
+            FlowKey::Opened(Direction::Inbound) => (FlowSide::Original, Side::Destination),
+            FlowKey::Opened(Direction::Outbound) => (FlowSide::Reply, Side::Source),
+            FlowKey::Lost => (FlowSide::Original, Side::Source),
+        }
+    }
 }
 
 /// The elements of a verdict map.
@@ -70,12 +101,6 @@ pub struct Pair<T> {
     pub verdict: NftVerdict,
     /// What it decides for; nothing where the chain says so to which it leads.
     pub reason: Option<Reason>,
-}
-
-/// The name of the map over what tracked flows were opened with, beside one over what stands in packets. They are two, with the same
-/// elements, because flows that pass again are not counted again.
-pub fn twin_map(name: &str) -> Arc<str> {
-    format!("{name}f").into()
 }
 
 /// What all elements of verdict maps have.
@@ -123,16 +148,14 @@ impl<T: Copy + Ord + Hash> Element for Pair<T> {
 }
 
 impl MapKey {
-    /// Whether it is of two fields, and the elements of such a map decide and count.
+    /// Whether the elements of such a map decide about openings, and count them.
     pub fn counts(self) -> bool {
-        matches!(self, MapKey::Pair(..) | MapKey::FlowPair(..))
+        matches!(self, MapKey::Pair(..))
     }
 
     /// What the comment of an element says: the name of a count.
     pub fn named<T>(self, pair: &Pair<T>) -> Option<&Reason> {
-        let again =
-            matches!(self, MapKey::FlowPair(..)) && matches!(pair.verdict, NftVerdict::Pass(_));
-        pair.reason.as_ref().filter(|_| !again)
+        pair.reason.as_ref().filter(|_| self.counts())
     }
 }
 

@@ -30,6 +30,16 @@ impl Remotes {
             };
         }
         let family = addresses.family();
+        Match::Address {
+            side,
+            with: AddressMatch::Set(self.set(addresses), family),
+            negated: false,
+        }
+    }
+
+    /// The name of the set of these addresses.
+    pub fn set(&mut self, addresses: Addresses) -> String {
+        let family = addresses.family();
         let index = *self
             .by_content
             .entry(addresses)
@@ -44,10 +54,6 @@ impl Remotes {
                 });
                 self.sets.len() - 1
             });
-        Match::Address {
-            side,
-            with: AddressMatch::Set(self.sets[index].name.clone(), family),
-            negated: false,
-        }
+        self.sets[index].name.clone()
     }
 }

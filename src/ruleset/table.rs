@@ -11,7 +11,6 @@
 
 use super::ir::{INBOUND, OUTBOUND};
 use crate::policy::Direction;
-use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The table that this program owns, in the family `inet`. No other is ever touched.
@@ -23,7 +22,7 @@ pub const EVENTS_GROUP: u16 = 25443;
 /// What an enforced ruleset is made of and means, as a number: counted up with each change of the base chains, of what the
 /// generation's chains are asked for, or of how [`super::ir`] is written down. A ruleset that was kept under another number
 /// is not loaded; the definition it came from is compiled anew.
-pub const LAYOUT: u32 = 5;
+pub const LAYOUT: u32 = 6;
 
 /// A base chain: created once, never deleted while a policy is enforced.
 #[derive(Debug, Clone, Copy)]
@@ -73,67 +72,12 @@ pub const BASE_CHAINS: [BaseChain; 2] = [
     },
 ];
 
-/// The chain that stamps what it lets pass in this direction. Created once like a base chain, so that what leads to it stays
-/// when the stamp changes: the switch fills it anew.
-pub fn passed_chain(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Inbound => "passed_in",
-        Direction::Outbound => "passed_out",
-    }
-}
-
-/// Both, with what they are of.
+/// Both.
 pub const DIRECTIONS: [Direction; 2] = [Direction::Inbound, Direction::Outbound];
 
 /// Whether a chain of our table belongs to no generation and stays.
 pub fn is_lasting(name: &str) -> bool {
-    let base = BASE_CHAINS.iter().any(|base| base.name == name);
-    base || DIRECTIONS.map(passed_chain).contains(&name)
-}
-
-/// By which flows are known that the present policy allows: a label of connection tracking for each direction. Each change of
-/// the policy has another one, and one is used again only once it is taken off all flows.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
-)]
-pub struct Stamp(u8);
-
-impl Stamp {
-    /// How many there are. Of the 128 labels ours are 64 to 127; the lower ones are left to others.
-    pub const COUNT: u8 = 32;
-
-    /// All of them.
-    pub fn all() -> impl Iterator<Item = Self> {
-        (0..Self::COUNT).map(Stamp)
-    }
-
-    /// The next one, round and round.
-    pub fn next(self) -> Self {
-        Stamp((self.0 + 1) % Self::COUNT)
-    }
-
-    /// The label of this stamp, from 64 to 127.
-    pub fn label(self, direction: Direction) -> u8 {
-        let first = match direction {
-            Direction::Inbound => 64,
-            Direction::Outbound => 64 + Self::COUNT,
-        };
-        first + self.0 % Self::COUNT
-    }
-
-    /// The stamp that a label of either direction belongs to, if it is one of ours.
-    pub fn of(label: u8) -> Option<Self> {
-        let number = label.checked_sub(64)?;
-        Some(Stamp(number % Self::COUNT))
-    }
-
-    /// Its labels as bits.
-    pub fn bits(self) -> u128 {
-        DIRECTIONS
-            .iter()
-            .map(|direction| 1 << self.label(*direction))
-            .sum()
-    }
+    BASE_CHAINS.iter().any(|base| base.name == name)
 }
 
 /// The number of an enforced policy; each load has a new one. Objects of generation 7 are named `g7_…`.

@@ -4,11 +4,11 @@ mod rule;
 mod words;
 
 use self::rule::*;
-pub use self::rule::{prefix_mask, rule_text};
+pub use self::rule::{own_of_another, prefix_mask, rule_text};
 use super::batch::{Command, Elements, Names};
 use super::ir::*;
-use super::table::{BASE_CHAINS, DIRECTIONS, Generation, Stamp, TABLE, passed_chain};
-use crate::policy::Direction;
+use super::marks::Bits;
+use super::table::{BASE_CHAINS, Generation, TABLE};
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -21,9 +21,6 @@ pub fn command(command: &Command, names: &Names) -> String {
             format!(
                 "add chain inet {TABLE} {name} {{ type filter hook {hook} priority {priority}; policy accept; }}"
             )
-        }
-        Command::AddPassedChain(direction) => {
-            format!("add chain inet {TABLE} {}", passed_chain(*direction))
         }
         Command::AddChain(name) => format!("add chain inet {TABLE} {name}"),
         Command::AddSet {
@@ -57,11 +54,6 @@ pub fn command(command: &Command, names: &Names) -> String {
         Command::AddRule { chain, rule } => {
             format!("add rule inet {TABLE} {chain} {}", rule_text(rule, names))
         }
-        Command::AddPassedRule(direction, stamp) => format!(
-            "add rule inet {TABLE} {} {}",
-            passed_chain(*direction),
-            passed_rule(*direction, *stamp)
-        ),
         Command::FlushChain(name) => format!("flush chain inet {TABLE} {name}"),
         Command::DeleteMap(name) => format!("delete map inet {TABLE} {name}"),
         Command::DeleteSet(name) => format!("delete set inet {TABLE} {name}"),
@@ -186,7 +178,7 @@ impl<'c> Block<'c> {
 
 /// The whole table with one generation switched in: what `compile` prints, for people and for `nft -f`.
 pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
-    let names = &Names::new(generation);
+    let names = &Names::new(generation).marked(Bits::example(&ruleset.marks));
     let mut out = format!("table inet {TABLE} {{\n");
     for set in &ruleset.sets {
         let _ = writeln!(
@@ -223,17 +215,13 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
             element_list(Elements::of_map(map), Some(names)).join(", ")
         );
     }
-    for direction in DIRECTIONS {
-        let _ = writeln!(out, "\tchain {} {{", passed_chain(direction));
-        if ruleset.recheck {
-            let _ = writeln!(out, "\t\t{}", passed_rule(direction, names.stamp()));
-            out += "\t\taccept\n";
-        }
-        out += "\t}\n\n";
-    }
     for chain in &ruleset.chains {
         let _ = writeln!(out, "\tchain {} {{", names.of(&chain.name));
-        for rule in &chain.rules {
+        for rule in chain
+            .rules
+            .iter()
+            .filter(|rule| names.bits().can_hold(rule))
+        {
             let _ = writeln!(out, "\t\t{}", rule_text(rule, names));
         }
         out += "\t}\n\n";
@@ -249,15 +237,6 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
     out.truncate(out.trim_end().len());
     out += "\n}\n";
     out
-}
-
-/// What passes the way that its flow was opened is stamped: `ct direction original ct label set 64 accept`. Flows without room for
-/// labels just pass.
-fn passed_rule(direction: Direction, stamp: Stamp) -> String {
-    format!(
-        "ct direction original ct label set {} accept",
-        stamp.label(direction)
-    )
 }
 
 fn address_type(family: Family) -> &'static str {

@@ -2,7 +2,9 @@
 //! [`Policy::decide`](crate::policy::Policy::decide) and the kernel. It shares nothing with the compiler.
 
 use super::ir::*;
-use crate::policy::{Direction, Interval, Packet, Protocol, Reason, State, Verdict};
+use crate::policy::{
+    About, Direction, Flow, InterfaceName, Interval, Packet, Protocol, Reason, State, Verdict, Way,
+};
 use rustc_hash::FxHashMap;
 use std::net::IpAddr;
 
@@ -15,6 +17,8 @@ pub struct Walker<'r> {
     chains: FxHashMap<&'r str, &'r Chain>,
     sets: FxHashMap<&'r str, &'r Addresses>,
     maps: FxHashMap<&'r str, &'r MapElements>,
+    /// The interfaces that have a slot, the most specific name first.
+    slots: Vec<&'r InterfaceName>,
 }
 
 /// Where a chain ended without a verdict: at its end or a return, with the base chain's acceptance to follow.
@@ -39,6 +43,7 @@ impl<'r> Walker<'r> {
                 .iter()
                 .map(|map| (&*map.name, &map.elements))
                 .collect(),
+            slots: slots(ruleset),
         }
     }
 
@@ -59,11 +64,7 @@ impl<'r> Walker<'r> {
             return Some((Verdict::Refuse, None));
         };
         for rule in &chain.rules {
-            if !rule
-                .matches
-                .iter()
-                .all(|each| holds(&self.sets, each, packet))
-            {
+            if !rule.matches.iter().all(|each| self.holds(each, packet)) {
                 continue;
             }
             let (verdict, reason) = match &rule.verdict {
@@ -77,6 +78,7 @@ impl<'r> Walker<'r> {
             match verdict {
                 // An element cannot look up.
                 NftVerdict::Map(..) => {}
+                // What these lead to marks the flow, and accepts.
                 NftVerdict::Accept | NftVerdict::Pass(_) => return Some((Verdict::Allow, reason)),
                 NftVerdict::Observe(_) => return Some((Verdict::Observe, reason)),
                 NftVerdict::Drop => return Some((Verdict::Refuse, reason)),
@@ -100,21 +102,19 @@ impl<'r> Walker<'r> {
                 let asked = packet.protocol == transport.protocol();
                 asked.then(|| find(list, packet.destination_port))?
             }
-            (MapKey::FlowPort(direction, transport), MapElements::Ports(list), _) => {
-                let asked =
-                    is_of_flow(packet, direction) && packet.protocol == transport.protocol();
-                asked.then(|| find(list, flow_port(packet)))?
+            (MapKey::FlowPort(key, transport), MapElements::Ports(list), _) => {
+                let port = flow_port(packet, key)?;
+                let asked = packet.protocol == transport.protocol();
+                asked.then(|| find(list, port))?
             }
-            (
-                MapKey::FlowAddress(direction, Family::V4),
-                MapElements::V4(list),
-                IpAddr::V4(address),
-            ) if is_of_flow(packet, direction) => find(list, address.into()),
-            (
-                MapKey::FlowAddress(direction, Family::V6),
-                MapElements::V6(list),
-                IpAddr::V6(address),
-            ) if is_of_flow(packet, direction) => find(list, address.into()),
+            (MapKey::FlowAddress(key, Family::V4), MapElements::V4(list), IpAddr::V4(address)) => {
+                flow_port(packet, key)?;
+                find(list, address.into())
+            }
+            (MapKey::FlowAddress(key, Family::V6), MapElements::V6(list), IpAddr::V6(address)) => {
+                flow_port(packet, key)?;
+                find(list, address.into())
+            }
             (MapKey::Address(side, Family::V4), MapElements::V4(list), IpAddr::V4(address))
                 if side == remote_side(packet) =>
             {
@@ -140,21 +140,157 @@ impl<'r> Walker<'r> {
                 find_pair(list, packet.destination_port, address.into(), bits)
             }
             (
-                MapKey::FlowPair(direction, _, bits, transport),
+                MapKey::FlowPair(key, _, bits, transport),
                 MapElements::PairsV4(list),
                 IpAddr::V4(address),
-            ) if is_of_flow(packet, direction) && packet.protocol == transport.protocol() => {
-                find_pair(list, flow_port(packet), address.into(), bits)
+            ) if packet.protocol == transport.protocol() => {
+                find_pair(list, flow_port(packet, key)?, address.into(), bits)
             }
             (
-                MapKey::FlowPair(direction, _, bits, transport),
+                MapKey::FlowPair(key, _, bits, transport),
                 MapElements::PairsV6(list),
                 IpAddr::V6(address),
-            ) if is_of_flow(packet, direction) && packet.protocol == transport.protocol() => {
-                find_pair(list, flow_port(packet), address.into(), bits)
+            ) if packet.protocol == transport.protocol() => {
+                find_pair(list, flow_port(packet, key)?, address.into(), bits)
             }
             _ => None,
         }
+    }
+
+    fn holds(&self, each: &Match, packet: &Packet) -> bool {
+        let v6 = packet.remote.is_ipv6();
+        let is_type = |types: &[(u8, u8)]| {
+            types
+                .iter()
+                .any(|(first, last)| (*first..=*last).contains(&packet.icmp_type))
+        };
+        let remote = remote_side(packet);
+        match each {
+            Match::Interface(side, name) => *side == remote && name.matches(&packet.interface),
+            Match::Loopback(side) => *side == remote && packet.interface == "lo",
+            Match::State(state) => match packet.state {
+                State::Tracked(_) => *state == CtState::Established,
+                State::IcmpError(_) | State::Related => *state == CtState::Related,
+                State::Invalid => *state == CtState::Invalid,
+                State::New => *state == CtState::New,
+                State::Untracked => false,
+            },
+            Match::FlowSide(side) => match &packet.state {
+                State::Invalid | State::Untracked => false,
+                State::Tracked(Flow {
+                    way: Way::Answer, ..
+                }) => *side == FlowSide::Reply,
+                _ => *side == FlowSide::Original,
+            },
+            Match::Marked(marks) => marks.iter().any(|mark| self.is_marked(packet, mark)),
+            Match::MarkedOr(marks, others) => {
+                let marks = if marks.is_empty() { others } else { marks };
+                marks.iter().any(|mark| self.is_marked(packet, mark))
+            }
+            Match::OpenedSomewhere => match &packet.state {
+                State::Tracked(flow) => flow.opened.is_some(),
+                State::IcmpError(about) => *about != About::Unknown,
+                _ => false,
+            },
+            Match::OwnOfAnother(direction) => match &packet.state {
+                State::Tracked(flow) => flow.own_of_another && *direction == packet.direction,
+                _ => false,
+            },
+            Match::WithoutSyn => packet.protocol == Protocol::TCP && packet.without_syn,
+            Match::PortOutside(range) => {
+                packet.protocol == Protocol::TCP && !range.contains(packet.source_port)
+            }
+            Match::Family(family) => (*family == Family::V6) == v6,
+            Match::Protocol(protocol) => packet.protocol.0 == *protocol,
+            Match::Port(transport, side, ports) => {
+                let port = match side {
+                    Side::Source => packet.source_port,
+                    Side::Destination => packet.destination_port,
+                };
+                packet.protocol == transport.protocol() && ports.contains(port)
+            }
+            Match::Address {
+                side,
+                with,
+                negated,
+            } => *side == remote && is_among(&self.sets, with, packet.remote) == Some(!negated),
+            Match::FlowPort(key, transport, ports) => {
+                packet.protocol == transport.protocol()
+                    && flow_port(packet, *key).is_some_and(|port| ports.contains(port))
+            }
+            Match::FlowAddress { key, with, negated } => {
+                flow_port(packet, *key).is_some()
+                    && is_among(&self.sets, with, packet.remote) == Some(!negated)
+            }
+            Match::IcmpType(types) => !v6 && packet.protocol == Protocol::ICMP && is_type(types),
+            Match::Icmpv6Type(types) => v6 && packet.protocol == Protocol::ICMPV6 && is_type(types),
+            Match::HopLimit(hops) => v6 && packet.hop_limit == *hops,
+            Match::ToThisHost => packet.direction == Direction::Inbound && !packet.forwarded,
+            Match::FromProcess => packet.direction == Direction::Outbound && !packet.forwarded,
+            Match::FromLinkToMany => !packet.forwarded && v6 && packet.remote.is_multicast(),
+            Match::Told(_) | Match::SetMarks(_) => true,
+            // Such packets are never filtered and have no place in the model.
+            Match::Decrypted | Match::WillEncrypt | Match::LoopedBack => false,
+        }
+    }
+
+    /// Whether the packet's flow carries a mark, as far as the packet says.
+    fn is_marked(&self, packet: &Packet, mark: &Mark) -> bool {
+        let opened_in = |flow: &Flow| match flow.way {
+            Way::Opening => packet.direction,
+            Way::Answer => packet.direction.opposite(),
+        };
+        match (&packet.state, mark) {
+            (State::Tracked(flow), Mark::Passes(direction, key)) => {
+                flow.passes.as_ref() == Some(key) && opened_in(flow) == *direction
+            }
+            (State::Tracked(flow), Mark::Opened(direction, slot)) => {
+                let opened = flow.opened.iter().flatten();
+                opened_in(flow) == *direction && opened.clone().any(|name| self.slot(name) == *slot)
+            }
+            (State::IcmpError(about), Mark::Passes(..) | Mark::Opened(..)) => {
+                *about == About::Passes
+            }
+            _ => false,
+        }
+    }
+
+    /// The slot of an interface.
+    fn slot(&self, interface: &str) -> Slot {
+        if interface == "lo" {
+            return Slot::Elsewhere;
+        }
+        let mut slots = self.slots.iter();
+        match slots.find(|name| name.matches(interface)) {
+            Some(name) => Slot::Interface((*name).clone()),
+            None => Slot::Others,
+        }
+    }
+}
+
+/// The interfaces that have a slot, the most specific name first.
+fn slots(ruleset: &Ruleset) -> Vec<&InterfaceName> {
+    let names = ruleset.marks.iter().filter_map(|mark| match mark {
+        Mark::Opened(_, Slot::Interface(name)) => Some(name),
+        _ => None,
+    });
+    let mut names: Vec<_> = names.collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// The port that the packet's flow was opened to, if its remote is that of this key.
+fn flow_port(packet: &Packet, key: FlowKey) -> Option<u16> {
+    match (&packet.state, key) {
+        (State::Tracked(flow), FlowKey::Opened(direction)) => match flow.way {
+            Way::Opening => (direction == packet.direction).then_some(packet.destination_port),
+            Way::Answer => (direction != packet.direction).then_some(packet.source_port),
+        },
+        (State::New, FlowKey::Lost) => {
+            (packet.direction == Direction::Outbound).then_some(packet.source_port)
+        }
+        _ => None,
     }
 }
 
@@ -186,98 +322,6 @@ fn remote_side(packet: &Packet) -> Side {
     match packet.direction {
         Direction::Inbound => Side::Source,
         Direction::Outbound => Side::Destination,
-    }
-}
-
-/// Whether what is known of the packet's flow is that it was opened in this direction. An ICMP message about a flow
-/// tells nothing of that flow here.
-fn is_of_flow(packet: &Packet, direction: Direction) -> bool {
-    let about_another = matches!(packet.protocol, Protocol::ICMP | Protocol::ICMPV6)
-        && matches!(packet.state, State::IcmpError | State::Related);
-    match packet.state {
-        State::Invalid | State::Untracked => false,
-        State::UnjudgedReply => packet.direction != direction,
-        _ => packet.direction == direction && !about_another,
-    }
-}
-
-/// The port that the packet's flow was opened to.
-fn flow_port(packet: &Packet) -> u16 {
-    match packet.state {
-        State::UnjudgedReply => packet.source_port,
-        _ => packet.destination_port,
-    }
-}
-
-fn holds(sets: &FxHashMap<&str, &Addresses>, each: &Match, packet: &Packet) -> bool {
-    let v6 = packet.remote.is_ipv6();
-    let is_type = |types: &[(u8, u8)]| {
-        types
-            .iter()
-            .any(|(first, last)| (*first..=*last).contains(&packet.icmp_type))
-    };
-    let remote = remote_side(packet);
-    match each {
-        Match::Interface(side, name) => *side == remote && name.matches(&packet.interface),
-        Match::Loopback(side) => *side == remote && packet.interface == "lo",
-        Match::State(state) => match packet.state {
-            State::Established | State::Unjudged | State::UnjudgedReply => {
-                *state == CtState::Established
-            }
-            State::IcmpError | State::Related => *state == CtState::Related,
-            State::Invalid => *state == CtState::Invalid,
-            State::New => *state == CtState::New,
-            State::Untracked => false,
-        },
-        Match::NotEstablished => !matches!(
-            packet.state,
-            State::Established | State::Unjudged | State::UnjudgedReply
-        ),
-        Match::FlowSide(side) => match packet.state {
-            State::Invalid | State::Untracked => false,
-            State::UnjudgedReply => *side == FlowSide::Reply,
-            _ => *side == FlowSide::Original,
-        },
-        Match::Stamp(_) => matches!(packet.state, State::Established | State::IcmpError),
-        Match::Family(family) => (*family == Family::V6) == v6,
-        Match::Protocol(protocol) => packet.protocol.0 == *protocol,
-        Match::Port(transport, side, ports) => {
-            let port = match side {
-                Side::Source => packet.source_port,
-                Side::Destination => packet.destination_port,
-            };
-            packet.protocol == transport.protocol()
-                && ports
-                    .intervals()
-                    .iter()
-                    .any(|interval| interval.contains(port))
-        }
-        Match::Address {
-            side,
-            with,
-            negated,
-        } => *side == remote && is_among(sets, with, packet.remote) == Some(!negated),
-        Match::FlowPort(direction, transport, ports) => {
-            is_of_flow(packet, *direction)
-                && packet.protocol == transport.protocol()
-                && ports.contains(flow_port(packet))
-        }
-        Match::FlowAddress {
-            direction,
-            with,
-            negated,
-        } => {
-            is_of_flow(packet, *direction) && is_among(sets, with, packet.remote) == Some(!negated)
-        }
-        Match::IcmpType(types) => !v6 && packet.protocol == Protocol::ICMP && is_type(types),
-        Match::Icmpv6Type(types) => v6 && packet.protocol == Protocol::ICMPV6 && is_type(types),
-        Match::HopLimit(hops) => v6 && packet.hop_limit == *hops,
-        Match::ToThisHost => packet.direction == Direction::Inbound && !packet.forwarded,
-        Match::FromProcess => packet.direction == Direction::Outbound && !packet.forwarded,
-        Match::FromLinkToMany => !packet.forwarded && v6 && packet.remote.is_multicast(),
-        Match::Told(_) => true,
-        // Such packets are never filtered and have no place in the model.
-        Match::Decrypted | Match::WillEncrypt | Match::LoopedBack => false,
     }
 }
 

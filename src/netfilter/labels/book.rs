@@ -75,6 +75,13 @@ impl Book {
         self.stuck = 0;
     }
 
+    pub(super) fn hold(&mut self, bits: u128) {
+        let bits = bits & OURS & !self.reserved;
+        self.in_force |= bits;
+        self.taken &= !bits;
+        self.clean &= !bits;
+    }
+
     pub(super) fn give_back(&mut self, bits: u128, now: Instant) {
         let bits = bits & OURS & !self.reserved & !self.in_force;
         self.taken &= !bits;

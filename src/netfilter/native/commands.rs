@@ -5,7 +5,6 @@ use super::elements::Change;
 use super::{rules, sets};
 use crate::ruleset::TABLE;
 use crate::ruleset::batch::{Command, Names};
-use crate::ruleset::table::passed_chain;
 use netlink_bindings::nftables::{PushChainAttrs, PushRuleAttrs, PushSetAttrs, PushTableAttrs};
 use nix::libc;
 
@@ -29,16 +28,6 @@ pub(super) fn encode(batch: &mut Batch, command: &Command, names: &Names) {
                     .push_num(base.hook.number())
                     .push_priority(base.priority);
             });
-        }
-        Command::AddPassedChain(direction) => {
-            batch.message(libc::NFT_MSG_NEWCHAIN, NLM_F_CREATE, |buffer| {
-                PushChainAttrs::new(buffer)
-                    .push_table_bytes(table)
-                    .push_name_bytes(passed_chain(*direction).as_bytes());
-            });
-        }
-        Command::AddPassedRule(direction, stamp) => {
-            rules::add_passed_rule(batch, *direction, *stamp);
         }
         Command::AddChain(name) => batch.message(
             libc::NFT_MSG_NEWCHAIN,

@@ -9,10 +9,11 @@ use super::rules::{FROM_LINK, LOCAL, TO_MANY, intervals};
 use crate::policy::{Direction, InterfaceName};
 use crate::ruleset::batch::Names;
 use crate::ruleset::ir::*;
-use crate::ruleset::table::{EVENTS_GROUP, Stamp};
-use fields::{HOP_LIMIT, ICMP_TYPE, address_bytes, v4_prefix, v6_prefix};
+use crate::ruleset::marks::mask;
+use crate::ruleset::table::EVENTS_GROUP;
+use fields::{HOP_LIMIT, ICMP_TYPE, TCP_FLAGS, address_bytes, tuple_number, v4_prefix, v6_prefix};
 pub(super) use fields::{flow_address, flow_port};
-use netlink_bindings::nftables::{CmpOps, CtDirection, FibFlags, MetaKeys};
+use netlink_bindings::nftables::{CmpOps, FibFlags, MetaKeys};
 use nix::libc;
 
 /// An interface's name in a register, padded with NUL (`IFNAMSIZ`).
@@ -77,17 +78,44 @@ impl<'b, 'n> Writer<'b, 'n> {
                 self.out.compare(CmpOps::Eq, &interface_bytes("lo"));
             }
             Match::State(state) => self.state(*state),
-            Match::NotEstablished => {
-                self.out.ct_state();
-                self.out
-                    .compare(CmpOps::Neq, &state_bit(CtState::Established).to_ne_bytes());
-            }
             Match::Told(told) => self.out.log(&told.to_string(), EVENTS_GROUP),
             Match::FlowSide(side) => {
                 self.out.ct_direction();
-                self.out.compare(CmpOps::Eq, &[side_number(*side) as u8]);
+                self.out.compare(CmpOps::Eq, &[tuple_number(*side) as u8]);
             }
-            Match::Stamp(direction) => self.stamp(*direction),
+            Match::Marked(_) | Match::MarkedOr(..) | Match::OpenedSomewhere => {
+                let bits = self.names.bits().asked(condition).unwrap_or_default();
+                self.out.ct_labels();
+                self.out.mask(&mask(&bits).to_ne_bytes());
+                self.out.compare(CmpOps::Neq, &[0; 16]);
+            }
+            Match::SetMarks(_) => {
+                let bits = self.names.bits().asked(condition).unwrap_or_default();
+                if !bits.is_empty() {
+                    self.out.set_ct_labels(&mask(&bits).to_ne_bytes());
+                }
+            }
+            Match::OwnOfAnother(direction) => {
+                let (address, device) = match direction {
+                    Direction::Inbound => (FibFlags::Daddr, FibFlags::Iif),
+                    Direction::Outbound => (FibFlags::Saddr, FibFlags::Oif),
+                };
+                self.out.fib_type(&[address]);
+                self.out.compare(CmpOps::Eq, &LOCAL.to_ne_bytes());
+                self.out.fib_type(&[address, device]);
+                self.out.compare(CmpOps::Neq, &LOCAL.to_ne_bytes());
+            }
+            Match::WithoutSyn => {
+                const SYN: u8 = 0x02;
+                self.protocol(Transport::Tcp.protocol().0);
+                self.out.load(TCP_FLAGS, 1);
+                self.out.mask(&[SYN]);
+                self.out.compare(CmpOps::Eq, &[0]);
+            }
+            Match::PortOutside(range) => {
+                let field = self.port(Transport::Tcp, Side::Source);
+                self.field(field, &[*range], true, |_| None);
+            }
             Match::Family(family) => self.family(*family),
             Match::Protocol(protocol) => self.protocol(*protocol),
             Match::Port(transport, side, ports) => {
@@ -102,16 +130,12 @@ impl<'b, 'n> Writer<'b, 'n> {
                 let origin = self.address_field(*side, with.family());
                 self.address(origin, with, *negated);
             }
-            Match::FlowPort(direction, transport, ports) => {
-                let origin = self.flow_port(*direction, *transport);
+            Match::FlowPort(key, transport, ports) => {
+                let origin = self.flow_port(*key, *transport);
                 self.field(origin, ports.intervals(), false, |_| None);
             }
-            Match::FlowAddress {
-                direction,
-                with,
-                negated,
-            } => {
-                let (key, side) = flow_address(*direction, with.family());
+            Match::FlowAddress { key, with, negated } => {
+                let (key, side) = flow_address(*key, with.family());
                 self.address(Origin::Flow(key, side), with, *negated);
             }
             Match::IcmpType(types) => self.icmp_type(Family::V4, 1, types),
@@ -139,7 +163,7 @@ impl<'b, 'n> Writer<'b, 'n> {
             Match::WillEncrypt => self.will_encrypt(true),
             Match::LoopedBack => {
                 self.will_encrypt(false);
-                self.out.fib_type(FibFlags::Saddr);
+                self.out.fib_type(&[FibFlags::Saddr]);
                 self.out.compare(CmpOps::Eq, &LOCAL.to_ne_bytes());
                 self.address_type_in_braces(FibFlags::Daddr);
             }
@@ -161,14 +185,6 @@ impl<'b, 'n> Writer<'b, 'n> {
         self.out.ct_state();
         self.out.mask(&state_bit(state).to_ne_bytes());
         self.out.compare(CmpOps::Neq, &0u32.to_ne_bytes());
-    }
-
-    /// `ct label 64`: one bit of 128.
-    fn stamp(&mut self, direction: Direction) {
-        let bit = label_bytes(self.names.stamp(), direction);
-        self.out.ct_labels();
-        self.out.mask(&bit);
-        self.out.compare(CmpOps::Neq, &[0; 16]);
     }
 
     /// `meta nfproto ipv4`, if it was not asked before.
@@ -233,7 +249,7 @@ impl<'b, 'n> Writer<'b, 'n> {
 
     /// `fib daddr type { local, broadcast }`
     fn address_type_in_braces(&mut self, address: FibFlags) {
-        self.out.fib_type(address);
+        self.out.fib_type(&[address]);
         self.in_braces(false);
     }
 
@@ -261,12 +277,12 @@ impl<'b, 'n> Writer<'b, 'n> {
     fn map_key(&mut self, key: MapKey) {
         let (origin, length) = match key {
             MapKey::Port(transport) => (self.port(transport, Side::Destination), 2),
-            MapKey::FlowPort(direction, transport) => (self.flow_port(direction, transport), 2),
+            MapKey::FlowPort(key, transport) => (self.flow_port(key, transport), 2),
             MapKey::Address(side, family) => {
                 (self.address_field(side, family), address_bytes(family))
             }
-            MapKey::FlowAddress(direction, family) => {
-                let (key, side) = flow_address(direction, family);
+            MapKey::FlowAddress(key, family) => {
+                let (key, side) = flow_address(key, family);
                 (Origin::Flow(key, side), address_bytes(family))
             }
             MapKey::Pair(side, family, bits, transport) => {
@@ -274,20 +290,13 @@ impl<'b, 'n> Writer<'b, 'n> {
                 let port = self.port(transport, Side::Destination);
                 return self.pair(address, family, bits, port);
             }
-            MapKey::FlowPair(direction, family, bits, transport) => {
-                let (key, side) = flow_address(direction, family);
-                let port = self.flow_port(direction, transport);
+            MapKey::FlowPair(key, family, bits, transport) => {
+                let port = self.flow_port(key, transport);
+                let (key, side) = flow_address(key, family);
                 return self.pair(Origin::Flow(key, side), family, bits, port);
             }
         };
         self.out.load(origin, length);
-    }
-}
-
-fn side_number(side: FlowSide) -> CtDirection {
-    match side {
-        FlowSide::Original => CtDirection::Original,
-        FlowSide::Reply => CtDirection::Reply,
     }
 }
 
@@ -299,11 +308,6 @@ fn state_bit(state: CtState) -> u32 {
         CtState::Related => 4,
         CtState::New => 8,
     }
-}
-
-/// A stamp as the kernel has it: one bit of 128, in the host's order.
-pub(super) fn label_bytes(stamp: Stamp, direction: Direction) -> [u8; 16] {
-    (1_u128 << stamp.label(direction)).to_ne_bytes()
 }
 
 fn interface_key(side: Side) -> MetaKeys {

@@ -3,7 +3,6 @@
 
 use crate::ruleset::batch::{Name, Names};
 use crate::ruleset::ir::NftVerdict;
-use crate::ruleset::table::passed_chain;
 use netlink_bindings::nftables::{
     CmpOps, CtDirection, CtKeys, FibFlags, LookupFlags, MetaKeys, PayloadBase, PushExprAttrs,
     PushExprListAttrs, PushVerdictAttrs, RangeOps, Registers, VerdictCode,
@@ -169,11 +168,12 @@ impl<'b> Expressions<'b> {
         }
     }
 
-    /// `[ fib daddr type => reg 1 ]`
-    pub fn fib_type(&mut self, address: FibFlags) {
+    /// `[ fib daddr type => reg 1 ]`, `[ fib daddr . iif type => reg 1 ]`
+    pub fn fib_type(&mut self, flags: &[FibFlags]) {
+        let flags = flags.iter().fold(0, |all, flag| all | *flag as u32);
         self.next()
             .nested_data_fib()
-            .push_flags(address as u32)
+            .push_flags(flags)
             .push_result(FIB_RESULT_ADDRTYPE)
             .push_dreg(REGISTER);
     }
@@ -304,14 +304,6 @@ fn number(buffer: &mut Vec<u8>, attribute: u16, value: u32) {
 }
 
 impl Verdict {
-    /// `accept`
-    pub fn accept() -> Self {
-        Verdict {
-            code: VerdictCode::Accept,
-            chain: None,
-        }
-    }
-
     /// The verdict, if it is one and not a lookup.
     pub fn of(verdict: &NftVerdict, names: &Names) -> Option<Self> {
         let (code, chain) = match verdict {
@@ -319,12 +311,9 @@ impl Verdict {
             NftVerdict::Drop => (VerdictCode::Drop, None),
             NftVerdict::Return => (VerdictCode::Return, None),
             NftVerdict::Jump(chain) => (VerdictCode::Jump, Some(chain)),
-            NftVerdict::Goto(chain) => (VerdictCode::Goto, Some(chain)),
-            NftVerdict::Pass(direction) | NftVerdict::Observe(Some(direction)) => {
-                let chain = Some(passed_chain(*direction).into());
-                let code = VerdictCode::Goto;
-                return Some(Verdict { code, chain });
-            }
+            NftVerdict::Goto(chain)
+            | NftVerdict::Pass(chain)
+            | NftVerdict::Observe(Some(chain)) => (VerdictCode::Goto, Some(chain)),
             NftVerdict::Map(..) => return None,
         };
         let chain = chain.map(|chain| names.of(chain));

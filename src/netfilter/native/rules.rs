@@ -1,16 +1,14 @@
 //! One rule as a message, behind the sets in its braces.
 
 use super::batch::{Batch, NLM_F_APPEND, NLM_F_CREATE};
-use super::conditions::{Writer, label_bytes};
+use super::conditions::Writer;
 use super::elements::Key;
-use super::expressions::{Expressions, Verdict};
 use super::sets::{Compared, constant_address_types, constant_set};
-use crate::policy::{Direction, Interval};
+use crate::policy::Interval;
 use crate::ruleset::TABLE;
 use crate::ruleset::batch::Names;
 use crate::ruleset::ir::*;
-use crate::ruleset::table::{Stamp, passed_chain};
-use netlink_bindings::nftables::{CmpOps, CtDirection, FibFlags, PushRuleAttrs};
+use netlink_bindings::nftables::{FibFlags, PushRuleAttrs};
 use netlink_bindings::utils::{finalize_nested_header, push_nested_header};
 use nix::libc;
 
@@ -61,26 +59,6 @@ pub(super) fn add_rule(batch: &mut Batch, chain: &str, rule: &NftRule, names: &N
     );
 }
 
-/// `add rule inet secgroupd passed_in ct direction original ct label set 64 accept`
-pub(super) fn add_passed_rule(batch: &mut Batch, direction: Direction, stamp: Stamp) {
-    batch.message(
-        libc::NFT_MSG_NEWRULE,
-        NLM_F_CREATE | NLM_F_APPEND,
-        |buffer| {
-            PushRuleAttrs::new(&mut *buffer)
-                .push_table_bytes(TABLE.as_bytes())
-                .push_chain_bytes(passed_chain(direction).as_bytes());
-            let list = push_nested_header(buffer, NFTA_RULE_EXPRESSIONS);
-            let mut out = Expressions::new(buffer);
-            out.ct_direction();
-            out.compare(CmpOps::Eq, &[CtDirection::Original as u8]);
-            out.set_ct_labels(&label_bytes(stamp, direction));
-            out.verdict(&Verdict::accept());
-            finalize_nested_header(buffer, list);
-        },
-    );
-}
-
 /// nft's note of a comment, of rules and of elements: its type, its length, and the text with NUL.
 pub(super) fn comment(text: &str) -> Vec<u8> {
     let text = &text.as_bytes()[..text.len().min(COMMENT_BYTES)];
@@ -96,8 +74,8 @@ fn constant_sets(batch: &mut Batch, rule: &NftRule, names: &Names) -> Vec<u32> {
                 let compared = Compared::Port(*transport, *side);
                 sets.extend(several(batch, compared, ports.intervals(), names));
             }
-            Match::FlowPort(direction, _, ports) => {
-                let compared = Compared::FlowPort(*direction);
+            Match::FlowPort(key, _, ports) => {
+                let compared = Compared::FlowPort(*key);
                 sets.extend(several(batch, compared, ports.intervals(), names));
             }
             Match::Address {
@@ -109,11 +87,11 @@ fn constant_sets(batch: &mut Batch, rule: &NftRule, names: &Names) -> Vec<u32> {
                 sets.extend(several_addresses(batch, compared, addresses, names));
             }
             Match::FlowAddress {
-                direction,
+                key,
                 with: AddressMatch::Inline(addresses),
                 ..
             } => {
-                let compared = Compared::FlowAddress(*direction, addresses.family());
+                let compared = Compared::FlowAddress(*key, addresses.family());
                 sets.extend(several_addresses(batch, compared, addresses, names));
             }
             Match::IcmpType(types) => {
@@ -149,7 +127,13 @@ fn constant_sets(batch: &mut Batch, rule: &NftRule, names: &Names) -> Vec<u32> {
             | Match::Loopback(_)
             | Match::State(_)
             | Match::FlowSide(_)
-            | Match::Stamp(_)
+            | Match::Marked(_)
+            | Match::MarkedOr(..)
+            | Match::OpenedSomewhere
+            | Match::SetMarks(_)
+            | Match::OwnOfAnother(_)
+            | Match::WithoutSyn
+            | Match::PortOutside(_)
             | Match::Family(_)
             | Match::Protocol(_)
             | Match::Address { .. }
@@ -158,7 +142,6 @@ fn constant_sets(batch: &mut Batch, rule: &NftRule, names: &Names) -> Vec<u32> {
             | Match::FromProcess
             | Match::Decrypted
             | Match::WillEncrypt
-            | Match::NotEstablished
             | Match::Told(_) => {}
         }
     }

@@ -7,10 +7,10 @@ use super::batch::{Batch, NLM_F_CREATE, NLM_F_EXCL};
 use super::conditions::{flow_address, flow_port};
 use super::elements::{Change, Key, Shape, elements, pairs, udata_u32};
 use super::expressions::SetName;
-use crate::policy::{Direction, Interval};
+use crate::policy::Interval;
 use crate::ruleset::TABLE;
 use crate::ruleset::batch::{Elements, ElementsOf, Names};
-use crate::ruleset::ir::{Family, MapKey, Side, Transport};
+use crate::ruleset::ir::{Family, FlowKey, MapKey, Side, Transport};
 use netlink_bindings::nftables::{CtDirection, CtKeys, FibFlags, PushSetAttrs, SetFlags};
 use nix::libc;
 
@@ -67,9 +67,9 @@ pub(super) enum Compared {
     /// `ip saddr { … }`
     Address(Side, Family),
     /// `ct original proto-dst { … }`
-    FlowPort(Direction),
+    FlowPort(FlowKey),
     /// `ct original ip saddr { … }`
-    FlowAddress(Direction, Family),
+    FlowAddress(FlowKey, Family),
     /// `icmp type { … }`
     IcmpType,
     /// `icmpv6 type { … }`
@@ -103,7 +103,7 @@ pub(super) fn add_map(batch: &mut Batch, name: &str, key: MapKey, intervals: boo
     };
     let mut notes = udata_u32(KEY_BYTEORDER, order).to_vec();
     notes.extend(udata_u32(DATA_BYTEORDER, 0));
-    if key.counts() {
+    if matches!(key, MapKey::Pair(..) | MapKey::FlowPair(..)) {
         notes.extend(typeof_note(KEY_TYPEOF, EXPR_CONCAT, &[]));
     }
     notes.extend(udata_u32(DATA_INTERVAL, 0));
@@ -372,9 +372,9 @@ impl Compared {
             Compared::Address(Side::Destination, Family::V6) => (13, 9),
             Compared::IcmpType => (4, 1),
             Compared::Icmpv6Type => (14, 1),
-            Compared::FlowPort(direction) => return flow_note(flow_port(direction)),
-            Compared::FlowAddress(direction, family) => {
-                return flow_note(flow_address(direction, family));
+            Compared::FlowPort(key) => return flow_note(flow_port(key)),
+            Compared::FlowAddress(key, family) => {
+                return flow_note(flow_address(key, family));
             }
         };
         let inside = [udata_u32(0, header), udata_u32(1, field)];

@@ -1,7 +1,8 @@
 //! What the kernel calls the objects of a ruleset.
 
 use super::Name;
-use crate::ruleset::table::{Generation, Stamp};
+use crate::ruleset::marks::Bits;
+use crate::ruleset::table::Generation;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub struct Names {
     generation: Generation,
     reused: FxHashMap<Name, Name>,
-    stamp: Stamp,
+    bits: Bits,
 }
 
 impl Names {
@@ -20,19 +21,19 @@ impl Names {
         Names {
             generation,
             reused: FxHashMap::default(),
-            stamp: Stamp::default(),
+            bits: Bits::default(),
         }
     }
 
-    /// The same with another stamp than the first.
-    pub fn stamped(mut self, stamp: Stamp) -> Self {
-        self.stamp = stamp;
+    /// The same with these bits for the marks of flows.
+    pub fn marked(mut self, bits: Bits) -> Self {
+        self.bits = bits;
         self
     }
 
-    /// By which flows are known that the ruleset allows.
-    pub fn stamp(&self) -> Stamp {
-        self.stamp
+    /// The bits of the marks of flows.
+    pub fn bits(&self) -> &Bits {
+        &self.bits
     }
 
     /// For commands that lead to no object of a ruleset.

@@ -11,7 +11,7 @@
 //! empty for a moment.
 
 use super::same::{Object, Same, alike, references, target};
-use crate::policy::{Direction, Interval};
+use crate::policy::Interval;
 use crate::ruleset::batch::Elements;
 use crate::ruleset::ir::*;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -221,7 +221,7 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
         let families = (family(first.rule), family(second.rule));
         let other_family = matches!(families, (Some(a), Some(b)) if a != b);
         other_family
-            || are_of_others(first.rule, second.rule)
+            || asks_before(first.rule, second.rule)
             || match (first.asks, second.asks) {
                 (None, _) => matches!(first.rule.verdict, NftVerdict::Goto(_)),
                 // What a set does not hold goes on to the next rule.
@@ -404,13 +404,14 @@ fn side(rule: &NftRule, set: &str) -> Option<Side> {
             with: AddressMatch::Set(name, _),
             ..
         } if name == set => Some(*side),
+        // Of flows of this direction the source of a packet that opens one, and so on: sides that differ are never compared.
         Match::FlowAddress {
-            direction,
+            key,
             with: AddressMatch::Set(name, _),
             ..
-        } if name == set => Some(match direction {
-            Direction::Inbound => Side::Source,
-            Direction::Outbound => Side::Destination,
+        } if name == set => Some(match key.address() {
+            FlowSide::Original => Side::Source,
+            FlowSide::Reply => Side::Destination,
         }),
         _ => None,
     })
@@ -425,11 +426,15 @@ fn share(a: &Addresses, b: &Addresses) -> bool {
     }
 }
 
-/// Whether one rule is about packets of established flows, and the other about all others.
-fn are_of_others(first: &NftRule, second: &NftRule) -> bool {
-    let established = |rule: &NftRule| rule.matches.contains(&Match::State(CtState::Established));
-    let others = |rule: &NftRule| rule.matches.contains(&Match::NotEstablished);
-    (established(first) && others(second)) || (others(first) && established(second))
+/// Whether the first only asks whether the same list allows a flow that the second refuses by name: what it does not let pass either way
+/// has the verdict of the old list or of the new one.
+fn asks_before(first: &NftRule, second: &NftRule) -> bool {
+    match (&first.verdict, &second.verdict) {
+        (NftVerdict::Jump(flow), NftVerdict::Goto(list)) => {
+            matches!((flow.strip_suffix("_flow"), list.strip_suffix("_list")), (Some(a), Some(b)) if a == b)
+        }
+        _ => false,
+    }
 }
 
 /// Whether any of `wanted` can be reached from these names.

@@ -16,7 +16,8 @@ mod same;
 
 use super::batch::{Command, ElementsOf, Name, Names};
 use super::ir::*;
-use super::table::{BASE_CHAINS, Generation, Stamp};
+use super::marks::Bits;
+use super::table::{BASE_CHAINS, Generation};
 use edit::{Difference, Pair};
 use rustc_hash::{FxHashMap, FxHashSet};
 use same::{Object, Same, objects};
@@ -82,7 +83,7 @@ impl Change {
     /// From `old` to `new`; what is loaded anew is of `generation`, which must have no objects yet.
     pub fn between(old: &Loaded, new: &Ruleset, generation: Generation) -> Self {
         let mut same = Same::new(&old.ruleset, new);
-        let mut names = Names::new(generation).stamped(old.names.stamp());
+        let mut names = Names::new(generation).marked(old.names.bits().clone());
         let new_names: Vec<&str> = same.new.keys().copied().collect();
         for name in &new_names {
             if let Some(found) = same.find(name) {
@@ -120,9 +121,9 @@ impl Change {
         }
     }
 
-    /// With another stamp, by which flows are known that the new ruleset allows.
-    pub fn stamped(mut self, stamp: Stamp) -> Self {
-        self.names = self.names.stamped(stamp);
+    /// With these bits for the marks of flows.
+    pub fn marked(mut self, bits: Bits) -> Self {
+        self.names = self.names.marked(bits);
         self
     }
 

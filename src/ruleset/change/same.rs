@@ -159,8 +159,15 @@ impl<'o, 'n> Same<'o, 'n> {
 /// The chain that an element leads to.
 pub fn target(verdict: &NftVerdict) -> Option<&str> {
     match verdict {
-        NftVerdict::Goto(chain) | NftVerdict::Jump(chain) => Some(chain),
-        _ => None,
+        NftVerdict::Goto(chain)
+        | NftVerdict::Jump(chain)
+        | NftVerdict::Pass(chain)
+        | NftVerdict::Observe(Some(chain)) => Some(chain),
+        NftVerdict::Accept
+        | NftVerdict::Drop
+        | NftVerdict::Return
+        | NftVerdict::Map(..)
+        | NftVerdict::Observe(None) => None,
     }
 }
 
@@ -183,23 +190,24 @@ pub fn alike(new: &NftRule, old: &NftRule) -> bool {
             ) => (side, family, negated) == (old_side, old_family, old_negated),
             (
                 Match::FlowAddress {
-                    direction,
+                    key,
                     with: AddressMatch::Set(_, family),
                     negated,
                 },
                 Match::FlowAddress {
-                    direction: old_direction,
+                    key: old_key,
                     with: AddressMatch::Set(_, old_family),
                     negated: old_negated,
                 },
-            ) => (direction, family, negated) == (old_direction, old_family, old_negated),
+            ) => (key, family, negated) == (old_key, old_family, old_negated),
             (new, old) => new == old,
         })
         && match (&new.verdict, &old.verdict) {
-            (NftVerdict::Jump(_), NftVerdict::Jump(_)) => true,
-            (NftVerdict::Goto(_), NftVerdict::Goto(_)) => true,
             (NftVerdict::Map(new, _), NftVerdict::Map(old, _)) => new == old,
-            (new, old) => new == old,
+            (new, old) => match (target(new), target(old)) {
+                (Some(_), Some(_)) => std::mem::discriminant(new) == std::mem::discriminant(old),
+                _ => new == old,
+            },
         }
 }
 
@@ -218,14 +226,8 @@ pub fn references(rule: &NftRule) -> Vec<&str> {
     });
     let mut names: Vec<&str> = sets.collect();
     match &rule.verdict {
-        NftVerdict::Jump(name) | NftVerdict::Goto(name) | NftVerdict::Map(_, name) => {
-            names.push(name);
-        }
-        NftVerdict::Accept
-        | NftVerdict::Drop
-        | NftVerdict::Return
-        | NftVerdict::Pass(_)
-        | NftVerdict::Observe(_) => {}
+        NftVerdict::Map(_, name) => names.push(name),
+        verdict => names.extend(target(verdict)),
     }
     names
 }
@@ -253,8 +255,8 @@ fn shape(object: &Object) -> u64 {
             {
                 match each {
                     Match::Port(transport, side, ports) => (transport, side, ports).hash(&mut hash),
-                    Match::FlowPort(direction, transport, ports) => {
-                        (direction, transport, ports).hash(&mut hash);
+                    Match::FlowPort(key, transport, ports) => {
+                        (key, transport, ports).hash(&mut hash);
                     }
                     Match::Address {
                         with: AddressMatch::Inline(addresses),

@@ -28,6 +28,15 @@ pub struct List<T> {
     rest: Decision,
 }
 
+/// What a ruleset says about a box.
+#[derive(Clone, Copy)]
+pub enum Said<'r> {
+    /// This verdict, for this reason.
+    Exactly(Verdict, &'r Reason),
+    /// Only whether it passes.
+    Passes(bool),
+}
+
 /// A part of a box about which the policy says something else.
 pub struct Otherwise<T> {
     /// The part.
@@ -78,16 +87,15 @@ impl<T: Line> List<T> {
     pub fn holds(
         &self,
         region: Region<T>,
-        verdict: Verdict,
-        reason: &Reason,
+        said: Said,
         relations: &mut Relations<T>,
     ) -> Result<(), Otherwise<T>> {
         if region.addresses.len() > FEW {
             let candidates = self.candidates(self.by_port.touching(region.ports), None);
-            return self.cut_holds(candidates, region, verdict, reason, relations);
+            return self.cut_holds(candidates, region, said, relations);
         }
         region.addresses.iter().try_for_each(|addresses| {
-            self.interval_holds(region.ports, *addresses, verdict, reason, relations)
+            self.interval_holds(region.ports, *addresses, said, relations)
         })
     }
 
@@ -105,8 +113,7 @@ impl<T: Line> List<T> {
         &self,
         ports: Interval<u16>,
         addresses: Interval<T>,
-        verdict: Verdict,
-        reason: &Reason,
+        said: Said,
         relations: &mut Relations<T>,
     ) -> Result<(), Otherwise<T>> {
         let candidates = self.candidates(
@@ -133,12 +140,12 @@ impl<T: Line> List<T> {
         };
         let decision = match met.next() {
             Some(Err(())) => {
-                return self.cut_holds(candidates, region(), verdict, reason, relations);
+                return self.cut_holds(candidates, region(), said, relations);
             }
             Some(Ok(entry)) => &entry.decision,
             None => &self.rest,
         };
-        match is(decision, verdict, reason) {
+        match is(decision, said) {
             true => Ok(()),
             false => Err(Otherwise {
                 region: region(),
@@ -153,8 +160,7 @@ impl<T: Line> List<T> {
         &self,
         candidates: Common,
         region: Region<T>,
-        verdict: Verdict,
-        reason: &Reason,
+        said: Said,
         relations: &mut Relations<T>,
     ) -> Result<(), Otherwise<T>> {
         let mut waiting = vec![region];
@@ -163,7 +169,7 @@ impl<T: Line> List<T> {
             let entry = &self.entries[at];
             for region in waiting.drain(..) {
                 let taken = entry.take(region, &mut next, relations).pop();
-                if let Some(region) = taken.filter(|_| !is(&entry.decision, verdict, reason)) {
+                if let Some(region) = taken.filter(|_| !is(&entry.decision, said)) {
                     let decision = entry.decision.clone();
                     return Err(Otherwise { region, decision });
                 }
@@ -173,7 +179,7 @@ impl<T: Line> List<T> {
                 return Ok(());
             }
         }
-        match waiting.pop().filter(|_| !is(&self.rest, verdict, reason)) {
+        match waiting.pop().filter(|_| !is(&self.rest, said)) {
             None => Ok(()),
             Some(region) => Err(Otherwise {
                 region,
@@ -195,8 +201,11 @@ fn refusal(observes: bool) -> Verdict {
 /// Up to so many intervals of a box are each looked up for themselves.
 const FEW: usize = 8;
 
-fn is(decision: &Decision, verdict: Verdict, reason: &Reason) -> bool {
-    decision.verdict == verdict && decision.reason == *reason
+fn is(decision: &Decision, said: Said) -> bool {
+    match said {
+        Said::Exactly(verdict, reason) => decision.verdict == verdict && decision.reason == *reason,
+        Said::Passes(passes) => decision.verdict.passes() == passes,
+    }
 }
 
 impl<T: Line> Entry<T> {

@@ -5,19 +5,19 @@
 //! policy's own list, read as it is written ([`list`]), and must be decided there by the same entry, all of it. That is
 //! exact for packets that open a flow, as far as the time allows ([`regions`] says how much); a ruleset that falls into
 //! more boxes is compared on boundary packets, rule by rule, instead. What boxes do not cover (states, essential traffic, other
-//! interfaces) is walked packet by packet; that packets of tracked flows meet the same is seen rule by rule ([`twins`]).
+//! interfaces) is walked packet by packet. The chains that only say whether a list allows a flow are followed in the same way, over what
+//! connection tracking keeps of flows.
 
 mod buckets;
 mod list;
 mod regions;
 mod samples;
 mod sets;
-mod twins;
 
-use crate::policy::{Direction, Policy, Protocol};
-use crate::ruleset::ir::{INBOUND, NftVerdict, OUTBOUND, Ruleset};
+use crate::policy::{Direction, Policy, Protocol, Verdict};
+use crate::ruleset::ir::{FlowKey, INBOUND, NftVerdict, OUTBOUND, Ruleset};
 use crate::ruleset::walk::Walker;
-use list::List;
+use list::{List, Said};
 use regions::{Regions, Targets};
 use sets::{Line, Relations};
 use std::collections::HashSet;
@@ -60,7 +60,6 @@ pub struct Checked {
 ///
 /// The first difference that is found.
 pub fn check(policy: &Policy, ruleset: &Ruleset) -> Result<Checked, Difference> {
-    twins::check(ruleset)?;
     let walker = Walker::new(ruleset);
     let regions = Regions::new(ruleset);
     let one_way = |direction| check_one_way(policy, &walker, &regions, direction);
@@ -105,8 +104,8 @@ fn check_one_way(
         if !seen.insert((groups, entry)) {
             continue;
         }
-        let (boxes, whole) = family::<u32>(policy, regions, direction, &interface)?;
-        let (more, whole_too) = family::<u128>(policy, regions, direction, &interface)?;
+        let (boxes, whole) = family::<u32>(policy, regions, direction, &interface, entry)?;
+        let (more, whole_too) = family::<u128>(policy, regions, direction, &interface, entry)?;
         checked.boxes += boxes + more;
         if !(whole && whole_too) {
             checked.packets += samples::boundaries(policy, walker, direction, &interface)?;
@@ -143,61 +142,117 @@ fn sample_name(policy: &Policy, name: &str) -> String {
         .clone()
 }
 
-/// The chain that packets of an interface go on in.
+/// The chain of an interface's list: `in_0`.
 fn entry_of<'r>(regions: &Regions<'r>, direction: Direction, interface: &str) -> Option<&'r str> {
-    let entry = if direction == Direction::Inbound {
-        INBOUND
-    } else {
-        OUTBOUND
-    };
-    let rules = &regions.chain(entry)?.rules;
-    let rule = rules.iter().find(|rule| {
-        rule.matches
-            .iter()
-            .all(|each| regions::at_interface(each, direction, interface))
-    })?;
-    match &rule.verdict {
-        NftVerdict::Goto(chain) | NftVerdict::Jump(chain) => Some(chain),
-        _ => None,
+    let mut chain = enter(direction);
+    // Its interface may be asked in a chain of its own.
+    for _ in 0..2 {
+        let rules = &regions.chain(chain)?.rules;
+        let rule = rules.iter().find(|rule| {
+            rule.matches
+                .iter()
+                .all(|each| regions::at_interface(each, direction, interface))
+        })?;
+        chain = match &rule.verdict {
+            NftVerdict::Goto(chain) | NftVerdict::Jump(chain) => chain,
+            _ => return None,
+        };
+        if !rule.matches.is_empty() {
+            return Some(chain);
+        }
+    }
+    None
+}
+
+/// Where packets of a direction enter.
+fn enter(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Inbound => INBOUND,
+        Direction::Outbound => OUTBOUND,
     }
 }
+
+/// The protocols of the boxes: those that have rules, and one that has none.
+const PROTOCOLS: [Protocol; 6] = [
+    Protocol::TCP,
+    Protocol::UDP,
+    Protocol::ICMP,
+    Protocol::ICMPV6,
+    Protocol::GRE,
+    Protocol(253),
+];
 
 fn family<T: Line>(
     policy: &Policy,
     regions: &Regions,
     direction: Direction,
     interface: &str,
+    entry: Option<&str>,
 ) -> Result<(usize, bool), Difference> {
     let (mut boxes, mut whole) = (0, true);
     let (mut targets, mut relations) = (Targets::new(), Relations::new());
-    let opening = [
-        Protocol::TCP,
-        Protocol::UDP,
-        Protocol::ICMP,
-        Protocol::ICMPV6,
-        Protocol::GRE,
-        Protocol(253),
-    ];
-    let opening = opening.map(|protocol| (protocol, false));
-    // Messages about flows open none, and have a way of their own through the ruleset.
-    let about = [Protocol::ICMP, Protocol::ICMPV6].map(|protocol| (protocol, true));
-    for (protocol, about_a_flow) in opening.into_iter().chain(about) {
-        let list = List::<T>::new(policy, direction, interface, protocol);
-        let run = regions::Run {
-            direction,
-            interface,
-            protocol,
-            about_a_flow,
+    let run = |protocol, about_a_flow, key| regions::Run {
+        direction,
+        interface,
+        protocol,
+        about_a_flow,
+        key,
+    };
+    let mut compare =
+        |run: regions::Run, list: &List<T>, chain: &str, rest| -> Result<bool, Difference> {
+            regions.follow::<T>(
+                &run,
+                chain,
+                rest,
+                &mut targets,
+                &mut |region, verdict, reason| {
+                    boxes += 1;
+                    let said = match run.key {
+                        None => Said::Exactly(verdict, reason),
+                        Some(_) => Said::Passes(verdict.passes()),
+                    };
+                    list.holds(region, said, &mut relations)
+                        .map_err(|otherwise| Difference {
+                            packet: otherwise.region.words(&run),
+                            policy: otherwise.decision.to_string(),
+                            ruleset: format!("{verdict} by {reason} in {chain}"),
+                        })
+                },
+            )
         };
-        whole &= regions.follow::<T>(&run, &mut targets, &mut |region, verdict, reason| {
-            boxes += 1;
-            list.holds(region, verdict, reason, &mut relations)
-                .map_err(|otherwise| Difference {
-                    packet: otherwise.region.words(&run),
-                    policy: otherwise.decision.to_string(),
-                    ruleset: format!("{verdict} by {reason}"),
-                })
-        })?;
+    for protocol in PROTOCOLS {
+        let list = List::<T>::new(policy, direction, interface, protocol);
+        // The base chain accepts what falls off the end.
+        whole &= compare(
+            run(protocol, false, None),
+            &list,
+            enter(direction),
+            Verdict::Allow,
+        )?;
+        // Messages about flows open none.
+        if matches!(protocol, Protocol::ICMP | Protocol::ICMPV6) {
+            whole &= compare(
+                run(protocol, true, None),
+                &list,
+                enter(direction),
+                Verdict::Allow,
+            )?;
+        }
+        let Some(entry) = entry else { continue };
+        let opened = Some(FlowKey::Opened(direction));
+        let mut whether = vec![(format!("{entry}_flow"), opened, Verdict::Refuse)];
+        if direction == Direction::Inbound {
+            whether.push((format!("{entry}_still"), opened, Verdict::Allow));
+            if protocol == Protocol::TCP {
+                whether.push((format!("{entry}_lost"), Some(FlowKey::Lost), Verdict::Allow));
+            }
+        }
+        for (chain, key, rest) in whether {
+            // Nobody asks whether flows of the only list are still allowed.
+            if regions.chain(&chain).is_some() || chain.ends_with("_flow") {
+                whole &= compare(run(protocol, false, key), &list, &chain, rest)?;
+            }
+        }
     }
     Ok((boxes, whole))
 }

@@ -23,6 +23,9 @@ pub struct Run<'i> {
     pub protocol: Protocol,
     /// Whether they are ICMP messages about a tracked flow, other than errors, and open no flow themselves.
     pub about_a_flow: bool,
+    /// Of packets of tracked flows: what is asked is what connection tracking keeps of the flow's opening. Ports and addresses of
+    /// boxes are the flow's then.
+    pub key: Option<FlowKey>,
 }
 
 /// A box of packets: each of these ports with each of these addresses.
@@ -66,18 +69,16 @@ impl<'r> Regions<'r> {
         self.chains.get(name).copied()
     }
 
-    /// Gives every box of the run's packets to `decide`, with what becomes of it. Gives whether that was all of them:
-    /// a run that takes more than [`STEPS`] ends early.
+    /// Passes every box of the run's packets to `decide`, with what becomes of it; what falls off the end of the chain where they `enter`
+    /// has the verdict `rest`. Returns whether that was all of them: a run that takes more than [`STEPS`] ends early.
     pub fn follow<T: Line + 'r>(
         &self,
         run: &Run,
+        enter: &str,
+        rest: Verdict,
         targets: &mut Targets<'r, T>,
         decide: &mut Decide<T>,
     ) -> Result<bool, Difference> {
-        let entry = match run.direction {
-            Direction::Inbound => INBOUND,
-            Direction::Outbound => OUTBOUND,
-        };
         let has_ports = matches!(run.protocol, Protocol::TCP | Protocol::UDP);
         let ports = Interval {
             first: 0,
@@ -91,10 +92,9 @@ impl<'r> Regions<'r> {
             steps: STEPS,
         };
         let mut fell = Vec::new();
-        way.in_chain(entry, Region { ports, addresses }, &mut fell, decide)?;
-        // The base chain accepts what falls off the end.
+        way.in_chain(enter, Region { ports, addresses }, &mut fell, decide)?;
         for region in fell {
-            decide(region, Verdict::Allow, &Reason::Unmanaged)?;
+            decide(region, rest, &Reason::Unmanaged)?;
         }
         Ok(way.steps > 0)
     }
@@ -200,6 +200,12 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
         region: Region<T>,
         rest: &mut Vec<Region<T>>,
     ) -> Vec<(Option<Found<'r>>, Region<T>)> {
+        // Whether the key is over what the boxes of this run are.
+        let (asked, key) = self.of_this_run(key);
+        if !asked {
+            rest.push(region);
+            return Vec::new();
+        }
         match (key, elements) {
             (MapKey::Port(transport), MapElements::Ports(list))
                 if transport.protocol() == self.run.protocol =>
@@ -271,6 +277,22 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
         }
     }
 
+    /// A key in the words for packets that open flows, and whether it is over what the boxes of this run are.
+    fn of_this_run(&self, key: MapKey) -> (bool, MapKey) {
+        let side = remote_side(self.run.direction);
+        match key {
+            MapKey::FlowPort(of, transport) => (self.run.key == Some(of), MapKey::Port(transport)),
+            MapKey::FlowAddress(of, family) => {
+                (self.run.key == Some(of), MapKey::Address(side, family))
+            }
+            MapKey::FlowPair(of, family, bits, transport) => (
+                self.run.key == Some(of),
+                MapKey::Pair(side, family, bits, transport),
+            ),
+            key => (self.run.key.is_none(), key),
+        }
+    }
+
     /// Cuts a box by the conditions of a rule: what meets all of them, and the rest.
     fn cut(
         &mut self,
@@ -283,7 +305,10 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
             return matching.push(region);
         };
         match first {
-            Match::Port(transport, Side::Destination, ports) => {
+            Match::Port(transport, Side::Destination, ports)
+            | Match::FlowPort(_, transport, ports)
+                if self.is_asked(first) =>
+            {
                 if transport.protocol() != self.run.protocol {
                     return rest.push(region);
                 }
@@ -297,11 +322,9 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
                     }
                 }
             }
-            Match::Address {
-                with,
-                negated,
-                side,
-            } if *side == remote_side(self.run.direction) => {
+            Match::Address { with, negated, .. } | Match::FlowAddress { with, negated, .. }
+                if self.is_asked(first) =>
+            {
                 let list = match with {
                     AddressMatch::Inline(list) => Some(list),
                     AddressMatch::Set(name, _) => self.regions.sets.get(name.as_str()).copied(),
@@ -322,6 +345,18 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
             }
             each if self.holds(each) => self.cut(others, region, matching, rest),
             _ => rest.push(region),
+        }
+    }
+
+    /// Whether a condition over ports or remotes is over what the boxes of this run are.
+    pub(super) fn is_asked(&self, each: &Match) -> bool {
+        match each {
+            Match::Port(_, Side::Destination, _) => self.run.key.is_none(),
+            Match::Address { side, .. } => {
+                self.run.key.is_none() && *side == remote_side(self.run.direction)
+            }
+            Match::FlowPort(key, ..) | Match::FlowAddress { key, .. } => self.run.key == Some(*key),
+            _ => false,
         }
     }
 

@@ -2,53 +2,115 @@
 
 use super::Difference;
 use crate::policy::{
-    AddressRange, Decision, Direction, Packet, Policy, PortSet, Protocol, Reason, Rule, Service,
-    State,
+    About, AddressRange, Decision, Direction, Flow, Packet, Policy, PortSet, Protocol, Reason,
+    Rule, Service, State, Way,
 };
 use crate::ruleset::walk::Walker;
 use rustc_hash::FxHashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-const STATES: [State; 8] = [
+/// States in which nothing is asked of a flow.
+const STATES: [State; 7] = [
     State::New,
-    State::Established,
-    State::Unjudged,
-    State::UnjudgedReply,
-    State::IcmpError,
+    State::IcmpError(About::Passes),
+    State::IcmpError(About::Refused),
+    State::IcmpError(About::Unknown),
     State::Related,
     State::Invalid,
     State::Untracked,
 ];
 
-/// Compares the decisions about all samples at an interface; gives how many there were.
+/// Compares the decisions about all samples at an interface; returns how many there were.
 pub fn check(
     policy: &Policy,
     walker: &Walker,
     direction: Direction,
     interface: &str,
 ) -> Result<usize, Difference> {
-    let samples = samples(direction, interface);
+    let mut samples = samples(direction, interface);
+    samples.extend(tracked(policy, direction, interface));
     // Most samples differ in what the list does not ask for, and the list may be long.
     let mut listed = FxHashMap::default();
     for packet in &samples {
-        let decided = policy.decide_before_list(packet).unwrap_or_else(|binding| {
-            let asked = match packet.state {
-                State::UnjudgedReply => (packet.protocol, packet.remote, packet.source_port, true),
-                _ => (
-                    packet.protocol,
-                    packet.remote,
-                    packet.destination_port,
-                    false,
-                ),
-            };
+        let decided = policy.decide_with(packet, &mut |list, packet| {
+            let asked = (
+                list.map(|binding| binding.interface.clone()),
+                packet.direction,
+                packet.protocol,
+                packet.remote,
+                packet.destination_port,
+            );
             let decided = listed.entry(asked);
             decided
-                .or_insert_with(|| policy.decide_by_list(binding, packet))
+                .or_insert_with(|| policy.decide_by(list, packet))
                 .clone()
         });
         compare(decided, walker, packet)?;
     }
     Ok(samples.len())
+}
+
+/// Packets of tracked flows that were opened here, there, and nobody knows where; and of one that is lost.
+fn tracked(policy: &Policy, direction: Direction, interface: &str) -> Vec<Packet> {
+    let mut places = vec![
+        None,
+        Some(vec!["lo".to_owned()]),
+        Some(vec!["~".to_owned()]),
+    ];
+    for binding in policy.bindings.iter().take(OTHER_BINDINGS) {
+        let name = super::sample_name(policy, &binding.interface.to_string());
+        places.push(Some(vec![name]));
+    }
+    places.push(Some(vec![interface.to_owned(), "lo".to_owned()]));
+    let keys = [None, policy.list_key(interface), Some("another".into())];
+    let mut states = Vec::new();
+    for way in [Way::Opening, Way::Answer] {
+        for opened in &places {
+            for own_of_another in [false, true] {
+                states.extend(keys.iter().cloned().map(|passes| Flow {
+                    way,
+                    opened: opened.clone(),
+                    own_of_another,
+                    passes,
+                }));
+            }
+        }
+    }
+    let mut packets = Vec::new();
+    for remote in [V4, GLOBAL] {
+        for (protocol, source, destination) in [
+            (Protocol::TCP, 22, 49152),
+            (Protocol::TCP, 49152, 80),
+            (Protocol::UDP, 53, 53),
+            (icmp_of(remote), 0, 0),
+        ] {
+            let packet = Packet {
+                source_port: source,
+                without_syn: protocol == Protocol::TCP,
+                ..Packet::opening(direction, interface, protocol, remote, destination)
+            };
+            packets.extend(states.iter().cloned().map(|flow| Packet {
+                state: State::Tracked(flow),
+                ..packet.clone()
+            }));
+            // It is lost, if it leaves from a port at which the host was asked.
+            packets.push(packet);
+        }
+    }
+    packets
+}
+
+/// So many bindings are tried as where a flow was opened.
+const OTHER_BINDINGS: usize = 8;
+
+const V4: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 77));
+const GLOBAL: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x77, 0, 0, 0, 0, 7));
+
+fn icmp_of(remote: IpAddr) -> Protocol {
+    match remote {
+        IpAddr::V4(_) => Protocol::ICMP,
+        IpAddr::V6(_) => Protocol::ICMPV6,
+    }
 }
 
 /// Comparisons of a packet with a rule, for the boundary packets of one interface: about a second.
@@ -190,8 +252,7 @@ fn compare(decided: Decision, walker: &Walker, packet: &Packet) -> Result<(), Di
 }
 
 fn samples(direction: Direction, interface: &str) -> Vec<Packet> {
-    let v4 = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 77));
-    let global = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x77, 0, 0, 0, 0, 7));
+    let (v4, global) = (V4, GLOBAL);
     let link_local = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 7));
     let agents = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2));
     let opening =
@@ -245,18 +306,18 @@ fn samples(direction: Direction, interface: &str) -> Vec<Packet> {
     };
     let mut samples = Vec::new();
     for packet in packets {
-        for state in STATES {
+        for state in &STATES {
             for forwarded in [false, true] {
                 // Only an ICMP error is one, a helper expects no error, and forwarding takes one from the hop limit.
-                let possible = (state == State::IcmpError) <= is_error(&packet)
-                    && !(state == State::Related && is_error(&packet));
+                let possible = matches!(state, State::IcmpError(_)) <= is_error(&packet)
+                    && !(*state == State::Related && is_error(&packet));
                 let leaves = forwarded && direction == Direction::Outbound;
                 // By how far it came a packet is told apart before its state is asked for: of these two are enough.
                 let tracked = !matches!(state, State::New | State::Untracked);
                 let alike = tracked && matches!(packet.hop_limit, 1 | 2);
                 if possible && !alike && !(leaves && packet.hop_limit == 255) {
                     samples.push(Packet {
-                        state,
+                        state: state.clone(),
                         forwarded,
                         ..packet.clone()
                     });

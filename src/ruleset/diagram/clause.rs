@@ -22,6 +22,34 @@ pub struct Clause {
     pub reason: Reason,
 }
 
+impl Clause {
+    /// The same of TCP alone, if there is anything left.
+    pub fn of_tcp(&self) -> Option<Self> {
+        let tcp = |service: &Service| match service {
+            Service::All => Some(Service::All),
+            Service::Tcp(_) => Some(service.clone()),
+            _ => None,
+        };
+        let services: Vec<Service> = self.services.iter().filter_map(tcp).collect();
+        (!services.is_empty()).then(|| Clause {
+            services,
+            ..self.clone()
+        })
+    }
+}
+
+/// What matches every packet.
+pub fn everything(verdict: Verdict, reason: Reason) -> Clause {
+    let (v4, v6) = whole();
+    Clause {
+        services: vec![Service::All],
+        v4,
+        v6,
+        verdict,
+        reason,
+    }
+}
+
 /// The list of a direction: blocked ports, TCP 25, approved services, then the groups by priority. What no
 /// entry matches is refused.
 pub fn clauses<'p>(

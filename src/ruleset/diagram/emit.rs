@@ -16,83 +16,104 @@ use super::paint::Function;
 use super::pairs::Table;
 use super::plan::{AddressFirst, Family as PlanFamily, Part, ServiceFirst, ServiceNode, parts};
 use super::pool::Dimension;
-use crate::policy::{Direction, Protocol, Service, Verdict};
+use crate::policy::{Direction, Protocol, Reason, Service, Verdict};
 use crate::ruleset::ir::*;
-use crate::ruleset::recheck;
 use crate::ruleset::remote::Remotes;
 use rustc_hash::FxHashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
-/// Writes the list of a role. Its chains are `{prefix}_v4` and `{prefix}_v6`, to be jumped to; what they do not
-/// decide comes back.
+/// What is written of a list.
+#[derive(Debug)]
+pub struct Emission<'e> {
+    /// The chains are `{prefix}_v4`, `{prefix}_v6` and what they lead to.
+    pub prefix: &'e str,
+    /// Whose remotes and ports are asked.
+    pub direction: Direction,
+    /// What is asked for them: what stands in the packet, or what connection tracking keeps of its flow.
+    pub key: Option<FlowKey>,
+    /// What the entries do.
+    pub decide: Decide,
+}
+
+/// What the entries of a list do with a packet.
+#[derive(Debug)]
+pub enum Decide {
+    /// Each names and counts what it decides; what is allowed goes on to this chain.
+    Named(Arc<str>),
+    /// They only say whether the list allows it. What no entry matches falls off the end.
+    Whether {
+        /// What becomes of what is allowed.
+        yes: NftVerdict,
+        /// Of what is refused.
+        no: NftVerdict,
+    },
+}
+
+impl Decide {
+    /// For each entry the first that does the same: where entries have no names, those are one.
+    fn values(&self, clauses: &[Clause]) -> Vec<u32> {
+        let same = |at: usize| match self {
+            Decide::Named(_) => at,
+            Decide::Whether { .. } => {
+                let passes = clauses[at].verdict.passes();
+                let first = clauses
+                    .iter()
+                    .position(|clause| clause.verdict.passes() == passes);
+                first.unwrap_or(at)
+            }
+        };
+        match self {
+            Decide::Named(_) => (0..clauses.len() as u32).collect(),
+            Decide::Whether { .. } => {
+                let first = |passes| {
+                    clauses
+                        .iter()
+                        .position(|clause| clause.verdict.passes() == passes)
+                };
+                let (yes, no) = (first(true), first(false));
+                let of = |(at, clause): (usize, &Clause)| {
+                    let first = if clause.verdict.passes() { yes } else { no };
+                    first.unwrap_or(same(at)) as u32
+                };
+                clauses.iter().enumerate().map(of).collect()
+            }
+        }
+    }
+}
+
+/// Writes a list. What it does not decide falls off the end of the rules that are returned.
+///
+/// Where entries have names a family's chain is jumped to, and comes back. Else a `return` anywhere below ends the whole list.
 pub fn emit(
-    prefix: &str,
+    emission: &Emission,
     clauses: &[Clause],
-    direction: Direction,
     remotes: &mut Remotes,
     ruleset: &mut Ruleset,
 ) -> Vec<NftRule> {
-    let mut emitter = Emitter::new(prefix, clauses, direction, remotes, ruleset);
+    let prefix = emission.prefix;
+    let mut emitter = Emitter::new(emission, clauses, remotes, ruleset);
     let v4 = emitter.family::<u32>(&format!("{prefix}_v4"));
     let v6 = emitter.family::<u128>(&format!("{prefix}_v6"));
-    jumps(v4, v6)
-}
-
-/// Writes what a list says about ICMP, rule after rule, for messages that are about a flow and no part of it: they are few,
-/// and what is known of the flow must not count for them.
-pub fn emit_messages(
-    prefix: &str,
-    clauses: &[Clause],
-    direction: Direction,
-    remotes: &mut Remotes,
-    ruleset: &mut Ruleset,
-) -> Vec<NftRule> {
-    let of_icmp =
-        |service: &Service| matches!(service, Service::All | Service::Icmp | Service::Icmpv6);
-    let clauses: Vec<Clause> = clauses
-        .iter()
-        .map(|clause| Clause {
-            services: clause
-                .services
-                .iter()
-                .filter(|each| of_icmp(each))
-                .cloned()
-                .collect(),
-            ..clause.clone()
-        })
-        .filter(|clause| !clause.services.is_empty())
-        .collect();
-    let mut emitter = Emitter::new(prefix, &clauses, direction, remotes, ruleset);
-    emitter.recheck = false;
-    let all = 0..clauses.len();
-    let v4 = all
-        .clone()
-        .flat_map(|at| emitter.plain_rules::<u32>(at))
-        .collect();
-    let v4 = emitter.named_chain(&format!("{prefix}_v4"), v4);
-    let v6 = all.flat_map(|at| emitter.plain_rules::<u128>(at)).collect();
-    let v6 = emitter.named_chain(&format!("{prefix}_v6"), v6);
-    jumps(v4, v6)
-}
-
-/// `meta nfproto ipv4 jump in_0_v4`
-fn jumps(v4: Option<Arc<str>>, v6: Option<Arc<str>>) -> Vec<NftRule> {
-    let jump = |(chain, family): (Option<Arc<str>>, Family)| {
-        chain.map(|chain| NftRule::plain(vec![Match::Family(family)], NftVerdict::Jump(chain)))
+    let enter = match emission.decide {
+        Decide::Named(_) => NftVerdict::Jump,
+        Decide::Whether { .. } => NftVerdict::Goto,
+    };
+    let rule = |(chain, family): (Option<Arc<str>>, Family)| {
+        chain.map(|chain| NftRule::plain(vec![Match::Family(family)], enter(chain)))
     };
     [(v4, Family::V4), (v6, Family::V6)]
         .into_iter()
-        .filter_map(jump)
+        .filter_map(rule)
         .collect()
 }
 
 struct Emitter<'e> {
-    prefix: &'e str,
+    emission: &'e Emission<'e>,
     clauses: &'e [Clause],
-    direction: Direction,
+    /// See [`Decide::values`].
+    values: Vec<u32>,
     side: Side,
-    /// Whether tracked packets are judged by what their flow was opened with: see [`super::super::recheck`].
-    recheck: bool,
     remotes: &'e mut Remotes,
     ruleset: &'e mut Ruleset,
     /// The chains of clauses that a map leads to.
@@ -117,18 +138,16 @@ enum Target {
 
 impl<'e> Emitter<'e> {
     fn new(
-        prefix: &'e str,
+        emission: &'e Emission<'e>,
         clauses: &'e [Clause],
-        direction: Direction,
         remotes: &'e mut Remotes,
         ruleset: &'e mut Ruleset,
     ) -> Self {
         Emitter {
-            prefix,
+            emission,
             clauses,
-            direction,
-            side: remote_side(direction),
-            recheck: ruleset.recheck,
+            values: emission.decide.values(clauses),
+            side: remote_side(emission.direction),
             remotes,
             ruleset,
             leaves: FxHashMap::default(),
@@ -138,19 +157,28 @@ impl<'e> Emitter<'e> {
 
     /// The chain of a family, if it has anything to say.
     fn family<T: Named>(&mut self, name: &str) -> Option<Arc<str>> {
-        let parts = parts::<T>(self.clauses);
+        let parts = parts::<T>(self.clauses, &self.values);
         let mut rules = Vec::new();
         let single = parts.len() == 1;
         let is_pairs = |part: &Part<T>| matches!(part, Part::Pairs(_));
         // What stands before and after pairs is no list that was cut.
-        if parts.windows(2).any(|two| !two.iter().any(is_pairs)) {
+        let cut = |two: &[(Part<T>, _)]| !two.iter().any(|(part, _)| is_pairs(part));
+        if self.emission.key.is_none() && parts.windows(2).any(cut) {
             self.ruleset.cuts.push(Cut {
                 chain: name.to_owned(),
                 entries: self.clauses.len(),
                 parts: parts.len(),
             });
         }
-        for part in parts {
+        for (part, range) in parts {
+            // A `return` from a chain that was jumped to would go on with the next part.
+            let part = match part {
+                part if !single && self.returns(range.clone()) && !is_pairs(&part) => {
+                    Part::Linear(range)
+                }
+                part => part,
+            };
+            let inline = single || matches!(part, Part::Linear(_));
             let part = match part {
                 Part::Pairs(tables) => {
                     rules.extend(tables.into_iter().map(|table| self.pairs(name, table)));
@@ -160,7 +188,7 @@ impl<'e> Emitter<'e> {
                 Part::ServiceFirst(part) => self.service_first::<T>(name, part),
                 Part::AddressFirst(part) => self.address_first::<T>(name, part),
             };
-            match single {
+            match inline {
                 true => rules.extend(part),
                 // A part that is left by `goto` must come back here.
                 false => {
@@ -178,11 +206,27 @@ impl<'e> Emitter<'e> {
         (!rules.is_empty()).then(|| self.push(name, rules))
     }
 
-    fn push(&mut self, name: Arc<str>, rules: Vec<NftRule>) -> Arc<str> {
-        let rules = match self.recheck {
-            true => recheck::of_flows(rules, self.direction),
-            false => rules,
+    /// Whether entries of this range end the list by coming back from it.
+    fn returns(&self, range: Range<usize>) -> bool {
+        let Decide::Whether { yes, no } = &self.emission.decide else {
+            return false;
         };
+        self.clauses[range].iter().any(|clause| {
+            let verdict = if clause.verdict.passes() { yes } else { no };
+            *verdict == NftVerdict::Return
+        })
+    }
+
+    fn push(&mut self, name: Arc<str>, mut rules: Vec<NftRule>) -> Arc<str> {
+        if let Some(key) = self.emission.key {
+            rules.iter_mut().for_each(|rule| ask_flow(rule, key));
+        }
+        // What no entry matches must not come back like what is allowed.
+        if let Decide::Whether { no, .. } = &self.emission.decide
+            && *no != NftVerdict::Return
+        {
+            rules.push(NftRule::plain(vec![], no.clone()));
+        }
         self.ruleset.chains.push(Chain {
             name: name.clone(),
             rules,
@@ -192,7 +236,7 @@ impl<'e> Emitter<'e> {
 
     fn service_first<T: Named>(&mut self, name: &str, part: ServiceFirst<T>) -> Vec<NftRule> {
         let nodes = self.written(name, part.addresses, self.side);
-        let mut protocols = Vec::new();
+        let mut protocols: Vec<(u8, NftVerdict)> = Vec::new();
         for (transport, protocol, function) in [
             (Transport::Tcp, Protocol::TCP, part.tcp),
             (Transport::Udp, Protocol::UDP, part.udp),
@@ -206,11 +250,11 @@ impl<'e> Emitter<'e> {
                 &|node| nodes[node as usize].clone(),
                 transport,
             );
-            protocols.push((protocol.0, self.chain(name, rules)));
+            protocols.push((protocol.0, NftVerdict::Goto(self.chain(name, rules))));
         }
         for (protocol, node) in [(T::ICMP_NUMBER, part.icmp), (Protocol::GRE.0, part.gre)] {
             if let Some(node) = node.filter(|_| node != part.other) {
-                protocols.push((protocol, self.chain_of(name, &nodes[node as usize])));
+                protocols.push((protocol, self.verdict_of(&nodes[node as usize])));
             }
         }
         let other = part.other.map(|node| nodes[node as usize].clone());
@@ -264,7 +308,7 @@ impl<'e> Emitter<'e> {
         }
         let protocols = protocols
             .into_iter()
-            .map(|(protocol, target)| (protocol, self.chain_of(name, &target)))
+            .map(|(protocol, target)| (protocol, self.verdict_of(&target)))
             .collect();
         let rules = self.by_protocol(protocols, Some(other));
         Target::Chain(self.chain(name, rules))
@@ -272,18 +316,23 @@ impl<'e> Emitter<'e> {
 
     fn by_protocol(
         &mut self,
-        protocols: Vec<(u8, Arc<str>)>,
+        protocols: Vec<(u8, NftVerdict)>,
         other: Option<Target>,
     ) -> Vec<NftRule> {
-        let goto = |(protocol, chain)| {
-            NftRule::plain(vec![Match::Protocol(protocol)], NftVerdict::Goto(chain))
+        let rule = |(protocol, verdict)| {
+            let reason = is_allowed(&verdict).then_some(Reason::Established);
+            NftRule {
+                matches: vec![Match::Protocol(protocol)],
+                verdict,
+                reason,
+            }
         };
-        let mut rules: Vec<NftRule> = protocols.into_iter().map(goto).collect();
+        let mut rules: Vec<NftRule> = protocols.into_iter().map(rule).collect();
         rules.extend(other.and_then(|target| self.target_rule(vec![], &target)));
         rules
     }
 
-    /// `ip saddr & 255.255.255.0 . tcp dport vmap @in_0_v4_m1`, and its map, for tracked flows a second one.
+    /// `ip saddr & 255.255.255.0 . tcp dport vmap @in_0_v4_m1`, and its map.
     fn pairs<T: Named>(&mut self, name: &str, table: Table<T>) -> NftRule {
         let Table {
             transport,
@@ -302,19 +351,16 @@ impl<'e> Emitter<'e> {
                 }
             })
             .collect();
+        let key = match self.emission.key {
+            None => MapKey::Pair(self.side, T::FAMILY, bits, transport),
+            Some(key) => MapKey::FlowPair(key, T::FAMILY, bits, transport),
+        };
         let map: Arc<str> = self.name(name, "m");
-        let key = MapKey::Pair(self.side, T::FAMILY, bits, transport);
-        let map_of = |name: Arc<str>, key: MapKey, pairs: Vec<Pair<T>>| Map {
-            name,
+        self.ruleset.maps.push(Map {
+            name: map.clone(),
             key,
             elements: T::paired(pairs),
-        };
-        if self.recheck {
-            let key = MapKey::FlowPair(self.direction, T::FAMILY, bits, transport);
-            let twin = map_of(twin_map(&map), key, pairs.clone());
-            self.ruleset.maps.push(twin);
-        }
-        self.ruleset.maps.push(map_of(map.clone(), key, pairs));
+        });
         NftRule::plain(vec![], NftVerdict::Map(key, map))
     }
 
@@ -324,25 +370,20 @@ impl<'e> Emitter<'e> {
             Target::Clause(clause) => Some(self.deciding(matches, *clause)),
             Target::Chain(chain) => Some(NftRule::plain(matches, NftVerdict::Goto(chain.clone()))),
             Target::Nothing if matches.is_empty() => None,
-            Target::Nothing => Some(NftRule::plain(matches, NftVerdict::Return)),
+            Target::Nothing => Some(NftRule::plain(matches, self.verdict_of(target))),
         }
     }
 
-    /// A target as the verdict of a map's element.
-    fn element(&mut self, target: &Target) -> NftVerdict {
-        match target {
-            Target::Clause(clause) => NftVerdict::Goto(self.leaf(*clause)),
-            Target::Chain(chain) => NftVerdict::Goto(chain.clone()),
-            Target::Nothing => NftVerdict::Return,
-        }
-    }
-
-    /// A target as a chain.
-    fn chain_of(&mut self, name: &str, target: &Target) -> Arc<str> {
-        match target {
-            Target::Clause(clause) => self.leaf(*clause),
-            Target::Chain(chain) => chain.clone(),
-            Target::Nothing => self.chain(name, vec![NftRule::plain(vec![], NftVerdict::Return)]),
+    /// A target as the verdict of a map's element, or of a rule over a protocol.
+    fn verdict_of(&mut self, target: &Target) -> NftVerdict {
+        match (target, &self.emission.decide) {
+            (Target::Clause(clause), Decide::Named(_)) => NftVerdict::Goto(self.leaf(*clause)),
+            (Target::Clause(clause), Decide::Whether { .. }) => {
+                self.deciding(vec![], *clause).verdict
+            }
+            (Target::Chain(chain), _) => NftVerdict::Goto(chain.clone()),
+            (Target::Nothing, Decide::Named(_)) => NftVerdict::Return,
+            (Target::Nothing, Decide::Whether { no, .. }) => no.clone(),
         }
     }
 
@@ -351,7 +392,7 @@ impl<'e> Emitter<'e> {
         if let Some(chain) = self.leaves.get(&clause) {
             return chain.clone();
         }
-        let chain: Arc<str> = format!("{}_r{clause}", self.prefix).into();
+        let chain: Arc<str> = format!("{}_r{clause}", self.emission.prefix).into();
         let decides = self.deciding(vec![], clause);
         self.push(chain.clone(), vec![decides]);
         self.leaves.insert(clause, chain.clone());
@@ -360,16 +401,26 @@ impl<'e> Emitter<'e> {
 
     fn deciding(&self, matches: Vec<Match>, clause: u32) -> NftRule {
         let decides = &self.clauses[clause as usize];
-        let verdict = match decides.verdict {
-            Verdict::Refuse => NftVerdict::Drop,
-            Verdict::Observe => NftVerdict::Observe(self.recheck.then_some(self.direction)),
-            Verdict::Allow if self.recheck => NftVerdict::Pass(self.direction),
-            Verdict::Allow => NftVerdict::Accept,
+        let (verdict, reason) = match (&self.emission.decide, decides.verdict) {
+            (Decide::Named(_), Verdict::Refuse) => (NftVerdict::Drop, Some(&decides.reason)),
+            (Decide::Named(passed), Verdict::Observe) => (
+                NftVerdict::Observe(Some(passed.clone())),
+                Some(&decides.reason),
+            ),
+            (Decide::Named(passed), Verdict::Allow) => {
+                (NftVerdict::Pass(passed.clone()), Some(&decides.reason))
+            }
+            (Decide::Whether { no, .. }, Verdict::Refuse) => (no.clone(), None),
+            (Decide::Whether { yes, .. }, Verdict::Allow | Verdict::Observe) => (yes.clone(), None),
+        };
+        let reason = match is_allowed(&verdict) && reason.is_none() {
+            true => Some(Reason::Established),
+            false => reason.cloned(),
         };
         NftRule {
             matches,
             verdict,
-            reason: Some(decides.reason.clone()),
+            reason,
         }
     }
 
@@ -415,6 +466,37 @@ impl<'e> Emitter<'e> {
     fn name(&mut self, name: &str, kind: &str) -> Arc<str> {
         self.number += 1;
         format!("{name}_{kind}{}", self.number).into()
+    }
+}
+
+/// Whether a flow is allowed, by a list whose entries have no names.
+fn is_allowed(verdict: &NftVerdict) -> bool {
+    matches!(verdict, NftVerdict::Pass(_))
+}
+
+/// Has a rule ask what connection tracking keeps of the packet's flow in place of what stands in the packet.
+fn ask_flow(rule: &mut NftRule, key: FlowKey) {
+    for each in &mut rule.matches {
+        match each {
+            Match::Port(transport, Side::Destination, ports) => {
+                *each = Match::FlowPort(key, *transport, ports.clone());
+            }
+            Match::Address { with, negated, .. } => {
+                *each = Match::FlowAddress {
+                    key,
+                    with: with.clone(),
+                    negated: *negated,
+                };
+            }
+            _ => {}
+        }
+    }
+    if let NftVerdict::Map(of, _) = &mut rule.verdict {
+        *of = match *of {
+            MapKey::Port(transport) => MapKey::FlowPort(key, transport),
+            MapKey::Address(_, family) => MapKey::FlowAddress(key, family),
+            of => of,
+        };
     }
 }
 

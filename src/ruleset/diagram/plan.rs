@@ -49,21 +49,26 @@ pub const LINEAR: usize = 8;
 /// So many points in a map have a map of their own, and a list of so many addresses is always a map.
 pub const MANY_POINTS: usize = 512;
 
-/// The parts of a list, in order.
-pub fn parts<T: Family>(clauses: &[Clause]) -> Vec<Part<T>> {
+/// The parts of a list, in order, each with its entries. `values` has a number for each entry; entries of equal numbers decide the same.
+pub fn parts<T: Family>(clauses: &[Clause], values: &[u32]) -> Vec<(Part<T>, Range<usize>)> {
     let mut parts = Vec::new();
     match worth_it(clauses) {
-        None => cut(clauses, 0..clauses.len(), &mut parts),
+        None => cut(clauses, values, 0..clauses.len(), &mut parts),
         Some((run, tables)) => {
-            cut(clauses, 0..run.start, &mut parts);
-            parts.push(Part::Pairs(tables));
-            cut(clauses, run.end..clauses.len(), &mut parts);
+            cut(clauses, values, 0..run.start, &mut parts);
+            parts.push((Part::Pairs(tables), run.clone()));
+            cut(clauses, values, run.end..clauses.len(), &mut parts);
         }
     }
     parts
 }
 
-fn cut<T: Family>(clauses: &[Clause], range: Range<usize>, parts: &mut Vec<Part<T>>) {
+fn cut<T: Family>(
+    clauses: &[Clause],
+    values: &[u32],
+    range: Range<usize>,
+    parts: &mut Vec<(Part<T>, Range<usize>)>,
+) {
     let used = |at: &usize| is_used::<T>(&clauses[*at]);
     // Entries of the other family alone are no entries here.
     let Some(start) = range.clone().find(used) else {
@@ -71,20 +76,23 @@ fn cut<T: Family>(clauses: &[Clause], range: Range<usize>, parts: &mut Vec<Part<
     };
     let list = List {
         clauses,
+        values,
         range: start..range.end,
     };
     // A long list belongs into a map: rules can only ask a named set, which cannot be changed while it is in use.
     let is_long = |number| T::addresses(list.clause(number)).len() >= MANY_POINTS;
     if range.len() <= LINEAR / 2 && !list.numbers::<T>().any(is_long) {
-        return parts.push(Part::Linear(list.range));
+        return parts.push((Part::Linear(list.range.clone()), list.range));
     }
     match list.diagram::<T>() {
-        Some(part) => parts.push(part),
-        None if list.range.len() <= LINEAR => parts.push(Part::Linear(list.range)),
+        Some(part) => parts.push((part, list.range)),
+        None if list.range.len() <= LINEAR => {
+            parts.push((Part::Linear(list.range.clone()), list.range));
+        }
         None => {
             let middle = list.range.start + list.range.len() / 2;
-            cut(clauses, list.range.start..middle, parts);
-            cut(clauses, middle..list.range.end, parts);
+            cut(clauses, values, list.range.start..middle, parts);
+            cut(clauses, values, middle..list.range.end, parts);
         }
     }
 }
@@ -95,6 +103,7 @@ fn is_used<T: Family>(clause: &Clause) -> bool {
 
 struct List<'c> {
     clauses: &'c [Clause],
+    values: &'c [u32],
     range: Range<usize>,
 }
 
@@ -123,6 +132,11 @@ impl List<'_> {
             .clone()
             .filter(|at| is_used::<T>(&self.clauses[*at]))
             .map(|at| at as u32)
+    }
+
+    /// What an entry decides, as a number.
+    fn value(&self, number: u32) -> u32 {
+        self.values[number as usize]
     }
 
     fn clause(&self, number: u32) -> &Clause {
@@ -282,12 +296,13 @@ impl List<'_> {
         *work = work.checked_sub(needed)?;
         if let [one] = list {
             let alone = T::addresses(self.clause(*one)).iter();
-            return Some(alone.map(|interval| (*interval, *one)).collect());
+            let value = self.value(*one);
+            return Some(alone.map(|interval| (*interval, value)).collect());
         }
         Some(paint(
             T::WHOLE,
             list.iter()
-                .map(|number| (&**T::addresses(self.clause(*number)), *number)),
+                .map(|number| (&**T::addresses(self.clause(*number)), self.value(*number))),
             T::before,
         ))
     }
@@ -307,9 +322,8 @@ impl List<'_> {
             .iter()
             .map(|list| {
                 let first = |wanted: &Service| {
-                    list.iter()
-                        .copied()
-                        .find(|number| self.has(*number, wanted))
+                    let first = list.iter().find(|number| self.has(**number, wanted));
+                    first.map(|number| self.value(*number))
                 };
                 let node = ServiceNode {
                     tcp: tcp.add(ports.over_ports(list, Transport::Tcp)),
@@ -376,13 +390,15 @@ pub fn is_gapless<T: Dimension, V>(function: &[(Interval<T>, V)]) -> bool {
 }
 
 /// The ports of every entry, read once.
-struct PortLists {
+struct PortLists<'l> {
     start: usize,
+    /// Of the entries from `start` on.
+    values: &'l [u32],
     lists: [Vec<Vec<Interval<u16>>>; 2],
 }
 
-impl PortLists {
-    fn new(list: &List) -> Self {
+impl<'l> PortLists<'l> {
+    fn new(list: &'l List) -> Self {
         let of = |transport| {
             list.range
                 .clone()
@@ -391,6 +407,7 @@ impl PortLists {
         };
         PortLists {
             start: list.range.start,
+            values: &list.values[list.range.clone()],
             lists: [of(Transport::Tcp), of(Transport::Udp)],
         }
     }
@@ -400,8 +417,10 @@ impl PortLists {
         let lists = &self.lists[usize::from(transport == Transport::Udp)];
         paint(
             u16::WHOLE,
-            list.iter()
-                .map(|number| (lists[*number as usize - self.start].as_slice(), *number)),
+            list.iter().map(|number| {
+                let at = *number as usize - self.start;
+                (lists[at].as_slice(), self.values[at])
+            }),
             u16::before,
         )
     }

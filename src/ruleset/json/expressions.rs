@@ -1,10 +1,11 @@
 //! The conditions of rules, and what stands in sets and maps, in the types of the crate.
 
 use super::Statement;
-use crate::policy::{AddressRange, Direction, Interval};
+use crate::policy::{AddressRange, Interval};
+use crate::ruleset::batch::Names;
 use crate::ruleset::ir::*;
-use crate::ruleset::table::{EVENTS_GROUP, Generation, Stamp};
-use crate::ruleset::text::prefix_mask;
+use crate::ruleset::table::EVENTS_GROUP;
+use crate::ruleset::text::{own_of_another, prefix_mask};
 use nftables::expr::{
     BinaryOperation, CT, CTDir, Elem, Expression, Fib, FibFlag, FibResult, Meta, MetaKey,
     NamedExpression, Payload, PayloadField, Prefix, Range, SetItem,
@@ -36,16 +37,16 @@ pub(super) fn key_expression(key: MapKey) -> Expression<'static> {
     match key {
         MapKey::Port(transport) => payload(transport.name(), "dport"),
         MapKey::Address(side, family) => payload(family.header(), side.address()),
-        MapKey::FlowPort(direction, _) => flow_port(direction),
-        MapKey::FlowAddress(direction, family) => flow_address(direction, family),
+        MapKey::FlowPort(key, _) => flow_port(key),
+        MapKey::FlowAddress(key, family) => flow_address(key, family),
         MapKey::Pair(side, family, bits, transport) => {
             let address = payload(family.header(), side.address());
             let port = payload(transport.name(), "dport");
             pair_key(address, family, bits, port)
         }
-        MapKey::FlowPair(direction, family, bits, _) => {
-            let address = flow_address(direction, family);
-            pair_key(address, family, bits, flow_port(direction))
+        MapKey::FlowPair(key, family, bits, _) => {
+            let address = flow_address(key, family);
+            pair_key(address, family, bits, flow_port(key))
         }
     }
 }
@@ -67,18 +68,18 @@ fn pair_key(
 }
 
 /// `ct original proto-dst`, which must stand behind the protocol.
-fn flow_port(direction: Direction) -> Expression<'static> {
-    let (side, field) = direction.of_flow();
-    ct(field, Some(side))
+fn flow_port(key: FlowKey) -> Expression<'static> {
+    let (tuple, field) = key.port_words();
+    ct(field, Some(tuple))
 }
 
 /// `ct original ip saddr`
-fn flow_address(direction: Direction, family: Family) -> Expression<'static> {
-    let key = match family {
+fn flow_address(key: FlowKey, family: Family) -> Expression<'static> {
+    let field = match family {
         Family::V4 => "ip saddr",
         Family::V6 => "ip6 saddr",
     };
-    ct(key, Some(direction.of_flow().0))
+    ct(field, Some(key.address().name()))
 }
 
 pub(super) fn ct(key: &'static str, side: Option<&'static str>) -> Expression<'static> {
@@ -102,7 +103,7 @@ pub(super) fn protocol(number: u8) -> Statement {
 }
 
 /// A condition, which may take several statements.
-pub(super) fn statements(each: &Match, generation: Generation) -> Vec<Statement> {
+pub(super) fn statements(each: &Match, names: &Names) -> Vec<Statement> {
     let meta = |key| named(NamedExpression::Meta(Meta { key }));
     let interface = |side: &Side| {
         meta(if *side == Side::Source {
@@ -118,41 +119,63 @@ pub(super) fn statements(each: &Match, generation: Generation) -> Vec<Statement>
         Match::State(state) => {
             vec![matches(Operator::IN, ct("state", None), text(state.name()))]
         }
-        Match::NotEstablished => vec![matches(
-            Operator::NEQ,
-            ct("state", None),
-            text(CtState::Established.name()),
-        )],
         Match::Told(told) => vec![Statement::Known(NfStatement::Log(Some(Log {
             prefix: Some(told.to_string().into()),
             ..Log::new(Some(EVENTS_GROUP.into()))
         })))],
         Match::FlowSide(side) => one(ct("direction", None), text(side.name())),
-        Match::Stamp(direction) => {
-            let label = u32::from(Stamp::default().label(*direction));
-            let label = Expression::Number(label);
-            vec![matches(Operator::IN, ct("label", None), label)]
+        Match::Marked(_) | Match::MarkedOr(..) | Match::OpenedSomewhere => {
+            let bits = names.bits().asked(each).unwrap_or_default();
+            let labels = json!({ "match": { "op": "in", "left": { "ct": { "key": "label" } }, "right": bits } });
+            vec![Statement::Own(labels)]
         }
-        Match::FlowPort(direction, transport, ports) => vec![
+        Match::SetMarks(_) => match names.bits().asked(each).unwrap_or_default() {
+            // Nothing to set.
+            bits if bits.is_empty() => Vec::new(),
+            bits => {
+                // Two at a time, as nft 1.0.6 reads it.
+                let mut bits = bits.into_iter().map(|bit| json!(bit));
+                let first = bits.next().unwrap_or_default();
+                let value = bits.fold(first, |all, bit| json!({ "|": [all, bit] }));
+                let set =
+                    json!({ "mangle": { "key": { "ct": { "key": "label" } }, "value": value } });
+                vec![Statement::Own(set)]
+            }
+        },
+        Match::OwnOfAnother(direction) => {
+            let (address, device) = own_of_another(*direction);
+            let fib = |flags: &[&str]| json!({ "fib": { "result": "type", "flags": flags } });
+            let is = |op, left| {
+                Statement::Own(json!({ "match": { "op": op, "left": left, "right": "local" } }))
+            };
+            vec![is("==", fib(&[address])), is("!=", fib(&[address, device]))]
+        }
+        Match::WithoutSyn => vec![Statement::Own(json!({ "match": {
+            "op": "==",
+            "left": { "&": [{ "payload": { "protocol": "tcp", "field": "flags" } }, "syn"] },
+            "right": 0,
+        } }))],
+        Match::PortOutside(range) => vec![matches(
+            Operator::NEQ,
+            payload("tcp", "sport"),
+            number_interval(range),
+        )],
+        Match::FlowPort(key, transport, ports) => vec![
             protocol(transport.protocol().0),
             matches(
                 Operator::EQ,
-                flow_port(*direction),
+                flow_port(*key),
                 elements(ports.intervals().iter().map(number_interval).collect()),
             ),
         ],
-        Match::FlowAddress {
-            direction,
-            with,
-            negated,
-        } => {
-            let left = flow_address(*direction, with.family());
+        Match::FlowAddress { key, with, negated } => {
+            let left = flow_address(*key, with.family());
             let operator = if *negated {
                 Operator::NEQ
             } else {
                 Operator::EQ
             };
-            vec![matches(operator, left, compared(with, generation))]
+            vec![matches(operator, left, compared(with, names))]
         }
         Match::Family(family) => one(meta(MetaKey::Nfproto), text(family.nfproto())),
         Match::Protocol(protocol) => one(
@@ -181,7 +204,7 @@ pub(super) fn statements(each: &Match, generation: Generation) -> Vec<Statement>
             } else {
                 Operator::EQ
             };
-            vec![matches(operator, left, compared(with, generation))]
+            vec![matches(operator, left, compared(with, names))]
         }
         Match::IcmpType(types) => one(payload("icmp", "type"), types_set(types)),
         Match::Icmpv6Type(types) => one(payload("icmpv6", "type"), types_set(types)),
@@ -218,10 +241,10 @@ pub(super) fn statements(each: &Match, generation: Generation) -> Vec<Statement>
 }
 
 /// What an address is compared with.
-fn compared(with: &AddressMatch, generation: Generation) -> Expression<'static> {
+fn compared(with: &AddressMatch, names: &Names) -> Expression<'static> {
     match with {
         AddressMatch::Inline(addresses) => elements(address_list(addresses)),
-        AddressMatch::Set(name, _) => text(format!("@{}", generation.object(name))),
+        AddressMatch::Set(name, _) => text(format!("@{}", names.of(name))),
     }
 }
 

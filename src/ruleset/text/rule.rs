@@ -4,7 +4,7 @@ use super::address_type;
 use crate::policy::{AddressRange, Direction, Interval, PortSet};
 use crate::ruleset::batch::{Elements, Names};
 use crate::ruleset::ir::*;
-use crate::ruleset::table::{EVENTS_GROUP, passed_chain};
+use crate::ruleset::table::EVENTS_GROUP;
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,6 +14,7 @@ pub fn rule_text(rule: &NftRule, names: &Names) -> String {
         .matches
         .iter()
         .map(|each| match_text(each, names))
+        .filter(|text| !text.is_empty())
         .collect();
     if rule.counts() {
         words.push("counter".into());
@@ -30,11 +31,10 @@ pub(super) fn verdict_text(verdict: &NftVerdict, names: &Names) -> String {
         NftVerdict::Accept | NftVerdict::Observe(None) => "accept".into(),
         NftVerdict::Drop => "drop".into(),
         NftVerdict::Return => "return".into(),
-        NftVerdict::Pass(direction) | NftVerdict::Observe(Some(direction)) => {
-            format!("goto {}", passed_chain(*direction))
-        }
         NftVerdict::Jump(chain) => format!("jump {}", names.of(chain)),
-        NftVerdict::Goto(chain) => format!("goto {}", names.of(chain)),
+        NftVerdict::Goto(chain) | NftVerdict::Pass(chain) | NftVerdict::Observe(Some(chain)) => {
+            format!("goto {}", names.of(chain))
+        }
         NftVerdict::Map(key, map) => format!("{} vmap @{}", key_text(*key), names.of(map)),
     }
 }
@@ -43,8 +43,8 @@ pub(super) fn key_text(key: MapKey) -> String {
     match key {
         MapKey::Port(transport) => format!("{} dport", transport.name()),
         MapKey::Address(side, family) => format!("{} {}", family.header(), side.address()),
-        MapKey::FlowPort(direction, transport) => flow_port(direction, transport),
-        MapKey::FlowAddress(direction, family) => flow_address(direction, family),
+        MapKey::FlowPort(key, transport) => flow_port(key, transport),
+        MapKey::FlowAddress(key, family) => flow_address(key, family),
         MapKey::Pair(side, family, bits, transport) => format!(
             "{} {}{} . {} dport",
             family.header(),
@@ -52,15 +52,13 @@ pub(super) fn key_text(key: MapKey) -> String {
             mask(family, bits),
             transport.name()
         ),
-        MapKey::FlowPair(direction, family, bits, transport) => {
-            let (side, field) = direction.of_flow();
-            format!(
-                "meta l4proto {} {}{} . ct {side} {field}",
-                transport.name(),
-                flow_address(direction, family),
-                mask(family, bits)
-            )
-        }
+        MapKey::FlowPair(key, family, bits, transport) => format!(
+            "meta l4proto {} {}{} . {}",
+            transport.name(),
+            flow_address(key, family),
+            mask(family, bits),
+            key.port_field()
+        ),
     }
 }
 
@@ -81,14 +79,13 @@ pub fn prefix_mask(family: Family, bits: u8) -> Option<IpAddr> {
 }
 
 /// `meta l4proto tcp ct original proto-dst`: nft takes a port of connection tracking for one only behind its protocol.
-fn flow_port(direction: Direction, transport: Transport) -> String {
-    let (side, field) = direction.of_flow();
-    format!("meta l4proto {} ct {side} {field}", transport.name())
+fn flow_port(key: FlowKey, transport: Transport) -> String {
+    format!("meta l4proto {} {}", transport.name(), key.port_field())
 }
 
 /// `ct original ip saddr`
-fn flow_address(direction: Direction, family: Family) -> String {
-    format!("ct {} {} saddr", direction.of_flow().0, family.header())
+fn flow_address(key: FlowKey, family: Family) -> String {
+    format!("ct {} {} saddr", key.address().name(), family.header())
 }
 
 pub(super) fn map_type(key: MapKey) -> String {
@@ -159,9 +156,16 @@ pub(super) fn match_text(each: &Match, names: &Names) -> String {
         Match::Loopback(side) => format!("{} \"lo\"", name(side, "iifname", "oifname")),
         Match::State(state) => format!("ct state {}", state.name()),
         Match::Told(told) => format!("log prefix \"{told}\" group {EVENTS_GROUP}"),
-        Match::NotEstablished => format!("ct state != {}", CtState::Established.name()),
         Match::FlowSide(side) => format!("ct direction {}", side.name()),
-        Match::Stamp(direction) => format!("ct label {}", names.stamp().label(*direction)),
+        Match::Marked(_) | Match::MarkedOr(..) | Match::OpenedSomewhere => {
+            let bits = names.bits().asked(each).unwrap_or_default();
+            format!("ct label {}", joined(&bits, ","))
+        }
+        Match::SetMarks(_) => match names.bits().asked(each).unwrap_or_default().as_slice() {
+            // Nothing to set.
+            [] => String::new(),
+            bits => format!("ct label set {}", joined(bits, " | ")),
+        },
         Match::Family(family) => format!("meta nfproto {}", family.nfproto()),
         Match::Protocol(protocol) => format!("meta l4proto {protocol}"),
         Match::Port(transport, side, ports) => format!(
@@ -180,24 +184,26 @@ pub(super) fn match_text(each: &Match, names: &Names) -> String {
             let not = if *negated { "!= " } else { "" };
             format!("{header} {} {not}{value}", name(side, "saddr", "daddr"))
         }
-        Match::FlowPort(direction, transport, ports) => {
-            let field = flow_port(*direction, *transport);
+        Match::FlowPort(key, transport, ports) => {
+            let field = flow_port(*key, *transport);
             format!("{field} {}", elements(&port_list(ports)))
         }
-        Match::FlowAddress {
-            direction,
-            with,
-            negated,
-        } => {
+        Match::FlowAddress { key, with, negated } => {
             let (family, value) = compared(with, names);
             let not = if *negated { "!= " } else { "" };
-            format!("{} {not}{value}", flow_address(*direction, family))
+            format!("{} {not}{value}", flow_address(*key, family))
         }
         Match::IcmpType(types) => format!("icmp type {}", elements(&pairs(types))),
         Match::Icmpv6Type(types) => format!("icmpv6 type {}", elements(&pairs(types))),
         Match::HopLimit(hops) => format!("ip6 hoplimit {hops}"),
         Match::ToThisHost => "fib daddr type { local, broadcast, anycast, multicast }".into(),
         Match::FromProcess => "meta iif 0".into(),
+        Match::OwnOfAnother(direction) => {
+            let (address, device) = own_of_another(*direction);
+            format!("fib {address} type local fib {address} . {device} type != local")
+        }
+        Match::WithoutSyn => "tcp flags ! syn".into(),
+        Match::PortOutside(range) => format!("tcp sport != {}", interval(range)),
         Match::FromLinkToMany => "ip6 saddr { ::, fe80::/10 } ip6 daddr ff00::/8".into(),
         Match::Decrypted => "meta ipsec exists".into(),
         Match::WillEncrypt => "rt ipsec exists".into(),
@@ -205,6 +211,19 @@ pub(super) fn match_text(each: &Match, names: &Names) -> String {
             "rt ipsec missing fib saddr type local fib daddr type { broadcast, multicast }".into()
         }
     }
+}
+
+/// The host's end of a packet, and the interface that it crosses, in the words of `fib`.
+pub fn own_of_another(direction: Direction) -> (&'static str, &'static str) {
+    match direction {
+        Direction::Inbound => ("daddr", "iif"),
+        Direction::Outbound => ("saddr", "oif"),
+    }
+}
+
+fn joined(bits: &[u8], separator: &str) -> String {
+    let texts: Vec<String> = bits.iter().map(u8::to_string).collect();
+    texts.join(separator)
 }
 
 /// What an address is compared with.

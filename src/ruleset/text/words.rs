@@ -1,6 +1,5 @@
 //! The words that nft has for the parts of a rule.
 
-use crate::policy::Direction;
 use crate::ruleset::ir::*;
 
 impl CtState {
@@ -25,14 +24,21 @@ impl FlowSide {
     }
 }
 
-impl Direction {
-    /// Where connection tracking keeps the remote of a flow of this direction, and its port beside the remote: an inbound flow's
-    /// remote has opened it; an outbound flow's is whoever answers, which is also right behind DNAT.
-    pub fn of_flow(self) -> (&'static str, &'static str) {
-        match self {
-            Direction::Inbound => ("original", "proto-dst"),
-            Direction::Outbound => ("reply", "proto-src"),
-        }
+impl FlowKey {
+    /// `ct original proto-dst`
+    pub fn port_field(self) -> String {
+        let (tuple, word) = self.port_words();
+        format!("ct {tuple} {word}")
+    }
+
+    /// nft's words for the tuple and for the port.
+    pub fn port_words(self) -> (&'static str, &'static str) {
+        let (tuple, side) = self.port();
+        let word = match side {
+            Side::Source => "proto-src",
+            Side::Destination => "proto-dst",
+        };
+        (tuple.name(), word)
     }
 }
 

@@ -4,8 +4,8 @@ use super::Writer;
 use crate::netfilter::native::elements::Key;
 use crate::netfilter::native::expressions::{Field, Origin, SetName};
 use crate::netfilter::native::sets::CONSTANT_NAME;
-use crate::policy::{AddressRange, Direction, Interval};
-use crate::ruleset::ir::{Family, Side, Transport};
+use crate::policy::{AddressRange, Interval};
+use crate::ruleset::ir::{Family, FlowKey, FlowSide, Side, Transport};
 use crate::ruleset::map::Prefixed;
 use netlink_bindings::nftables::{CmpOps, CtDirection, CtKeys, PayloadBase};
 
@@ -96,9 +96,9 @@ impl Writer<'_, '_> {
     }
 
     /// Where connection tracking keeps the port that a flow was opened to, once it is known to have one.
-    pub(super) fn flow_port(&mut self, direction: Direction, transport: Transport) -> Origin {
+    pub(super) fn flow_port(&mut self, key: FlowKey, transport: Transport) -> Origin {
         self.protocol(transport.protocol().0);
-        let (key, side) = flow_port(direction);
+        let (key, side) = flow_port(key);
         Origin::Flow(key, side)
     }
 
@@ -122,29 +122,43 @@ pub(super) const ICMP_TYPE: Origin = Origin::Packet(Field {
     base: PayloadBase::TransportHeader,
     offset: 0,
 });
+pub(super) const TCP_FLAGS: Origin = Origin::Packet(Field {
+    base: PayloadBase::TransportHeader,
+    offset: 13,
+});
 pub(super) const HOP_LIMIT: Origin = Origin::Packet(Field {
     base: PayloadBase::NetworkHeader,
     offset: 7,
 });
 
 /// Where connection tracking keeps the port that a flow was opened to.
-pub(in crate::netfilter::native) fn flow_port(direction: Direction) -> (CtKeys, CtDirection) {
-    match direction {
-        Direction::Inbound => (CtKeys::ProtoDst, CtDirection::Original),
-        Direction::Outbound => (CtKeys::ProtoSrc, CtDirection::Reply),
-    }
+pub(in crate::netfilter::native) fn flow_port(key: FlowKey) -> (CtKeys, CtDirection) {
+    let (tuple, side) = key.port();
+    let field = match side {
+        Side::Source => CtKeys::ProtoSrc,
+        Side::Destination => CtKeys::ProtoDst,
+    };
+    (field, tuple_number(tuple))
 }
 
 /// Where connection tracking keeps the remote of a flow; of the other family it has none, so the family need not be asked.
 pub(in crate::netfilter::native) fn flow_address(
-    direction: Direction,
+    key: FlowKey,
     family: Family,
 ) -> (CtKeys, CtDirection) {
-    let key = match family {
+    let field = match family {
         Family::V4 => CtKeys::SrcIp,
         Family::V6 => CtKeys::SrcIp6,
     };
-    (key, flow_port(direction).1)
+    (field, tuple_number(key.address()))
+}
+
+/// The kernel's number of a flow's tuple.
+pub(super) fn tuple_number(tuple: FlowSide) -> CtDirection {
+    match tuple {
+        FlowSide::Original => CtDirection::Original,
+        FlowSide::Reply => CtDirection::Reply,
+    }
 }
 
 pub(super) fn address_bytes(family: Family) -> u32 {

@@ -23,10 +23,7 @@ pub fn at_interface(each: &Match, direction: Direction, interface: &str) -> bool
 impl<'r, T: Line + 'r> Way<'_, 'r, T> {
     /// Whether a condition is the same for all packets of the run, and does not hold.
     pub(super) fn never(&self, each: &Match) -> bool {
-        let varies = matches!(
-            each,
-            Match::Port(_, Side::Destination, _) | Match::Address { .. }
-        );
+        let varies = self.is_asked(each);
         !varies && !self.holds(each)
     }
 
@@ -42,9 +39,9 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
             }
             Match::Family(wanted) => *wanted == family,
             Match::Protocol(protocol) => run.protocol.0 == *protocol,
-            // A flow is opened from an ephemeral port.
-            Match::Port(transport, _, ports) => {
-                transport.protocol() == run.protocol && ports.contains(49152)
+            // A flow is opened from an ephemeral port; of a tracked one nothing is asked that stands in the packet.
+            Match::Port(transport, Side::Source, ports) => {
+                transport.protocol() == run.protocol && run.key.is_none() && ports.contains(49152)
             }
             Match::HopLimit(hops) => family == Family::V6 && *hops == 64,
             Match::IcmpType(types) => {
@@ -59,19 +56,25 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
             Match::FromProcess => run.direction == Direction::Outbound,
             Match::State(CtState::New) => !run.about_a_flow,
             Match::State(state) => run.about_a_flow && *state == CtState::Related,
-            Match::NotEstablished | Match::Told(_) => true,
+            Match::Told(_) | Match::SetMarks(_) => true,
             // Of the flow that a message is about nothing is known.
             Match::FlowSide(side) => !run.about_a_flow && *side == FlowSide::Original,
             // New flows have none of these.
-            Match::Stamp(_)
+            Match::Marked(_)
+            | Match::MarkedOr(..)
+            | Match::OpenedSomewhere
+            | Match::OwnOfAnother(_)
+            | Match::WithoutSyn
+            | Match::PortOutside(_)
             | Match::Decrypted
             | Match::WillEncrypt
             | Match::LoopedBack
             | Match::FromLinkToMany => false,
-            // Nothing compiled asks for the own address.
-            Match::Address { .. } => false,
-            // They have been asked what stands in them, which is what their flow is opened with.
-            Match::FlowPort(..) | Match::FlowAddress { .. } => false,
+            // Over something else than the boxes of this run: nothing compiled asks so.
+            Match::Port(..)
+            | Match::Address { .. }
+            | Match::FlowPort(..)
+            | Match::FlowAddress { .. } => false,
         }
     }
 }

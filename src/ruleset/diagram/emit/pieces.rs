@@ -192,17 +192,14 @@ impl Emitter<'_> {
                 break;
             };
             pieces.retain(|(_, of)| *of != value);
-            let set = self.name(name, "s").to_string();
+            // One set for all lists that ask it.
+            let family = elements.family();
             let asked = Match::Address {
                 side: self.side,
-                with: AddressMatch::Set(set.clone(), elements.family()),
+                with: AddressMatch::Set(self.remotes.set(elements), family),
                 negated: false,
             };
             rules.extend(self.target_rule(vec![asked], &target(value)));
-            self.ruleset.sets.push(Set {
-                name: set,
-                elements,
-            });
         }
         if !pieces.is_empty() {
             rules.push(self.map(name, pieces, target, word));
@@ -225,7 +222,7 @@ impl Emitter<'_> {
             if let Some((_, verdict)) = known {
                 return verdict.clone();
             }
-            let verdict = self.element(&target(value));
+            let verdict = self.verdict_of(&target(value));
             recent.swap(0, 1);
             recent[0] = Some((value, verdict.clone()));
             verdict

@@ -1,0 +1,100 @@
+//! Which labels say across which interface a flow was opened, kept over restarts and boots; and what else verdicts ask of this host.
+
+use super::host::Host;
+use super::state::State;
+use crate::netfilter::enforce::Kernel;
+use crate::netfilter::links::links;
+use crate::netfilter::marks::Slots;
+use crate::policy::{HostFacts, InterfaceName, Interval, Policy};
+use crate::ruleset::Ruleset;
+use serde::{Deserialize, Serialize};
+use tracing::{debug, warn};
+
+/// The file's name in the state directory.
+const FILE: &str = "flow-labels.json";
+/// Of the file. One of another version is not read, and all flows count as opened where nobody knows.
+const VERSION: u32 = 1;
+
+/// So many interfaces that are not bound have labels of their own.
+const UNBOUND: usize = 6;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct File {
+    version: u32,
+    /// Each interface with the labels of flows that were opened inbound and outbound across it.
+    slots: Slots,
+}
+
+/// Takes over what earlier processes have assigned.
+pub(super) fn take_over(state: &State, kernel: &Kernel) {
+    let read = state.read(FILE).map_err(|error| error.to_string());
+    let slots = read.and_then(|bytes| {
+        let Some(bytes) = bytes else { return Ok(None) };
+        let file: File = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+        match file.version {
+            VERSION => Ok(Some(file.slots)),
+            other => Err(format!("it is of version {other}")),
+        }
+    });
+    match slots {
+        Ok(Some(slots)) => kernel.know_slots(slots),
+        Ok(None) => {}
+        Err(why) => warn!(
+            "{FILE} in the state directory cannot be used ({why}): of flows that live now nobody knows across which interface they were opened"
+        ),
+    }
+}
+
+impl Host {
+    /// Assigns labels to interfaces that are new in a ruleset, and writes that down before it is enforced: a later process must not take
+    /// them for another interface's.
+    pub(super) fn assign_slots(&self, ruleset: &Ruleset) -> Result<(), String> {
+        let assigned = self.kernel.assign_slots(ruleset);
+        match assigned.map_err(|error| error.to_string()) {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                let file = File {
+                    version: VERSION,
+                    slots: self.kernel.slots(),
+                };
+                let bytes = serde_json::to_vec(&file).map_err(|error| error.to_string())?;
+                self.state
+                    .write_atomically(FILE, &bytes)
+                    .map_err(|error| error.to_string())
+            }
+            // Enforcing says so, and goes on.
+            Err(error) => {
+                debug!("{error}");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What verdicts ask of this host beside the definition.
+pub(super) fn host_facts(policy: &Policy) -> HostFacts {
+    let mut facts = HostFacts::default();
+    if let Some(ports) = ephemeral_ports() {
+        facts.ephemeral_ports = ports;
+    }
+    // Where they cannot be listed none has labels of its own.
+    let links = links().unwrap_or_default();
+    let unbound = links
+        .iter()
+        .filter(|link| link.name != "lo" && link.master.is_none());
+    let names = unbound.filter_map(|link| InterfaceName::parse(&link.name).ok());
+    facts.unbound = names
+        .filter(|name| !name.is_glob() && policy.binding(&name.to_string()).is_none())
+        .take(UNBOUND)
+        .collect();
+    facts.unbound.sort_unstable();
+    facts
+}
+
+/// `net.ipv4.ip_local_port_range`, which IPv6 has too.
+fn ephemeral_ports() -> Option<Interval<u16>> {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut numbers = text.split_whitespace().map(str::parse);
+    let (first, last) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    (first <= last).then_some(Interval { first, last })
+}

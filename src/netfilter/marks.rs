@@ -1,0 +1,191 @@
+//! Which bits the marks of flows have on this host: see [`crate::ruleset::marks`].
+
+use super::enforce::Kernel;
+use super::netlink::NetlinkError;
+use super::objects::labels_set_over;
+use crate::policy::Direction;
+use crate::ruleset::Ruleset;
+use crate::ruleset::batch::Names;
+use crate::ruleset::change::Change;
+use crate::ruleset::marks::{Bits, Mark, Slot};
+use crate::ruleset::table::DIRECTIONS;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::{MutexGuard, PoisonError};
+
+/// So many changes in a row shall find bits that no flow carries; where there is no room for that, marks that only save time have none.
+const GENERATIONS: usize = 3;
+
+/// The bits that say across which interface a flow was opened, inbound and outbound. They keep their meaning over changes of the policy,
+/// restarts and boots: what is bound to an interface tells nothing about flows that it let pass before.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<(Slot, [u8; 2])>", into = "Vec<(Slot, [u8; 2])>")]
+pub struct Slots(BTreeMap<Slot, [u8; 2]>);
+
+impl From<Vec<(Slot, [u8; 2])>> for Slots {
+    fn from(slots: Vec<(Slot, [u8; 2])>) -> Self {
+        Slots(slots.into_iter().collect())
+    }
+}
+
+impl From<Slots> for Vec<(Slot, [u8; 2])> {
+    fn from(slots: Slots) -> Self {
+        slots.0.into_iter().collect()
+    }
+}
+
+impl Slots {
+    /// All of them, as labels.
+    fn mask(&self) -> u128 {
+        self.0.values().flatten().fold(0, |all, bit| all | 1 << bit)
+    }
+
+    fn bits(&self) -> Bits {
+        let mut bits = Bits::default();
+        for (slot, of) in &self.0 {
+            for (direction, bit) in DIRECTIONS.into_iter().zip(of) {
+                bits.insert(Mark::Opened(direction, slot.clone()), *bit);
+            }
+        }
+        bits
+    }
+
+    /// Whether each bit is one of ours, and means one thing.
+    pub fn is_plain(&self) -> bool {
+        let bits = || self.0.values().flatten();
+        bits().all(|bit| (Bits::FIRST..Bits::FIRST + Bits::COUNT).contains(bit))
+            && self.mask().count_ones() as usize == bits().count()
+    }
+}
+
+impl Kernel {
+    /// These were assigned by an earlier process.
+    pub fn know_slots(&self, slots: Slots) {
+        if slots.is_plain() {
+            self.labels.reserve(slots.mask());
+            *self.lock_slots() = slots;
+        }
+    }
+
+    /// All that are assigned.
+    pub fn slots(&self) -> Slots {
+        self.lock_slots().clone()
+    }
+
+    /// Assigns bits to the slots of a ruleset that have none. Returns whether there were any: they are to be written down before the
+    /// ruleset is enforced. Where no bit is left, interfaces go without, and their flows count as opened where nobody knows.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel cannot be asked which bits flows carry.
+    pub fn assign_slots(&self, ruleset: &Ruleset) -> Result<bool, NetlinkError> {
+        self.know_labels()?;
+        let wanted: Vec<Slot> = ruleset
+            .marks
+            .iter()
+            .filter_map(|mark| match mark {
+                Mark::Opened(Direction::Inbound, slot) => Some(slot.clone()),
+                _ => None,
+            })
+            .collect();
+        let mut slots = self.lock_slots();
+        let mut changed = false;
+        for slot in &wanted {
+            if slots.0.contains_key(slot) {
+                continue;
+            }
+            let taken = self.labels.take(2)?;
+            let [inbound, outbound] = taken.as_slice() else {
+                self.labels.give_back(&taken);
+                self.release_unused(&mut slots, &wanted);
+                tracing::warn!(
+                    "no label of connection tracking is free to tell flows that are opened across {slot}: they count as opened elsewhere \
+                     until the next change"
+                );
+                changed = true;
+                continue;
+            };
+            self.labels.reserve(1 << inbound | 1 << outbound);
+            slots.0.insert(slot.clone(), [*inbound, *outbound]);
+            changed = true;
+        }
+        Ok(changed)
+    }
+
+    /// Interfaces that are neither bound nor there give theirs up.
+    fn release_unused(&self, slots: &mut Slots, wanted: &[Slot]) {
+        let unused: Vec<Slot> = slots
+            .0
+            .keys()
+            .filter(|slot| !wanted.contains(slot))
+            .cloned()
+            .collect();
+        for slot in unused {
+            if let Some(bits) = slots.0.remove(&slot) {
+                self.labels
+                    .release(bits.iter().fold(0, |all, bit| all | 1 << bit));
+            }
+        }
+    }
+
+    /// A change of the policy has marks of its own: what was allowed so far is judged again.
+    pub(super) fn marked(&self, change: Change, ruleset: &Ruleset) -> Change {
+        if change.is_empty() {
+            return change;
+        }
+        if let Err(error) = self.assign_slots(ruleset) {
+            tracing::error!(
+                "tracked flows are judged packet by packet, since their labels cannot be read: {error}"
+            );
+            return change.marked(Bits::default());
+        }
+        let mut bits = self.slots().bits();
+        let wanted: Vec<&Mark> = ruleset
+            .marks
+            .iter()
+            .filter(|mark| mark.is_of_a_generation())
+            .collect();
+        let free =
+            usize::from(Bits::COUNT).saturating_sub(self.slots().mask().count_ones() as usize);
+        let needed = wanted.iter().filter(|mark| !mark.is_optional()).count();
+        let count = match wanted.len() * GENERATIONS <= free {
+            true => wanted.len(),
+            false => needed,
+        };
+        let taken = self.labels.take(count).unwrap_or_default();
+        if taken.len() < needed {
+            tracing::warn!(
+                "{} of {needed} marks for flows that pass have no label of connection tracking: packets of those flows are judged one by \
+                 one until the next change",
+                needed - taken.len()
+            );
+        }
+        for (mark, bit) in wanted.into_iter().zip(taken) {
+            bits.insert(mark.clone(), bit);
+        }
+        change.marked(bits)
+    }
+
+    /// These names are in force now.
+    pub(super) fn marks_in_force(&self, names: &Names) {
+        self.labels.switched(names.bits().of_the_generation());
+    }
+
+    /// What an earlier process has left in force sets labels that are not to be handed out.
+    fn know_labels(&self) -> Result<(), NetlinkError> {
+        let mut known = self
+            .known_labels
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !*known {
+            let set = labels_set_over(&self.reader)?;
+            self.labels.switched(set);
+            *known = true;
+        }
+        Ok(())
+    }
+
+    fn lock_slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,561 @@
+//! Packets of tracked flows: each interface lets pass what it let in or out itself, and judges the rest.
+//!
+//! A flow that an interface lets pass is marked (see [`super::marks`]): with the interface, for as long as it lives, and with the list of
+//! groups, until the next change. A packet with the mark of its list passes at the first question; of a packet without it the opening
+//! of its flow is judged, so that a flow ends whose rule has gone, whichever side sends:
+//!
+//! ```text
+//! chain in_0 {                                                        inbound packets of the interfaces of list 0
+//!     meta l4proto 1 goto in_0_messages                               an ICMP error is no packet of the flow that its label is of
+//!     meta l4proto 58 goto in_0_messages
+//!     ct label 70 ct direction original accept                        the inbound rules allow this flow
+//!     ct label 71 ct direction reply accept                           the outbound rules do, and this answers
+//!     meta ipsec exists goto elsewhere_in
+//!     meta l4proto 6 ct state new goto in_0_list                      no TCP is essential
+//!     jump exempt_in
+//!     ct state invalid goto invalid_in
+//!     ct state established goto in_0_tracked
+//!     goto in_0_list
+//! }
+//! chain in_0_tracked {
+//!     ct direction original goto in_0_again
+//!     ct label 65 goto in_0_answer                                    opened across an interface of this list
+//!     ct label 66,67,68,69 goto in_0_list                             opened elsewhere: as if this packet opened it
+//!     jump out_0_flow                                                 nobody knows where it was opened
+//!     fib daddr type local fib daddr . iif type != local goto in_0_list
+//!     goto in_0_refused
+//! }
+//! chain in_0_again { jump in_0_flow; goto in_0_list }                 what refuses it is named
+//! chain in_0_answer { jump out_0_flow; goto in_0_refused }
+//! ```
+//!
+//! Answers that leave know besides that they may leave though the flow was opened elsewhere (asymmetric routes, direct server return):
+//!
+//! ```text
+//! chain out_0_tracked {
+//!     ct direction original goto out_0_again
+//!     ct label 64 goto out_0_answer
+//!     ct label 66 jump in_1_still                                     opened across list 1, whose rules must still allow it
+//!     ct label 66,67,68,69 goto out_0_elsewhere
+//!     jump in_0_flow
+//!     fib saddr type local fib saddr . oif type != local goto out_0_list
+//!     goto out_0_refused
+//! }
+//! chain out_0_elsewhere { jump in_0_flow; goto out_0_list }           as an answer across this interface, or as if it opened the flow
+//! ```
+//!
+//! `in_0_flow` asks the rules of a list what they say of a flow, by what connection tracking keeps of its opening, and comes back where they
+//! refuse it. `in_0_still` asks the same, comes back where they allow it and refuses else. `in_0_lost` asks them about an outgoing TCP packet
+//! that connection tracking takes for the first of a flow, and that is none: whether they allow it as an answer.
+//!
+//! An ICMP error passes where packets of its flow do, as the marks tell, or where nobody knows anything of the flow; else it is judged by itself,
+//! like every other message. Where a list has no bit for its mark, an error passes that is about a flow opened across its interfaces.
+
+use super::compile::{List, unbound_slots};
+use super::ir::*;
+use crate::policy::{Direction, Policy, Protocol, Reason};
+
+/// ICMP errors about a tracked flow: unreachable, time exceeded, parameter problem. IPv4's "too big" is a
+/// code of unreachable; a redirect (5) is none of them.
+pub const ICMP_ERRORS: &[(u8, u8)] = &[(3, 3), (11, 12)];
+/// Unreachable, too big, time exceeded, parameter problem.
+pub const ICMPV6_ERRORS: &[(u8, u8)] = &[(1, 4)];
+
+/// The chains of a direction that all lists share.
+pub(super) fn shared_chains(policy: &Policy, direction: Direction) -> Vec<Chain> {
+    let observes = policy.platform.observe;
+    let refusal = |reason| NftRule {
+        matches: vec![],
+        verdict: if observes {
+            NftVerdict::Observe(None)
+        } else {
+            NftVerdict::Drop
+        },
+        reason: Some(reason),
+    };
+    let mut chains = vec![
+        chain(invalid(direction), vec![refusal(Reason::Invalid)]),
+        opened_chain(elsewhere(direction), direction, Slot::Elsewhere),
+        opened_chain(others(direction), direction, Slot::Others),
+    ];
+    if direction == Direction::Inbound {
+        chains.push(chain(ended(), vec![refusal(Reason::Default)]));
+    }
+    let unbound = unbound_slots(policy);
+    chains.extend(unbound.map(|(_, slot)| opened_chain(opened(direction, &slot), direction, slot)));
+    chains
+}
+
+/// Notes where a flow was opened: of a packet that opens one, and of one that a helper expects.
+fn opened_chain(name: String, direction: Direction, slot: Slot) -> Chain {
+    let marks = vec![Mark::Opened(direction, slot)];
+    let mut rules = vec![plain(
+        vec![Match::State(CtState::Established)],
+        NftVerdict::Accept,
+    )];
+    rules.extend(marking(vec![], marks));
+    rules.push(plain(vec![], NftVerdict::Accept));
+    chain(name, rules)
+}
+
+/// Marks the flow of a packet that opens one, or goes the same way, and is no message about one:
+///
+/// ```text
+/// ct state new ct label set 64 | 70 accept
+/// meta l4proto 1 accept
+/// meta l4proto 58 accept
+/// ct direction original ct label set 64 | 70 accept
+/// ```
+fn marking(at: Vec<Match>, marks: Vec<Mark>) -> Vec<NftRule> {
+    let set = |first: Match| {
+        let matches = [
+            vec![first],
+            at.clone(),
+            vec![Match::SetMarks(marks.clone())],
+        ]
+        .concat();
+        plain(matches, NftVerdict::Accept)
+    };
+    let message = |protocol: Protocol| plain(vec![Match::Protocol(protocol.0)], NftVerdict::Accept);
+    vec![
+        set(Match::State(CtState::New)),
+        message(Protocol::ICMP),
+        message(Protocol::ICMPV6),
+        set(Match::FlowSide(FlowSide::Original)),
+    ]
+}
+
+/// ICMP goes another way.
+pub(super) fn messages_to(target: &str) -> Vec<NftRule> {
+    let to = |protocol: Protocol| plain(vec![Match::Protocol(protocol.0)], goto(target.to_owned()));
+    [Protocol::ICMP, Protocol::ICMPV6].map(to).into()
+}
+
+/// Packets of flows that are known to pass: see the module.
+pub(super) fn known(list: &List, policy: &Policy, direction: Direction) -> Vec<NftRule> {
+    let side = |side, marks| {
+        plain(
+            vec![Match::Marked(marks), Match::FlowSide(side)],
+            NftVerdict::Accept,
+        )
+    };
+    let mut answers = list.passes(policy, direction.opposite());
+    if direction == Direction::Outbound && policy.platform.recheck {
+        answers.push(Mark::Answers(list.key.clone()));
+    }
+    [
+        side(FlowSide::Original, list.passes(policy, direction)),
+        side(FlowSide::Reply, answers),
+    ]
+    .map(established)
+    .into()
+}
+
+fn established(rule: NftRule) -> NftRule {
+    NftRule {
+        reason: Some(Reason::Established),
+        ..rule
+    }
+}
+
+impl List {
+    /// The marks of flows that this list lets pass, opened in this direction.
+    fn passes(&self, policy: &Policy, direction: Direction) -> Vec<Mark> {
+        match policy.platform.recheck {
+            true => vec![Mark::Passes(direction, self.key.clone())],
+            false => self.opened(direction),
+        }
+    }
+
+    /// The marks of flows that were opened across an interface of this list.
+    fn opened(&self, direction: Direction) -> Vec<Mark> {
+        let slots = self.interfaces.iter();
+        let mut marks: Vec<Mark> = slots
+            .map(|(_, slot)| Mark::Opened(direction, slot.clone()))
+            .collect();
+        marks.dedup();
+        marks
+    }
+
+    /// All chains of a list in a direction, but for its rules.
+    pub(super) fn chains(
+        &self,
+        lists: &[List],
+        policy: &Policy,
+        direction: Direction,
+    ) -> Vec<Chain> {
+        let index = self.index;
+        let role = role(direction, index);
+        let to_list = || plain(vec![], goto(list(direction, index)));
+        let refused = format!("{role}_refused");
+        let jump_flow = |direction| plain(vec![], NftVerdict::Jump(flow(direction, index).into()));
+        let mut chains = vec![
+            chain(
+                format!("{role}_again"),
+                vec![jump_flow(direction), to_list()],
+            ),
+            chain(
+                format!("{role}_answer"),
+                vec![
+                    jump_flow(direction.opposite()),
+                    plain(vec![], goto(refused.clone())),
+                ],
+            ),
+            chain(
+                refused.clone(),
+                vec![NftRule {
+                    matches: vec![],
+                    verdict: self.refusal(&allowed(direction.opposite(), index)),
+                    reason: Some(self.rest()),
+                }],
+            ),
+            self.entry(lists, policy, direction),
+            self.messages(policy, direction),
+            self.related(direction),
+            self.errors(policy, direction),
+            self.tracked(lists, direction),
+            self.passed(policy, direction),
+            self.allowed(policy, direction),
+        ];
+        if direction == Direction::Outbound {
+            chains.push(chain(
+                format!("{role}_elsewhere"),
+                vec![jump_flow(Direction::Inbound), to_list()],
+            ));
+            let in_lost = NftVerdict::Jump(lost(index).into());
+            chains.push(chain(
+                format!("{role}_lost"),
+                vec![plain(vec![], in_lost), to_list()],
+            ));
+        }
+        chains
+    }
+
+    /// `in_0`
+    fn entry(&self, lists: &[List], policy: &Policy, direction: Direction) -> Chain {
+        let role = role(direction, self.index);
+        let mut rules = messages_to(&format!("{role}_messages"));
+        // One alone was asked before its interface.
+        if lists.len() > 1 {
+            rules.extend(known(self, policy, direction));
+        }
+        let secured = match direction {
+            Direction::Inbound => Match::Decrypted,
+            Direction::Outbound => Match::WillEncrypt,
+        };
+        rules.push(plain(vec![secured], goto(elsewhere(direction))));
+        let tcp = Match::Protocol(Protocol::TCP.0);
+        let new = Match::State(CtState::New);
+        if direction == Direction::Outbound {
+            // What a process sends from a port that it was asked at, and that opens no connection.
+            let matches = vec![
+                tcp.clone(),
+                Match::WithoutSyn,
+                new.clone(),
+                Match::PortOutside(policy.host.ephemeral_ports),
+                Match::FromProcess,
+            ];
+            rules.push(plain(matches, goto(format!("{role}_lost"))));
+        }
+        rules.push(plain(vec![tcp, new], goto(list(direction, self.index))));
+        rules.extend([
+            plain(vec![], NftVerdict::Jump(exempt(direction).into())),
+            plain(
+                vec![Match::State(CtState::Invalid)],
+                goto(invalid(direction)),
+            ),
+            plain(
+                vec![Match::State(CtState::Established)],
+                goto(format!("{role}_tracked")),
+            ),
+            plain(vec![], goto(list(direction, self.index))),
+        ]);
+        chain(role, rules)
+    }
+
+    /// `in_0_messages`: all ICMP. The label of a message about a flow is the flow's, so it is asked behind the state.
+    fn messages(&self, policy: &Policy, direction: Direction) -> Chain {
+        let role = role(direction, self.index);
+        let mut rules = known(self, policy, direction);
+        for rule in &mut rules {
+            rule.matches.insert(0, Match::State(CtState::Established));
+        }
+        rules.extend([
+            plain(vec![], NftVerdict::Jump(exempt(direction).into())),
+            plain(
+                vec![Match::State(CtState::Invalid)],
+                goto(invalid(direction)),
+            ),
+            plain(
+                vec![Match::State(CtState::Established)],
+                goto(format!("{role}_tracked")),
+            ),
+            plain(
+                vec![Match::State(CtState::Related)],
+                goto(format!("{role}_related")),
+            ),
+            plain(vec![], goto(list(direction, self.index))),
+        ]);
+        chain(format!("{role}_messages"), rules)
+    }
+
+    /// `in_0_related`: messages about flows. What is no error, a redirect, is judged by itself.
+    fn related(&self, direction: Direction) -> Chain {
+        let role = role(direction, self.index);
+        let errors = [
+            Match::IcmpType(ICMP_ERRORS.into()),
+            Match::Icmpv6Type(ICMPV6_ERRORS.into()),
+        ];
+        let mut rules: Vec<NftRule> = errors
+            .map(|error| plain(vec![error], goto(format!("{role}_error"))))
+            .into();
+        rules.push(plain(vec![], goto(list(direction, self.index))));
+        chain(format!("{role}_related"), rules)
+    }
+
+    /// `in_0_error`
+    fn errors(&self, policy: &Policy, direction: Direction) -> Chain {
+        let role = role(direction, self.index);
+        let mut known = [Direction::Inbound, Direction::Outbound]
+            .map(|direction| self.passes(policy, direction))
+            .concat();
+        if policy.platform.recheck {
+            known.push(Mark::Answers(self.key.clone()));
+        }
+        let passes = |matches| established(plain(matches, NftVerdict::Accept));
+        let here =
+            [Direction::Inbound, Direction::Outbound].map(|direction| self.opened(direction));
+        let rules = vec![
+            passes(vec![Match::MarkedOr(known, here.concat())]),
+            plain(
+                vec![Match::OpenedSomewhere],
+                goto(list(direction, self.index)),
+            ),
+            passes(vec![]),
+        ];
+        chain(format!("{role}_error"), rules)
+    }
+
+    /// `in_0_tracked`: packets of established flows that are not known to pass.
+    fn tracked(&self, lists: &[List], direction: Direction) -> Chain {
+        let role = role(direction, self.index);
+        let opened = direction.opposite();
+        let mut rules = vec![
+            plain(
+                vec![Match::FlowSide(FlowSide::Original)],
+                goto(format!("{role}_again")),
+            ),
+            plain(
+                vec![Match::Marked(self.opened(opened))],
+                goto(format!("{role}_answer")),
+            ),
+        ];
+        let elsewhere = match direction {
+            Direction::Inbound => list(direction, self.index),
+            Direction::Outbound => format!("{role}_elsewhere"),
+        };
+        if direction == Direction::Outbound {
+            let others = lists
+                .iter()
+                .filter(|list| list.index != self.index && list.groups.is_some());
+            rules.extend(others.map(|list| {
+                let matches = vec![Match::Marked(list.opened(opened))];
+                plain(matches, NftVerdict::Jump(still(list.index).into()))
+            }));
+        }
+        rules.extend([
+            plain(vec![Match::OpenedSomewhere], goto(elsewhere)),
+            plain(vec![], NftVerdict::Jump(flow(opened, self.index).into())),
+            plain(
+                vec![Match::OwnOfAnother(direction)],
+                goto(list(direction, self.index)),
+            ),
+            plain(vec![], goto(format!("{role}_refused"))),
+        ]);
+        chain(format!("{role}_tracked"), rules)
+    }
+
+    /// `passed_in_0`: what the rules of this list allow.
+    fn passed(&self, policy: &Policy, direction: Direction) -> Chain {
+        let mut rules = self.marking(policy, direction);
+        if direction == Direction::Outbound && policy.platform.recheck {
+            // An answer that passed as if it opened the flow, which was opened elsewhere.
+            rules.push(self.answers());
+        }
+        rules.push(plain(vec![], NftVerdict::Accept));
+        chain(passed(direction, self.index), rules)
+    }
+
+    /// `allowed_in_0`: tracked flows that the rules of this list allow, asked as they were opened.
+    fn allowed(&self, policy: &Policy, direction: Direction) -> Chain {
+        let mut rules = self.marking(policy, direction);
+        // A ping is no message about a flow here.
+        rules.retain(|rule| {
+            !rule
+                .matches
+                .iter()
+                .any(|each| matches!(each, Match::Protocol(_) | Match::State(CtState::New)))
+        });
+        if policy.platform.recheck {
+            let passes = Match::SetMarks(self.passes(policy, direction));
+            let here = Match::Marked(self.opened(direction));
+            rules.push(plain(vec![here, passes], NftVerdict::Accept));
+            if direction == Direction::Inbound {
+                rules.push(self.answers());
+            }
+        }
+        rules.push(plain(vec![], NftVerdict::Accept));
+        chain(allowed(direction, self.index), rules)
+    }
+
+    fn answers(&self) -> NftRule {
+        let set = Match::SetMarks(vec![Mark::Answers(self.key.clone())]);
+        plain(
+            vec![
+                Match::OpenedSomewhere,
+                Match::FlowSide(FlowSide::Reply),
+                set,
+            ],
+            NftVerdict::Accept,
+        )
+    }
+
+    /// Marks a flow with the interface that its packet crosses, and with this list.
+    fn marking(&self, policy: &Policy, direction: Direction) -> Vec<NftRule> {
+        let side = match direction {
+            Direction::Inbound => Side::Source,
+            Direction::Outbound => Side::Destination,
+        };
+        let by_interface = |(name, slot): &(Option<_>, Slot), alone: bool| {
+            let name = name.clone().filter(|_| !alone);
+            let at = name.map(|name| Match::Interface(side, name));
+            let mut marks = vec![Mark::Opened(direction, slot.clone())];
+            if policy.platform.recheck {
+                marks.extend(self.passes(policy, direction));
+            }
+            (at.into_iter().collect::<Vec<_>>(), marks)
+        };
+        let alone = self.opened(direction).len() == 1;
+        let mut all: Vec<(Vec<Match>, Vec<Mark>)> = self
+            .interfaces
+            .iter()
+            .map(|interface| by_interface(interface, alone))
+            .collect();
+        all.dedup();
+        let each = all
+            .iter()
+            .map(|(at, marks)| marking(at.clone(), marks.clone()));
+        let each: Vec<Vec<NftRule>> = each.collect();
+        // What opens a flow first, for all interfaces; then messages, once; then what else goes the way of the opening.
+        let part = |range: std::ops::Range<usize>| {
+            each.iter()
+                .flat_map(move |rules| rules[range.clone()].to_vec())
+        };
+        let messages = each
+            .first()
+            .map(|rules| rules[1..3].to_vec())
+            .unwrap_or_default();
+        part(0..1).chain(messages).chain(part(3..4)).collect()
+    }
+}
+
+/// `in_0`
+pub(super) fn role(direction: Direction, index: usize) -> String {
+    format!("{}_{index}", suffix(direction))
+}
+
+/// `in_0_list`
+pub(super) fn list(direction: Direction, index: usize) -> String {
+    format!("{}_list", role(direction, index))
+}
+
+/// `in_0_flow`
+pub(super) fn flow(direction: Direction, index: usize) -> String {
+    format!("{}_flow", role(direction, index))
+}
+
+/// `in_0_lost`
+pub(super) fn lost(index: usize) -> String {
+    format!("{}_lost", role(Direction::Inbound, index))
+}
+
+/// `in_0_still`
+pub(super) fn still(index: usize) -> String {
+    format!("{}_still", role(Direction::Inbound, index))
+}
+
+/// `passed_in_0`
+pub(super) fn passed(direction: Direction, index: usize) -> String {
+    format!("passed_{}", role(direction, index))
+}
+
+/// `allowed_in_0`
+pub(super) fn allowed(direction: Direction, index: usize) -> String {
+    format!("allowed_{}", role(direction, index))
+}
+
+/// `elsewhere_in`
+pub(super) fn elsewhere(direction: Direction) -> String {
+    format!("elsewhere_{}", suffix(direction))
+}
+
+/// `others_in`
+pub(super) fn others(direction: Direction) -> String {
+    format!("others_{}", suffix(direction))
+}
+
+/// `opened_in_eth1`
+pub(super) fn opened(direction: Direction, slot: &Slot) -> String {
+    format!(
+        "opened_{}_{}",
+        suffix(direction),
+        plain_name(&slot.to_string())
+    )
+}
+
+/// A name of an interface in the letters that names of chains have: `veth.1*` is `veth_2e1_2a`.
+fn plain_name(name: &str) -> String {
+    let each = |byte: u8| match byte.is_ascii_alphanumeric() {
+        true => char::from(byte).to_string(),
+        false => format!("_{byte:02x}"),
+    };
+    name.bytes().map(each).collect()
+}
+
+/// `invalid_in`
+pub(super) fn invalid(direction: Direction) -> String {
+    format!("invalid_{}", suffix(direction))
+}
+
+/// Refuses an answer whose flow the interface that it was opened across does not allow any more.
+pub(super) fn ended() -> String {
+    "ended".to_owned()
+}
+
+/// `exempt_in`
+pub fn exempt(direction: Direction) -> String {
+    format!("exempt_{}", suffix(direction))
+}
+
+/// `in`, `out`
+pub fn suffix(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Inbound => "in",
+        Direction::Outbound => "out",
+    }
+}
+
+fn chain(name: String, rules: Vec<NftRule>) -> Chain {
+    Chain {
+        name: name.into(),
+        rules,
+    }
+}
+
+pub(super) fn plain(matches: Vec<Match>, verdict: NftVerdict) -> NftRule {
+    NftRule::plain(matches, verdict)
+}
+
+pub(super) fn goto(chain: String) -> NftVerdict {
+    NftVerdict::Goto(chain.into())
+}
