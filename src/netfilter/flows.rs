@@ -178,7 +178,7 @@ fn attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
     message.resize(message.len().next_multiple_of(4), 0);
 }
 
-fn number(bytes: &[u8]) -> u128 {
+pub(super) fn number(bytes: &[u8]) -> u128 {
     let mut all = [0; 16];
     all.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
     u128::from_ne_bytes(all)

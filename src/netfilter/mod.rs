@@ -22,6 +22,7 @@
 //! | [`flows`] | the tracked flows, and their labels taken off |
 //! | [`remembered`] | the flows that have ended, remembered by the kernel |
 //! | [`stamps`] | by which label flows are known that the policy allows, and which is next |
+//! | [`labels`] | which labels no flow carries, and the others taken off behind the scenes |
 //! | [`hits`] | the counters of our rules |
 //! | [`firewall`] | what the host's other rulesets make of a packet, seen on a copy of them |
 //! | [`trace`] | what all rules of a namespace make of a packet |
@@ -36,6 +37,7 @@ pub mod firewall;
 pub mod flows;
 pub mod hits;
 pub mod interfaces;
+pub mod labels;
 pub mod links;
 pub mod listeners;
 pub mod native;
@@ -44,6 +46,7 @@ pub mod nft;
 pub mod objects;
 pub mod others;
 pub mod ownership;
+mod priority;
 pub mod refusals;
 pub mod remembered;
 pub mod restore;

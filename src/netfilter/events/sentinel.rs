@@ -7,6 +7,7 @@
 //! and in the midst of it: the thread goes before them where it may. It is seldom awake, and never for longer than one answer.
 
 use super::socket::{EventSocket, TYPE_AT, if_is, load, not_from};
+use crate::netfilter::priority::set_niceness;
 use crate::ruleset::TABLE;
 use netlink_bindings::builtin::Nlmsghdr;
 use netlink_bindings::nftables::{Nfgenmsg, TableAttrs};
@@ -57,12 +58,8 @@ impl Drop for Sentinel {
 
 /// Before all other programs of ordinary priority: as root, or where the service manager lets it (`LimitNICE=`). Elsewhere it is one of them.
 fn go_first() {
-    const THIS_THREAD: libc::id_t = 0;
-    const FIRST: libc::c_int = -20;
-    // SAFETY: a system call without pointers; on Linux it is about the calling thread alone.
-    #[allow(unsafe_code)]
-    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, THIS_THREAD, FIRST) };
-    if let Err(error) = Errno::result(result) {
+    const FIRST: i32 = -20;
+    if let Err(error) = set_niceness(FIRST) {
         tracing::debug!("the sentinel is as any other thread: {error}");
     }
 }

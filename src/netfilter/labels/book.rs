@@ -1,0 +1,160 @@
+//! Which label is what: reserved, in force, taken, clean or dirty. Asks the kernel nothing.
+
+use super::OURS;
+use std::time::{Duration, Instant};
+
+/// A packet that was on its way at a switch may still set a label that has gone; by then it has passed.
+pub(super) const ON_THEIR_WAY: Duration = Duration::from_millis(20);
+
+/// What is known of each label. What is in none of the first four is dirty.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    reserved: u128,
+    in_force: u128,
+    /// Handed out, and not in force yet.
+    taken: u128,
+    /// No flow carries them.
+    clean: u128,
+    /// Last set by a rule at this time, at the latest.
+    fresh: Option<(u128, Instant)>,
+    /// What is being cleared.
+    clearing: u128,
+    /// What got dirty again meanwhile.
+    touched: u128,
+    /// What did not get clean, whatever was done. Tried again after the next switch.
+    stuck: u128,
+    /// Whether all was cleared once.
+    pub(super) known: bool,
+    /// Whether somebody clears.
+    pub(super) running: bool,
+    /// Whether the log says that clearing fails.
+    pub(super) warned: bool,
+}
+
+/// What is to be done about dirty labels.
+#[derive(Debug, PartialEq)]
+pub(super) enum Next {
+    Nothing,
+    Wait(Duration),
+    Clear(u128),
+}
+
+impl Book {
+    /// Whether some of them may be being taken off right now.
+    pub(super) fn reserve(&mut self, bits: u128) -> bool {
+        let bits = bits & OURS;
+        self.reserved |= bits;
+        for other in [&mut self.in_force, &mut self.taken, &mut self.clean] {
+            *other &= !bits;
+        }
+        self.clearing & bits != 0
+    }
+
+    pub(super) fn release(&mut self, bits: u128, now: Instant) {
+        let bits = bits & self.reserved;
+        self.reserved &= !bits;
+        self.soil(bits, now);
+    }
+
+    pub(super) fn take(&mut self, count: usize) -> Vec<u8> {
+        let clean = (64..128_u8).filter(|bit| self.clean & 1 << bit != 0);
+        let taken: Vec<u8> = clean.take(count).collect();
+        let bits = taken.iter().fold(0, |all, bit| all | 1 << bit);
+        self.clean &= !bits;
+        self.taken |= bits;
+        taken
+    }
+
+    pub(super) fn switched(&mut self, in_force: u128, now: Instant) {
+        let in_force = in_force & OURS & !self.reserved;
+        let retired = self.in_force & !in_force;
+        self.in_force = in_force;
+        self.taken &= !in_force;
+        self.clean &= !in_force;
+        self.soil(retired, now);
+        self.stuck = 0;
+    }
+
+    pub(super) fn give_back(&mut self, bits: u128, now: Instant) {
+        let bits = bits & OURS & !self.reserved & !self.in_force;
+        self.taken &= !bits;
+        self.clean &= !bits;
+        self.soil(bits, now);
+    }
+
+    pub(super) fn forget(&mut self, now: Instant) {
+        (self.in_force, self.taken, self.clean, self.stuck) = (0, 0, 0, 0);
+        self.soil(OURS & !self.reserved, now);
+    }
+
+    /// A rule may have set them until now.
+    fn soil(&mut self, bits: u128, now: Instant) {
+        if bits == 0 {
+            return;
+        }
+        self.touched |= bits;
+        let still = self.on_their_way(now).map_or(0, |(bits, _)| bits);
+        self.fresh = Some((still | bits, now));
+    }
+
+    /// What packets on their way may set, and for how long.
+    fn on_their_way(&self, now: Instant) -> Option<(u128, Duration)> {
+        let (bits, since) = self.fresh?;
+        let left = ON_THEIR_WAY.saturating_sub(now.saturating_duration_since(since));
+        (!left.is_zero()).then_some((bits, left))
+    }
+
+    fn dirty(&self) -> u128 {
+        OURS & !(self.reserved | self.in_force | self.taken | self.clean)
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty() & !self.stuck != 0
+    }
+
+    /// Whether fewer than half of what is not reserved can be handed out.
+    pub(super) fn is_low(&self) -> bool {
+        self.clean.count_ones() * 2 < (OURS & !self.reserved).count_ones()
+    }
+
+    pub(super) fn clean(&self) -> usize {
+        self.clean.count_ones() as usize
+    }
+
+    /// All dirty labels are cleared together, so the `patient` wait for packets on their way; once, as the next switch is never far.
+    pub(super) fn next(&mut self, now: Instant, patient: bool) -> Next {
+        let dirty = self.dirty() & !self.stuck;
+        (self.clearing, self.touched) = (0, 0);
+        if dirty == 0 {
+            return Next::Nothing;
+        }
+        let mut ripe = dirty;
+        if let Some((bits, left)) = self.on_their_way(now) {
+            ripe &= !bits;
+            if dirty & bits != 0 && (patient || ripe == 0) {
+                return Next::Wait(left);
+            }
+        }
+        self.clearing = ripe;
+        Next::Clear(ripe)
+    }
+
+    /// Whether none of these has got a meaning since.
+    pub(super) fn may_clear(&self, bits: u128) -> bool {
+        bits & !self.dirty() == 0
+    }
+
+    /// A whole dump has shown flows with `found` of what is being cleared, and with nothing else of it. Whether anything is clean now
+    /// that was not.
+    pub(super) fn swept(&mut self, found: u128) -> bool {
+        let clean = self.clearing & !found & !self.touched & self.dirty();
+        self.clean |= clean;
+        (self.clearing, self.touched) = (0, 0);
+        clean != 0
+    }
+
+    pub(super) fn give_up(&mut self, bits: u128) {
+        self.stuck |= bits;
+        self.clearing = 0;
+    }
+}
