@@ -1,9 +1,10 @@
 //! Which labels no flow carries, and the others taken off behind the scenes.
 //!
-//! nft sets a label and cannot take it off. A label that is used again while a flow still carries it lets that flow pass. So a label
-//! that goes out of force is dirty until one whole dump of the flows, begun after the last packet that could set it, shows none with it.
-//! A thread sees to that; a switch takes what is clean and never waits. With 260,000 flows that takes 0.6 s of a processor, nearly all of
-//! it in the kernel, and many times as long where others go first: 32 s beside four busy threads of nice -15 on two processors.
+//! nft sets a label and cannot take it off. A label that is used again while a flow still carries it lets that flow
+//! pass. So a label that goes out of force is dirty until one whole dump of the flows, begun after the last packet
+//! that could set it, shows none with it. A thread sees to that; a switch takes what is clean and never waits. With
+//! 260,000 flows that takes 0.6 s of a processor, nearly all of it in the kernel, and many times as long where others
+//! go first.
 
 mod book;
 mod sweep;
@@ -23,7 +24,8 @@ pub const OURS: u128 = !0 << 64;
 /// Labels of so few flows are taken off at once: that takes less than 40 ms.
 const FEW_FLOWS: u64 = 5_000;
 
-/// How often in a row a dump may show that nothing has become clean. Some rule sets these labels then, and it is not ours.
+/// How often in a row a dump may show that nothing has become clean. Some rule sets these labels then, and it is not
+/// ours.
 const ATTEMPTS: u32 = 4;
 
 /// The labels of conntrack that are ours, of one network namespace, each a bit of a `u128`.
@@ -68,7 +70,8 @@ impl Labels {
         }))
     }
 
-    /// These keep their meaning until they are released: not handed out, not taken off any flow. A new one is taken first.
+    /// These keep their meaning until they are released: not handed out, not taken off any flow. A new one is taken
+    /// first.
     pub fn reserve(&self, bits: u128) {
         let underway = self.0.book().reserve(bits);
         if underway {
@@ -85,7 +88,8 @@ impl Labels {
 
     /// Up to `count` labels that no flow carries, the lowest first; fewer where clearing has not caught up.
     ///
-    /// Waits for dumps once in a process, while nothing is known of any label: all but those reserved and in force are taken off then.
+    /// Waits for dumps once in a process, while nothing is known of any label: all but those reserved and in force are
+    /// taken off then.
     ///
     /// # Errors
     ///
@@ -205,8 +209,8 @@ impl Shared {
     fn warn_once(&self, why: &dyn std::fmt::Display) {
         if !std::mem::replace(&mut self.book().warned, true) {
             tracing::warn!(
-                "labels of ended rules cannot be taken off tracked flows, so fewer flows pass by their label and saves cost more: \
-                 {why}; tried again at the next change"
+                "labels of ended rules cannot be taken off tracked flows, so fewer flows pass by their label and \
+                 saves cost more: {why}; tried again at the next change"
             );
         }
     }

@@ -120,7 +120,8 @@ impl Book {
         self.clean.count_ones() * 2 < (OURS & !self.reserved).count_ones()
     }
 
-    /// Whether they last for no more than two switches like the last one, or are fewer than a quarter of what is not reserved.
+    /// Whether they last for no more than two switches like the last one, or are fewer than a quarter of what is not
+    /// reserved.
     pub(super) fn is_scarce(&self) -> bool {
         let reserved = OURS & self.reserved;
         self.clean() < self.asked.saturating_mul(2)
@@ -131,7 +132,8 @@ impl Book {
         self.clean.count_ones() as usize
     }
 
-    /// All dirty labels are cleared together, so the `patient` wait for packets on their way; once, as the next switch is never far.
+    /// All dirty labels are cleared together, so the `patient` wait for packets on their way; once, as the next switch
+    /// is never far.
     pub(super) fn next(&mut self, now: Instant, patient: bool) -> Next {
         let dirty = self.dirty() & !self.stuck;
         (self.clearing, self.touched) = (0, 0);
@@ -154,8 +156,8 @@ impl Book {
         bits & !self.dirty() == 0
     }
 
-    /// A whole dump has shown flows with `found` of what is being cleared, and with nothing else of it. Whether anything is clean now
-    /// that was not.
+    /// A whole dump has shown flows with `found` of what is being cleared, and with nothing else of it. Whether
+    /// anything is clean now that was not.
     pub(super) fn swept(&mut self, found: u128) -> bool {
         let clean = self.clearing & !found & !self.touched & self.dirty();
         self.clean |= clean;
