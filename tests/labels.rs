@@ -56,7 +56,12 @@ fn bits(of: impl IntoIterator<Item = u8>) -> u128 {
 /// A host on which flows live long. `tell` runs in it.
 fn on_host(tell: impl FnOnce(&Host, &Sender) + Send) {
     let host = Host::new("host");
-    host.nft("table inet t { chain out { type filter hook output priority 0; }; chain in { type filter hook prerouting priority 0; drop; }; }");
+    host.nft(
+        "table inet t {
+            chain out { type filter hook output priority 0; }
+            chain in { type filter hook prerouting priority 0; drop; }
+        }",
+    );
     host.enter(|| {
         rule_sets(&host, 0);
         host.set("net/netfilter/nf_conntrack_udp_timeout", "600");
@@ -74,7 +79,8 @@ fn rule_sets(host: &Host, labels: u128) {
     ));
 }
 
-/// The source ports of all flows: open as long as the test lasts, as every program that it starts holds them for a moment.
+/// The source ports of all flows: open as long as the test lasts, as every program that it starts holds them for a
+/// moment.
 struct Sender {
     four: UdpSocket,
     six: UdpSocket,
@@ -134,12 +140,12 @@ fn retired_labels_go() {
         }
         assert!(retired != 0);
         assert!(labels.settle(SOON));
-        // With many flows nothing is cleared before half is used up.
+        // With many flows nothing is cleared before half is used up, as from here on.
+        let (began, before) = (Instant::now(), processor());
         let rest = labels.take(64).unwrap();
         let handed_out = bits(rest.iter().copied());
         assert_eq!(handed_out & bits(in_force.clone()), 0);
         assert_eq!(carrying(handed_out), 0, "what is handed out is clean");
-        let (began, before) = (Instant::now(), processor());
         labels.give_back(&rest);
         while !labels.settle(Duration::from_millis(1)) {
             let taken = bits(labels.take(64).unwrap());

@@ -23,6 +23,8 @@ pub(super) struct Book {
     touched: u128,
     /// What did not get clean, whatever was done. Tried again after the next switch.
     stuck: u128,
+    /// How many were last asked for.
+    asked: usize,
     /// Whether all was cleared once.
     pub(super) known: bool,
     /// Whether somebody clears.
@@ -57,6 +59,7 @@ impl Book {
     }
 
     pub(super) fn take(&mut self, count: usize) -> Vec<u8> {
+        self.asked = count;
         let clean = (64..128_u8).filter(|bit| self.clean & 1 << bit != 0);
         let taken: Vec<u8> = clean.take(count).collect();
         let bits = taken.iter().fold(0, |all, bit| all | 1 << bit);
@@ -124,11 +127,20 @@ impl Book {
         self.clean.count_ones() * 2 < (OURS & !self.reserved).count_ones()
     }
 
+    /// Whether they last for no more than two switches like the last one, or are fewer than a quarter of what is not
+    /// reserved.
+    pub(super) fn is_scarce(&self) -> bool {
+        let reserved = OURS & self.reserved;
+        self.clean() < self.asked.saturating_mul(2)
+            || self.clean() * 4 < 64 - reserved.count_ones() as usize
+    }
+
     pub(super) fn clean(&self) -> usize {
         self.clean.count_ones() as usize
     }
 
-    /// All dirty labels are cleared together, so the `patient` wait for packets on their way; once, as the next switch is never far.
+    /// All dirty labels are cleared together, so the `patient` wait for packets on their way; once, as the next switch
+    /// is never far.
     pub(super) fn next(&mut self, now: Instant, patient: bool) -> Next {
         let dirty = self.dirty() & !self.stuck;
         (self.clearing, self.touched) = (0, 0);
@@ -151,8 +163,8 @@ impl Book {
         bits & !self.dirty() == 0
     }
 
-    /// A whole dump has shown flows with `found` of what is being cleared, and with nothing else of it. Whether anything is clean now
-    /// that was not.
+    /// A whole dump has shown flows with `found` of what is being cleared, and with nothing else of it. Whether
+    /// anything is clean now that was not.
     pub(super) fn swept(&mut self, found: u128) -> bool {
         let clean = self.clearing & !found & !self.touched & self.dirty();
         self.clean |= clean;

@@ -1,8 +1,8 @@
 //! One dump of the tracked flows, and labels taken off those that carry them while it goes on.
 //!
 //! The kernel filters a dump by mark, status and tuple, and not by label (`ctnetlink_alloc_filter` in
-//! `net/netfilter/nf_conntrack_netlink.c`), so all flows are read. A dump and what is sent have a socket each, so that no more than one
-//! part is ever held, however many flows there are. To change a flow does not begin the dump again.
+//! `net/netfilter/nf_conntrack_netlink.c`), so all flows are read. A dump and what is sent have a socket each, so that
+//! no more than one part is ever held, however many flows there are. To change a flow does not begin the dump again.
 
 use crate::netfilter::flows::number;
 use crate::netfilter::netlink::{NetlinkError, Reader};
@@ -94,8 +94,8 @@ impl Carriers for Kernel {
     }
 }
 
-/// The labels of a flow with these attributes. If any are of `bits`, the message that takes those off; the flow is named exactly as the
-/// kernel named it.
+/// The labels of a flow with these attributes. If any are of `bits`, the message that takes those off; the flow is
+/// named exactly as the kernel named it.
 fn without(message: &mut Vec<u8>, family: u8, attributes: &[u8], bits: u128) -> u128 {
     let (mut tuple, mut zone, mut labels) = (&[][..], &[][..], 0);
     let mut rest = attributes;

@@ -137,6 +137,18 @@ fn reserving_says_whether_it_is_being_cleared() {
 }
 
 #[test]
+fn few_are_low_and_fewer_are_scarce() {
+    let (mut book, _) = clean_book(bits(64..68));
+    book.take(30);
+    book.take(2);
+    assert!(book.is_low() && !book.is_scarce(), "28 of 60 are left");
+    book.take(14);
+    assert!(book.is_scarce(), "14 are less than two more switches take");
+    book.take(0);
+    assert!(book.is_scarce(), "and less than a quarter");
+}
+
+#[test]
 fn all_but_the_reserved_is_forgotten() {
     let (mut book, now) = clean_book(bits([64]));
     book.switched(bits([65, 66]), now);
