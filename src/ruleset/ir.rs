@@ -183,6 +183,46 @@ pub enum Match {
     /// It is of a flow of this transport that has ended, and that connection tracking has lost: it stands in the set that
     /// [`super::ended`] is about. Of UDP the flow is remembered from now on as long again.
     HasEnded(Family, Transport),
+    /// Its source is one of the host's own addresses: `fib saddr type local`.
+    FromOwnAddress,
+    /// Its source is not known yet, as a DHCP client's: `ip saddr 0.0.0.0`.
+    FromUnspecified,
+    /// To one of the host's own addresses or a broadcast address, but to no multicast group:
+    /// `fib daddr type { local, broadcast }`.
+    ToOwnOrBroadcast,
+    /// To one of the host's own link-local addresses: `ip6 daddr fe80::/10 fib daddr type local`.
+    ToOwnLinkLocal,
+    /// IGMP that stays on its link: `meta l4proto 2 ip ttl 1 ip daddr 224.0.0.0/4`.
+    LinkIgmp,
+    /// It has a link-layer header, as every packet has that arrives on an Ethernet-like device; what the host loops back to
+    /// itself has none, where the load of its first byte breaks the rule: `@ll,0,8 >= 0`.
+    HasLinkHeader,
+    /// It entered by an Ethernet-like device: `meta iiftype ether`.
+    EnteredByEthernet,
+    /// It entered by a device of this kind: `meta iifkind "tun"`.
+    EnteredByKind(DeviceKind),
+}
+
+/// A kind of virtual device, as `ip link add type` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceKind {
+    /// `tun`: OpenVPN and other daemons.
+    Tun,
+    /// `wireguard`.
+    Wireguard,
+    /// `vrf`.
+    Vrf,
+}
+
+impl DeviceKind {
+    /// The kernel's name of it.
+    pub fn name(self) -> &'static str {
+        match self {
+            DeviceKind::Tun => "tun",
+            DeviceKind::Wireguard => "wireguard",
+            DeviceKind::Vrf => "vrf",
+        }
+    }
 }
 
 /// Why a packet is told of.

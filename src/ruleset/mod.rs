@@ -13,6 +13,7 @@ pub mod closed;
 pub mod compile;
 pub mod diagram;
 pub mod ended;
+mod exempt;
 pub mod ir;
 pub mod json;
 pub mod map;

@@ -135,7 +135,7 @@ fn rule(rng: &mut Rng, at: usize, sets: &[Set], maps: &[Map]) -> NftRule {
             None => Match::NotEstablished,
         });
     }
-    match rng.u8(..24) {
+    match rng.u8(..28) {
         22 => matches.push(Match::OpensTcp),
         23 => matches.push(Match::HasEnded(family(rng), transport(rng))),
         16 => matches.extend([
@@ -165,6 +165,16 @@ fn rule(rng: &mut Rng, at: usize, sets: &[Set], maps: &[Map]) -> NftRule {
         8 if at == 0 => matches.push(Match::Decrypted),
         9 => matches.push(Match::WillEncrypt),
         10 => matches.push(Match::LoopedBack),
+        24 => matches.extend([Match::LinkIgmp, Match::FromOwnAddress]),
+        25 => matches.extend([port_of(rng, Transport::Udp), Match::ToOwnLinkLocal]),
+        26 => matches.extend([Match::Family(Family::V4), Match::ToOwnOrBroadcast]),
+        27 => matches.push(match rng.u8(..5) {
+            0 => Match::LinkIgmp,
+            1 => Match::FromUnspecified,
+            2 => Match::HasLinkHeader,
+            3 => Match::EnteredByEthernet,
+            _ => Match::EnteredByKind(DeviceKind::Wireguard),
+        }),
         11 => matches.push(Match::Family(family(rng))),
         12 => matches.extend(both_ports(rng)),
         13 => matches.extend([address(rng, sets), port(rng)]),

@@ -55,8 +55,10 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
                 let question = if run.about_a_flow { UNASSIGNED } else { 128 };
                 family == Family::V6 && of_type(Protocol::ICMPV6, types, question)
             }
-            Match::ToThisHost => run.direction == Direction::Inbound,
-            Match::FromProcess => run.direction == Direction::Outbound,
+            Match::ToThisHost | Match::ToOwnOrBroadcast | Match::HasLinkHeader => {
+                run.direction == Direction::Inbound
+            }
+            Match::FromProcess | Match::FromOwnAddress => run.direction == Direction::Outbound,
             Match::State(CtState::New) => !run.about_a_flow,
             Match::State(state) => run.about_a_flow && *state == CtState::Related,
             Match::OpensTcp => run.protocol == Protocol::TCP,
@@ -70,6 +72,10 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
             | Match::WillEncrypt
             | Match::LoopedBack
             | Match::FromLinkToMany => false,
+            // They are to and from a known address of the host that is not link-local, and have 64 hops to go.
+            Match::FromUnspecified | Match::ToOwnLinkLocal | Match::LinkIgmp => false,
+            // They came by a wire.
+            Match::EnteredByEthernet | Match::EnteredByKind(_) => false,
             // Nothing compiled asks for the own address.
             Match::Address { .. } => false,
             // They have been asked what stands in them, which is what their flow is opened with.
