@@ -169,8 +169,8 @@ pub enum Match {
     Decrypted,
     /// IPsec will encrypt it: `rt ipsec exists`.
     WillEncrypt,
-    /// The host's own multicast or broadcast, looped back: it comes from an own address, goes to many, and
-    /// alone of all that reaches prerouting carries a route already.
+    /// The host's own multicast or broadcast, looped back: it comes from an own address, goes to many, and carries a route
+    /// already in prerouting. So do packets out of tunnels with `external`: see [`Match::HasLinkHeader`].
     /// `rt ipsec missing fib saddr type local fib daddr type { broadcast, multicast }`.
     LoopedBack,
     /// It opens a flow or is not tracked: `ct state != established`. What stands in it is what a flow of it is opened with.

@@ -193,10 +193,6 @@ fn sample() -> Ruleset {
         Match::Decrypted,
         Match::WillEncrypt,
         Match::LoopedBack,
-        Match::FromOwnAddress,
-        Match::LinkIgmp,
-        Match::HasLinkHeader,
-        Match::EnteredByKind(DeviceKind::Tun),
     ];
     let key = MapKey::Address(Side::Source, Family::V4);
     Ruleset {
