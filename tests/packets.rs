@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
+#[path = "packets/behind.rs"]
+mod behind;
 #[path = "packets/errors.rs"]
 mod errors;
 #[path = "packets/essential.rs"]
@@ -31,6 +33,22 @@ fn main() -> ExitCode {
                 nft,
                 essential::never_forwarded,
             ),
+            kernel_test(
+                "essential_by_multicast_routing",
+                nft,
+                behind::multicast_routing,
+            ),
+            kernel_test("essential_between_guests", nft, behind::bridged_discovery),
+            kernel_test(
+                "essential_reports_of_the_kernel",
+                nft,
+                behind::kernel_reports,
+            ),
+            kernel_test(
+                "essential_without_an_address",
+                nft,
+                behind::without_an_address,
+            ),
             kernel_test("fragments", nft, shape::fragments),
             kernel_test("extension_headers", nft, shape::extension_headers),
             kernel_test(
@@ -44,6 +62,11 @@ fn main() -> ExitCode {
                 || shape::untracked("legacy"),
             ),
             kernel_test("own_multicast", nft, shape::own_multicast),
+            kernel_test(
+                "own_multicast_through_a_tunnel",
+                nft,
+                shape::own_multicast_through_a_tunnel,
+            ),
             kernel_test("loopback", nft, shape::loopback),
         ]
     })

@@ -1,12 +1,12 @@
 //! The reference: what happens to one packet, in plain words. It shares nothing with the compiler, and
 //! tests hold the compiled ruleset and the kernel against it.
 
+use super::essential::is_essential;
 use super::host::{Binding, Policy};
-use super::packet::{About, Flow, Packet, Protocol, State, Way};
+use super::packet::{About, Flow, Own, Packet, Protocol, State, Way};
 use super::platform::Platform;
 use super::rule::{Action, Direction, Rule, RuleId, Service};
 use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 /// Whether a packet passes.
@@ -92,7 +92,7 @@ impl Policy {
         {
             return decision(Verdict::Allow, Reason::Established);
         }
-        if !packet.forwarded && is_essential(packet) {
+        if is_essential(packet) {
             return decision(Verdict::Allow, Reason::Essential);
         }
         match &packet.state {
@@ -136,7 +136,7 @@ impl Policy {
         packet.direction == Direction::Outbound
             && packet.protocol == Protocol::TCP
             && packet.without_syn
-            && !packet.forwarded
+            && packet.own != Own::Forwarded
             && !self.host.ephemeral_ports.contains(packet.source_port)
     }
 
@@ -287,33 +287,4 @@ fn is_blocked(platform: &Platform, packet: &Packet) -> bool {
             .as_ref()
             .is_some_and(|ports| ports.contains(packet.destination_port))
         && !(blocked.external_only && platform.is_internal(packet.remote))
-}
-
-/// Neighbour discovery, multicast membership and DHCP: without them no address and no neighbour.
-fn is_essential(packet: &Packet) -> bool {
-    let (kind, hops, ports) = (
-        packet.icmp_type,
-        packet.hop_limit,
-        (packet.source_port, packet.destination_port),
-    );
-    let link_local =
-        |remote: IpAddr| matches!(remote, IpAddr::V6(address) if address.is_unicast_link_local());
-    let all_dhcp_agents = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2));
-    let v6 = packet.remote.is_ipv6();
-    match (packet.direction, packet.protocol) {
-        (Direction::Inbound, Protocol::ICMPV6) if v6 => {
-            matches!((kind, hops), (134..=136, 255) | (130..=132 | 143, 1))
-        }
-        (Direction::Outbound, Protocol::ICMPV6) if v6 => {
-            matches!((kind, hops), (133 | 135 | 136, 255) | (131 | 132 | 143, 1))
-        }
-        (Direction::Inbound, Protocol::UDP) => {
-            (!v6 && ports == (67, 68)) || (ports == (547, 546) && link_local(packet.remote))
-        }
-        (Direction::Outbound, Protocol::UDP) => {
-            let dhcp_server = packet.remote == all_dhcp_agents || link_local(packet.remote);
-            (!v6 && ports == (68, 67)) || (ports == (546, 547) && dhcp_server)
-        }
-        _ => false,
-    }
 }

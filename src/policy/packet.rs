@@ -11,6 +11,8 @@ pub struct Protocol(pub u8);
 impl Protocol {
     /// ICMP for IPv4.
     pub const ICMP: Protocol = Protocol(1);
+    /// Internet group management: who listens to which IPv4 multicast group.
+    pub const IGMP: Protocol = Protocol(2);
     /// TCP.
     pub const TCP: Protocol = Protocol(6);
     /// UDP.
@@ -88,6 +90,30 @@ pub enum About {
     Unknown,
 }
 
+/// What the near end of a packet is to the host: the destination of an inbound, the source of an outbound packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Own {
+    /// One of the host's own addresses.
+    Host,
+    /// The same, of IPv6 and link-local.
+    LinkLocal,
+    /// Inbound: a broadcast address.
+    Broadcast,
+    /// Inbound: a multicast group.
+    Multicast,
+    /// Outbound: no address yet, `0.0.0.0` or `::`.
+    Unspecified,
+    /// Another machine's address: the host only passes the packet on.
+    Forwarded,
+}
+
+impl Own {
+    /// Whether it is an address of the host.
+    pub fn is_address(self) -> bool {
+        matches!(self, Own::Host | Own::LinkLocal)
+    }
+}
+
 /// A packet at an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
@@ -97,8 +123,8 @@ pub struct Packet {
     pub interface: String,
     /// What connection tracking says.
     pub state: State,
-    /// Whether the host only passes it on.
-    pub forwarded: bool,
+    /// What its near end is to the host.
+    pub own: Own,
     /// The source of an inbound, the destination of an outbound packet.
     pub remote: IpAddr,
     /// Its protocol, behind all extension headers.
@@ -149,7 +175,7 @@ impl Packet {
             direction,
             interface: interface.to_owned(),
             state: State::New,
-            forwarded: false,
+            own: Own::Host,
             remote,
             protocol,
             source_port: 49152,

@@ -1,26 +1,112 @@
-//! What is never filtered, and the essential traffic, to and from the host itself only.
+//! What no group judges: essential traffic, what IPsec has decrypted or will encrypt, and the host's own multicast looped back.
+//!
+//! ```text
+//! chain exempt_in {
+//!     meta ipsec exists accept
+//!     icmpv6 type 134-136 ip6 hoplimit 255 counter accept comment "essential"
+//!     …
+//!     @ll,0,8 >= 0 return
+//!     meta iifkind "vrf" return
+//!     meta iiftype ether rt ipsec missing fib saddr type local fib daddr type { broadcast, multicast } accept
+//!     meta iifkind "tun" rt ipsec missing fib saddr type local fib daddr type { broadcast, multicast } accept
+//! }
+//! ```
 
-use super::flows;
+use super::flows::exempt;
 use super::ir::*;
 use crate::policy::{Direction, Interval, PortSet, Reason};
 
-/// What is never filtered, and the essential traffic, to and from the host itself only.
-pub fn exempt_chain(direction: Direction) -> Chain {
-    let icmpv6 = |types: &'static [(u8, u8)], hops, host: &[Match]| {
-        [
-            &[Match::Icmpv6Type(types.into()), Match::HopLimit(hops)],
-            host,
-        ]
-        .concat()
+/// What is never filtered, and the essential traffic, to and from the host itself only. A packet that it does not decide
+/// about comes back from it: by `return`, or at its end.
+pub(super) fn exempt_chain(direction: Direction) -> Chain {
+    let (ipsec, essential, looped_back) = match direction {
+        Direction::Inbound => (Match::Decrypted, essential_inbound(), looped_back()),
+        Direction::Outbound => (Match::WillEncrypt, essential_outbound(), vec![]),
     };
-    let udp = |from: u16, to: u16, peer: Vec<Match>, host: Match| {
-        [
-            peer,
-            vec![port(Side::Source, from), port(Side::Destination, to), host],
-        ]
-        .concat()
-    };
-    let link_local: u128 = 0xfe80 << 112;
+    let mut rules = vec![NftRule::plain(vec![ipsec], NftVerdict::Accept)];
+    rules.extend(essential.into_iter().map(|matches| NftRule {
+        matches,
+        verdict: NftVerdict::Accept,
+        reason: Some(Reason::Essential),
+    }));
+    rules.extend(looped_back);
+    Chain {
+        name: exempt(direction).into(),
+        rules,
+    }
+}
+
+fn essential_inbound() -> Vec<Vec<Match>> {
+    vec![
+        // No router has passed on what comes with 255. Between two ports of a bridge it has a guest's address.
+        icmpv6(&[(134, 136)], 255, &[]),
+        icmpv6(&[(130, 132), (143, 143)], 1, &[Match::ToThisHost]),
+        vec![Match::LinkIgmp],
+        dhcp_v4(67, 68, &[Match::ToOwnOrBroadcast]),
+        // A server may answer from any port and any of its addresses (RFC 8415, 7.2 names only where it listens).
+        vec![port(Side::Destination, 546), Match::ToOwnLinkLocal],
+    ]
+}
+
+/// The copies that multicast routing sends have no input interface either, but another machine's source.
+fn essential_outbound() -> Vec<Vec<Match>> {
+    use Match::{FromLinkToMany, FromOwnAddress, FromProcess, FromUnspecified};
+    vec![
+        // Forwarding takes one from the hop limit: what leaves with 255 was made here.
+        icmpv6(&[(133, 133), (135, 136)], 255, &[]),
+        icmpv6(&[(131, 132), (143, 143)], 1, &[FromProcess]),
+        icmpv6(&[(131, 132), (143, 143)], 1, &[FromLinkToMany]),
+        // The kernel's own reports carry the interface that they leave by as their input interface.
+        vec![Match::LinkIgmp, FromOwnAddress],
+        vec![Match::LinkIgmp, FromUnspecified],
+        dhcp_v4(68, 67, &[FromProcess, FromOwnAddress]),
+        dhcp_v4(68, 67, &[FromProcess, FromUnspecified]),
+        vec![
+            to_dhcp_servers(),
+            port(Side::Source, 546),
+            port(Side::Destination, 547),
+            FromProcess,
+            FromOwnAddress,
+        ],
+    ]
+}
+
+/// The host's own multicast and broadcast, looped back: the kernel gives it no link-layer header, and alone of all that reaches
+/// prerouting it carries a route already.
+///
+/// A received packet has a link-layer header on every Ethernet-like device. It has none on other devices, and one that comes
+/// from a tunnel with `external` (gre, ipip, sit, xfrm) also carries what `rt ipsec` takes for a route: so of other devices
+/// only those kinds are named that drop the route of all they receive. A VRF passes as Ethernet, and hands on
+/// what its tunnels have received.
+fn looped_back() -> Vec<NftRule> {
+    let back = |condition| NftRule::plain(vec![condition], NftVerdict::Return);
+    let pass = |device| NftRule::plain(vec![device, Match::LoopedBack], NftVerdict::Accept);
+    vec![
+        back(Match::HasLinkHeader),
+        back(Match::EnteredByKind(DeviceKind::Vrf)),
+        pass(Match::EnteredByEthernet),
+        pass(Match::EnteredByKind(DeviceKind::Tun)),
+        pass(Match::EnteredByKind(DeviceKind::Wireguard)),
+    ]
+}
+
+fn icmpv6(types: &'static [(u8, u8)], hops: u8, host: &[Match]) -> Vec<Match> {
+    let first = [Match::Icmpv6Type(types.into()), Match::HopLimit(hops)];
+    [&first, host].concat()
+}
+
+fn dhcp_v4(from: u16, to: u16, host: &[Match]) -> Vec<Match> {
+    let first = [
+        Match::Family(Family::V4),
+        port(Side::Source, from),
+        port(Side::Destination, to),
+    ];
+    [&first, host].concat()
+}
+
+/// `ip6 daddr { fe80::/10, ff02::1:2 }`
+fn to_dhcp_servers() -> Match {
+    let link_local = 0xfe80_u128 << 112;
     let link_local = Interval {
         first: link_local,
         last: link_local | ((1 << 118) - 1),
@@ -30,53 +116,10 @@ pub fn exempt_chain(direction: Direction) -> Chain {
         first: agents,
         last: agents,
     };
-    let v6 = |side, intervals: &[Interval<u128>]| Match::Address {
-        side,
-        with: AddressMatch::Inline(Addresses::V6(intervals.into())),
+    Match::Address {
+        side: Side::Destination,
+        with: AddressMatch::Inline(Addresses::V6([link_local, agents].into())),
         negated: false,
-    };
-    let ipv4 = vec![Match::Family(Family::V4)];
-    let (never, essential) = match direction {
-        Direction::Inbound => (
-            vec![Match::Decrypted, Match::LoopedBack],
-            vec![
-                icmpv6(&[(134, 136)], 255, &[Match::ToThisHost]),
-                icmpv6(&[(130, 132), (143, 143)], 1, &[Match::ToThisHost]),
-                udp(67, 68, ipv4, Match::ToThisHost),
-                udp(
-                    547,
-                    546,
-                    vec![v6(Side::Source, &[link_local])],
-                    Match::ToThisHost,
-                ),
-            ],
-        ),
-        Direction::Outbound => (
-            vec![Match::WillEncrypt],
-            vec![
-                // Forwarding takes one from the hop limit: what leaves with 255 was made here.
-                icmpv6(&[(133, 133), (135, 136)], 255, &[]),
-                icmpv6(&[(131, 132), (143, 143)], 1, &[Match::FromProcess]),
-                icmpv6(&[(131, 132), (143, 143)], 1, &[Match::FromLinkToMany]),
-                udp(68, 67, ipv4, Match::FromProcess),
-                udp(
-                    546,
-                    547,
-                    vec![v6(Side::Destination, &[link_local, agents])],
-                    Match::FromProcess,
-                ),
-            ],
-        ),
-    };
-    let never = never
-        .into_iter()
-        .map(|condition| NftRule::plain(vec![condition], NftVerdict::Accept));
-    let essential = essential
-        .into_iter()
-        .map(|matches| rule(matches, NftVerdict::Accept, Reason::Essential));
-    Chain {
-        name: flows::exempt(direction).into(),
-        rules: never.chain(essential).collect(),
     }
 }
 
@@ -84,10 +127,59 @@ fn port(side: Side, port: u16) -> Match {
     Match::Port(Transport::Udp, side, PortSet::single(port))
 }
 
-fn rule(matches: Vec<Match>, verdict: NftVerdict, reason: Reason) -> NftRule {
-    NftRule {
-        matches,
-        verdict,
-        reason: Some(reason),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ruleset::batch::Names;
+    use crate::ruleset::table::Generation;
+    use crate::ruleset::text::rule_text;
+
+    fn texts(direction: Direction) -> Vec<String> {
+        let names = Names::new(Generation(0));
+        let chain = exempt_chain(direction);
+        let texts = chain.rules.iter().map(|rule| rule_text(rule, &names));
+        texts
+            .map(|text| text.replace(" counter accept comment \"essential\"", " ESSENTIAL"))
+            .collect()
+    }
+
+    #[test]
+    fn inbound_reads_as_promised() {
+        let looped =
+            "rt ipsec missing fib saddr type local fib daddr type { broadcast, multicast } accept";
+        assert_eq!(
+            texts(Direction::Inbound),
+            [
+                "meta ipsec exists accept",
+                "icmpv6 type 134-136 ip6 hoplimit 255 ESSENTIAL",
+                "icmpv6 type { 130-132, 143 } ip6 hoplimit 1 fib daddr type { local, broadcast, anycast, multicast } ESSENTIAL",
+                "meta l4proto 2 ip ttl 1 ip daddr 224.0.0.0/4 ESSENTIAL",
+                "meta nfproto ipv4 udp sport 67 udp dport 68 fib daddr type { local, broadcast } ESSENTIAL",
+                "udp dport 546 ip6 daddr fe80::/10 fib daddr type local ESSENTIAL",
+                "@ll,0,8 >= 0 return",
+                "meta iifkind \"vrf\" return",
+                &format!("meta iiftype ether {looped}"),
+                &format!("meta iifkind \"tun\" {looped}"),
+                &format!("meta iifkind \"wireguard\" {looped}"),
+            ]
+        );
+    }
+
+    #[test]
+    fn outbound_reads_as_promised() {
+        assert_eq!(
+            texts(Direction::Outbound),
+            [
+                "rt ipsec exists accept",
+                "icmpv6 type { 133, 135-136 } ip6 hoplimit 255 ESSENTIAL",
+                "icmpv6 type { 131-132, 143 } ip6 hoplimit 1 meta iif 0 ESSENTIAL",
+                "icmpv6 type { 131-132, 143 } ip6 hoplimit 1 ip6 saddr { ::, fe80::/10 } ip6 daddr ff00::/8 ESSENTIAL",
+                "meta l4proto 2 ip ttl 1 ip daddr 224.0.0.0/4 fib saddr type local ESSENTIAL",
+                "meta l4proto 2 ip ttl 1 ip daddr 224.0.0.0/4 ip saddr 0.0.0.0 ESSENTIAL",
+                "meta nfproto ipv4 udp sport 68 udp dport 67 meta iif 0 fib saddr type local ESSENTIAL",
+                "meta nfproto ipv4 udp sport 68 udp dport 67 meta iif 0 ip saddr 0.0.0.0 ESSENTIAL",
+                "ip6 daddr { fe80::/10, ff02::1:2 } udp sport 546 udp dport 547 meta iif 0 fib saddr type local ESSENTIAL",
+            ]
+        );
     }
 }

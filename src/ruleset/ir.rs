@@ -177,8 +177,8 @@ pub enum Match {
     Decrypted,
     /// IPsec will encrypt it: `rt ipsec exists`.
     WillEncrypt,
-    /// The host's own multicast or broadcast, looped back: it comes from an own address, goes to many, and
-    /// alone of all that reaches prerouting carries a route already.
+    /// The host's own multicast or broadcast, looped back: it comes from an own address, goes to many, and carries a route
+    /// already in prerouting. So do packets out of tunnels with `external`: see [`Match::HasLinkHeader`].
     /// `rt ipsec missing fib saddr type local fib daddr type { broadcast, multicast }`.
     LoopedBack,
     /// The host's end of the flow is an address of another interface than the one that this packet crosses:
@@ -191,6 +191,46 @@ pub enum Match {
     /// Always holds, and tells whoever listens of the packet: `log prefix "sg-web/in/3" group 25443`. It stands last, so that all
     /// else holds. Nobody who listens, or does not, changes what becomes of the packet.
     Told(Told),
+    /// Its source is one of the host's own addresses: `fib saddr type local`.
+    FromOwnAddress,
+    /// Its source is not known yet, as a DHCP client's: `ip saddr 0.0.0.0`.
+    FromUnspecified,
+    /// To one of the host's own addresses or a broadcast address, but to no multicast group:
+    /// `fib daddr type { local, broadcast }`.
+    ToOwnOrBroadcast,
+    /// To one of the host's own link-local addresses: `ip6 daddr fe80::/10 fib daddr type local`.
+    ToOwnLinkLocal,
+    /// IGMP that stays on its link: `meta l4proto 2 ip ttl 1 ip daddr 224.0.0.0/4`.
+    LinkIgmp,
+    /// It has a link-layer header, as every packet has that arrives on an Ethernet-like device; what the host loops back to
+    /// itself has none, where the load of its first byte breaks the rule: `@ll,0,8 >= 0`.
+    HasLinkHeader,
+    /// It entered by an Ethernet-like device: `meta iiftype ether`.
+    EnteredByEthernet,
+    /// It entered by a device of this kind: `meta iifkind "tun"`.
+    EnteredByKind(DeviceKind),
+}
+
+/// A kind of virtual device, as `ip link add type` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceKind {
+    /// `tun`: OpenVPN and other daemons.
+    Tun,
+    /// `wireguard`.
+    Wireguard,
+    /// `vrf`.
+    Vrf,
+}
+
+impl DeviceKind {
+    /// The kernel's name of it.
+    pub fn name(self) -> &'static str {
+        match self {
+            DeviceKind::Tun => "tun",
+            DeviceKind::Wireguard => "wireguard",
+            DeviceKind::Vrf => "vrf",
+        }
+    }
 }
 
 /// Why a packet is told of.

@@ -3,7 +3,8 @@
 
 use super::ir::*;
 use crate::policy::{
-    About, Direction, Flow, InterfaceName, Interval, Packet, Protocol, Reason, State, Verdict, Way,
+    About, Direction, Flow, InterfaceName, Interval, Own, Packet, Protocol, Reason, State, Verdict,
+    Way,
 };
 use rustc_hash::FxHashMap;
 use std::net::IpAddr;
@@ -165,6 +166,7 @@ impl<'r> Walker<'r> {
                 .any(|(first, last)| (*first..=*last).contains(&packet.icmp_type))
         };
         let remote = remote_side(packet);
+        let leaves = packet.direction == Direction::Outbound;
         match each {
             Match::Interface(side, name) => *side == remote && name.matches(&packet.interface),
             Match::Loopback(side) => *side == remote && packet.interface == "lo",
@@ -225,11 +227,30 @@ impl<'r> Walker<'r> {
             Match::IcmpType(types) => !v6 && packet.protocol == Protocol::ICMP && is_type(types),
             Match::Icmpv6Type(types) => v6 && packet.protocol == Protocol::ICMPV6 && is_type(types),
             Match::HopLimit(hops) => v6 && packet.hop_limit == *hops,
-            Match::ToThisHost => packet.direction == Direction::Inbound && !packet.forwarded,
-            Match::FromProcess => packet.direction == Direction::Outbound && !packet.forwarded,
-            Match::FromLinkToMany => !packet.forwarded && v6 && packet.remote.is_multicast(),
+            Match::ToThisHost => !leaves && packet.own != Own::Forwarded,
+            Match::FromProcess => leaves && packet.own != Own::Forwarded,
+            Match::FromLinkToMany => {
+                let from_link = matches!(packet.own, Own::LinkLocal | Own::Unspecified);
+                leaves && v6 && from_link && packet.remote.is_multicast()
+            }
+            Match::FromOwnAddress => leaves && packet.own.is_address(),
+            Match::FromUnspecified => leaves && !v6 && packet.own == Own::Unspecified,
+            Match::ToOwnOrBroadcast => {
+                !leaves && (packet.own.is_address() || packet.own == Own::Broadcast)
+            }
+            Match::ToOwnLinkLocal => !leaves && v6 && packet.own == Own::LinkLocal,
+            Match::LinkIgmp => {
+                let to_many = match packet.direction {
+                    Direction::Inbound => packet.own == Own::Multicast,
+                    Direction::Outbound => packet.remote.is_multicast(),
+                };
+                !v6 && packet.protocol == Protocol::IGMP && packet.hop_limit == 1 && to_many
+            }
+            // In the model every packet has come by a wire, or leaves.
+            Match::HasLinkHeader => !leaves,
             Match::Told(_) | Match::SetMarks(_) => true,
             // Such packets are never filtered and have no place in the model.
+            Match::EnteredByEthernet | Match::EnteredByKind(_) => false,
             Match::Decrypted | Match::WillEncrypt | Match::LoopedBack => false,
         }
     }

@@ -4,10 +4,10 @@ use crate::generate::Edges;
 use crate::support::{End, Host, Injector, Link, Outbound, Probe, join, kernel};
 use secgroupd::netfilter::enforce::Kernel;
 use secgroupd::netfilter::hits::rule_hits;
-use secgroupd::policy::{Direction, Packet, Policy, Protocol, Reason, State};
+use secgroupd::policy::{Direction, Own, Packet, Policy, Protocol, Reason, State};
 use secgroupd::ruleset::{Generation, Ruleset, TABLE, Walker};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Eats what our hooks let pass, so that nothing answers and connection tracking stays empty.
@@ -168,6 +168,11 @@ pub fn sendable(edges: &Edges, rng: &mut fastrand::Rng) -> Packet {
         packet.protocol = Protocol::UDP;
         (packet.source_port, packet.destination_port) =
             [(67, 68), (68, 67), (547, 546), (546, 547)][rng.usize(..4)];
+        packet.own = near_end(rng, &packet);
+    } else if !v6 && rng.u8(..) < 10 {
+        packet.protocol = Protocol::IGMP;
+        packet.hop_limit = rng.u8(1..=2);
+        packet.own = near_end(rng, &packet);
     }
     // A route to another link's scope would need a zone.
     if let IpAddr::V6(address) = packet.remote
@@ -178,17 +183,33 @@ pub fn sendable(edges: &Edges, rng: &mut fastrand::Rng) -> Packet {
     packet
 }
 
+/// What the near end of a packet can be that needs neither a machine behind the host nor a host without addresses.
+fn near_end(rng: &mut fastrand::Rng, packet: &Packet) -> Own {
+    let ends = match (packet.direction, packet.remote.is_ipv6()) {
+        (Direction::Inbound, false) => [Own::Host, Own::Broadcast, Own::Multicast].as_slice(),
+        (Direction::Inbound, true) => &[Own::Host, Own::LinkLocal, Own::Multicast],
+        (Direction::Outbound, false) => &[Own::Host],
+        (Direction::Outbound, true) => &[Own::Host, Own::LinkLocal],
+    };
+    ends[rng.usize(..ends.len())]
+}
+
 fn probe(packet: &Packet, own: &End) -> Probe {
     /// Each packet is a flow of its own.
     static IDENTIFIER: AtomicU16 = AtomicU16::new(1);
     let identifier = IDENTIFIER.fetch_add(1, Ordering::Relaxed);
     let v6 = packet.remote.is_ipv6();
-    let own_address = own
-        .addresses
-        .iter()
-        .copied()
-        .find(|address| address.is_ipv6() == v6)
-        .unwrap();
+    let given = own.addresses.iter().copied();
+    let own_address = match packet.own {
+        Own::LinkLocal => IpAddr::V6(own.link_local),
+        Own::Broadcast => IpAddr::V4(Ipv4Addr::BROADCAST),
+        Own::Multicast if v6 => "ff02::1".parse().unwrap(),
+        Own::Multicast => IpAddr::V4(Ipv4Addr::new(224, 0, 0, 1)),
+        _ => given
+            .into_iter()
+            .find(|address| address.is_ipv6() == v6)
+            .unwrap(),
+    };
     let (own, remote) = (own_address, packet.remote);
     let (source, destination) = match packet.direction {
         Direction::Inbound => (remote, own),

@@ -130,16 +130,17 @@ fn rule(rng: &mut Rng, at: usize, sets: &[Set], maps: &[Map]) -> NftRule {
             CtState::Invalid,
             CtState::New,
         ];
-        matches.push(match states.get(rng.usize(..5)) {
-            Some(state) => Match::State(*state),
-            None => Match::NotEstablished,
-        });
+        matches.push(Match::State(states[rng.usize(..4)]));
     }
-    match rng.u8(..22) {
+    match rng.u8(..30) {
         16 => matches.extend([
             Match::FlowSide(flow_side(rng)),
-            Match::Stamp(direction(rng)),
+            Match::Marked(marks(rng)),
         ]),
+        22 => matches.extend([Match::OpenedSomewhere, Match::SetMarks(marks(rng))]),
+        23 => matches.push(Match::SetMarks(marks(rng))),
+        28 => matches.extend([Match::WithoutSyn, Match::PortOutside(PORTS)]),
+        29 => matches.push(Match::MarkedOr(Vec::new(), marks(rng))),
         17 => matches.push(flow_port(rng)),
         18 | 19 => matches.push(flow_address(rng, sets)),
         20 => matches.extend([flow_port(rng), flow_address(rng, sets)]),
@@ -163,6 +164,16 @@ fn rule(rng: &mut Rng, at: usize, sets: &[Set], maps: &[Map]) -> NftRule {
         8 if at == 0 => matches.push(Match::Decrypted),
         9 => matches.push(Match::WillEncrypt),
         10 => matches.push(Match::LoopedBack),
+        24 => matches.extend([Match::LinkIgmp, Match::FromOwnAddress]),
+        25 => matches.extend([port_of(rng, Transport::Udp), Match::ToOwnLinkLocal]),
+        26 => matches.extend([Match::Family(Family::V4), Match::ToOwnOrBroadcast]),
+        27 => matches.push(match rng.u8(..5) {
+            0 => Match::LinkIgmp,
+            1 => Match::FromUnspecified,
+            2 => Match::HasLinkHeader,
+            3 => Match::EnteredByEthernet,
+            _ => Match::EnteredByKind(DeviceKind::Wireguard),
+        }),
         11 => matches.push(Match::Family(family(rng))),
         12 => matches.extend(both_ports(rng)),
         13 => matches.extend([address(rng, sets), port(rng)]),

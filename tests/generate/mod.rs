@@ -3,7 +3,7 @@
 
 use fastrand::Rng;
 use secgroupd::policy::{
-    AddressRange, AddressSet, Direction, Packet, Policy, Protocol, Service, State,
+    AddressRange, AddressSet, Direction, Own, Packet, Policy, Protocol, Service, State,
 };
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -486,15 +486,14 @@ impl Edges {
                 [3, 11, 12][rng.usize(..3)]
             };
         } else if rng.u8(..) < 40 {
-            packet.forwarded = rng.bool();
+            packet.own = near_end(rng, &packet);
             if packet.remote.is_ipv6() && rng.bool() {
                 packet.protocol = Protocol::ICMPV6;
                 packet.icmp_type = rng.u8(129..=145);
                 packet.hop_limit = [1, 2, 64, 254, 255][rng.usize(..5)];
-                if packet.forwarded && packet.direction == Direction::Outbound {
-                    // Forwarding has taken one.
-                    packet.hop_limit = packet.hop_limit.min(254);
-                }
+            } else if rng.u8(..4) == 0 {
+                packet.protocol = Protocol::IGMP;
+                packet.hop_limit = rng.u8(1..=2);
             } else {
                 packet.protocol = Protocol::UDP;
                 packet.source_port = [67, 68, 546, 547][rng.usize(..4)];
@@ -502,5 +501,20 @@ impl Edges {
             }
         }
         packet
+    }
+}
+
+/// What the near end of a packet is to the host, among what it can be.
+fn near_end(rng: &mut Rng, packet: &Packet) -> Own {
+    let apart = match (packet.direction, packet.remote.is_ipv6()) {
+        (Direction::Inbound, false) => [Own::Broadcast, Own::Multicast],
+        (Direction::Inbound, true) => [Own::LinkLocal, Own::Multicast],
+        (Direction::Outbound, false) => [Own::Unspecified; 2],
+        (Direction::Outbound, true) => [Own::LinkLocal, Own::Unspecified],
+    };
+    match rng.u8(..4) {
+        0 => Own::Host,
+        1 => Own::Forwarded,
+        other => apart[usize::from(other) - 2],
     }
 }

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV6, TcpListener, TcpStream, UdpSock
 use std::time::Duration;
 
 use crate::support::Extension::{DestinationOptions, Fragment, HopByHop};
-use crate::support::{Host, Probe, Scene};
+use crate::support::{Host, Probe, Scene, Side, Skip};
 
 /// TCP 80 and UDP 53 are open in, TCP 80 and UDP 5300 out.
 const POLICY: &str = "
@@ -199,6 +199,65 @@ pub fn own_multicast() {
         assert_eq!(scene.inbound(&probe), "drop default", "{probe:?}");
         assert!(!heard(socket), "{probe:?}");
     }
+}
+
+/// A packet that arrives through a tunnel device with `external` carries what could be taken for the route of a looped-back one.
+pub fn own_multicast_through_a_tunnel() -> Result<(), Skip> {
+    const TUNNEL: &str = "
+version: 1
+security_groups:
+  sg-out: { outbound: [{ action: allow, protocol: all, destination: any }] }
+instances:
+  ins-a: { interfaces: { vx0: { security_groups: [sg-out] } } }
+";
+    let scene = Scene::new();
+    let host = &scene.host;
+    let add = "link add vx0 address 02:00:00:00:00:77 type vxlan external dstport 4789";
+    let added = host.command("ip").args(add.split(' ')).status();
+    if !added.is_ok_and(|status| status.success()) {
+        return Err(Skip("the kernel has no vxlan".into()));
+    }
+    host.ip("addr add 10.7.0.5/24 dev vx0
+addr add 2001:db8:7::5/64 dev vx0 nodad
+link set vx0 up
+route add 239.0.0.0/8 dev vx0");
+    host.enforce(TUNNEL);
+    let refused = || {
+        let hits = host.hits(Side::Inbound);
+        hits.get("default").copied().unwrap_or(0)
+    };
+    for (inner, kind) in [
+        (
+            Probe::udp("[2001:db8:7::5]:5000", "[ff02::1]:5000"),
+            0x86dd_u16,
+        ),
+        (Probe::udp("10.7.0.5:5000", "224.0.0.1:5000"), 0x0800),
+        (Probe::udp("10.7.0.5:5000", "10.7.0.255:5000"), 0x0800),
+    ] {
+        let mut outer = Probe::udp("10.0.0.9:5555", "10.0.0.5:4789");
+        // The VXLAN header with network 77, and the Ethernet header of a broadcast.
+        outer.payload = [0x0800_0000_u32, 77 << 8].map(u32::to_be_bytes).concat();
+        outer.payload.extend([0xff; 6]);
+        outer.payload.extend([2, 0, 0, 0, 0, 1]);
+        outer.payload.extend(kind.to_be_bytes());
+        outer.payload.extend(inner.packets().swap_remove(0));
+        let before = refused();
+        scene.inbound(&outer);
+        assert_eq!(refused() - before, 1, "{inner:?}");
+    }
+    // What the host itself sends there comes back to it.
+    let group = Ipv4Addr::new(239, 1, 1, 1);
+    let socket = host.enter(|| UdpSocket::bind("0.0.0.0:5000").unwrap());
+    socket
+        .join_multicast_v4(&group, &Ipv4Addr::new(10, 7, 0, 5))
+        .unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    socket.send_to(b"own", (group, 5000)).unwrap();
+    let heard = socket.recv(&mut [0; 10]);
+    assert_eq!(heard.ok(), Some(3), "the host's own multicast");
+    Ok(())
 }
 
 /// Not by a glob that would fit `lo`, nor by `unbound_interfaces: refuse`, nor to the host's other addresses.

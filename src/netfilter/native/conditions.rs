@@ -5,13 +5,16 @@
 mod fields;
 
 use super::expressions::{Expressions, Origin, SetName, Verdict};
-use super::rules::{FROM_LINK, LOCAL, TO_MANY, intervals};
-use crate::policy::{Direction, InterfaceName};
+use super::rules::{FROM_LINK, LINK_LOCAL, LOCAL, TO_MANY, TO_MANY_V4, intervals};
+use crate::policy::{Direction, InterfaceName, Protocol};
 use crate::ruleset::batch::Names;
 use crate::ruleset::ir::*;
 use crate::ruleset::marks::mask;
 use crate::ruleset::table::EVENTS_GROUP;
-use fields::{HOP_LIMIT, ICMP_TYPE, TCP_FLAGS, address_bytes, tuple_number, v4_prefix, v6_prefix};
+use fields::{
+    HOP_LIMIT, ICMP_TYPE, LINK_HEADER, TCP_FLAGS, TIME_TO_LIVE, address_bytes, tuple_number,
+    v4_prefix, v6_prefix,
+};
 pub(super) use fields::{flow_address, flow_port};
 use netlink_bindings::nftables::{CmpOps, FibFlags, MetaKeys};
 use nix::libc;
@@ -163,11 +166,49 @@ impl<'b, 'n> Writer<'b, 'n> {
             Match::WillEncrypt => self.will_encrypt(true),
             Match::LoopedBack => {
                 self.will_encrypt(false);
-                self.out.fib_type(&[FibFlags::Saddr]);
-                self.out.compare(CmpOps::Eq, &LOCAL.to_ne_bytes());
+                self.is_local(FibFlags::Saddr);
                 self.address_type_in_braces(FibFlags::Daddr);
             }
+            Match::FromOwnAddress => self.is_local(FibFlags::Saddr),
+            Match::FromUnspecified => {
+                let source = self.address_field(Side::Source, Family::V4);
+                self.out.load(source, address_bytes(Family::V4));
+                self.out.compare(CmpOps::Eq, &[0; 4]);
+            }
+            Match::ToOwnOrBroadcast => self.address_type_in_braces(FibFlags::Daddr),
+            Match::ToOwnLinkLocal => {
+                let destination = self.address_field(Side::Destination, Family::V6);
+                self.field(destination, &LINK_LOCAL, false, v6_prefix);
+                self.is_local(FibFlags::Daddr);
+            }
+            Match::LinkIgmp => {
+                self.protocol(Protocol::IGMP.0);
+                self.family(Family::V4);
+                self.out.load(TIME_TO_LIVE, 1);
+                self.out.compare(CmpOps::Eq, &[1]);
+                let destination = self.address_field(Side::Destination, Family::V4);
+                self.field(destination, &TO_MANY_V4, false, v4_prefix);
+            }
+            Match::HasLinkHeader => {
+                self.out.load(LINK_HEADER, 1);
+                self.out.compare(CmpOps::Gte, &[0]);
+            }
+            Match::EnteredByEthernet => {
+                self.out.meta(MetaKeys::Iftype);
+                self.out
+                    .compare(CmpOps::Eq, &libc::ARPHRD_ETHER.to_ne_bytes());
+            }
+            Match::EnteredByKind(kind) => {
+                self.out.meta(MetaKeys::Iifkind);
+                self.out.compare(CmpOps::Eq, &interface_bytes(kind.name()));
+            }
         }
+    }
+
+    /// `fib saddr type local`
+    fn is_local(&mut self, address: FibFlags) {
+        self.out.fib_type(&[address]);
+        self.out.compare(CmpOps::Eq, &LOCAL.to_ne_bytes());
     }
 
     /// `iifname "eth0"`, all of the name; `iifname "eth*"`, as much as is written.

@@ -33,6 +33,13 @@ pub(super) const FROM_LINK: [Interval<u128>; 2] = [
         last: (0xfe80 << 112) | ((1 << 118) - 1),
     },
 ];
+/// `fe80::/10`.
+pub(super) const LINK_LOCAL: [Interval<u128>; 1] = [FROM_LINK[1]];
+/// `224.0.0.0/4`.
+pub(super) const TO_MANY_V4: [Interval<u32>; 1] = [Interval {
+    first: 0xe000_0000,
+    last: 0xefff_ffff,
+}];
 /// `ff00::/8`.
 pub(super) const TO_MANY: [Interval<u128>; 1] = [Interval {
     first: 0xff << 120,
@@ -123,8 +130,24 @@ fn constant_sets(batch: &mut Batch, rule: &NftRule, names: &Names) -> Vec<u32> {
                     names,
                 ));
             }
+            Match::ToOwnOrBroadcast => {
+                let types = [LOCAL, BROADCAST];
+                sets.push(constant_address_types(
+                    batch,
+                    FibFlags::Daddr,
+                    &types,
+                    names,
+                ));
+            }
             Match::Interface(..)
             | Match::Loopback(_)
+            | Match::FromOwnAddress
+            | Match::FromUnspecified
+            | Match::ToOwnLinkLocal
+            | Match::LinkIgmp
+            | Match::HasLinkHeader
+            | Match::EnteredByEthernet
+            | Match::EnteredByKind(_)
             | Match::State(_)
             | Match::FlowSide(_)
             | Match::Marked(_)

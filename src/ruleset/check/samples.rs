@@ -2,7 +2,7 @@
 
 use super::Difference;
 use crate::policy::{
-    About, AddressRange, Decision, Direction, Flow, Packet, Policy, PortSet, Protocol, Reason,
+    About, AddressRange, Decision, Direction, Flow, Own, Packet, Policy, PortSet, Protocol, Reason,
     Rule, Service, State, Way,
 };
 use crate::ruleset::walk::Walker;
@@ -251,6 +251,21 @@ fn compare(decided: Decision, walker: &Walker, packet: &Packet) -> Result<(), Di
     }
 }
 
+/// What the near end of a packet can be.
+fn near_ends(direction: Direction, packet: &Packet) -> impl Iterator<Item = Own> {
+    let v6 = packet.remote.is_ipv6();
+    let apart = match (direction, v6) {
+        (Direction::Inbound, false) => [Own::Broadcast, Own::Multicast],
+        (Direction::Inbound, true) => [Own::LinkLocal, Own::Multicast],
+        (Direction::Outbound, false) => [Own::Unspecified; 2],
+        (Direction::Outbound, true) => [Own::LinkLocal, Own::Unspecified],
+    };
+    let several = if apart[0] == apart[1] { 1 } else { 2 };
+    [Own::Host, Own::Forwarded]
+        .into_iter()
+        .chain(apart.into_iter().take(several))
+}
+
 fn samples(direction: Direction, interface: &str) -> Vec<Packet> {
     let (v4, global) = (V4, GLOBAL);
     let link_local = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 7));
@@ -271,6 +286,15 @@ fn samples(direction: Direction, interface: &str) -> Vec<Packet> {
         source_port: 546,
         ..opening(Protocol::UDP, agents, 547)
     });
+    let everyone = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 22));
+    for remote in [v4, everyone] {
+        for hop_limit in [1, 2] {
+            packets.push(Packet {
+                hop_limit,
+                ..opening(Protocol::IGMP, remote, 0)
+            });
+        }
+    }
     for icmp_type in 127..=144 {
         for hop_limit in [1, 2, 64, 255] {
             packets.push(Packet {
@@ -307,18 +331,19 @@ fn samples(direction: Direction, interface: &str) -> Vec<Packet> {
     let mut samples = Vec::new();
     for packet in packets {
         for state in &STATES {
-            for forwarded in [false, true] {
-                // Only an ICMP error is one, a helper expects no error, and forwarding takes one from the hop limit.
+            for own in near_ends(direction, &packet) {
+                // Only an ICMP error is one, and a helper expects no error.
                 let possible = matches!(state, State::IcmpError(_)) <= is_error(&packet)
                     && !(*state == State::Related && is_error(&packet));
-                let leaves = forwarded && direction == Direction::Outbound;
-                // By how far it came a packet is told apart before its state is asked for: of these two are enough.
+                // By how far it came and to what a packet is told apart before its state is asked for: few of these are enough.
                 let tracked = !matches!(state, State::New | State::Untracked);
-                let alike = tracked && matches!(packet.hop_limit, 1 | 2);
-                if possible && !alike && !(leaves && packet.hop_limit == 255) {
+                let alike = tracked
+                    && (matches!(packet.hop_limit, 1 | 2)
+                        || !matches!(own, Own::Host | Own::Forwarded));
+                if possible && !alike {
                     samples.push(Packet {
                         state: state.clone(),
-                        forwarded,
+                        own,
                         ..packet.clone()
                     });
                 }

@@ -1,14 +1,14 @@
 //! The conditions of rules, and what stands in sets and maps, in the types of the crate.
 
 use super::Statement;
-use crate::policy::{AddressRange, Interval};
+use crate::policy::{AddressRange, Interval, Protocol};
 use crate::ruleset::batch::Names;
 use crate::ruleset::ir::*;
 use crate::ruleset::table::EVENTS_GROUP;
 use crate::ruleset::text::{own_of_another, prefix_mask};
 use nftables::expr::{
     BinaryOperation, CT, CTDir, Elem, Expression, Fib, FibFlag, FibResult, Meta, MetaKey,
-    NamedExpression, Payload, PayloadField, Prefix, Range, SetItem,
+    NamedExpression, Payload, PayloadBase, PayloadField, PayloadRaw, Prefix, Range, SetItem,
 };
 use nftables::stmt::{Log, Match as NfMatch, Operator, Statement as NfStatement};
 use serde_json::json;
@@ -237,6 +237,29 @@ pub(super) fn statements(each: &Match, names: &Names) -> Vec<Statement> {
                 words(&["broadcast", "multicast"]),
             ),
         ],
+        Match::FromOwnAddress => one(fib(&[FibFlag::Saddr]), text("local")),
+        Match::FromUnspecified => one(payload("ip", "saddr"), text("0.0.0.0")),
+        Match::ToOwnOrBroadcast => one(fib(&[FibFlag::Daddr]), words(&["local", "broadcast"])),
+        Match::ToOwnLinkLocal => vec![
+            matches(Operator::EQ, payload("ip6", "daddr"), prefix("fe80::", 10)),
+            matches(Operator::EQ, fib(&[FibFlag::Daddr]), text("local")),
+        ],
+        Match::LinkIgmp => vec![
+            protocol(Protocol::IGMP.0),
+            matches(Operator::EQ, payload("ip", "ttl"), Expression::Number(1)),
+            matches(Operator::EQ, payload("ip", "daddr"), prefix("224.0.0.0", 4)),
+        ],
+        Match::HasLinkHeader => vec![matches(
+            Operator::GEQ,
+            named(NamedExpression::Payload(Payload::PayloadRaw(PayloadRaw {
+                base: PayloadBase::LL,
+                offset: 0,
+                len: 8,
+            }))),
+            Expression::Number(0),
+        )],
+        Match::EnteredByEthernet => one(meta(MetaKey::Iiftype), text("ether")),
+        Match::EnteredByKind(kind) => one(meta(MetaKey::Iifkind), text(kind.name())),
     }
 }
 

@@ -210,6 +210,14 @@ pub(super) fn match_text(each: &Match, names: &Names) -> String {
         Match::LoopedBack => {
             "rt ipsec missing fib saddr type local fib daddr type { broadcast, multicast }".into()
         }
+        Match::FromOwnAddress => "fib saddr type local".into(),
+        Match::FromUnspecified => "ip saddr 0.0.0.0".into(),
+        Match::ToOwnOrBroadcast => "fib daddr type { local, broadcast }".into(),
+        Match::ToOwnLinkLocal => "ip6 daddr fe80::/10 fib daddr type local".into(),
+        Match::LinkIgmp => "meta l4proto 2 ip ttl 1 ip daddr 224.0.0.0/4".into(),
+        Match::HasLinkHeader => "@ll,0,8 >= 0".into(),
+        Match::EnteredByEthernet => "meta iiftype ether".into(),
+        Match::EnteredByKind(kind) => format!("meta iifkind \"{}\"", kind.name()),
     }
 }
 

@@ -130,6 +130,14 @@ pub(super) const HOP_LIMIT: Origin = Origin::Packet(Field {
     base: PayloadBase::NetworkHeader,
     offset: 7,
 });
+pub(super) const TIME_TO_LIVE: Origin = Origin::Packet(Field {
+    base: PayloadBase::NetworkHeader,
+    offset: 8,
+});
+pub(super) const LINK_HEADER: Origin = Origin::Packet(Field {
+    base: PayloadBase::LinkLayerHeader,
+    offset: 0,
+});
 
 /// Where connection tracking keeps the port that a flow was opened to.
 pub(in crate::netfilter::native) fn flow_port(key: FlowKey) -> (CtKeys, CtDirection) {

@@ -52,8 +52,10 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
                 let question = if run.about_a_flow { UNASSIGNED } else { 128 };
                 family == Family::V6 && of_type(Protocol::ICMPV6, types, question)
             }
-            Match::ToThisHost => run.direction == Direction::Inbound,
-            Match::FromProcess => run.direction == Direction::Outbound,
+            Match::ToThisHost | Match::ToOwnOrBroadcast | Match::HasLinkHeader => {
+                run.direction == Direction::Inbound
+            }
+            Match::FromProcess | Match::FromOwnAddress => run.direction == Direction::Outbound,
             Match::State(CtState::New) => !run.about_a_flow,
             Match::State(state) => run.about_a_flow && *state == CtState::Related,
             Match::Told(_) | Match::SetMarks(_) => true,
@@ -70,6 +72,10 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
             | Match::WillEncrypt
             | Match::LoopedBack
             | Match::FromLinkToMany => false,
+            // They are to and from a known address of the host that is not link-local, and have 64 hops to go.
+            Match::FromUnspecified | Match::ToOwnLinkLocal | Match::LinkIgmp => false,
+            // They came by a wire.
+            Match::EnteredByEthernet | Match::EnteredByKind(_) => false,
             // Over something else than the boxes of this run: nothing compiled asks so.
             Match::Port(..)
             | Match::Address { .. }
