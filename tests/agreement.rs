@@ -48,17 +48,27 @@ fn evaluator_and_ruleset_agree() {
     assert_eq!(layers.len(), 9, "every layer must be seen: {layers:?}");
 }
 
-/// Chains that ask for a stamp are filled anew at every change: a counter there would begin at nothing, and what stands in braces be
+/// Chains that are about marks of flows are filled anew at every change: a counter there would begin at nothing, and what stands in braces be
 /// empty for a moment.
 fn filled_anew_loses_nothing(ruleset: &Ruleset) {
-    let asks = |chain: &&Chain| chain.rules.iter().any(NftRule::asks_for_stamp);
+    let asks = |chain: &&Chain| chain.rules.iter().any(NftRule::is_about_marks);
     for chain in ruleset.chains.iter().filter(asks) {
         for rule in &chain.rules {
-            let simple = |each: &Match| {
-                matches!(each, Match::State(_) | Match::FlowSide(_) | Match::Stamp(_))
+            let has_braces = |each: &Match| {
+                matches!(
+                    each,
+                    Match::Port(..)
+                        | Match::Address { .. }
+                        | Match::FlowPort(..)
+                        | Match::FlowAddress { .. }
+                        | Match::IcmpType(_)
+                        | Match::Icmpv6Type(_)
+                        | Match::ToThisHost
+                        | Match::LoopedBack
+                )
             };
             assert!(
-                !rule.counts() && rule.matches.iter().all(simple),
+                !rule.counts() && !rule.matches.iter().any(has_braces),
                 "{}: {rule:?}",
                 chain.name
             );

@@ -10,7 +10,8 @@ use fastrand::Rng;
 use policy::policy;
 use secgroupd::ruleset::batch::{self, Command, Names};
 use secgroupd::ruleset::change::{Change, Loaded};
-use secgroupd::ruleset::table::{BASE_CHAINS, DIRECTIONS, Stamp, passed_chain};
+use secgroupd::ruleset::marks::Bits;
+use secgroupd::ruleset::table::BASE_CHAINS;
 use secgroupd::ruleset::{Generation, Ruleset, check, compile, text};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -130,16 +131,6 @@ impl Table {
                 Command::AddBaseChain(base) => {
                     self.chains.entry(base.name.to_owned()).or_default();
                 }
-                Command::AddPassedChain(direction) => {
-                    let name = passed_chain(*direction).to_owned();
-                    self.chains.entry(name).or_default();
-                }
-                Command::AddPassedRule(direction, _) => {
-                    let name = passed_chain(*direction);
-                    let (_, rule) = line.split_once(name).expect("the chain's name");
-                    let chain = self.chains.get_mut(name).expect("the chain");
-                    chain.push(rule.to_owned());
-                }
                 Command::AddChain(name) => {
                     assert!(
                         self.chains.insert(name.to_string(), vec![]).is_none(),
@@ -232,17 +223,17 @@ impl Table {
         }
     }
 
-    /// What packets meet, with every name replaced by what stands there, and this stamp by a word: another one stays.
-    fn meaning(&self, stamp: Stamp) -> Vec<u64> {
+    /// What packets meet, with every name replaced by what stands there, and each of these labels by the mark that it is of.
+    fn meaning(&self, bits: &Bits) -> Vec<u64> {
         let mut known = HashMap::new();
         let bases = BASE_CHAINS.map(|base| base.name);
-        let names = bases.into_iter().chain(DIRECTIONS.map(passed_chain));
-        names
-            .map(|name| self.digest(name, stamp, &mut known))
+        bases
+            .into_iter()
+            .map(|name| self.digest(name, bits, &mut known))
             .collect()
     }
 
-    fn digest(&self, name: &str, stamp: Stamp, known: &mut HashMap<String, u64>) -> u64 {
+    fn digest(&self, name: &str, bits: &Bits, known: &mut HashMap<String, u64>) -> u64 {
         use std::hash::{DefaultHasher, Hash, Hasher};
         if let Some(digest) = known.get(name) {
             return *digest;
@@ -262,16 +253,12 @@ impl Table {
             _ => panic!("{name} is missing"),
         };
         for mut line in lines {
-            for direction in DIRECTIONS {
-                let label = stamp.label(direction);
-                line = line.replace(&format!("label {label}"), "label of ours");
-                line = line.replace(&format!("label set {label}"), "label set of ours");
-            }
+            line = with_marks(&line, bits);
             let mut rest = line.as_str();
             for found in names_in(&line) {
                 let at = rest.find(found).expect("it was found");
                 rest[..at].hash(&mut hash);
-                self.digest(found, stamp, known).hash(&mut hash);
+                self.digest(found, bits, known).hash(&mut hash);
                 rest = &rest[at + found.len()..];
             }
             rest.hash(&mut hash);
@@ -290,6 +277,34 @@ impl Table {
     }
 }
 
+/// `ct label 64,66` with the marks in place of the labels.
+fn with_marks(line: &str, bits: &Bits) -> String {
+    let Some((before, after)) = line.split_once("ct label ") else {
+        return line.to_owned();
+    };
+    let marks: BTreeMap<String, String> = bits
+        .iter()
+        .map(|(mark, bit)| (bit.to_string(), format!("{mark:?}")))
+        .collect();
+    let mut words: Vec<String> = after.split(' ').map(str::to_owned).collect();
+    for word in words
+        .iter_mut()
+        .take_while(|word| *word != "ct" && *word != "accept")
+    {
+        let named = word
+            .split(',')
+            .map(|bit| marks.get(bit).map_or(bit, |mark| mark));
+        let mut named: Vec<&str> = named.collect();
+        named.sort_unstable();
+        *word = named.join(",");
+    }
+    // The order of labels is that of their numbers.
+    if words[0] == "set" {
+        words.sort_unstable();
+    }
+    format!("{before}{}", words.join(" "))
+}
+
 fn braced(line: &str) -> impl Iterator<Item = &str> {
     let inner = line
         .split_once("{ ")
@@ -303,6 +318,15 @@ fn names_in(text: &str) -> impl Iterator<Item = &str> {
         .filter(|word| Generation::of(word).is_some())
 }
 
+/// Each enforcement has other labels.
+fn bits(ruleset: &Ruleset, number: u64) -> Bits {
+    let mut bits = Bits::default();
+    for (at, mark) in (0..).zip(&ruleset.marks) {
+        bits.insert(mark.clone(), 64 + ((7 * number + at) % 64) as u8);
+    }
+    bits
+}
+
 /// Reaches `ruleset` from what is loaded, as the kernel is told to.
 fn reach(
     table: &mut Table,
@@ -314,10 +338,9 @@ fn reach(
         Some(old) => Change::between(old, &ruleset, Generation(number)),
         None => Change::all(Generation(number)),
     };
-    let stamp = Stamp::all().nth(number as usize % 32).expect("a stamp");
     let change = match change.is_empty() {
         true => change,
-        false => change.stamped(stamp),
+        false => change.marked(bits(&ruleset, number)),
     };
     let names = change.names.clone();
     table.apply(&batch::load(&ruleset, &names), &names);
@@ -326,7 +349,7 @@ fn reach(
         table.apply(&batch::switch(), &names);
     }
     if !change.is_empty() {
-        table.apply(&batch::restamp(&ruleset, &names), &names);
+        table.apply(&batch::mark_again(&ruleset, &names), &names);
     }
     let [chains, maps, sets] = change.left_over();
     table.apply(&batch::delete(&chains, &maps, &sets), &names);
@@ -354,8 +377,8 @@ fn any_history_ends_like_a_fresh_load() {
             let mut fresh = Table::default();
             let fresh_names = reach(&mut fresh, None, ruleset, 1).0.names;
             assert_eq!(
-                table.meaning(now.names.stamp()),
-                fresh.meaning(fresh_names.stamp()),
+                table.meaning(now.names.bits()),
+                fresh.meaning(fresh_names.bits()),
                 "seed {seed}, step {step}"
             );
             let known: BTreeSet<String> = now.names_in_use().collect();
@@ -364,7 +387,7 @@ fn any_history_ends_like_a_fresh_load() {
                 .into_iter()
                 .filter(|name| !known.contains(*name))
                 .collect();
-            let lasting = ["inbound", "outbound", "passed_in", "passed_out"];
+            let lasting = ["inbound", "outbound"];
             assert_eq!(left, lasting, "seed {seed}, step {step}");
             if loaded.is_some() {
                 edits += usize::from(change.edited().0 > 0);

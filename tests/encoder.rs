@@ -24,6 +24,7 @@ use secgroupd::netfilter::native::Native;
 use secgroupd::netfilter::nft::Nft;
 use secgroupd::policy::{Policy, validate};
 use secgroupd::ruleset::batch::{self, Command, Elements, ElementsOf, Names};
+use secgroupd::ruleset::marks::Bits;
 use secgroupd::ruleset::{Generation, Ruleset, compile, text};
 use std::process::ExitCode;
 use support::{Host, kernel_test};
@@ -76,7 +77,7 @@ fn edits() {
     for seed in rounds() {
         let rng = &mut fastrand::Rng::with_seed(seed);
         let ruleset = random::ruleset(rng);
-        let names = Names::new(Generation(1));
+        let names = Names::new(Generation(1)).marked(Bits::example(&ruleset.marks));
         let load = batch::load(&ruleset, &names);
         socket.apply_in_parts(&load, &names).unwrap();
         nft.nft(&text::transaction(&load, &names));

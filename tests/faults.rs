@@ -8,7 +8,9 @@ mod policy;
 use generate::{definition, pairs};
 use policy::policy;
 use secgroupd::policy::{Direction, Policy};
-use secgroupd::ruleset::ir::{AddressMatch, Addresses, MapElements, Match, NftVerdict, Ruleset};
+use secgroupd::ruleset::ir::{
+    AddressMatch, Addresses, FlowKey, MapElements, Match, NftVerdict, Ruleset,
+};
 use secgroupd::ruleset::{Walker, check, compile};
 use std::collections::BTreeMap;
 
@@ -125,8 +127,8 @@ fn faults(right: &Ruleset) -> Vec<(&'static str, Ruleset)> {
                 let mut wrong = right.clone();
                 if let Match::FlowPort(of, ..) = &mut wrong.chains[chain].rules[rule].matches[at] {
                     *of = match of {
-                        Direction::Inbound => Direction::Outbound,
-                        Direction::Outbound => Direction::Inbound,
+                        FlowKey::Opened(direction) => FlowKey::Opened(direction.opposite()),
+                        FlowKey::Lost => FlowKey::Opened(Direction::Inbound),
                     };
                     faults.push(("swapped flow direction", wrong));
                 }

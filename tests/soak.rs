@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use secgroupd::netfilter::objects::objects;
 use secgroupd::ruleset::{Generation, TABLE};
-use support::{Host, kernel_test, through_nft, whatever_stamp};
+use support::{Host, kernel_test, through_nft, whatever_labels};
 
 #[path = "daemon/process.rs"]
 mod process;
@@ -146,7 +146,7 @@ fn resident_kb(pid: u32) -> u64 {
 /// when a thing was loaded, and the order of elements how.
 fn policy(host: &Host) -> String {
     let listing = host.output("nft", &["-s", "list", "table", "inet", TABLE]);
-    let listing = whatever_stamp(&listing);
+    let listing = whatever_labels(&listing);
     let mut objects: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut name = String::new();
     for line in listing.lines().map(str::trim) {

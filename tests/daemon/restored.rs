@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use secgroupd::netfilter::objects::{in_force, objects};
 
 use super::site::{Daemon, SOON, Site, opening, until, whoever_owns_it};
-use crate::support::{kernel_test, whatever_stamp};
+use crate::support::{kernel_test, whatever_labels};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -68,7 +68,7 @@ impl Guarded {
         let listing = host.output("nft", &["-s", "list", "table", "inet", "secgroupd"]);
         let generation = host.enter(in_force).unwrap().expect("one is in force");
         let listing = whoever_owns_it(&listing).replace(&format!("g{generation}_"), "g_");
-        whatever_stamp(&listing)
+        whatever_labels(&listing)
     }
 
     /// How many lines of the log hold these words.

@@ -34,6 +34,7 @@ pub fn ruleset(rng: &mut Rng) -> Ruleset {
         chains: chains.collect(),
         sets,
         maps,
+        marks: all_marks(),
         recheck: true,
         ..Ruleset::default()
     }
@@ -104,7 +105,7 @@ fn map(rng: &mut Rng, at: usize) -> Map {
 fn pair_key(rng: &mut Rng, family: Family, bits: u8) -> MapKey {
     match rng.bool() {
         true => MapKey::Pair(side(rng), family, bits, transport(rng)),
-        false => MapKey::FlowPair(direction(rng), family, bits, transport(rng)),
+        false => MapKey::FlowPair(flow_key(rng), family, bits, transport(rng)),
     }
 }
 
@@ -133,10 +134,7 @@ fn rule(rng: &mut Rng, at: usize, sets: &[Set], maps: &[Map]) -> NftRule {
         matches.push(Match::State(states[rng.usize(..4)]));
     }
     match rng.u8(..30) {
-        16 => matches.extend([
-            Match::FlowSide(flow_side(rng)),
-            Match::Marked(marks(rng)),
-        ]),
+        16 => matches.extend([Match::FlowSide(flow_side(rng)), Match::Marked(marks(rng))]),
         22 => matches.extend([Match::OpenedSomewhere, Match::SetMarks(marks(rng))]),
         23 => matches.push(Match::SetMarks(marks(rng))),
         28 => matches.extend([Match::WithoutSyn, Match::PortOutside(PORTS)]),
@@ -186,11 +184,9 @@ fn rule(rng: &mut Rng, at: usize, sets: &[Set], maps: &[Map]) -> NftRule {
             matches.clear();
             let map = &maps[rng.usize(..maps.len())];
             let key = match map.key {
-                MapKey::Port(transport) if rng.bool() => {
-                    MapKey::FlowPort(direction(rng), transport)
-                }
+                MapKey::Port(transport) if rng.bool() => MapKey::FlowPort(flow_key(rng), transport),
                 MapKey::Address(_, family) if rng.bool() => {
-                    MapKey::FlowAddress(direction(rng), family)
+                    MapKey::FlowAddress(flow_key(rng), family)
                 }
                 key => key,
             };
@@ -226,8 +222,9 @@ fn verdict(rng: &mut Rng, from: usize) -> NftVerdict {
     match rng.u8(..7) {
         0 => NftVerdict::Accept,
         1 => NftVerdict::Drop,
-        5 => NftVerdict::Pass(direction(rng)),
-        6 => NftVerdict::Observe(rng.bool().then(|| direction(rng))),
+        4 => NftVerdict::Observe(None),
+        5 if !later.is_empty() => NftVerdict::Pass(later[rng.usize(..later.len())].into()),
+        6 if !later.is_empty() => NftVerdict::Observe(Some(later[rng.usize(..later.len())].into())),
         2 | 3 if !later.is_empty() => {
             let chain = later[rng.usize(..later.len())].into();
             match rng.bool() {
@@ -277,7 +274,7 @@ fn port_of(rng: &mut Rng, transport: Transport) -> Match {
 fn flow_port(rng: &mut Rng) -> Match {
     let most = if rng.bool() { 1 } else { 12 };
     let ports = PortSet::new(apart(rng, 1, most)).unwrap();
-    Match::FlowPort(direction(rng), transport(rng), ports)
+    Match::FlowPort(flow_key(rng), transport(rng), ports)
 }
 
 fn flow_address(rng: &mut Rng, sets: &[Set]) -> Match {
@@ -285,7 +282,7 @@ fn flow_address(rng: &mut Rng, sets: &[Set]) -> Match {
         unreachable!("an address is one");
     };
     Match::FlowAddress {
-        direction: direction(rng),
+        key: flow_key(rng),
         with,
         negated,
     }
@@ -294,6 +291,40 @@ fn flow_address(rng: &mut Rng, sets: &[Set]) -> Match {
 fn direction(rng: &mut Rng) -> Direction {
     [Direction::Inbound, Direction::Outbound][rng.usize(..2)]
 }
+
+fn flow_key(rng: &mut Rng) -> FlowKey {
+    match rng.u8(..3) {
+        0 => FlowKey::Lost,
+        _ => FlowKey::Opened(direction(rng)),
+    }
+}
+
+/// The marks of a ruleset.
+fn all_marks() -> Vec<Mark> {
+    [Direction::Inbound, Direction::Outbound]
+        .into_iter()
+        .flat_map(|direction| {
+            [
+                Mark::Opened(direction, Slot::Elsewhere),
+                Mark::Opened(direction, Slot::Others),
+                Mark::Passes(direction, "sg-a".into()),
+            ]
+        })
+        .collect()
+}
+
+/// Some of them, at least one.
+fn marks(rng: &mut Rng) -> Vec<Mark> {
+    let mut marks = all_marks();
+    rng.shuffle(&mut marks);
+    marks.truncate(rng.usize(1..4));
+    marks
+}
+
+const PORTS: Interval<u16> = Interval {
+    first: 32768,
+    last: 60999,
+};
 
 fn flow_side(rng: &mut Rng) -> FlowSide {
     [FlowSide::Original, FlowSide::Reply][rng.usize(..2)]

@@ -3,10 +3,13 @@
 
 use fastrand::Rng;
 use secgroupd::policy::{
-    AddressRange, AddressSet, Direction, Own, Packet, Policy, Protocol, Service, State,
+    About, AddressRange, AddressSet, Direction, Flow, Own, Packet, Policy, Protocol, Service,
+    State, Way,
 };
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 const RANGES: &[&str] = &[
     "10.0.0.0/8",
@@ -312,7 +315,12 @@ pub struct Edges {
     ports: Vec<u16>,
     /// The same for each rule alone, so that most packets meet one.
     rules: Vec<(Direction, Service, Edges)>,
+    /// The list of groups of each interface.
+    keys: BTreeMap<&'static str, Arc<str>>,
 }
+
+/// The interfaces that packets come by.
+const INTERFACES: [&str; 5] = ["eth0", "eth1", "veth7", "wlan0", "lo"];
 
 impl Edges {
     /// First and last address and port of everything that the policy names, and their neighbours.
@@ -349,6 +357,10 @@ impl Edges {
             }
         }
         edges.clean();
+        let keys = INTERFACES.into_iter();
+        edges.keys = keys
+            .filter_map(|name| Some((name, policy.list_key(name)?)))
+            .collect();
         edges
     }
 
@@ -455,6 +467,37 @@ impl Edges {
         packet
     }
 
+    /// Any state but that of a new flow; a tracked one was opened on any of the interfaces that packets come by.
+    fn state(&self, rng: &mut Rng, interface: &str) -> State {
+        let about = [About::Passes, About::Refused, About::Unknown][rng.usize(..3)];
+        let other = [
+            State::IcmpError(about),
+            State::Related,
+            State::Invalid,
+            State::Untracked,
+        ];
+        if let Some(state) = other.into_iter().nth(rng.usize(..12)) {
+            return state;
+        }
+        let any = |rng: &mut Rng| INTERFACES[rng.usize(..INTERFACES.len())];
+        let some = |rng: &mut Rng| match rng.u8(..3) {
+            0 => interface.to_owned(),
+            _ => any(rng).to_owned(),
+        };
+        let opened = match rng.u8(..8) {
+            0 | 1 => None,
+            2 => Some(vec![some(rng), some(rng)]),
+            _ => Some(vec![some(rng)]),
+        };
+        let of = any(rng);
+        State::Tracked(Flow {
+            way: [Way::Opening, Way::Answer][rng.usize(..2)],
+            opened,
+            own_of_another: rng.bool(),
+            passes: self.keys.get(of).filter(|_| rng.u8(..4) == 0).cloned(),
+        })
+    }
+
     /// Any packet: every state, forwarded or not, essential or nearly.
     pub fn any(&self, rng: &mut Rng) -> Packet {
         let interface = match rng.u8(..) {
@@ -465,18 +508,22 @@ impl Edges {
             _ => "eth0",
         };
         let mut packet = self.opening(rng, interface);
-        if rng.u8(..) < 50 {
-            packet.state = [
-                State::Established,
-                State::Unjudged,
-                State::UnjudgedReply,
-                State::IcmpError,
-                State::Related,
-                State::Invalid,
-                State::Untracked,
-            ][rng.usize(..7)];
+        if rng.u8(..) < 120 {
+            packet.state = self.state(rng, interface);
         }
-        if packet.state == State::IcmpError {
+        packet.without_syn = packet.protocol == Protocol::TCP && rng.bool();
+        if packet.without_syn && rng.bool() {
+            packet.source_port = rng.u16(1..1024);
+        }
+        if let State::Tracked(Flow {
+            way: Way::Answer, ..
+        }) = packet.state
+            && rng.u8(..) < 200
+        {
+            // An answer comes from the port that was asked.
+            std::mem::swap(&mut packet.source_port, &mut packet.destination_port);
+        }
+        if matches!(packet.state, State::IcmpError(_)) {
             // Only ICMP can be one.
             let v6 = packet.remote.is_ipv6();
             packet.protocol = if v6 { Protocol::ICMPV6 } else { Protocol::ICMP };

@@ -65,7 +65,7 @@ pub use inject::{Injector, Outbound, Sent};
 pub use iptables::{IPTABLES, Iptables};
 pub use link::{End, Link, join};
 pub use namespace::Host;
-pub use nft::whatever_stamp;
+pub use nft::whatever_labels;
 pub use probe::{Content, Extension, Probe, TcpFlags};
 pub use scene::Scene;
 pub use suite::{Skip, kernel_test, run, run_waiting};

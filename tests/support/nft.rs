@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use secgroupd::ruleset::table::{BASE_CHAINS, DIRECTIONS, passed_chain};
+use secgroupd::ruleset::table::BASE_CHAINS;
 use secgroupd::ruleset::{Generation, TABLE};
 use serde_json::Value;
 
@@ -80,7 +80,7 @@ impl Host {
             objects.entry(name).or_default().push(line);
         }
         let bases = BASE_CHAINS.iter().map(|base| base.name);
-        let mut waiting: Vec<&str> = bases.chain(DIRECTIONS.map(passed_chain)).collect();
+        let mut waiting: Vec<&str> = bases.collect();
         while let Some(name) = waiting.pop() {
             let lines = objects.remove(name).unwrap_or_default();
             // The first line is the object's own name.
@@ -99,14 +99,20 @@ impl Host {
     }
 }
 
-/// A listing without the labels that flows are known by: each enforcement has others.
-pub fn whatever_stamp(listing: &str) -> String {
+/// A listing without the labels that flows are known by: each enforcement has others. `ct label 64,66`, `ct label set 64 | 66`
+pub fn whatever_labels(listing: &str) -> String {
     let mut words = listing.split(' ').map(str::to_owned).collect::<Vec<_>>();
-    for at in 1..words.len() {
-        let of_label = words[at - 1] == "label"
-            || (words[at - 1] == "set" && at > 1 && words[at - 2] == "label");
-        if of_label && words[at].bytes().all(|byte| byte.is_ascii_digit()) {
-            words[at] = "of-ours".to_owned();
+    let is_label = |word: &str| {
+        word.bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b',')
+    };
+    let mut of_label = false;
+    for word in &mut words {
+        match word.as_str() {
+            "label" => of_label = true,
+            "set" | "|" if of_label => {}
+            text if of_label && is_label(text) => *word = "of-ours".to_owned(),
+            _ => of_label = false,
         }
     }
     words.join(" ")

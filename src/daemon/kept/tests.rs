@@ -193,10 +193,20 @@ fn sample() -> Ruleset {
         Match::Decrypted,
         Match::WillEncrypt,
         Match::LoopedBack,
+        Match::Marked(vec![Mark::Passes(Direction::Inbound, "sg-a".into())]),
+        Match::MarkedOr(vec![Mark::Answers("sg-a".into())], vec![]),
+        Match::OpenedSomewhere,
+        Match::SetMarks(vec![Mark::Opened(Direction::Outbound, Slot::Elsewhere)]),
+        Match::OwnOfAnother(Direction::Inbound),
+        Match::WithoutSyn,
     ];
     let key = MapKey::Address(Side::Source, Family::V4);
     Ruleset {
         recheck: true,
+        marks: vec![Mark::Opened(
+            Direction::Inbound,
+            Slot::Interface(InterfaceName::parse("eth0").unwrap()),
+        )],
         sets: vec![Set {
             name: "v6_0".into(),
             elements: Addresses::V6([v6(1 << 100)].into()),
