@@ -3,11 +3,32 @@
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
-use super::several::{ALL, FAMILIES, at, definition, enforce, goes_on, is_cut, several};
+use super::several::{
+    ALL, FAMILIES, arrived, at, definition, enforce, goes_on, is_cut, say, settle, several,
+};
+use super::site::Daemon;
 use super::talk::{Talk, change};
 use crate::support::kernel_test;
 
 pub fn tests() -> Vec<Trial> {
+    let mut tests = vec![
+        kernel_test(
+            "bindings_to_equal_lists_count_as_one",
+            &["nft"],
+            equal_lists,
+        ),
+        kernel_test("bindings_of_what_was_unbound_recheck", &["nft"], || {
+            was_unbound("recheck")
+        }),
+        kernel_test("bindings_of_what_was_unbound_keep", &["nft"], || {
+            was_unbound("keep")
+        }),
+    ];
+    tests.extend(changes());
+    tests
+}
+
+fn changes() -> Vec<Trial> {
     [
         ("recheck", false),
         ("recheck", true),
@@ -115,8 +136,7 @@ fn change_all(established: &str, restarts: bool) {
     }
     for (step, (name, bound)) in STEPS.iter().enumerate() {
         if step > 0 {
-            let generation = u32::try_from(step + 1).unwrap();
-            change(&site, &daemon, &policy(bound), generation);
+            change(&site, &daemon, &policy(bound), last(&daemon) + 1);
         }
         if restarts && step % 2 == 0 {
             daemon.end(Signal::SIGTERM);
@@ -146,6 +166,111 @@ fn change_all(established: &str, restarts: bool) {
                     ),
                 }
             }
+        }
+    }
+}
+
+/// The number of the last generation that this daemon has enforced.
+fn last(daemon: &Daemon) -> u32 {
+    let log = daemon.log();
+    let (before, _) = log.rsplit_once(" enforced for ").expect("one is enforced");
+    let (_, number) = before.rsplit_once(' ').unwrap();
+    number.parse().unwrap()
+}
+
+/// What leaves by `eth0` is answered by `eth1`, whose inbound rules do not allow that: right while their lists are equal.
+fn equal_lists() {
+    const BOTH_NAMES: [&str; 2] = ["eth0", "eth1"];
+    let (site, wires) = several(&BOTH_NAMES);
+    site.peer.ip(
+        "route add 10.0.0.5/32 via 10.1.0.5 dev wire1\nroute add 2001:db8::5/128 via 2001:db8:1::5 dev wire1",
+    );
+    let out: &[&str] = &["protocol: udp, port: 123"];
+    let policy = |bound: &[(&str, &str)]| {
+        let groups: [(&str, &[&str], &[&str]); 2] = [
+            ("sg-a", &[], out),
+            ("sg-b", &["protocol: tcp, port: 81"], out),
+        ];
+        definition(&groups, bound, "recheck")
+    };
+    let of = |lists: [&'static str; 2]| [(BOTH_NAMES[0], lists[0]), (BOTH_NAMES[1], lists[1])];
+    let daemon = enforce(&site, &policy(&of(["sg-a", "sg-a"])));
+    let talks = FAMILIES.map(|family| {
+        let (own, remote) = (at(family.host[0], 5000), at(family.peer[0], 123));
+        Talk::udp(&site.host, &own, &remote, &site.peer, &remote)
+    });
+    let wires: Vec<_> = wires.iter().collect();
+    let steps: [(Vec<(&str, &str)>, bool); 7] = [
+        (of(["sg-a", "sg-b"]).into(), false),
+        (of(["sg-b", "sg-b"]).into(), true),
+        (of(["sg-a, sg-b", "sg-b, sg-a"]).into(), false),
+        (of(["sg-b, sg-a", "sg-b, sg-a"]).into(), true),
+        (of(["sg-b", "sg-a"]).into(), false),
+        (vec![("eth*", "sg-a")], true),
+        (of(["sg-b", "sg-a"]).into(), false),
+    ];
+    for talk in &talks {
+        assert!(goes_on(talk), "at first\n{}", daemon.log());
+    }
+    for (bound, passes) in steps {
+        change(&site, &daemon, &policy(&bound), last(&daemon) + 1);
+        for talk in &talks {
+            arrived(talk);
+            say(talk, false);
+            settle(&wires);
+            let heard = arrived(talk)[0] == 1;
+            assert_eq!(heard, passes, "answers with {bound:?}\n{}", daemon.log());
+            // What leaves is allowed by each.
+            assert!(talk.hears(true), "{bound:?}\n{}", daemon.log());
+        }
+    }
+}
+
+/// Flows that an unbound interface has let pass are its list's to judge when it is bound.
+fn was_unbound(established: &str) {
+    let (site, wires) = several(&["eth0", "eth1"]);
+    let policy = |bound: &[(&str, &str)]| {
+        let groups: [(&str, &[&str], &[&str]); 1] = [(
+            "sg-a",
+            &["protocol: tcp, port: 22", "protocol: udp, port: 53"],
+            &["protocol: udp, port: 123"],
+        )];
+        definition(&groups, bound, established)
+    };
+    let daemon = enforce(&site, &policy(&[("eth0", "sg-a")]));
+    let (mut allowed, mut refused) = (Vec::new(), Vec::new());
+    for family in FAMILIES {
+        let (own, remote) = (family.host[1], family.peer[1]);
+        for (port, talks) in [(22, &mut allowed), (8080, &mut refused)] {
+            let to = at(own, port);
+            talks.push(Talk::tcp(&site.peer, &to, &site.host, &to));
+        }
+        for (port, talks) in [(53, &mut allowed), (5353, &mut refused)] {
+            let (from, to) = (at(remote, 1100 + port), at(own, port));
+            talks.push(Talk::udp(&site.peer, &from, &to, &site.host, &to));
+        }
+        for (port, talks) in [(123, &mut allowed), (124, &mut refused)] {
+            let (from, to) = (at(own, 1100 + port), at(remote, port));
+            talks.push(Talk::udp(&site.host, &from, &to, &site.peer, &to));
+        }
+    }
+    let both = [("eth0", "sg-a"), ("eth1", "sg-a")];
+    change(&site, &daemon, &policy(&both), 2);
+    for (number, talk) in allowed.iter().enumerate() {
+        // The client first: an answer alone does not say that the list lets the flow open.
+        assert!(
+            talk.carries() && goes_on(talk),
+            "{number} is cut\n{}",
+            daemon.log()
+        );
+    }
+    if established == "recheck" {
+        for (number, talk) in refused.iter().enumerate() {
+            assert!(
+                is_cut(talk, &[&wires[1]]),
+                "{number} lives\n{}",
+                daemon.log()
+            );
         }
     }
 }

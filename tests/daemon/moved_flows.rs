@@ -3,7 +3,8 @@
 use libtest_mimic::Trial;
 
 use super::several::{
-    ALL, BOTH, FAMILIES, at, definition, enforce, far_by, goes_on, is_cut, say, settle, several,
+    ALL, BOTH, FAMILIES, arrived, at, definition, enforce, far_by, goes_on, is_cut, say, settle,
+    several,
 };
 use super::talk::{Talk, change};
 use crate::support::{Host, join, kernel_test};
@@ -119,8 +120,12 @@ fn route(established: &str) {
         );
         assert!(came["allowed"] > 0, "{came:?}");
         for talk in &allowed {
-            assert!(talk.carries(), "{}", daemon.log());
+            say(talk, true);
+            assert!(goes_on(talk), "{}", daemon.log());
         }
+    }
+    for talk in refused.iter().chain(&allowed) {
+        arrived(talk);
     }
     // Back where it is allowed, nothing was lost.
     moves_to(1);

@@ -17,7 +17,7 @@ fn often() {
     const FLOWS: u32 = 5_000;
     const SAVES: u32 = 60;
     let site = Site::new();
-    site.write("groups.yaml", &opening(&[22, 1000]));
+    site.write("groups.yaml", &opening(&[22, 20_000]));
     let daemon = site.start();
     let sockets: Vec<TcpSocket> = (0..FLOWS)
         .map(|number| {
@@ -38,7 +38,7 @@ fn often() {
         .collect();
     assert_eq!(site.host.enter(|| track(&sockets)).unwrap() as u32, FLOWS);
     for save in 1..=SAVES {
-        let port = 1000 + u16::try_from(save).unwrap();
+        let port = 20_000 + u16::try_from(save).unwrap();
         change(&site, &daemon, &opening(&[22, port]), save + 1);
         assert!(
             site.lets_in(port) && !site.lets_in(port - 1),

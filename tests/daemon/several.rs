@@ -204,6 +204,8 @@ pub fn arrived(talk: &Talk) -> [usize; 2] {
 
 /// Both sides speak, the server first, and neither is heard.
 pub fn is_cut(talk: &Talk, wires: &[&Link]) -> bool {
+    settle(wires);
+    arrived(talk);
     [false, true].into_iter().all(|by_client| {
         say(talk, by_client);
         settle(wires);
@@ -211,8 +213,9 @@ pub fn is_cut(talk: &Talk, wires: &[&Link]) -> bool {
     })
 }
 
-/// Each side is heard, the server first: its packet is an answer.
+/// Each side is heard now, the server first: its packet is an answer.
 pub fn goes_on(talk: &Talk) -> bool {
+    arrived(talk);
     talk.limit(super::site::SOON / 4);
     talk.hears(false) && talk.hears(true)
 }
