@@ -29,7 +29,7 @@ scenarios() {
 
 figures() {
     case "$1" in
-    flows) scenarios daemon flows_are_counted flows_survive_many lost_flows ;;
+    flows) scenarios daemon flows_are_counted flows_survive_many ;;
     restored) scenarios daemon flushed_every flushed_and_killed a_fight_backs_off ;;
     killed) scenarios daemon killed_while killed_before killed_after killed_anywhere_in_a_trial a_writer_killed_anywhere ;;
     faults) scenarios daemon a_message_ an_answer_ a_thousand_saves the_disk_is_full an_upgrade_from_other_chains ;;

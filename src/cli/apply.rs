@@ -89,7 +89,7 @@ pub fn run(arguments: Arguments) -> Result {
     )?;
     let loaded = load(&path, Trust::Checked);
     let result = host.reconcile(&loaded, &path, None, Attempt::Plain);
-    host.remember_ended(LONGEST_LOOK);
+    host.ended.finish(LONGEST_LOOK);
     host.keep();
     if result.is_err() && loaded.account.is_none() && !arguments.json {
         // With colours, where the answer of a daemon has none.

@@ -160,8 +160,8 @@ impl Daemon {
             blind_spots: spots.iter().map(ToString::to_string).collect(),
             reloads: self.reloads,
             failures: self.failures,
-            ended_flows: host.ended_flows(),
-            judged_again_flows: host.judged_again_flows(),
+            ended_flows: host.ended.total(),
+            judged_again_flows: host.ended.judged_again(),
             tracked_flows: tracked,
         };
         serde_json::to_value(status).unwrap_or_default()

@@ -1,18 +1,12 @@
-//! What goes on beside the load, and is done before the switch: the check, and a look at the flows that are about to end.
+//! The check, which goes on beside the load and is done before the switch.
 
 use super::host::Host;
 use crate::netfilter::enforce::{EnforceError, Enforced};
 use crate::policy::Policy;
 use crate::ruleset::{Generation, Ruleset, check};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::sync_channel;
-use std::thread::{Builder, Scope, ScopedJoinHandle};
-use std::time::{Duration, Instant};
+use std::thread::{Builder, ScopedJoinHandle};
+use std::time::Instant;
 use tracing::debug;
-
-/// So long the switch waits for the flows on a busy machine. On an idle one they are found while the ruleset is loaded, or few
-/// milliseconds later.
-const LONGEST_WAIT: Duration = Duration::from_millis(50);
 
 impl Host {
     /// Checked before it counts: what is loaded takes effect once the check, which goes on meanwhile, has found no difference. So no
@@ -26,8 +20,9 @@ impl Host {
     ) -> Result<Enforced, EnforceError> {
         let check = || compare(policy, ruleset);
         std::thread::scope(|scope| {
-            let mut checking = Some(beside(scope, "check", check));
-            self.enforce_remembering(ruleset, at_least, || {
+            let thread = Builder::new().name("check".into());
+            let mut checking = Some(thread.spawn_scoped(scope, check).ok());
+            self.kernel.enforce_if(ruleset, at_least, || {
                 before_switch();
                 match checking.take() {
                     Some(Some(thread)) => joined(thread),
@@ -39,60 +34,6 @@ impl Host {
             })
         })
     }
-
-    /// What is about to end is remembered before the switch, where few flows are tracked: connection tracking may lose it right after
-    /// (see `ruleset::ended`).
-    pub(super) fn enforce_remembering(
-        &self,
-        ruleset: &Ruleset,
-        at_least: Generation,
-        mut may_switch: impl FnMut() -> Result<(), String>,
-    ) -> Result<Enforced, EnforceError> {
-        let is_late = AtomicBool::new(false);
-        let mut is_remembered = false;
-        let enforced = std::thread::scope(|scope| {
-            let (found, looked) = sync_channel(1);
-            let (flows, is_late) = (&self.ended, &is_late);
-            let look = move || found.send(flows.about_to_end(ruleset, is_late));
-            let looking = beside(scope, "flows", look);
-            let mut ended = None;
-            let enforced = self.kernel.enforce_if(ruleset, at_least, || {
-                may_switch()?;
-                // Nothing comes where there was no thread to be had. A second time it is asked where what was remembered may have
-                // gone with its table.
-                let ended = ended
-                    .get_or_insert_with(|| looked.recv_timeout(LONGEST_WAIT).unwrap_or_default());
-                is_late.store(true, Relaxed);
-                if !ended.is_empty() {
-                    is_remembered = true;
-                    if let Err(error) = self.kernel.remember(ended, &[]) {
-                        // The look after the change does it, or says that it cannot.
-                        debug!("what ends cannot be remembered ahead: {error}");
-                    }
-                }
-                Ok(())
-            });
-            is_late.store(true, Relaxed);
-            // What it panics about must not be said of a switch that is done.
-            let _ = looking.map(ScopedJoinHandle::join);
-            enforced
-        });
-        if enforced.is_err() && is_remembered {
-            // It goes on.
-            self.look_at_remembered();
-        }
-        enforced
-    }
-}
-
-/// In a thread, if there is one to be had.
-fn beside<'scope, T: Send + 'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'scope,
-) -> Option<ScopedJoinHandle<'scope, T>> {
-    let thread = Builder::new().name(name.into());
-    thread.spawn_scoped(scope, work).ok()
 }
 
 fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {

@@ -2,13 +2,12 @@
 //! `apply` run the same.
 
 mod bound;
-mod flows;
 
 pub(super) use self::bound::interface_summaries;
 pub use self::bound::interface_warnings;
 use super::checked::compare;
 use super::counts::Counts;
-use super::ended::{Before, EndedFlows};
+use super::ended::{Before, EndedFlows, Look};
 use super::first;
 use super::keep::Written;
 use super::kept::{Origin, content};
@@ -29,7 +28,7 @@ use tracing::{debug, warn};
 
 /// The file of the unblock ledger in the state directory.
 pub const LEDGER: &str = "unblocks.json";
-/// How long a process that ends waits for the tracked flows to be looked at: many times what very many take.
+/// How long a process that ends waits for the tracked flows to be counted: many times what very many take.
 pub const LONGEST_LOOK: Duration = Duration::from_secs(10);
 /// The batch that was refused last, in the state directory.
 const REFUSED_BATCH: &str = "refused-batch.nft";
@@ -47,7 +46,8 @@ pub struct Host {
     pub(super) counts: Counts,
     /// Why that is not kept for the next start.
     pub(super) hits_not_kept: Option<String>,
-    pub(super) ended: EndedFlows,
+    /// The live flows that changes end.
+    pub ended: EndedFlows,
     /// Whether nobody else could change our table even before this process was started.
     pub(super) owned_at_start: bool,
     /// Whether this process has made its own the table that an earlier one left.
@@ -272,7 +272,11 @@ impl Host {
             None if first => Before::Nothing,
             old => Before::of(old),
         };
-        self.look_at_ended(before, policy.clone(), ruleset);
+        self.ended.look(Look {
+            before,
+            policy: policy.clone(),
+            ruleset,
+        });
         self.enforced = Some(Standing {
             policy: Some(policy),
             summary: summary.clone(),

@@ -40,7 +40,6 @@ impl Host {
             summary.generation = enforced.generation.0;
             summary.switched_after_ms = enforced.switched_after.as_secs_f64() * 1000.0;
         }
-        self.recall_ended();
         Ok(true)
     }
 
@@ -81,7 +80,6 @@ impl Host {
         if let (Some(standing), Some(generation)) = (&mut self.enforced, anew) {
             standing.summary.generation = generation.0;
         }
-        self.recall_ended();
         true
     }
 

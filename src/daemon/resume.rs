@@ -24,9 +24,8 @@ pub enum Resumed {
     Later(u64),
 }
 
-/// Transactions of a change in place: load, edit, delete, what was remembered of ended flows before it (of two families, and forgotten) and
-/// for it (of two families), and the adoption at this start.
-const MOST_OF_A_CHANGE: u32 = 10;
+/// Transactions of a change in place: load, edit, delete, and the adoption at this start.
+const MOST_OF_A_CHANGE: u32 = 4;
 
 impl Host {
     /// Enforces the kept policy, unless it is in force already; or the candidate whose trial goes on.
@@ -116,8 +115,6 @@ impl Host {
         if let Resumed::Standing(generation) | Resumed::Enforced(generation) = resumed {
             self.stand_kept(kept, generation);
             self.settle_hits();
-            // An earlier process may have ended before it looked.
-            self.look_at_flows(ruleset);
         }
         Ok(resumed)
     }

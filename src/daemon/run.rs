@@ -1,7 +1,6 @@
 //! The daemon's loop: waits for a saved file, a signal or a request, and reconciles.
 
 use super::control::ControlSocket;
-use super::ended::ASK_AGAIN;
 use super::guard::Guard;
 use super::held::{Held, reached};
 use super::hits::HitsKeeper;
@@ -23,7 +22,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 /// How long writers who never pause keep what others saved from being enforced.
@@ -31,10 +29,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The time in which the kernel's word of a change arrives, also on a busy machine.
 const ARRIVAL: Duration = Duration::from_millis(20);
-
-/// How long it is not said that a policy is enforced until the tracked flows are looked at: that takes 1 ms for a thousand. What is
-/// found later is remembered later.
-const BEFORE_IT_IS_SAID: Duration = Duration::from_millis(100);
 
 /// What a daemon is started with.
 #[derive(Debug)]
@@ -74,8 +68,6 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
     let mut guard = Guard::default();
     guard.before(&host);
     let ended = host.ended.clone();
-    let mut ask_again = tokio::time::interval(ASK_AGAIN);
-    ask_again.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let links = LinkEvents::listen().inspect_err(|error| {
         warn!("interfaces that come and go are noticed at a reload only: {error}")
     });
@@ -107,13 +99,6 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
             due = daemon.guard.due() => daemon.restore(due).await,
             _ = next(&mut daemon.links) => daemon.follow_links(),
             _ = daemon.keeper.done(&daemon.host) => {}
-            _ = ended.found() => {
-                // That was another transaction, which the next start must know.
-                if remember_ended(daemon.host.clone(), Duration::ZERO).await {
-                    daemon.keeper.wake(&daemon.host);
-                }
-            }
-            _ = ask_again.tick() => daemon.host().renew_ended(),
             _ = daemon.hits_keeper.due() => daemon.keep_again(),
             _ = reached(daemon.trial_ends) => daemon.look_at_trial().await,
             _ = hangup.recv() => {
@@ -128,7 +113,7 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
         }
     }
     notify(&[NotifyState::Stopping]);
-    daemon.host().remember_ended(LONGEST_LOOK);
+    ended.finish(LONGEST_LOOK);
     daemon.keeper.finish(&daemon.host).await;
     daemon.hits_keeper.finish(&daemon.host).await;
     let enforced = {
@@ -188,7 +173,6 @@ impl Daemon {
         if self.holds_back(&reason) {
             return;
         }
-        self.host().ended.list_ahead();
         let loaded = read(self.options.definition.clone()).await;
         let refused = !matches!(&loaded, Ok(loaded) if loaded.account.is_some());
         if refused {
@@ -269,10 +253,8 @@ impl Daemon {
                 (self.last_error, self.restore_failed) = (None, false);
                 self.keep_socket();
                 self.follow_table();
-                // Before anybody hears that it is enforced: what is refused from now on is told, and the next that they do may be
-                // `conntrack -F`.
+                // Before anybody hears that it is enforced: what is refused from now on is told.
                 self.host().tell(&self.refusals);
-                self.wait_for_ended().await;
                 loaded
                     .iter()
                     .flat_map(Loaded::warnings)
@@ -299,19 +281,6 @@ impl Daemon {
         (loaded, result)
     }
 
-    /// Has the kernel remember what has ended, if that is found soon; if not, it is told later. What others do to our table meanwhile is
-    /// answered as ever.
-    async fn wait_for_ended(&mut self) {
-        let remembered = remember_ended(self.host.clone(), BEFORE_IT_IS_SAID);
-        tokio::pin!(remembered);
-        loop {
-            tokio::select! {
-                _ = &mut remembered => return,
-                due = self.guard.due() => self.restore(due).await,
-            }
-        }
-    }
-
     /// Keeps the hits, and what could not be kept before.
     fn keep_again(&mut self) {
         self.hits_keeper.keep(&self.host);
@@ -333,17 +302,6 @@ impl Daemon {
         };
         self.socket_is_kept = owns;
     }
-}
-
-/// Has the kernel remember what has ended, if that is found in time. Gives whether it was told anything. Nobody else waits meanwhile.
-async fn remember_ended(host: Arc<Mutex<Host>>, at_most: Duration) -> bool {
-    let work = move || {
-        let lock = || host.lock().unwrap_or_else(PoisonError::into_inner);
-        let ended = lock().ended.clone();
-        ended.finish(at_most);
-        lock().remember_ended(Duration::ZERO)
-    };
-    matches!(off_the_loop(work).await, Ok(true))
 }
 
 /// Waits until interfaces or default routes change.

@@ -8,7 +8,7 @@
 //!
 //! Killed between any two of these, the next start goes on where it was. A restart of the machine ends the trial.
 
-use super::ended::Before;
+use super::ended::{Before, Look};
 use super::host::{Host, Standing};
 use super::in_force::boot;
 use super::keep::Written;
@@ -283,13 +283,18 @@ impl Host {
         self.before_change();
         let next = Generation(now_enforced).next();
         let enforced = self
-            .enforce_remembering(&ruleset, next, || Ok(()))
+            .kernel
+            .enforce(&ruleset, next)
             .map_err(|error: EnforceError| error.to_string())?;
         self.counts.replaced(&enforced.replaced_hits, now());
         if let Ok(policy) = kept.policy() {
             self.follow_rules(&policy, enforced.generation);
             let before = Before::of(self.enforced.take());
-            self.look_at_ended(before, policy, ruleset);
+            self.ended.look(Look {
+                before,
+                policy,
+                ruleset,
+            });
         }
         self.stand_kept(kept, enforced.generation.0);
         if let Some(Standing { summary, .. }) = &mut self.enforced {

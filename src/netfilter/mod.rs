@@ -20,7 +20,6 @@
 //! | [`refusals`] | what it tells of packets that our rules refuse |
 //! | [`objects`] | the chains and sets of our table |
 //! | [`flows`] | the tracked flows, and their labels taken off |
-//! | [`remembered`] | the flows that have ended, remembered by the kernel |
 //! | [`stamps`] | by which label flows are known that the policy allows, and which is next |
 //! | [`hits`] | the counters of our rules |
 //! | [`firewall`] | what the host's other rulesets make of a packet, seen on a copy of them |
@@ -45,7 +44,6 @@ pub mod objects;
 pub mod others;
 pub mod ownership;
 pub mod refusals;
-pub mod remembered;
 pub mod restore;
 pub mod seed;
 pub mod stamps;

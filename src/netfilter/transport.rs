@@ -157,17 +157,6 @@ impl ApplyError {
         }
     }
 
-    /// Whether the kernel refused because something of what was named is not there.
-    pub fn is_about_what_is_gone(&self) -> bool {
-        match self {
-            ApplyError::Native(NativeError::Refused(refusal)) => refusal.error == Errno::ENOENT,
-            ApplyError::Nft(NftError::Refused { message, .. }) => {
-                message.contains(Errno::ENOENT.desc())
-            }
-            _ => false,
-        }
-    }
-
     /// What the rule that was refused decides for.
     pub fn reason(&self) -> Option<&Reason> {
         match self {

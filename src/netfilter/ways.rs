@@ -13,17 +13,6 @@ pub struct Ways {
     names: HashMap<u32, String>,
 }
 
-/// How an address is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way<'w> {
-    /// By this interface.
-    By(&'w str),
-    /// It is this host's own, or of more than one host.
-    NoRemote,
-    /// No route leads there now.
-    None,
-}
-
 impl Ways {
     /// Reads the interfaces.
     ///
@@ -41,18 +30,6 @@ impl Ways {
     /// The interface by which a packet to this address would leave; none for an address of this host's own, or where no route
     /// leads.
     pub fn to(&mut self, address: IpAddr) -> Option<&str> {
-        match self.way(address) {
-            Way::By(name) => Some(name),
-            Way::NoRemote | Way::None => None,
-        }
-    }
-
-    /// The same, with the difference between the two.
-    pub fn way(&mut self, address: IpAddr) -> Way<'_> {
-        self.route(address).unwrap_or(Way::None)
-    }
-
-    fn route(&mut self, address: IpAddr) -> Option<Way<'_>> {
         let (family, bits) = match address {
             IpAddr::V4(_) => (libc::AF_INET, 32),
             IpAddr::V6(_) => (libc::AF_INET6, 128),
@@ -67,9 +44,9 @@ impl Ways {
         let mut answer = self.socket.request(&request).ok()?;
         let (route, attributes) = answer.recv_one().ok()?;
         if route.rtm_type != libc::RTN_UNICAST {
-            return Some(Way::NoRemote);
+            return None;
         }
         let index = attributes.get_oif().ok()?;
-        self.names.get(&index).map(|name| Way::By(name))
+        self.names.get(&index).map(String::as_str)
     }
 }

@@ -92,13 +92,8 @@ impl Policy {
             .find(|binding| binding.interface.matches(&packet.interface));
         let unjudged = matches!(packet.state, State::Unjudged | State::UnjudgedReply);
         let opened = packet.flow_direction();
-        // Nothing is remembered where flows are left alone, and of other protocols.
-        let ended = packet.state == State::Ended
-            && platform.recheck
-            && matches!(packet.protocol, Protocol::TCP | Protocol::UDP);
         let refuses = packet.direction == Direction::Inbound
-            || (platform.recheck && opened == Direction::Inbound)
-            || ended;
+            || (platform.recheck && opened == Direction::Inbound);
         let managed = binding.is_some() || (platform.unbound_refuse && refuses);
         if !managed || packet.interface == "lo" {
             return Ok(decision(Allow, Reason::Unmanaged));
@@ -107,10 +102,6 @@ impl Policy {
         if known || (unjudged && !platform.recheck) {
             return Ok(decision(Allow, Reason::Established));
         }
-        // What is not bound is asked for that alone.
-        if ended && binding.is_none() && packet.direction == Direction::Outbound {
-            return Ok(decision(refuse, Reason::Invalid));
-        }
         if !packet.forwarded && is_essential(packet) {
             return Ok(decision(Allow, Reason::Essential));
         }
@@ -118,7 +109,7 @@ impl Policy {
         if unjudged && binding.is_none() && opened == Direction::Outbound {
             return Ok(decision(Allow, Reason::Established));
         }
-        if packet.state == State::Invalid || ended {
+        if packet.state == State::Invalid {
             return Ok(decision(refuse, Reason::Invalid));
         }
         binding.map_or(Ok(decision(refuse, Reason::Unmanaged)), Err)

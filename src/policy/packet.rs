@@ -55,9 +55,6 @@ pub enum State {
     Related,
     /// Connection tracking can make nothing of it.
     Invalid,
-    /// It is the first that connection tracking sees of a flow, and answers in one that a change of the policy has ended, and that
-    /// was lost since.
-    Ended,
     /// It is not tracked: by NOTRACK, or by the kernel's own exception for neighbour discovery.
     Untracked,
 }

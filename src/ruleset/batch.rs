@@ -9,7 +9,6 @@ mod names;
 
 pub use self::elements::{Elements, ElementsOf};
 pub use self::names::Names;
-use super::ended::{EndedFlow, FAMILIES};
 use super::ir::*;
 use super::table::{BASE_CHAINS, BaseChain, DIRECTIONS, Stamp, passed_chain};
 use crate::policy::{Direction, Reason};
@@ -29,12 +28,6 @@ pub enum Command<'r> {
     AddBaseChain(&'static BaseChain),
     /// `add chain inet secgroupd passed_in`, which may be there already.
     AddPassedChain(Direction),
-    /// `add set inet secgroupd ended_v4 { … flags dynamic,timeout; }`, which may be there already.
-    AddEndedSet(Family),
-    /// `add element inet secgroupd ended_v4 { 10.0.0.5 . 22 . 10.0.0.9 . 5000 . tcp timeout 432000s, … }`
-    AddEnded(Family, &'r [EndedFlow]),
-    /// `delete element inet secgroupd ended_v4 { 10.0.0.5 . 22 . 10.0.0.9 . 5000 . tcp, … }`
-    DeleteEnded(Family, &'r [EndedFlow]),
     /// `add chain inet secgroupd g7_in_0`
     AddChain(Name),
     /// `add set inet secgroupd g7_v4_0 { type ipv4_addr; flags interval; }`
@@ -102,9 +95,6 @@ pub fn load<'r>(ruleset: &'r Ruleset, names: &Names) -> Vec<Command<'r>> {
     let mut commands = vec![Command::AddTable];
     commands.extend(BASE_CHAINS.iter().map(Command::AddBaseChain));
     commands.extend(DIRECTIONS.map(Command::AddPassedChain));
-    if ruleset.recheck {
-        commands.extend(FAMILIES.map(Command::AddEndedSet));
-    }
     let new = |name: &str| names.reused(name).is_none();
     for set in ruleset.sets.iter().filter(|set| new(&set.name)) {
         let (name, intervals) = (names.of(&set.name), !set.elements.are_points());
@@ -183,20 +173,6 @@ pub fn restamp<'r>(ruleset: &'r Ruleset, names: &Names) -> Vec<Command<'r>> {
         }));
     }
     commands
-}
-
-/// Has the kernel remember flows of one family that have ended. It may be cut between commands.
-pub fn remember(family: Family, ended: &[EndedFlow]) -> Vec<Command<'_>> {
-    let parts = ended.chunks(ELEMENTS_A_COMMAND);
-    parts.map(|part| Command::AddEnded(family, part)).collect()
-}
-
-/// Has it forget some again. It may be cut between commands.
-pub fn forget(family: Family, on: &[EndedFlow]) -> Vec<Command<'_>> {
-    let parts = on.chunks(ELEMENTS_A_COMMAND);
-    parts
-        .map(|part| Command::DeleteEnded(family, part))
-        .collect()
 }
 
 /// The switch transaction: each base chain jumps to the generation's chain and to nothing else.

@@ -178,11 +178,6 @@ pub enum Match {
     /// Always holds, and tells whoever listens of the packet: `log prefix "sg-web/in/3" group 25443`. It stands last, so that all
     /// else holds. Nobody who listens, or does not, changes what becomes of the packet.
     Told(Told),
-    /// It opens a TCP connection: `tcp flags & (fin | syn | rst | ack) == syn`.
-    OpensTcp,
-    /// It is of a flow of this transport that has ended, and that connection tracking has lost: it stands in the set that
-    /// [`super::ended`] is about. Of UDP the flow is remembered from now on as long again.
-    HasEnded(Family, Transport),
 }
 
 /// Why a packet is told of.

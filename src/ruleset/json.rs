@@ -5,7 +5,6 @@
 mod expressions;
 
 use self::expressions::*;
-use super::ended::{FAMILIES, ended_set};
 use super::ir::*;
 use super::table::{BASE_CHAINS, DIRECTIONS, Generation, Hook, Stamp, TABLE, passed_chain};
 use crate::policy::{AddressRange, Direction};
@@ -83,25 +82,6 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> Batch {
         handle: None,
     }))];
     commands.extend(ruleset.sets.iter().map(|each| set(each, generation)));
-    let remembers = FAMILIES.into_iter().filter(|_| ruleset.recheck);
-    commands.extend(remembers.map(|family| {
-        let address = match family {
-            Family::V4 => SetType::Ipv4Addr,
-            Family::V6 => SetType::Ipv6Addr,
-        };
-        let port = SetType::InetService;
-        known(NfListObject::Set(Box::new(NfSet {
-            family: NfFamily::INet,
-            table: TABLE.into(),
-            name: ended_set(family).into(),
-            set_type: SetTypeValue::Concatenated(
-                vec![address, port, address, port, SetType::InetProto].into(),
-            ),
-            // nft 1.0.6 has no word for `dynamic` in JSON, and takes it from the rules.
-            flags: Some([SetFlag::Timeout].into()),
-            ..NfSet::default()
-        })))
-    }));
     commands.extend(DIRECTIONS.map(|direction| {
         let name = passed_chain(direction).to_owned();
         known(NfListObject::Chain(own_chain(name)))

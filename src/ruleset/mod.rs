@@ -12,7 +12,6 @@ pub mod check;
 pub mod closed;
 pub mod compile;
 pub mod diagram;
-pub mod ended;
 pub mod ir;
 pub mod json;
 pub mod map;

@@ -12,7 +12,6 @@
 //!     ct state invalid goto invalid_in
 //!     ct state related goto in_0_related
 //!     ct direction reply goto out_0_list                                an answer: the outbound list decides about its flow
-//!     ct state new jump ended_in                                        what has ended stays so: see `ended`
 //!     goto in_0_list
 //! }
 //! chain in_0_r7 {
@@ -54,7 +53,6 @@
 //! Interfaces that are not bound stamp too, so that what entered there is answered wherever its answers leave.
 
 use super::compile::refuse;
-use super::ended::{asks_whether_ended, ended_chain};
 use super::ir::*;
 use crate::policy::{Direction, Protocol, Reason};
 
@@ -84,7 +82,6 @@ pub fn shared_chains(direction: Direction, unbound_refuse: bool, observe: bool) 
             Reason::Established,
         ),
         deciding(invalid(direction), refuse(observe), Reason::Invalid),
-        ended_chain(direction, &invalid(direction)),
     ];
     if unbound_refuse {
         let mut related = errors(direction);
@@ -125,7 +122,6 @@ pub fn role_chains(
             vec![Match::FlowSide(FlowSide::Reply)],
             goto(list(opposite(direction), index)),
         ),
-        asks_whether_ended(direction),
         NftRule::plain(vec![], goto(list(direction, index))),
     ]);
     let mut related = errors(direction);
@@ -190,7 +186,6 @@ pub fn unbound_chain(direction: Direction) -> Chain {
             vec![Match::State(CtState::Related)],
             goto(format!("{}_related", unbound(direction))),
         ),
-        asks_whether_ended(direction),
         NftRule::plain(vec![], goto(unmanaged(direction))),
     ]);
     chain(unbound(direction), rules)
@@ -206,7 +201,6 @@ pub fn unbound_rules(direction: Direction, refuse: bool) -> Vec<NftRule> {
         (false, _) => vec![left_alone],
         (true, Direction::Inbound) => vec![NftRule::plain(vec![], goto(unbound(direction)))],
         (true, Direction::Outbound) => vec![
-            asks_whether_ended(direction),
             left_alone,
             NftRule::plain(
                 vec![Match::FlowSide(FlowSide::Reply)],

@@ -9,7 +9,6 @@
 //! One transaction for all of it loses packets: a set that is created and used in the same transaction misses
 //! for a moment, and a base chain that is deleted leaves a hole.
 
-use super::ended::{FAMILIES, ended_set};
 use super::ir::{INBOUND, OUTBOUND};
 use crate::policy::Direction;
 use serde::{Deserialize, Serialize};
@@ -24,7 +23,7 @@ pub const EVENTS_GROUP: u16 = 25443;
 /// What an enforced ruleset is made of and means, as a number: counted up with each change of the base chains, of what the
 /// generation's chains are asked for, or of how [`super::ir`] is written down. A ruleset that was kept under another number
 /// is not loaded; the definition it came from is compiled anew.
-pub const LAYOUT: u32 = 4;
+pub const LAYOUT: u32 = 5;
 
 /// A base chain: created once, never deleted while a policy is enforced.
 #[derive(Debug, Clone, Copy)]
@@ -86,10 +85,10 @@ pub fn passed_chain(direction: Direction) -> &'static str {
 /// Both, with what they are of.
 pub const DIRECTIONS: [Direction; 2] = [Direction::Inbound, Direction::Outbound];
 
-/// Whether a chain or set of our table belongs to no generation and stays.
+/// Whether a chain of our table belongs to no generation and stays.
 pub fn is_lasting(name: &str) -> bool {
     let base = BASE_CHAINS.iter().any(|base| base.name == name);
-    base || DIRECTIONS.map(passed_chain).contains(&name) || FAMILIES.map(ended_set).contains(&name)
+    base || DIRECTIONS.map(passed_chain).contains(&name)
 }
 
 /// By which flows are known that the present policy allows: a label of connection tracking for each direction. Each change of

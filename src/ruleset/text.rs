@@ -6,7 +6,6 @@ mod words;
 use self::rule::*;
 pub use self::rule::{prefix_mask, rule_text};
 use super::batch::{Command, Elements, Names};
-use super::ended::{EndedFlow, FAMILIES, ended_set, remembered_for};
 use super::ir::*;
 use super::table::{BASE_CHAINS, DIRECTIONS, Generation, Stamp, TABLE, passed_chain};
 use crate::policy::Direction;
@@ -26,20 +25,6 @@ pub fn command(command: &Command, names: &Names) -> String {
         Command::AddPassedChain(direction) => {
             format!("add chain inet {TABLE} {}", passed_chain(*direction))
         }
-        Command::AddEndedSet(family) => {
-            let (name, key) = (ended_set(*family), ended_key(*family));
-            format!("add set inet {TABLE} {name} {{ type {key}; flags dynamic,timeout; }}")
-        }
-        Command::AddEnded(family, flows) => format!(
-            "add element inet {TABLE} {} {{ {} }}",
-            ended_set(*family),
-            ended_list(flows, true)
-        ),
-        Command::DeleteEnded(family, flows) => format!(
-            "delete element inet {TABLE} {} {{ {} }}",
-            ended_set(*family),
-            ended_list(flows, false)
-        ),
         Command::AddChain(name) => format!("add chain inet {TABLE} {name}"),
         Command::AddSet {
             name,
@@ -219,14 +204,6 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
             element_list(Elements::of_set(set), None).join(", ")
         );
     }
-    for family in FAMILIES.into_iter().filter(|_| ruleset.recheck) {
-        let _ = writeln!(
-            out,
-            "\tset {} {{\n\t\ttype {}\n\t\tflags dynamic,timeout\n\t}}\n",
-            ended_set(family),
-            ended_key(family)
-        );
-    }
     for map in &ruleset.maps {
         let kind = map_type(map.key);
         let _ = writeln!(
@@ -281,34 +258,6 @@ fn passed_rule(direction: Direction, stamp: Stamp) -> String {
         "ct direction original ct label set {} accept",
         stamp.label(direction)
     )
-}
-
-/// What the keys of [`ended_set`] are.
-fn ended_key(family: Family) -> String {
-    let address = address_type(family);
-    format!("{address} . inet_service . {address} . inet_service . inet_proto")
-}
-
-/// `10.0.0.5 . 22 . 10.0.0.9 . 5000 . tcp timeout 432000s`
-fn ended_list(flows: &[EndedFlow], timeout: bool) -> String {
-    let texts = flows.iter().map(|flow| {
-        let (from, to) = (flow.source, flow.destination);
-        let (from_port, to_port) = (from.port(), to.port());
-        let key = format!(
-            "{} . {from_port} . {} . {to_port} . {}",
-            from.ip(),
-            to.ip(),
-            flow.transport.name()
-        );
-        match timeout {
-            true => format!(
-                "{key} timeout {}s",
-                remembered_for(flow.transport).as_secs()
-            ),
-            false => key,
-        }
-    });
-    texts.collect::<Vec<_>>().join(", ")
 }
 
 fn address_type(family: Family) -> &'static str {

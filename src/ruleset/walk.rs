@@ -226,7 +226,7 @@ fn holds(sets: &FxHashMap<&str, &Addresses>, each: &Match, packet: &Packet) -> b
             }
             State::IcmpError | State::Related => *state == CtState::Related,
             State::Invalid => *state == CtState::Invalid,
-            State::New | State::Ended => *state == CtState::New,
+            State::New => *state == CtState::New,
             State::Untracked => false,
         },
         Match::NotEstablished => !matches!(
@@ -275,12 +275,6 @@ fn holds(sets: &FxHashMap<&str, &Addresses>, each: &Match, packet: &Packet) -> b
         Match::ToThisHost => packet.direction == Direction::Inbound && !packet.forwarded,
         Match::FromProcess => packet.direction == Direction::Outbound && !packet.forwarded,
         Match::FromLinkToMany => !packet.forwarded && v6 && packet.remote.is_multicast(),
-        Match::OpensTcp => packet.protocol == Protocol::TCP && packet.state != State::Ended,
-        Match::HasEnded(family, transport) => {
-            packet.state == State::Ended
-                && (*family == Family::V6) == v6
-                && packet.protocol == transport.protocol()
-        }
         Match::Told(_) => true,
         // Such packets are never filtered and have no place in the model.
         Match::Decrypted | Match::WillEncrypt | Match::LoopedBack => false,

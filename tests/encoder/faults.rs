@@ -5,16 +5,12 @@ use crate::support::{Host, kernel, kernel_test, ruleset};
 use libtest_mimic::Trial;
 use secgroupd::netfilter::enforce::{EnforceError, Kernel};
 use secgroupd::netfilter::native::{Native, NativeError};
-use secgroupd::netfilter::netlink::Reader;
 use secgroupd::netfilter::objects::{in_force, objects};
-use secgroupd::netfilter::remembered::remembered_over;
 use secgroupd::policy::Reason;
 use secgroupd::ruleset::batch::{Command, Names};
-use secgroupd::ruleset::ended::EndedFlow;
-use secgroupd::ruleset::ir::{NftRule, NftVerdict, Transport};
+use secgroupd::ruleset::ir::{NftRule, NftVerdict};
 use secgroupd::ruleset::{Generation, Ruleset};
 use std::borrow::Cow;
-use std::net::SocketAddr;
 
 const BEFORE: &str = "version: 1
 security_groups:
@@ -43,7 +39,6 @@ pub fn tests() -> Vec<Trial> {
         kernel_test("a_transaction_is_all_or_nothing", &["nft"], all_or_nothing),
         kernel_test("a_refusal_names_its_rule", &["nft"], refusal),
         kernel_test("more_refusals_than_fit", &["nft"], overrun),
-        kernel_test("what_has_expired_holds_nothing_back", &["nft"], expired),
     ]
 }
 
@@ -238,34 +233,4 @@ fn overrun() {
     }
     // The next transaction is not answered by the rest of these.
     native.apply(&[chain("g1_a")], &names).unwrap();
-}
-
-/// Ended flows that go on are forgotten, though the time of some was up after they were listed.
-fn expired() {
-    let host = Host::new("host");
-    let kernel = host.enter(kernel);
-    host.enter(|| kernel.enforce(&ruleset(BEFORE), Generation(1)))
-        .unwrap();
-    let flows: Vec<EndedFlow> = (1..=1500)
-        .map(|port| EndedFlow {
-            transport: Transport::Tcp,
-            source: "10.0.0.5:22".parse().unwrap(),
-            destination: SocketAddr::from(([10, 0, 0, 9], port)),
-        })
-        .collect();
-    let is_gone = |at: usize| matches!(at, 0 | 700 | 701 | 1400);
-    let listed = |gone: bool| -> Vec<EndedFlow> {
-        let flows = flows.iter().enumerate();
-        let of = flows.filter(|(at, _)| !gone || !is_gone(*at));
-        of.map(|(_, flow)| *flow).collect()
-    };
-    let remembered = || {
-        let reader = Reader::netfilter().unwrap();
-        remembered_over(&reader).unwrap().len()
-    };
-    host.enter(|| kernel.remember(&listed(true), &[])).unwrap();
-    assert_eq!(host.enter(remembered), 1496);
-    let goes_on = &listed(false)[..1450];
-    host.enter(|| kernel.remember(&[], goes_on)).unwrap();
-    assert_eq!(host.enter(remembered), 50, "those that do not go on");
 }

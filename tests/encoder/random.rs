@@ -135,9 +135,7 @@ fn rule(rng: &mut Rng, at: usize, sets: &[Set], maps: &[Map]) -> NftRule {
             None => Match::NotEstablished,
         });
     }
-    match rng.u8(..24) {
-        22 => matches.push(Match::OpensTcp),
-        23 => matches.push(Match::HasEnded(family(rng), transport(rng))),
+    match rng.u8(..22) {
         16 => matches.extend([
             Match::FlowSide(flow_side(rng)),
             Match::Stamp(direction(rng)),

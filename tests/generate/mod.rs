@@ -473,9 +473,8 @@ impl Edges {
                 State::IcmpError,
                 State::Related,
                 State::Invalid,
-                State::Ended,
                 State::Untracked,
-            ][rng.usize(..8)];
+            ][rng.usize(..7)];
         }
         if packet.state == State::IcmpError {
             // Only ICMP can be one.

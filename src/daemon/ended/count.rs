@@ -1,13 +1,27 @@
-//! How many flows a change ends, and by which rule, for the log.
+//! How many of the tracked flows a change ends, and by which rule.
 
-use super::judge::Refusal;
-use crate::netfilter::flows::Flow;
-use crate::policy::Packet;
+use super::judge::Judge;
+use crate::netfilter::flows::flows_over;
+use crate::netfilter::links::LinkError;
+use crate::netfilter::netlink::{NetlinkError, Reader};
+use crate::policy::{Packet, Policy};
+use crate::ruleset::Ruleset;
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// The rules that are named one by one; the rest is counted together.
 const NAMED: usize = 5;
+
+/// Why they could not be counted.
+#[derive(Debug, thiserror::Error)]
+pub enum EndedError {
+    /// The flows.
+    #[error("the tracked flows cannot be listed: {0}")]
+    Flows(#[from] NetlinkError),
+    /// The interfaces.
+    #[error(transparent)]
+    Links(#[from] LinkError),
+}
 
 /// What a change of the policy ends.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,23 +32,40 @@ pub struct Ended {
     pub by_reason: BTreeMap<String, usize>,
 }
 
-impl Ended {
-    /// None yet.
-    pub fn of(flows: &[Flow]) -> Self {
-        Ended {
-            looked_at: flows.len(),
-            ..Ended::default()
-        }
-    }
+/// Counts the flows that the old policy allowed and the new one does not.
+///
+/// # Errors
+///
+/// See [`EndedError`].
+pub fn ended(old: &Policy, new: &Policy, ruleset: &Ruleset) -> Result<Ended, EndedError> {
+    let allowed = |packet: &Packet| old.decide(packet).verdict.passes();
+    Ended::between(&Reader::netfilter()?, allowed, new, ruleset)
+}
 
-    /// Counts a flow that is refused, if it was allowed before.
-    pub fn add(&mut self, refusal: Option<Refusal>, allowed: impl Fn(&Packet) -> bool) {
-        if let Some(refusal) = refusal
-            && let (reason, packet) = &*refusal
-            && allowed(packet)
-        {
-            *self.by_reason.entry(reason.to_string()).or_default() += 1;
+impl Ended {
+    /// Counts the flows that were `allowed` before and that the new policy refuses. A tracked flow does not say by which
+    /// interface it came: that one is taken by which its remote is reached.
+    pub(super) fn between(
+        reader: &Reader,
+        allowed: impl Fn(&Packet) -> bool,
+        new: &Policy,
+        ruleset: &Ruleset,
+    ) -> Result<Self, EndedError> {
+        let flows = flows_over(reader)?;
+        let mut judge = Judge::new(new, ruleset)?;
+        let mut by_reason = BTreeMap::new();
+        for flow in &flows {
+            if let Some(refusal) = judge.flow(flow)
+                && let (reason, packet) = &*refusal
+                && allowed(packet)
+            {
+                *by_reason.entry(reason.to_string()).or_default() += 1;
+            }
         }
+        Ok(Ended {
+            looked_at: flows.len(),
+            by_reason,
+        })
     }
 
     /// How many flows end.

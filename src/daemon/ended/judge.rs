@@ -1,11 +1,9 @@
-//! What a policy says of a flow.
+//! What refuses a flow.
 
-use super::memory::Fate;
 use crate::netfilter::flows::Flow;
 use crate::netfilter::links::LinkError;
-use crate::netfilter::ways::{Way, Ways};
+use crate::netfilter::ways::Ways;
 use crate::policy::{Direction, Packet, Policy, Protocol, Reason, Verdict};
-use crate::ruleset::ended::EndedFlow;
 use crate::ruleset::{Ruleset, Walker};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -24,12 +22,12 @@ fn sample_interfaces(policy: &Policy) -> Vec<String> {
 /// A policy, asked about flows.
 pub struct Judge<'p> {
     walker: Walker<'p>,
-    new: Option<&'p Policy>,
+    new: &'p Policy,
     ways: Ways,
-    /// One interface of each kind, where that is known.
+    /// One interface of each kind.
     interfaces: Vec<String>,
     /// What was decided about flows that look the same to a policy.
-    known: HashMap<Asked, Judged>,
+    known: HashMap<Asked, Option<Refusal>>,
 }
 
 /// What a policy asks of a flow.
@@ -38,116 +36,59 @@ type Asked = (Direction, u8, IpAddr, u16);
 /// What refuses a flow, and the packet that would have opened it.
 pub type Refusal = Arc<(Reason, Packet)>;
 
-/// What a policy says of a flow.
-#[derive(Debug, Clone)]
-pub enum Judged {
-    Refused(Refusal),
-    Passes,
-    /// That depends on the interface, and no route leads to its remote now.
-    Unknown,
-}
-
-impl Judged {
-    /// Of a flow that is judged twice.
-    fn and(self, other: impl FnOnce() -> Judged) -> Self {
-        match self {
-            Judged::Refused(_) => self,
-            Judged::Passes => other(),
-            Judged::Unknown => match other() {
-                Judged::Passes => Judged::Unknown,
-                other => other,
-            },
-        }
-    }
-
-    /// What becomes of it.
-    pub fn fate(&self) -> Fate {
-        match self {
-            Judged::Refused(_) => Fate::Ends,
-            Judged::Passes => Fate::GoesOn,
-            Judged::Unknown => Fate::Unknown,
-        }
-    }
-
-    /// What refuses it, if anything does.
-    pub fn refusal(self) -> Option<Refusal> {
-        match self {
-            Judged::Refused(refusal) => Some(refusal),
-            Judged::Passes | Judged::Unknown => None,
-        }
-    }
-}
-
 impl<'p> Judge<'p> {
-    /// Where the policy is not known, its ruleset is asked alone.
-    pub fn new(new: Option<&'p Policy>, ruleset: &'p Ruleset) -> Result<Self, LinkError> {
+    /// The ruleset decides; the policy knows the reason of what no rule has decided.
+    pub fn new(new: &'p Policy, ruleset: &'p Ruleset) -> Result<Self, LinkError> {
         Ok(Judge {
             walker: Walker::new(ruleset),
             new,
             ways: Ways::look()?,
-            interfaces: new.map(sample_interfaces).unwrap_or_default(),
+            interfaces: sample_interfaces(new),
             known: HashMap::new(),
         })
     }
 
-    /// Of a tracked flow; one that this host forwards is judged where it enters and where it leaves.
-    pub fn flow(
-        &mut self,
-        Flow {
-            original, reply, ..
-        }: &Flow,
-    ) -> Judged {
+    /// What refuses a tracked flow, if anything does; one that this host forwards is judged where it enters and where it leaves.
+    pub fn flow(&mut self, flow: &Flow) -> Option<Refusal> {
+        let (original, reply) = (&flow.original, &flow.reply);
         let protocol = original.protocol;
-        self.asked((
+        let enters = (
             Direction::Inbound,
             protocol,
             original.source,
             original.ports[1],
-        ))
-        .and(|| self.asked((Direction::Outbound, protocol, reply.source, reply.ports[0])))
+        );
+        let leaves = (Direction::Outbound, protocol, reply.source, reply.ports[0]);
+        self.asked(enters).or_else(|| self.asked(leaves))
     }
 
-    /// Of one that only its answers are known of: where it was translated, what they say is not what it had asked for. But it cannot
-    /// go on without its translation.
-    pub fn lost(&mut self, flow: &EndedFlow) -> Judged {
-        let protocol = flow.transport.protocol().0;
-        let (answers, opened, port) = (flow.source.ip(), flow.destination.ip(), flow.source.port());
-        self.asked((Direction::Inbound, protocol, opened, port))
-            .and(|| self.asked((Direction::Outbound, protocol, answers, port)))
-    }
-
-    fn asked(&mut self, asked: Asked) -> Judged {
+    fn asked(&mut self, asked: Asked) -> Option<Refusal> {
         if let Some(known) = self.known.get(&asked) {
             return known.clone();
         }
-        let judged = self.judged(asked);
-        self.known.insert(asked, judged.clone());
-        judged
+        let refusal = self.refusal(asked);
+        self.known.insert(asked, refusal.clone());
+        refusal
     }
 
-    fn judged(&mut self, (direction, protocol, remote, port): Asked) -> Judged {
+    fn refusal(&mut self, (direction, protocol, remote, port): Asked) -> Option<Refusal> {
         let mut packet = Packet::opening(direction, "", Protocol(protocol), remote, port);
         let walker = &self.walker;
-        let refused = |packet: &Packet| walker.walk(packet).0 == Verdict::Refuse;
         // Where no interface refuses it, nobody need be asked by which one it goes.
         let any = self.interfaces.iter().any(|interface| {
             interface.clone_into(&mut packet.interface);
-            refused(&packet)
+            walker.walk(&packet).0 == Verdict::Refuse
         });
-        if !any && !self.interfaces.is_empty() {
-            return Judged::Passes;
+        if !any {
+            return None;
         }
-        match self.ways.way(remote) {
-            Way::By(name) => name.clone_into(&mut packet.interface),
-            Way::NoRemote => return Judged::Passes,
-            Way::None => return Judged::Unknown,
-        }
-        let (verdict, reason) = self.walker.walk(&packet);
+        self.ways.to(remote)?.clone_into(&mut packet.interface);
+        let (verdict, reason) = walker.walk(&packet);
         if verdict.passes() {
-            return Judged::Passes;
+            return None;
         }
-        let decided = || self.new.map(|new| new.decide(&packet).reason);
-        let reason = reason.cloned().or_else(decided).unwrap_or(Reason::Default);
-        Judged::Refused(Arc::new((reason, packet)))
+        let reason = reason.cloned();
+        let reason = reason.unwrap_or_else(|| self.new.decide(&packet).reason);
+        Some(Arc::new((reason, packet)))
     }
 }

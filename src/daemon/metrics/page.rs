@@ -58,8 +58,8 @@ impl Page {
     pub fn look_at(&mut self, host: &mut Host) {
         self.generation = host.enforced().map(|summary| summary.generation);
         self.observes = host.enforced().is_some_and(|summary| summary.observe);
-        self.ended_flows = host.ended_flows();
-        self.judged_again_flows = host.judged_again_flows();
+        self.ended_flows = host.ended.total();
+        self.judged_again_flows = host.ended.judged_again();
         self.tracked_flows = tracked_flows();
         self.hits = host.hits();
     }

@@ -1,7 +1,7 @@
 //! The messages of each command.
 
 use super::batch::{Batch, NLM_F_CREATE, NLM_F_EXCL};
-use super::elements::{Change, ended_elements};
+use super::elements::Change;
 use super::{rules, sets};
 use crate::ruleset::TABLE;
 use crate::ruleset::batch::{Command, Names};
@@ -37,9 +37,6 @@ pub(super) fn encode(batch: &mut Batch, command: &Command, names: &Names) {
                     .push_name_bytes(passed_chain(*direction).as_bytes());
             });
         }
-        Command::AddEndedSet(family) => sets::add_ended_set(batch, *family),
-        Command::AddEnded(family, flows) => ended_elements(batch, *family, flows, true),
-        Command::DeleteEnded(family, flows) => ended_elements(batch, *family, flows, false),
         Command::AddPassedRule(direction, stamp) => {
             rules::add_passed_rule(batch, *direction, *stamp);
         }

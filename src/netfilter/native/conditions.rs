@@ -4,16 +4,15 @@
 
 mod fields;
 
-use super::expressions::{Expressions, Field, Origin, SetName, Verdict};
+use super::expressions::{Expressions, Origin, SetName, Verdict};
 use super::rules::{FROM_LINK, LOCAL, TO_MANY, intervals};
 use crate::policy::{Direction, InterfaceName};
 use crate::ruleset::batch::Names;
-use crate::ruleset::ended::{ended_set, remembered_for};
 use crate::ruleset::ir::*;
 use crate::ruleset::table::{EVENTS_GROUP, Stamp};
 use fields::{HOP_LIMIT, ICMP_TYPE, address_bytes, v4_prefix, v6_prefix};
 pub(super) use fields::{flow_address, flow_port};
-use netlink_bindings::nftables::{CmpOps, CtDirection, CtKeys, FibFlags, MetaKeys, PayloadBase};
+use netlink_bindings::nftables::{CmpOps, CtDirection, FibFlags, MetaKeys};
 use nix::libc;
 
 /// An interface's name in a register, padded with NUL (`IFNAMSIZ`).
@@ -133,19 +132,6 @@ impl<'b, 'n> Writer<'b, 'n> {
                 let destination = self.address_field(Side::Destination, Family::V6);
                 self.field(destination, &TO_MANY, false, v6_prefix);
             }
-            Match::OpensTcp => {
-                const FLAGS: Field = Field {
-                    base: PayloadBase::TransportHeader,
-                    offset: 13,
-                };
-                const FIN_SYN_RST_ACK: u8 = 0x17;
-                const SYN: u8 = 0x02;
-                self.protocol(Transport::Tcp.protocol().0);
-                self.out.load(Origin::Packet(FLAGS), 1);
-                self.out.mask(&[FIN_SYN_RST_ACK]);
-                self.out.compare(CmpOps::Eq, &[SYN]);
-            }
-            Match::HasEnded(family, transport) => self.has_ended(*family, *transport),
             Match::Decrypted => {
                 self.out.meta(MetaKeys::Secpath);
                 self.out.compare(CmpOps::Eq, &[1]);
@@ -157,33 +143,6 @@ impl<'b, 'n> Writer<'b, 'n> {
                 self.out.compare(CmpOps::Eq, &LOCAL.to_ne_bytes());
                 self.address_type_in_braces(FibFlags::Daddr);
             }
-        }
-    }
-
-    /// `ct original ip saddr . th sport . ct original ip daddr . th dport . meta l4proto @ended_v4`
-    fn has_ended(&mut self, family: Family, transport: Transport) {
-        self.protocol(transport.protocol().0);
-        let (source, destination) = match family {
-            Family::V4 => (CtKeys::SrcIp, CtKeys::DstIp),
-            Family::V6 => (CtKeys::SrcIp6, CtKeys::DstIp6),
-        };
-        let address = |key| {
-            (
-                Origin::Flow(key, CtDirection::Original),
-                address_bytes(family),
-            )
-        };
-        let port = |offset| {
-            let base = PayloadBase::TransportHeader;
-            (Origin::Packet(Field { base, offset }), 2)
-        };
-        let key = [address(source), port(0), address(destination), port(2)];
-        let name = ended_set(family);
-        self.out.load_flow(key);
-        self.out.lookup(SetName { name, id: None }, false);
-        if transport == Transport::Udp {
-            self.out.load_flow(key);
-            self.out.update(name, remembered_for(transport));
         }
     }
 

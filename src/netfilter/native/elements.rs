@@ -9,8 +9,7 @@ use super::rules::comment;
 use crate::policy::{Interval, Point};
 use crate::ruleset::TABLE;
 use crate::ruleset::batch::Names;
-use crate::ruleset::ended::{EndedFlow, ended_set, remembered_for};
-use crate::ruleset::ir::{Family, MapKey, NftVerdict, Pair};
+use crate::ruleset::ir::{MapKey, NftVerdict, Pair};
 use netlink_bindings::nftables::{PushSetelemListAttrs, PushSetelemListElemAttrs, SetElemFlags};
 use netlink_bindings::utils::{finalize_nested_header, push_nested_header};
 use nix::libc;
@@ -175,32 +174,6 @@ fn message(batch: &mut Batch, set: SetName, change: Change, write: impl FnOnce(&
         let list = push_nested_header(buffer, NFTA_SET_ELEM_LIST_ELEMENTS);
         write(buffer);
         finalize_nested_header(buffer, list);
-    });
-}
-
-/// `add element inet secgroupd ended_v4 { 10.0.0.5 . 22 . 10.0.0.9 . 5000 . tcp timeout 432000s }`, without a timeout `delete`.
-pub(super) fn ended_elements(batch: &mut Batch, family: Family, flows: &[EndedFlow], add: bool) {
-    let change = match add {
-        true => Change::Add { first: false },
-        false => Change::Delete,
-    };
-    let set = SetName {
-        name: ended_set(family),
-        id: None,
-    };
-    message(batch, set, change, |buffer| {
-        for flow in flows {
-            let element = PushSetelemListElemAttrs::new(&mut *buffer)
-                .nested_elem()
-                .nested_key()
-                .push_value(&flow.key())
-                .end_nested();
-            if add {
-                let timeout = remembered_for(flow.transport).as_millis() as u64;
-                // The bindings take the host's order for the network's.
-                element.push_timeout(timeout.to_be());
-            }
-        }
     });
 }
 

@@ -10,7 +10,6 @@ use netlink_bindings::nftables::{
 };
 use netlink_bindings::utils::{Pusher, finalize_nested_header, push_header, push_nested_header};
 use std::ffi::CStr;
-use std::time::Duration;
 
 /// `NFT_FIB_RESULT_ADDRTYPE`: [`netlink_bindings::nftables::FibResult`] counts from 0, the kernel from 1.
 const FIB_RESULT_ADDRTYPE: u32 = 3;
@@ -26,13 +25,6 @@ const NFTA_LOOKUP_SET_ID: u16 = 4;
 const NFTA_LOOKUP_FLAGS: u16 = 5;
 const NFTA_LOG_GROUP: u16 = 1;
 const NFTA_LOG_PREFIX: u16 = 2;
-
-const NFTA_DYNSET_SET_NAME: u16 = 1;
-const NFTA_DYNSET_OP: u16 = 3;
-const NFTA_DYNSET_SREG_KEY: u16 = 4;
-const NFTA_DYNSET_TIMEOUT: u16 = 6;
-/// `NFT_DYNSET_OP_UPDATE`
-const UPDATE: u32 = 1;
 
 /// What the register is loaded with, and compared with it.
 const REGISTER: u32 = Registers::Reg1 as u32;
@@ -175,32 +167,6 @@ impl<'b> Expressions<'b> {
                     .push_direction(direction as u8);
             }
         }
-    }
-
-    /// The parts of a longer key, each behind the one before, at a multiple of four bytes:
-    /// `[ ct load src_ip => reg 1 , dir original ]`, `[ payload load 2b @ transport header + 0 => reg 9 ]`, and
-    /// `[ meta load l4proto => reg 2 ]` at last.
-    pub fn load_flow(&mut self, parts: [(Origin, u32); 4]) {
-        let mut at = 0;
-        for (origin, length) in parts {
-            self.load_at(at, origin, length);
-            at += length.next_multiple_of(4);
-        }
-        self.next()
-            .nested_data_meta()
-            .push_key(MetaKeys::L4Proto as u32)
-            .push_dreg(register_at(at));
-    }
-
-    /// `[ dynset update reg_key 1 set ended_v4 timeout 180000ms ]`
-    pub fn update(&mut self, set: &str, timeout: Duration) {
-        self.plain(c"dynset", |buffer| {
-            name(buffer, NFTA_DYNSET_SET_NAME, set);
-            number(buffer, NFTA_DYNSET_OP, UPDATE);
-            number(buffer, NFTA_DYNSET_SREG_KEY, REGISTER);
-            push_header(buffer, NFTA_DYNSET_TIMEOUT, 8);
-            buffer.extend((timeout.as_millis() as u64).to_be_bytes());
-        });
     }
 
     /// `[ fib daddr type => reg 1 ]`

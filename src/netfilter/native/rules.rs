@@ -159,8 +159,6 @@ fn constant_sets(batch: &mut Batch, rule: &NftRule, names: &Names) -> Vec<u32> {
             | Match::Decrypted
             | Match::WillEncrypt
             | Match::NotEstablished
-            | Match::OpensTcp
-            | Match::HasEnded(..)
             | Match::Told(_) => {}
         }
     }

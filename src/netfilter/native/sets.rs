@@ -10,7 +10,6 @@ use super::expressions::SetName;
 use crate::policy::{Direction, Interval};
 use crate::ruleset::TABLE;
 use crate::ruleset::batch::{Elements, ElementsOf, Names};
-use crate::ruleset::ended::ended_set;
 use crate::ruleset::ir::{Family, MapKey, Side, Transport};
 use netlink_bindings::nftables::{CtDirection, CtKeys, FibFlags, PushSetAttrs, SetFlags};
 use nix::libc;
@@ -42,10 +41,6 @@ const IPV4_ADDR: KeyType = KeyType {
 const IPV6_ADDR: KeyType = KeyType {
     number: 8,
     length: 16,
-};
-const INET_PROTO: KeyType = KeyType {
-    number: 12,
-    length: 1,
 };
 const INET_SERVICE: KeyType = KeyType {
     number: 13,
@@ -120,27 +115,6 @@ pub(super) fn add_map(batch: &mut Batch, name: &str, key: MapKey, intervals: boo
         notes: &notes,
     };
     header.write(batch, NEW, SetName { name, id: None });
-}
-
-/// `add set inet secgroupd ended_v4 { type ipv4_addr . inet_service . …; flags dynamic,timeout; }`, which may be there already.
-pub(super) fn add_ended_set(batch: &mut Batch, family: Family) {
-    let address = KeyType::of_address(family);
-    let key = KeyType::of_parts(&[address, INET_SERVICE, address, INET_SERVICE, INET_PROTO]);
-    let flags = SetFlags::Timeout as u32 | SetFlags::Eval as u32;
-    let set = SetName {
-        name: ended_set(family),
-        id: None,
-    };
-    let mut notes = udata_u32(KEY_BYTEORDER, 0).to_vec();
-    notes.extend(typeof_note(KEY_TYPEOF, EXPR_CONCAT, &[]));
-    let header = Header {
-        key,
-        flags,
-        size: None,
-        counts: false,
-        notes: &notes,
-    };
-    header.write(batch, NLM_F_CREATE, set);
 }
 
 fn interval_flag(intervals: bool) -> u32 {

@@ -9,7 +9,7 @@ use crate::ruleset::walk::Walker;
 use rustc_hash::FxHashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-const STATES: [State; 9] = [
+const STATES: [State; 8] = [
     State::New,
     State::Established,
     State::Unjudged,
@@ -17,7 +17,6 @@ const STATES: [State; 9] = [
     State::IcmpError,
     State::Related,
     State::Invalid,
-    State::Ended,
     State::Untracked,
 ];
 

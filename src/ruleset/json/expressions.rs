@@ -2,7 +2,6 @@
 
 use super::Statement;
 use crate::policy::{AddressRange, Direction, Interval};
-use crate::ruleset::ended::{ended_set, remembered_for};
 use crate::ruleset::ir::*;
 use crate::ruleset::table::{EVENTS_GROUP, Generation, Stamp};
 use crate::ruleset::text::prefix_mask;
@@ -195,12 +194,6 @@ pub(super) fn statements(each: &Match, generation: Generation) -> Vec<Statement>
             words(&["local", "broadcast", "anycast", "multicast"]),
         ),
         Match::FromProcess => one(meta(MetaKey::Iif), Expression::Number(0)),
-        Match::OpensTcp => vec![Statement::Own(json!({ "match": {
-            "op": "==",
-            "left": { "&": [{ "payload": { "protocol": "tcp", "field": "flags" } }, ["fin", "syn", "rst", "ack"]] },
-            "right": "syn",
-        } }))],
-        Match::HasEnded(family, transport) => has_ended(*family, *transport),
         Match::FromLinkToMany => vec![
             matches(
                 Operator::EQ,
@@ -222,23 +215,6 @@ pub(super) fn statements(each: &Match, generation: Generation) -> Vec<Statement>
             ),
         ],
     }
-}
-
-/// As [`super::text`] writes it.
-fn has_ended(family: Family, transport: Transport) -> Vec<Statement> {
-    let address = |field| json!({ "ct": { "key": format!("{} {field}", family.header()), "dir": "original" } });
-    let port = |field| json!({ "payload": { "protocol": "th", "field": field } });
-    let last = json!({ "meta": { "key": "l4proto" } });
-    let key = json!({ "concat": [address("saddr"), port("sport"), address("daddr"), port("dport"), last] });
-    let set = format!("@{}", ended_set(family));
-    let asked = json!({ "match": { "op": "==", "left": key.clone(), "right": set } });
-    let mut statements = vec![protocol(transport.protocol().0), Statement::Own(asked)];
-    if transport == Transport::Udp {
-        let again = json!({ "val": key, "timeout": remembered_for(transport).as_secs() });
-        let update = json!({ "set": { "op": "update", "elem": { "elem": again }, "set": set } });
-        statements.push(Statement::Own(update));
-    }
-    statements
 }
 
 /// What an address is compared with.

@@ -3,7 +3,6 @@
 use super::address_type;
 use crate::policy::{AddressRange, Direction, Interval, PortSet};
 use crate::ruleset::batch::{Elements, Names};
-use crate::ruleset::ended::{ended_set, remembered_for};
 use crate::ruleset::ir::*;
 use crate::ruleset::table::{EVENTS_GROUP, passed_chain};
 use std::fmt::Display;
@@ -199,29 +198,11 @@ pub(super) fn match_text(each: &Match, names: &Names) -> String {
         Match::HopLimit(hops) => format!("ip6 hoplimit {hops}"),
         Match::ToThisHost => "fib daddr type { local, broadcast, anycast, multicast }".into(),
         Match::FromProcess => "meta iif 0".into(),
-        Match::OpensTcp => "tcp flags & (fin | syn | rst | ack) == syn".into(),
-        Match::HasEnded(family, transport) => has_ended(*family, *transport),
         Match::FromLinkToMany => "ip6 saddr { ::, fe80::/10 } ip6 daddr ff00::/8".into(),
         Match::Decrypted => "meta ipsec exists".into(),
         Match::WillEncrypt => "rt ipsec exists".into(),
         Match::LoopedBack => {
             "rt ipsec missing fib saddr type local fib daddr type { broadcast, multicast }".into()
-        }
-    }
-}
-
-/// `meta l4proto udp … @ended_v4 update @ended_v4 { … timeout 180s }`, as long as the flow was remembered before.
-fn has_ended(family: Family, transport: Transport) -> String {
-    let (name, header, set) = (transport.name(), family.header(), ended_set(family));
-    let key = format!(
-        "ct original {header} saddr . th sport . ct original {header} daddr . th dport . meta l4proto"
-    );
-    let asked = format!("meta l4proto {name} {key} @{set}");
-    match transport {
-        Transport::Tcp => asked,
-        Transport::Udp => {
-            let again = remembered_for(transport).as_secs();
-            format!("{asked} update @{set} {{ {key} timeout {again}s }}")
         }
     }
 }

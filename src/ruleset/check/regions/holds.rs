@@ -59,13 +59,11 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
             Match::FromProcess => run.direction == Direction::Outbound,
             Match::State(CtState::New) => !run.about_a_flow,
             Match::State(state) => run.about_a_flow && *state == CtState::Related,
-            Match::OpensTcp => run.protocol == Protocol::TCP,
             Match::NotEstablished | Match::Told(_) => true,
             // Of the flow that a message is about nothing is known.
             Match::FlowSide(side) => !run.about_a_flow && *side == FlowSide::Original,
             // New flows have none of these.
             Match::Stamp(_)
-            | Match::HasEnded(..)
             | Match::Decrypted
             | Match::WillEncrypt
             | Match::LoopedBack
