@@ -259,13 +259,14 @@ fn dhcpv6() {
 
 /// Two guests on a bound bridge whose frames pass the hooks find each other, with hop limit 255 alone.
 fn neighbours() -> Result<(), Skip> {
-    let [host, one, two] = ["host", "one", "two"].map(Host::new);
+    let site = Site::quiet();
+    let (host, one, two) = (&site.host, Host::new("one"), Host::new("two"));
     let knob = "net/bridge/bridge-nf-call-ip6tables";
     if host.enter(|| std::fs::write(format!("/proc/sys/{knob}"), "1").is_err()) {
         return Err(Skip("br_netfilter is not loaded".into()));
     }
     let of =
-        |guest: &Host, port: &str, address: &str| join(&host, port, &[], guest, "wire", &[address]);
+        |guest: &Host, port: &str, address: &str| join(host, port, &[], guest, "wire", &[address]);
     let one_wire = of(&one, "p1", "2001:db8:b::1/64");
     let two_wire = of(&two, "p2", "2001:db8:b::2/64");
     host.ip(
@@ -288,11 +289,12 @@ fn neighbours() -> Result<(), Skip> {
     };
     until("the ports forward", || came(255) == 4);
     assert_eq!(came(254), 4, "without a policy");
-    host.enforce(&refusing(&[("br0", "sg-none")]));
+    let daemon = enforce(&site, &refusing(&[("br0", "sg-none")]));
     assert_eq!(
         (came(255), came(254)),
         (4, 0),
-        "let through with hop limit 255 and 254"
+        "let through with hop limit 255 and 254\n{}",
+        daemon.log()
     );
     Ok(())
 }

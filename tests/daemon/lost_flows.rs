@@ -163,7 +163,13 @@ fn behind_dnat() {
     let [web, dns] = translated_talks(&site);
     change(&site, &daemon, &open(&[DNS_8053]), 2);
     assert!(dns.carries());
+    // Nothing leaves from the translated port either.
+    site.peer.nft(
+        "table inet came { counter web { }; chain pre { type filter hook prerouting priority -400; \
+         iifname wire meta l4proto tcp counter name web; }; }",
+    );
     assert!(stays_ended(&site, &web), "{}", daemon.log());
+    assert_eq!(site.peer.counters("inet came")["web"], 0);
 }
 
 /// A forwarded flow that is allowed goes on, whoever speaks first.
