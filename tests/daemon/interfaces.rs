@@ -12,7 +12,7 @@ use super::several::{
     settle, several,
 };
 use super::site::{SOON, Site};
-use super::talk::Talk;
+use super::talk::{Talk, change};
 use crate::support::{Host, Injector, Probe, kernel_test};
 
 pub fn tests() -> Vec<Trial> {
@@ -101,18 +101,30 @@ fn spoofed(established: &str, outbound: &[&str], rp_filter: &str) {
         let wanted = flow.spoofs.len();
         assert_eq!(heard(flow), wanted, "without a policy: {}", flow.name);
     }
-    let groups = [("sg-none", &[][..], outbound), ("sg-all", ALL, ALL)];
-    let bound = [("eth0", "sg-none"), ("eth2", "sg-all")];
-    let daemon = enforce(&site, &definition(&groups, &bound, established));
+    let policy = |more: &[&str]| {
+        let inner = [ALL, more].concat();
+        let groups = [("sg-none", &[][..], outbound), ("sg-all", &inner, ALL)];
+        let bound = [("eth0", "sg-none"), ("eth2", "sg-all")];
+        definition(&groups, &bound, established)
+    };
+    let daemon = enforce(&site, &policy(&[]));
     let mut passed = Vec::new();
+    let mut all_refused = |when: &str| {
+        for flow in &flows {
+            match heard(flow) {
+                0 => {}
+                count => passed.push(format!("{when}, {count} of {}", flow.name)),
+            }
+            assert!(flow.talk.carries(), "{}\n{}", flow.name, daemon.log());
+        }
+    };
     for flow in &flows {
         assert!(flow.talk.carries(), "{}\n{}", flow.name, daemon.log());
-        match heard(flow) {
-            0 => {}
-            count => passed.push(format!("{count} of {}", flow.name)),
-        }
-        assert!(flow.talk.carries(), "{}\n{}", flow.name, daemon.log());
     }
+    all_refused("at first");
+    // The first packet after a save is a stranger's.
+    change(&site, &daemon, &policy(&["protocol: gre"]), 2);
+    all_refused("after a save");
     assert!(passed.is_empty(), "passed by eth0: {passed:#?}");
 }
 

@@ -1,5 +1,7 @@
 //! A host with several interfaces, each cabled to the same peer, and flows that cross one or the other.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -78,6 +80,7 @@ pub fn definition(groups: Groups, bound: &[(&str, &str)], established: &str) -> 
 
 /// A site whose host has these interfaces, the first of which is `eth0`. No machine minds by which way a packet comes.
 pub fn several(names: &[&str]) -> (Site, Vec<Link>) {
+    INJECTORS.with_borrow_mut(BTreeMap::clear);
     let site = Site::quiet();
     let mut wires = vec![site.wire.clone()];
     for (number, name) in names.iter().enumerate().skip(1) {
@@ -151,14 +154,24 @@ pub fn enforce(site: &Site, definition: &str) -> Daemon {
     daemon
 }
 
+thread_local! {
+    /// By the hardware addresses that each sends from and to, no two of which are alike. A packet socket takes long to close, so those
+    /// of a test are closed together.
+    static INJECTORS: RefCell<BTreeMap<[[u8; 6]; 2], Injector>> = const { RefCell::new(BTreeMap::new()) };
+}
+
 /// Returns when everything that was sent on these cables, by either end, has arrived.
 pub fn settle(wires: &[&Link]) {
-    for _ in 0..2 {
-        for wire in wires {
-            Injector::new(&wire.a, &wire.b).wait();
-            Injector::new(&wire.b, &wire.a).wait();
+    INJECTORS.with_borrow_mut(|injectors| {
+        // What is forwarded from one to another has arrived the second time.
+        for wire in wires.iter().chain(wires) {
+            for (from, to) in [(&wire.a, &wire.b), (&wire.b, &wire.a)] {
+                let new = || Injector::new(from, to);
+                let injector = injectors.entry([from.mac, to.mac]).or_insert_with(new);
+                injector.wait();
+            }
         }
-    }
+    });
 }
 
 /// Sends a word from one side, without asking what became of it.
