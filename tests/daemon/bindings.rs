@@ -1,4 +1,4 @@
-//! Whatever is done to the bindings: no live flow is cut that the policies allow, and none that one has refused comes back.
+//! Whatever is done to the bindings: no live flow is cut that the policies allow, and none that they refuse comes back.
 
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
@@ -47,8 +47,7 @@ fn changes() -> Vec<Trial> {
     .collect()
 }
 
-/// The lists of the interfaces, one step after the other. `sg-b` allows what is refused without it, so that each list with it counts
-/// as one that lets everything pass.
+/// The lists of the interfaces, one step after the other. `sg-b` allows what is refused without it.
 const STEPS: &[(&str, &[(&str, &str)])] = &[
     (
         "equal lists",
@@ -178,7 +177,8 @@ fn last(daemon: &Daemon) -> u32 {
     number.parse().unwrap()
 }
 
-/// What leaves by `eth0` is answered by `eth1`, whose inbound rules do not allow that: right while their lists are equal.
+/// What leaves by `eth0` is answered by `eth1`, whose inbound rules do not allow that: right while their lists are
+/// equal.
 fn equal_lists() {
     const BOTH_NAMES: [&str; 2] = ["eth0", "eth1"];
     let (site, wires) = several(&BOTH_NAMES);

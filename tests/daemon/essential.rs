@@ -1,4 +1,5 @@
-//! What is exempt from all rules is exempt for the host itself, and no further: essential traffic and looped-back multicast.
+//! What is exempt from all rules is exempt for the host itself, and no further: essential traffic and looped-back
+//! multicast.
 
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -38,7 +39,8 @@ fn refusing(more: &[(&str, &str)]) -> String {
 /// Counts what our inbound chain has let pass of this.
 fn count(host: &Host, what: &str) {
     host.nft(&format!(
-        "table inet passed {{ counter passed {{ }}; chain pre {{ type filter hook prerouting priority -150; {what} counter name passed; }}; }}"
+        "table inet passed {{ counter passed {{ }}; chain pre {{ type filter hook prerouting priority -150; \
+         {what} counter name passed; }}; }}"
     ));
 }
 
@@ -134,7 +136,8 @@ fn route_multicast(host: &Host, interfaces: [u32; 2], ways: &[(usize, &str, &str
         set(MRT_ADD_VIF, &vif);
     }
     for (from, source, group) in ways {
-        // struct mfcctl: source, group, where it comes in, the least TTL by which it goes out of each of 32 (0 is never), and counts.
+        // struct mfcctl: source, group, where it comes in, the least TTL by which it goes out of each of 32 (0 is
+        // never), and counts.
         let address = |text: &str| text.parse::<Ipv4Addr>().unwrap().octets();
         let mut way = [address(source), address(group)].concat();
         way.extend(u16::try_from(*from).unwrap().to_ne_bytes());

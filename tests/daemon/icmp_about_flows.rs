@@ -1,4 +1,5 @@
-//! ICMP errors pass where the interface lets packets of the flow that they are about pass now; else they are judged like any ICMP.
+//! ICMP errors pass where the interface lets packets of the flow that they are about pass now; else they are judged
+//! like any ICMP.
 
 use libtest_mimic::Trial;
 
@@ -38,8 +39,8 @@ fn count_errors(site: &Site) {
     );
 }
 
-/// How many of three errors pass that a machine on this cable sends about a packet of the host's: port unreachable, too big, time
-/// exceeded, each with more behind the packet that it quotes.
+/// How many of three errors pass that a machine on this cable sends about a packet of the host's: port unreachable,
+/// too big, time exceeded, each with more behind the packet that it quotes.
 fn passed(site: &Site, wire: &Link, from: &str, about: (&str, &str)) -> u64 {
     let injector = Injector::new(&wire.b, &wire.a);
     let before = site.host.counters("inet errors")["passed"];

@@ -163,7 +163,8 @@ fn send_by(socket: &UdpSocket, from: &str, to: SocketAddr, index: u32) {
     assert_eq!(sent, Ok(4), "from {from} to {to}");
 }
 
-/// A helper behind the unbound `eth1` answers one datagram; what follows leaves by `eth0`. So does TCP whose route moves.
+/// A helper behind the unbound `eth1` answers one datagram; what follows leaves by `eth0`, and so does TCP whose route
+/// moves.
 fn chosen(established: &str, outbound: &[&str]) {
     let (site, wires) = several(&["eth0", "eth1"]);
     far_by(&site, 0, &wires[0]);

@@ -1,5 +1,6 @@
-//! A flow that connection tracking has lost is a new one in the direction of its next packet. An ended flow of TCP stays ended all the
-//! same: what leaves without SYN from a port that is not ephemeral is an answer too. Of UDP nothing is remembered.
+//! A flow that connection tracking has lost is a new one in the direction of its next packet. An ended flow of TCP
+//! stays ended all the same: what leaves without SYN from a port that is not ephemeral is an answer too. Of UDP nothing
+//! is remembered.
 //!
 //! Everything may go out of the hosts of these tests.
 
@@ -258,7 +259,8 @@ fn lost_table() {
     }
 }
 
-/// Who has sent from a resolver's port to many of the host's while that was allowed does not keep it from asking the resolver.
+/// Who has sent from a resolver's port to many of the host's while that was allowed does not keep it from asking the
+/// resolver.
 fn outsider() {
     const OPEN: &str = "protocol: udp, port: 20000-60999";
     let (site, daemon) = start(&open(&[OPEN]));

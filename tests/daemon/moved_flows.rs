@@ -1,4 +1,5 @@
-//! Flows whose route or whose interface's name moves: the list that they cross from then on judges them, whatever let them pass before.
+//! Flows whose route or whose interface's name moves: the list that they cross from then on judges them, whatever let
+//! them pass before.
 
 use libtest_mimic::Trial;
 
@@ -96,8 +97,10 @@ fn route(established: &str) {
         }
     }
     site.peer.nft(
-        "table inet came { counter allowed { }; counter refused { }; chain pre { type filter hook prerouting priority -400; \
-         iifname wire2 udp dport 4000 counter name allowed accept; iifname wire2 meta l4proto { tcp, udp } counter name refused; }; }",
+        "table inet came { counter allowed { }; counter refused { }; \
+         chain pre { type filter hook prerouting priority -400; \
+         iifname wire2 udp dport 4000 counter name allowed accept; \
+         iifname wire2 meta l4proto { tcp, udp } counter name refused; }; }",
     );
     let all_wires: Vec<_> = wires.iter().chain([&inner]).collect();
     moves_to(2);

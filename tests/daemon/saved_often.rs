@@ -1,4 +1,4 @@
-//! Saves while many flows are tracked: each is enforced, in order, and none waits for what the ones before leave to be cleared.
+//! Saves while many flows are tracked: each is enforced, in order.
 
 use std::net::{Ipv6Addr, SocketAddr};
 

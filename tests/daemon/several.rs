@@ -155,8 +155,8 @@ pub fn enforce(site: &Site, definition: &str) -> Daemon {
 }
 
 thread_local! {
-    /// By the hardware addresses that each sends from and to, no two of which are alike. A packet socket takes long to close, so those
-    /// of a test are closed together.
+    /// By the hardware addresses that each sends from and to, no two of which are alike. Closing a packet socket takes
+    /// long, so those of a test are closed together.
     static INJECTORS: RefCell<BTreeMap<[[u8; 6]; 2], Injector>> = const { RefCell::new(BTreeMap::new()) };
 }
 
@@ -189,26 +189,21 @@ pub fn say(talk: &Talk, by_client: bool) {
 
 /// How often each side, the client first, finds something that has arrived. It does not wait.
 pub fn arrived(talk: &Talk) -> [usize; 2] {
-    let count = |mut read: Box<dyn FnMut(&mut [u8]) -> bool + '_>| {
-        let mut buffer = [0; 2048];
-        std::iter::from_fn(|| read(&mut buffer).then_some(())).count()
-    };
     let blocking = |blocking: bool| match talk {
         Talk::Tcp(a, b) => [a, b].map(|each| each.set_nonblocking(!blocking).unwrap()),
         Talk::Udp(a, b) => [a, b].map(|each| each.set_nonblocking(!blocking).unwrap()),
     };
     blocking(false);
+    let mut buffer = [0; 2048];
     let counts = match talk {
         Talk::Tcp(a, b) => [a, b].map(|mut side| {
-            count(Box::new(move |buffer| {
-                side.read(buffer).is_ok_and(|length| length > 0)
-            }))
+            let mut read = || side.read(&mut buffer).is_ok_and(|length| length > 0);
+            std::iter::from_fn(|| read().then_some(())).count()
         }),
         Talk::Udp(a, b) => [a, b].map(|side| {
-            count(Box::new(move |buffer| {
-                // An ICMP error about what was sent is no datagram.
-                side.recv(buffer).is_ok() || side.recv(buffer).is_ok()
-            }))
+            // An ICMP error about what was sent is no datagram.
+            let mut read = || side.recv(&mut buffer).is_ok() || side.recv(&mut buffer).is_ok();
+            std::iter::from_fn(|| read().then_some(())).count()
         }),
     };
     blocking(true);
