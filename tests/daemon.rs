@@ -11,15 +11,20 @@ mod workloads;
 mod daemon {
     pub mod alone;
     pub mod asking;
+    pub mod asymmetric;
+    pub mod bindings;
     pub mod boot;
     pub mod booted;
     pub mod change_fails;
     pub mod closed;
     pub mod disk_fails;
+    pub mod essential;
     pub mod first_start;
     pub mod hits;
     pub mod hostile_names;
+    pub mod icmp_about_flows;
     pub mod instance;
+    pub mod interfaces;
     pub mod judged;
     pub mod kept;
     pub mod kernel_fails;
@@ -28,6 +33,7 @@ mod daemon {
     pub mod links;
     pub mod live_flows;
     pub mod lost_flows;
+    pub mod moved_flows;
     pub mod nft_fails;
     pub mod observed;
     pub mod owned;
@@ -41,7 +47,9 @@ mod daemon {
     pub mod rights;
     pub mod save_to_enforced;
     pub mod saved;
+    pub mod saved_often;
     pub mod service;
+    pub mod several;
     pub mod site;
     pub mod ssh;
     pub mod stopped;
@@ -95,6 +103,13 @@ fn main() -> std::process::ExitCode {
             daemon::killed::tests(),
             daemon::upgraded::tests(),
             daemon::hostile_names::tests(),
+            daemon::asymmetric::tests(),
+            daemon::icmp_about_flows::tests(),
+            daemon::interfaces::tests(),
+            daemon::moved_flows::tests(),
+            daemon::bindings::tests(),
+            daemon::essential::tests(),
+            daemon::saved_often::tests(),
             daemon::latency::tests(),
         ]
         .into_iter()
