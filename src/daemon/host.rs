@@ -176,7 +176,7 @@ impl Host {
         let Some(mut policy) = policy else {
             return Err(Failure::other("the instance has gone".into()));
         };
-        policy.host = host_facts(&policy);
+        policy.host = host_facts(&policy, &self.kernel.slots());
         let begin = Instant::now();
         let ruleset = compile(&policy);
         debug!("compiled in {:.1?}", begin.elapsed());

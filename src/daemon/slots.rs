@@ -72,7 +72,7 @@ impl Host {
 }
 
 /// What verdicts ask of this host beside the definition.
-pub(super) fn host_facts(policy: &Policy) -> HostFacts {
+pub(super) fn host_facts(policy: &Policy, slots: &Slots) -> HostFacts {
     let mut facts = HostFacts::default();
     if let Some(ports) = ephemeral_ports() {
         facts.ephemeral_ports = ports;
@@ -88,6 +88,16 @@ pub(super) fn host_facts(policy: &Policy) -> HostFacts {
         .take(UNBOUND)
         .collect();
     facts.unbound.sort_unstable();
+    let is_bound = |name: &InterfaceName| {
+        policy
+            .bindings
+            .iter()
+            .any(|binding| binding.interface == *name)
+    };
+    let known = slots
+        .interfaces()
+        .filter(|name| !is_bound(name) && !facts.unbound.contains(name));
+    facts.known = known.cloned().collect();
     facts
 }
 

@@ -3,7 +3,7 @@
 use super::enforce::Kernel;
 use super::netlink::NetlinkError;
 use super::objects::labels_set_over;
-use crate::policy::Direction;
+use crate::policy::{Direction, InterfaceName};
 use crate::ruleset::Ruleset;
 use crate::ruleset::batch::Names;
 use crate::ruleset::change::Change;
@@ -48,6 +48,14 @@ impl Slots {
             }
         }
         bits
+    }
+
+    /// The interfaces and globs that have one.
+    pub fn interfaces(&self) -> impl Iterator<Item = &InterfaceName> {
+        self.0.keys().filter_map(|slot| match slot {
+            Slot::Interface(name) => Some(name),
+            Slot::Elsewhere | Slot::Others => None,
+        })
     }
 
     /// Whether each bit is one of ours, and means one thing.

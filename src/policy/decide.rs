@@ -73,6 +73,17 @@ pub struct Decision {
 /// are not bound and refuse what comes in.
 pub type AskList<'a, 'p> = &'a mut dyn FnMut(Option<&'p Binding>, &Packet) -> Decision;
 
+impl Decision {
+    /// Whether a ruleset says the same that decides so. What passes without being judged is not counted, and a packet of a flow that
+    /// is known to pass may do so before its interface is asked.
+    pub fn agrees(&self, verdict: Verdict, reason: &Reason) -> bool {
+        let unjudged = |reason: &Reason| matches!(reason, Reason::Established | Reason::Unmanaged);
+        let passes_unjudged =
+            verdict == Verdict::Allow && unjudged(reason) && unjudged(&self.reason);
+        self.verdict == verdict && (self.reason == *reason || passes_unjudged)
+    }
+}
+
 impl Policy {
     /// What happens to a packet: the rows of the specification's table 2, from top to bottom. Rows 1 and 2
     /// both pass; as in the kernel, the cheaper question (is the flow known?) comes first.

@@ -38,6 +38,8 @@ pub struct HostFacts {
     pub ephemeral_ports: Interval<u16>,
     /// Interfaces that are there and not bound, but for `lo`: what is opened across one of them is known when it is bound.
     pub unbound: Vec<InterfaceName>,
+    /// Interfaces and globs across which flows that live now may have been opened, whether or not they are bound.
+    pub known: Vec<InterfaceName>,
 }
 
 /// The kernel's own range.
@@ -49,6 +51,7 @@ impl Default for HostFacts {
                 last: 60999,
             },
             unbound: Vec::new(),
+            known: Vec::new(),
         }
     }
 }

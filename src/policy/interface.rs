@@ -89,6 +89,17 @@ impl InterfaceName {
         }
     }
 
+    /// Whether some interface can be meant by both.
+    pub fn meets(&self, other: &Self) -> bool {
+        match (self.glob, other.glob) {
+            (true, true) => {
+                self.text.starts_with(&*other.text) || other.text.starts_with(&*self.text)
+            }
+            (true, false) => self.matches(&other.text),
+            (false, _) => other.matches(&self.text),
+        }
+    }
+
     /// Whether it ends in `*`.
     pub fn is_glob(&self) -> bool {
         self.glob

@@ -262,7 +262,7 @@ mod tests {
         names.reuse("in_0_1".into(), "g6_in_0_1".into());
         let commands = load(&ruleset, &names);
         assert_eq!(
-            texts(&commands, &names)[5..],
+            texts(&commands, &names)[3..],
             [
                 "add chain g7_in_0",
                 "add rule g7_in_0 tcp dport vmap @g6_in_0_1"

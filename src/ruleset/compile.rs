@@ -72,6 +72,8 @@ pub(super) struct List {
     pub groups: Option<Vec<Arc<SecurityGroup>>>,
     /// Its interfaces, the most specific name first, each with its slot; of those that are not bound what no other list has.
     pub interfaces: Vec<(Option<InterfaceName>, Slot)>,
+    /// Slots from when an interface of this list was bound by another name: by a glob, or by its own.
+    pub before: Vec<Slot>,
     /// Whether what no rule matches is counted, and passes.
     pub observes: bool,
 }
@@ -90,11 +92,20 @@ fn lists(policy: &Policy) -> Vec<List> {
                 key,
                 groups: Some(binding.groups.clone()),
                 interfaces: Vec::new(),
+                before: Vec::new(),
                 observes: policy.platform.observe || binding.observes_the_rest(),
             });
             lists.len() - 1
         });
         lists[index].interfaces.push(interface);
+        let before = policy
+            .host
+            .known
+            .iter()
+            .filter(|name| was(policy, name, &binding.interface));
+        lists[index]
+            .before
+            .extend(before.map(|name| Slot::Interface(name.clone())));
     }
     if policy.platform.unbound_refuse {
         let slots = unbound_slots(policy);
@@ -104,10 +115,25 @@ fn lists(policy: &Policy) -> Vec<List> {
             key: "*".into(),
             groups: None,
             interfaces: named.chain([(None, Slot::Others)]).collect(),
+            before: Vec::new(),
             observes: policy.platform.observe,
         });
     }
     lists
+}
+
+/// Whether an interface that is bound by `name` may have been bound as `known` before, which is not bound now.
+fn was(policy: &Policy, known: &InterfaceName, name: &InterfaceName) -> bool {
+    let mut bindings = policy.bindings.iter();
+    if bindings.any(|binding| binding.interface == *known) {
+        return false;
+    }
+    match known.is_glob() {
+        true => known.meets(name),
+        false => policy
+            .binding(&known.to_string())
+            .is_some_and(|binding| binding.interface == *name),
+    }
 }
 
 fn slot(at: usize, name: &InterfaceName) -> Slot {
@@ -129,7 +155,8 @@ fn marks(policy: &Policy, lists: &[List]) -> Vec<Mark> {
     let interfaces = lists.iter().flat_map(|list| &list.interfaces);
     let bound = interfaces.map(|(_, slot)| slot.clone());
     let unbound = unbound_slots(policy).map(|(_, slot)| slot);
-    let mut slots: Vec<Slot> = bound.chain(unbound).collect();
+    let before = lists.iter().flat_map(|list| list.before.clone());
+    let mut slots: Vec<Slot> = bound.chain(unbound).chain(before).collect();
     slots.extend([Slot::Elsewhere, Slot::Others]);
     slots.sort_unstable();
     slots.dedup();

@@ -54,6 +54,7 @@
 use super::compile::{List, unbound_slots};
 use super::ir::*;
 use crate::policy::{Direction, Policy, Protocol, Reason};
+use std::collections::BTreeSet;
 
 /// ICMP errors about a tracked flow: unreachable, time exceeded, parameter problem. IPv4's "too big" is a
 /// code of unreachable; a redirect (5) is none of them.
@@ -169,12 +170,12 @@ impl List {
 
     /// The marks of flows that were opened across an interface of this list.
     fn opened(&self, direction: Direction) -> Vec<Mark> {
-        let slots = self.interfaces.iter();
-        let mut marks: Vec<Mark> = slots
-            .map(|(_, slot)| Mark::Opened(direction, slot.clone()))
-            .collect();
-        marks.dedup();
-        marks
+        let slots = self.interfaces.iter().map(|(_, slot)| slot);
+        let mut slots: Vec<&Slot> = slots.chain(&self.before).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        let opened = slots.into_iter().cloned();
+        opened.map(|slot| Mark::Opened(direction, slot)).collect()
     }
 
     /// All chains of a list in a direction, but for its rules.
@@ -201,11 +202,12 @@ impl List {
                     plain(vec![], goto(refused.clone())),
                 ],
             ),
+            // What is only counted has been let pass before.
             chain(
                 refused.clone(),
                 vec![NftRule {
                     matches: vec![],
-                    verdict: self.refusal(&allowed(direction.opposite(), index)),
+                    verdict: NftVerdict::Drop,
                     reason: Some(self.rest()),
                 }],
             ),
@@ -435,7 +437,8 @@ impl List {
             }
             (at.into_iter().collect::<Vec<_>>(), marks)
         };
-        let alone = self.opened(direction).len() == 1;
+        let slots: BTreeSet<&Slot> = self.interfaces.iter().map(|(_, slot)| slot).collect();
+        let alone = slots.len() == 1;
         let mut all: Vec<(Vec<Match>, Vec<Mark>)> = self
             .interfaces
             .iter()

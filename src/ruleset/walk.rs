@@ -79,8 +79,11 @@ impl<'r> Walker<'r> {
             match verdict {
                 // An element cannot look up.
                 NftVerdict::Map(..) => {}
-                // What these lead to marks the flow, and accepts.
-                NftVerdict::Accept | NftVerdict::Pass(_) => return Some((Verdict::Allow, reason)),
+                NftVerdict::Accept => return Some((Verdict::Allow, reason)),
+                // What passes without a name passes because its flow is allowed.
+                NftVerdict::Pass(_) => {
+                    return Some((Verdict::Allow, reason.or(Some(&Reason::Established))));
+                }
                 NftVerdict::Observe(_) => return Some((Verdict::Observe, reason)),
                 NftVerdict::Drop => return Some((Verdict::Refuse, reason)),
                 NftVerdict::Return => return None,

@@ -39,10 +39,9 @@ impl<'c> Case<'c> {
         let decided = self.policy.decide(packet);
         let (verdict, reason) = self.walker.walk(packet);
         let reason = reason.cloned().unwrap_or(Reason::Unmanaged);
-        assert_eq!(
-            (decided.verdict, &decided.reason),
-            (verdict, &reason),
-            "{}\n{packet:?}",
+        assert!(
+            decided.agrees(verdict, &reason),
+            "{decided}, not {verdict} by {reason}: {}\n{packet:?}",
             self.name
         );
         reason.to_string()

@@ -241,7 +241,7 @@ impl Edges {
 fn compare(decided: Decision, walker: &Walker, packet: &Packet) -> Result<(), Difference> {
     let (verdict, reason) = walker.walk(packet);
     let reason = reason.unwrap_or(&Reason::Unmanaged);
-    match (decided.verdict, &decided.reason) == (verdict, reason) {
+    match decided.agrees(verdict, reason) {
         true => Ok(()),
         false => Err(Difference {
             packet: format!("{packet:?}"),

@@ -1,13 +1,13 @@
 //! Functions over one dimension, as rules where they have few pieces, else as sets and maps.
 
 use super::worded::Worded;
-use super::{Emitter, NOTHING, Target};
+use super::{Decide, Emitter, NOTHING, Target};
 use crate::policy::Interval;
 use crate::ruleset::diagram::paint::Function;
 use crate::ruleset::diagram::plan::{MANY_POINTS, counts, is_gapless};
 use crate::ruleset::diagram::pool::{Entry, Written};
 use crate::ruleset::ir::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Up to so many targets and so many pieces are written as rules: the kernel gives a map, however small, 16 KB.
@@ -134,7 +134,15 @@ impl Emitter<'_> {
         target: &dyn Fn(u32) -> Target,
         word: T::Word,
     ) -> Vec<NftRule> {
+        let mut nameless = self.nameless(&mut pieces, target, word);
+        if pieces.is_empty() {
+            return nameless;
+        }
         let points = pieces.iter().filter(|(i, _)| i.first == i.last).count();
+        if !nameless.is_empty() {
+            nameless.push(self.map(name, pieces, target, word));
+            return nameless;
+        }
         if points < MANY_POINTS {
             return vec![self.map(name, pieces, target, word)];
         }
@@ -168,6 +176,37 @@ impl Emitter<'_> {
         rules
     }
 
+    /// Where entries have no names most pieces lead to one of few targets: each is one set, which all lists share that ask it. Takes
+    /// them out of `pieces`.
+    fn nameless<T: Worded>(
+        &mut self,
+        pieces: &mut Function<T, u32>,
+        target: &dyn Fn(u32) -> Target,
+        word: T::Word,
+    ) -> Vec<NftRule> {
+        if let Decide::Named(_) = self.emission.decide {
+            return Vec::new();
+        }
+        let values = counts(pieces).into_iter().map(|(value, _)| target(value));
+        let few = values.collect::<BTreeSet<Target>>().len() <= FEW_TARGETS;
+        let mut ends: BTreeMap<Target, Vec<Interval<T>>> = BTreeMap::new();
+        pieces.retain(|(interval, value)| match target(*value) {
+            Target::Chain(_) if !few => true,
+            end => {
+                ends.entry(end).or_default().push(*interval);
+                false
+            }
+        });
+        let rule = |(end, list): (Target, Vec<Interval<T>>)| {
+            let asked = match T::set_of(&list) {
+                Some(addresses) => self.remotes.address(addresses, self.side),
+                None => T::condition(word, list)?,
+            };
+            self.target_rule(vec![asked], &end)
+        };
+        ends.into_iter().filter_map(rule).collect()
+    }
+
     /// A set for each target of many points, `ip saddr @in_0_v4_s1 goto in_0_v4_2`, and a map for the others. A change of a set
     /// costs the kernel nothing more, while after one of a map it looks at every element of the table's maps: they may lead
     /// in circles.
@@ -188,7 +227,7 @@ impl Emitter<'_> {
             let mut points = Vec::with_capacity(count);
             let of_value = pieces.iter().filter(|(_, of)| *of == value);
             points.extend(of_value.map(|(point, _)| *point));
-            let Some(elements) = T::set_of(points) else {
+            let Some(elements) = T::set_of(&points) else {
                 break;
             };
             pieces.retain(|(_, of)| *of != value);

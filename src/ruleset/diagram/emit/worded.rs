@@ -18,8 +18,8 @@ pub trait Worded: Dimension {
     fn key(word: Self::Word) -> MapKey;
     /// The elements of a map.
     fn elements(elements: Vec<(Interval<Self>, NftVerdict)>) -> MapElements;
-    /// Points as the elements of a set; `None` for ports, of which there are no sets.
-    fn set_of(points: Vec<Interval<Self>>) -> Option<AddressList>;
+    /// The elements of a set; `None` for ports, of which there are no sets.
+    fn set_of(elements: &[Interval<Self>]) -> Option<AddressList>;
 }
 
 impl Worded for u16 {
@@ -45,7 +45,7 @@ impl Worded for u16 {
         MapElements::Ports(elements)
     }
 
-    fn set_of(_: Vec<Interval<u16>>) -> Option<AddressList> {
+    fn set_of(_: &[Interval<u16>]) -> Option<AddressList> {
         None
     }
 }
@@ -76,8 +76,8 @@ macro_rules! worded_addresses {
                 MapElements::$family(elements)
             }
 
-            fn set_of(points: Vec<Interval<$number>>) -> Option<AddressList> {
-                Some(AddressList::$family(points.into()))
+            fn set_of(elements: &[Interval<$number>]) -> Option<AddressList> {
+                Some(AddressList::$family(elements.into()))
             }
         }
     };
