@@ -173,10 +173,16 @@ impl Pair {
 
     /// Applies the ruleset both ways and compares, and takes it away again.
     fn agree(&self, ruleset: &Ruleset, what: &dyn std::fmt::Display) {
-        let written = text::table(ruleset, Generation(1));
         self.native
             .enter(|| self.kernel.enforce(ruleset, Generation(1)))
-            .unwrap_or_else(|error| panic!("{error}\n{what}\n{written}"));
+            .unwrap_or_else(|error| {
+                panic!("{error}\n{what}\n{}", text::table(ruleset, Generation(1)))
+            });
+        // With the labels that this host has for its marks.
+        let names = self
+            .kernel
+            .look(|loaded| loaded.expect("enforced").names.clone());
+        let written = text::table_of(ruleset, &names);
         match self.nft.try_nft(&written) {
             Ok(_) => {
                 let [native, nft] = [&self.native, &self.nft].map(|host| host.enter(dump::table));
@@ -187,6 +193,7 @@ impl Pair {
                 self.nft
                     .enter(|| {
                         let kernel = Kernel::new(Nft::find().unwrap()).unwrap();
+                        kernel.know_slots(self.kernel.slots());
                         kernel.enforce(ruleset, Generation(1))
                     })
                     .unwrap_or_else(|error| panic!("{error}\n{what}"));

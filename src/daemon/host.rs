@@ -323,6 +323,7 @@ impl Host {
         self.enforced = None;
         self.closed = false;
         self.forget_hits();
+        self.forget_slots();
         Ok(removed)
     }
 

@@ -71,6 +71,16 @@ impl Host {
     }
 }
 
+impl Host {
+    /// The policy has gone for good.
+    pub(super) fn forget_slots(&self) {
+        self.kernel.forget_slots();
+        if let Err(error) = self.state.remove(FILE) {
+            warn!("{error}");
+        }
+    }
+}
+
 /// What verdicts ask of this host beside the definition.
 pub(super) fn host_facts(policy: &Policy, slots: &Slots) -> HostFacts {
     let mut facts = HostFacts::default();

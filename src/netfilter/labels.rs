@@ -24,6 +24,9 @@ pub const OURS: u128 = !0 << 64;
 /// Labels of so few flows are taken off at once: that takes less than 40 ms.
 const FEW_FLOWS: u64 = 5_000;
 
+/// So long the first enforcement waits for what is being cleared.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
 /// How often in a row a dump may show that nothing has become clean. Some rule sets these labels then, and it is not
 /// ours.
 const ATTEMPTS: u32 = 4;
@@ -101,6 +104,22 @@ impl Labels {
             self.0.start();
         }
         Ok(taken)
+    }
+
+    /// The same; where none is in force nobody is held up by what is being cleared, and it is waited for.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::take`].
+    pub fn take_at_first(&self, count: usize) -> Result<Vec<u8>, NetlinkError> {
+        let taken = self.take(count)?;
+        if taken.len() == count || self.0.book().in_force() != 0 {
+            return Ok(taken);
+        }
+        // None of them was in use.
+        self.0.book().put_back(&taken);
+        self.settle(LONGEST_WAIT);
+        self.take(count)
     }
 
     /// These are in force now. What was and is no more is dirty: a packet on its way may still set it.

@@ -102,7 +102,7 @@ impl Kernel {
             if slots.0.contains_key(slot) {
                 continue;
             }
-            let taken = self.labels.take(2)?;
+            let taken = self.labels.take_at_first(2)?;
             let [inbound, outbound] = taken.as_slice() else {
                 self.labels.give_back(&taken);
                 self.release_unused(&mut slots, &wanted);
@@ -118,6 +118,12 @@ impl Kernel {
             changed = true;
         }
         Ok(changed)
+    }
+
+    /// The policy has gone for good: no flow need be told from another.
+    pub fn forget_slots(&self) {
+        let slots = std::mem::take(&mut *self.lock_slots());
+        self.labels.release(slots.mask());
     }
 
     /// Interfaces that are neither bound nor there give theirs up.
@@ -148,11 +154,19 @@ impl Kernel {
             return change.marked(Bits::default());
         }
         let mut bits = self.slots().bits();
-        let wanted: Vec<&Mark> = ruleset
-            .marks
-            .iter()
-            .filter(|mark| mark.is_of_a_generation())
-            .collect();
+        let marks = ruleset.marks.iter();
+        let mut wanted: Vec<&Mark> = marks.filter(|mark| mark.is_of_a_generation()).collect();
+        if !ruleset.recheck {
+            // What passes goes on, whatever the rules say by now.
+            let before = change.names.bits();
+            wanted.retain(|mark| match before.get(mark) {
+                Some(bit) => {
+                    bits.insert((*mark).clone(), bit);
+                    false
+                }
+                None => true,
+            });
+        }
         let free =
             usize::from(Bits::COUNT).saturating_sub(self.slots().mask().count_ones() as usize);
         let needed = wanted.iter().filter(|mark| !mark.is_optional()).count();
@@ -160,7 +174,7 @@ impl Kernel {
             true => wanted.len(),
             false => needed,
         };
-        let taken = self.labels.take(count).unwrap_or_default();
+        let taken = self.labels.take_at_first(count).unwrap_or_default();
         if taken.len() < needed {
             tracing::warn!(
                 "{} of {needed} marks for flows that pass have no label of connection tracking: packets of those flows are judged one by \

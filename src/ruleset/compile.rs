@@ -5,6 +5,7 @@
 //!                 -> in_0_list, the diagram of the list; what it does not decide is refused
 //! ```
 
+use super::change::{Object, objects, references, target};
 use super::diagram::clause::{Clause, clauses, everything};
 use super::diagram::emit::{Decide, Emission, emit};
 use super::exempt::exempt_chain;
@@ -13,7 +14,7 @@ use super::ir::*;
 use super::remote::Remotes;
 use super::table::DIRECTIONS;
 use crate::policy::{Direction, InterfaceName, Policy, Reason, SecurityGroup, Verdict};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// So many interfaces have a slot of their own, in the order of their names; each takes two of 64 bits.
@@ -48,7 +49,44 @@ pub fn compile(policy: &Policy) -> Ruleset {
     if policy.platform.events {
         log_refusals(&mut ruleset);
     }
+    drop_unreached(&mut ruleset);
     ruleset
+}
+
+/// What no packet can reach is not loaded: a list without rules allows nothing, and only one of several asks about another.
+fn drop_unreached(ruleset: &mut Ruleset) {
+    let reached = {
+        let objects = objects(ruleset);
+        let mut reached: HashSet<String> = HashSet::new();
+        let mut waiting = vec![INBOUND, OUTBOUND];
+        while let Some(name) = waiting.pop() {
+            if !reached.insert(name.to_owned()) {
+                continue;
+            }
+            match objects.get(name) {
+                Some(Object::Chain(chain)) => {
+                    waiting.extend(chain.rules.iter().flat_map(references));
+                }
+                Some(Object::Map(map)) => {
+                    // Long maps lead to few chains, one after the other.
+                    let mut last = "";
+                    for name in map.elements.verdicts().filter_map(target) {
+                        if !std::ptr::eq(last, name) {
+                            waiting.push(name);
+                            last = name;
+                        }
+                    }
+                }
+                Some(Object::Set(_)) | None => {}
+            }
+        }
+        reached
+    };
+    ruleset
+        .chains
+        .retain(|chain| reached.contains(&*chain.name));
+    ruleset.maps.retain(|map| reached.contains(&*map.name));
+    ruleset.sets.retain(|set| reached.contains(&set.name));
 }
 
 /// What is exempt passes, and where its flow was opened is known nevertheless.
@@ -169,8 +207,8 @@ fn marks(policy: &Policy, lists: &[List]) -> Vec<Mark> {
             .iter()
             .flat_map(|list| DIRECTIONS.map(|direction| Mark::Passes(direction, list.key.clone())));
         marks.extend(passes);
-        marks.extend(lists.iter().map(|list| Mark::Answers(list.key.clone())));
     }
+    marks.extend(lists.iter().map(|list| Mark::Answers(list.key.clone())));
     marks
 }
 

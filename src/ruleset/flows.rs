@@ -141,7 +141,7 @@ pub(super) fn known(list: &List, policy: &Policy, direction: Direction) -> Vec<N
         )
     };
     let mut answers = list.passes(policy, direction.opposite());
-    if direction == Direction::Outbound && policy.platform.recheck {
+    if direction == Direction::Outbound {
         answers.push(Mark::Answers(list.key.clone()));
     }
     [
@@ -321,9 +321,7 @@ impl List {
         let mut known = [Direction::Inbound, Direction::Outbound]
             .map(|direction| self.passes(policy, direction))
             .concat();
-        if policy.platform.recheck {
-            known.push(Mark::Answers(self.key.clone()));
-        }
+        known.push(Mark::Answers(self.key.clone()));
         let passes = |matches| established(plain(matches, NftVerdict::Accept));
         let here =
             [Direction::Inbound, Direction::Outbound].map(|direction| self.opened(direction));
@@ -380,7 +378,7 @@ impl List {
     /// `passed_in_0`: what the rules of this list allow.
     fn passed(&self, policy: &Policy, direction: Direction) -> Chain {
         let mut rules = self.marking(policy, direction);
-        if direction == Direction::Outbound && policy.platform.recheck {
+        if direction == Direction::Outbound {
             // An answer that passed as if it opened the flow, which was opened elsewhere.
             rules.push(self.answers());
         }
@@ -402,9 +400,9 @@ impl List {
             let passes = Match::SetMarks(self.passes(policy, direction));
             let here = Match::Marked(self.opened(direction));
             rules.push(plain(vec![here, passes], NftVerdict::Accept));
-            if direction == Direction::Inbound {
-                rules.push(self.answers());
-            }
+        }
+        if direction == Direction::Inbound {
+            rules.push(self.answers());
         }
         rules.push(plain(vec![], NftVerdict::Accept));
         chain(allowed(direction, self.index), rules)

@@ -178,7 +178,14 @@ impl<'c> Block<'c> {
 
 /// The whole table with one generation switched in: what `compile` prints, for people and for `nft -f`.
 pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
-    let names = &Names::new(generation).marked(Bits::example(&ruleset.marks));
+    table_of(
+        ruleset,
+        &Names::new(generation).marked(Bits::example(&ruleset.marks)),
+    )
+}
+
+/// The same with these names and labels.
+pub fn table_of(ruleset: &Ruleset, names: &Names) -> String {
     let mut out = format!("table inet {TABLE} {{\n");
     for set in &ruleset.sets {
         let _ = writeln!(

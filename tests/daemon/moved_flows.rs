@@ -62,7 +62,7 @@ fn route(established: &str) {
                 _ => drop(
                     site.peer
                         .command("ip")
-                        .args(["route", "flush", host])
+                        .args([["-4", "-6"][family], "route", "flush", host])
                         .output(),
                 ),
             }

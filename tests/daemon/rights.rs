@@ -124,7 +124,7 @@ fn files() {
     assert_eq!(mode(&site.path("control.sock")), 0o660);
     assert_eq!(mode(&site.path("state")), 0o700);
     assert_eq!(mode(&site.path("state/lock")), 0o600);
-    for name in ["unblocks.json", "policy", "in-force"] {
+    for name in ["unblocks.json", "policy", "in-force", "flow-labels.json"] {
         assert_eq!(mode(&site.path("state").join(name)), 0o600, "{name}");
     }
     let names: Vec<_> = fs::read_dir(site.path("state"))
@@ -133,7 +133,7 @@ fn files() {
         // It is there once something was counted.
         .filter(|name| name != "hits" || mode(&site.path("state/hits")) != 0o600)
         .collect();
-    assert_eq!(names.len(), 4, "nothing else is left: {names:?}");
+    assert_eq!(names.len(), 5, "nothing else is left: {names:?}");
     // A state directory that everybody may write to is refused.
     drop(_daemon);
     fs::set_permissions(site.path("state"), fs::Permissions::from_mode(0o777)).unwrap();

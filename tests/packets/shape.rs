@@ -58,10 +58,12 @@ pub fn fragments() {
             (udp, 1434, "drop blocked-ports"),
         ];
         for (source, (make, port, verdict)) in (40_000..).zip(inbound) {
-            let probe = make(&format!("{world}:{source}"), &format!("{host}:{port}"));
             for pieces in [2, 3] {
-                let mut probe = probe.clone().in_fragments(pieces);
-                probe.identification = source + pieces as u16 * 1000;
+                // Each opens a flow: the next packet of one that passes is not judged.
+                let source = source + pieces as u16 * 1000;
+                let probe = make(&format!("{world}:{source}"), &format!("{host}:{port}"));
+                let mut probe = probe.in_fragments(pieces);
+                probe.identification = source;
                 assert_eq!(scene.inbound(&probe), verdict, "{port} in {pieces}");
             }
         }

@@ -78,6 +78,17 @@ impl Book {
         self.stuck = 0;
     }
 
+    pub(super) fn in_force(&self) -> u128 {
+        self.in_force
+    }
+
+    /// What was taken and no rule has named.
+    pub(super) fn put_back(&mut self, taken: &[u8]) {
+        let bits = taken.iter().fold(0, |all, bit| all | 1_u128 << (bit & 127));
+        self.taken &= !bits;
+        self.clean |= bits;
+    }
+
     pub(super) fn hold(&mut self, bits: u128) {
         let bits = bits & OURS & !self.reserved;
         self.in_force |= bits;

@@ -20,7 +20,8 @@ use super::marks::Bits;
 use super::table::{BASE_CHAINS, Generation};
 use edit::{Difference, Pair};
 use rustc_hash::{FxHashMap, FxHashSet};
-use same::{Object, Same, objects};
+use same::Same;
+pub(super) use same::{Object, objects, references, target};
 use std::collections::BTreeMap;
 
 /// A ruleset in the kernel, and what its objects are named there.
