@@ -143,7 +143,7 @@ fn undisturbed() {
         // Its last word is on the disk.
         until("nothing is being written", || {
             thread::sleep(Duration::from_millis(50));
-            fs::read_dir(site.path("state")).unwrap().count() == 4
+            fs::read_dir(site.path("state")).unwrap().count() == 5
         });
         daemon.end(signal);
         let daemon = site.start();
