@@ -177,9 +177,9 @@ pub fn related_wholesale() {
     let table = text::table(&ruleset(&keep), Generation(1));
     let lines = table
         .lines()
-        .map(|line| match line.contains("jump g1_exempt_") {
-            true => format!("ct state related counter accept\n{line}\n"),
-            false => format!("{line}\n"),
+        .map(|line| match line.split_once("jump g1_exempt_") {
+            Some((_, way)) => format!("ct state related counter goto g1_passed_{way}_0\n{line}\n"),
+            None => format!("{line}\n"),
         });
     let wholesale: String = lines.collect();
     assert_ne!(table, wholesale);
