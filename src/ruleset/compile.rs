@@ -308,21 +308,21 @@ fn whether_chains(lists: &[List], policy: &Policy, remotes: &mut Remotes, rulese
             let name = flows::flow(direction, list.index);
             let allowed = NftVerdict::Pass(flows::allowed(direction, list.index).into());
             let key = FlowKey::Opened(direction);
-            add(direction, name, key, &clauses, allowed, NftVerdict::Return);
+            add(
+                direction,
+                name,
+                key,
+                &clauses,
+                allowed.clone(),
+                NftVerdict::Return,
+            );
             if direction == Direction::Outbound {
                 continue;
             }
             let tcp: Vec<Clause> = clauses.iter().filter_map(Clause::of_tcp).collect();
             let invalid = goto(flows::invalid(Direction::Outbound));
             let name = flows::lost(list.index);
-            add(
-                direction,
-                name,
-                FlowKey::Lost,
-                &tcp,
-                NftVerdict::Return,
-                invalid,
-            );
+            add(direction, name, FlowKey::Lost, &tcp, allowed, invalid);
             if lists.len() > 1 && list.groups.is_some() {
                 let name = flows::still(list.index);
                 let refused = goto(flows::ended());

@@ -396,6 +396,11 @@ impl List {
                 .iter()
                 .any(|each| matches!(each, Match::Protocol(_) | Match::State(CtState::New)))
         });
+        if direction == Direction::Inbound {
+            // A flow that was lost: now the outbound rules decide.
+            let new = Match::State(CtState::New);
+            rules.insert(0, plain(vec![new], NftVerdict::Return));
+        }
         if policy.platform.recheck {
             let passes = Match::SetMarks(self.passes(policy, direction));
             let here = Match::Marked(self.opened(direction));

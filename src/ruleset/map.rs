@@ -76,7 +76,7 @@ impl FlowKey {
 }
 
 /// The elements of a verdict map.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MapElements {
     /// Ports.
     Ports(Vec<(Interval<u16>, NftVerdict)>),

@@ -81,8 +81,14 @@ impl<'r> Walker<'r> {
                 NftVerdict::Map(..) => {}
                 NftVerdict::Accept => return Some((Verdict::Allow, reason)),
                 // What passes without a name passes because its flow is allowed.
-                NftVerdict::Pass(_) => {
-                    return Some((Verdict::Allow, reason.or(Some(&Reason::Established))));
+                NftVerdict::Pass(chain) => {
+                    // It comes back with a flow that was lost.
+                    return match self.in_chain(chain, packet, depth)? {
+                        (Verdict::Allow, _) => {
+                            Some((Verdict::Allow, reason.or(Some(&Reason::Established))))
+                        }
+                        otherwise => Some(otherwise),
+                    };
                 }
                 NftVerdict::Observe(_) => return Some((Verdict::Observe, reason)),
                 NftVerdict::Drop => return Some((Verdict::Refuse, reason)),

@@ -211,10 +211,14 @@ impl<'e> Emitter<'e> {
         let Decide::Whether { yes, no } = &self.emission.decide else {
             return false;
         };
-        self.clauses[range].iter().any(|clause| {
-            let verdict = if clause.verdict.passes() { yes } else { no };
-            *verdict == NftVerdict::Return
-        })
+        // The chain of allowed flows comes back with those that were lost.
+        let lost = self.emission.key == Some(FlowKey::Lost);
+        self.clauses[range]
+            .iter()
+            .any(|clause| match clause.verdict.passes() {
+                true => lost || *yes == NftVerdict::Return,
+                false => *no == NftVerdict::Return,
+            })
     }
 
     fn push(&mut self, name: Arc<str>, mut rules: Vec<NftRule>) -> Arc<str> {
@@ -355,11 +359,22 @@ impl<'e> Emitter<'e> {
             None => MapKey::Pair(self.side, T::FAMILY, bits, transport),
             Some(key) => MapKey::FlowPair(key, T::FAMILY, bits, transport),
         };
+        let elements = T::paired(pairs);
+        // What names nothing is one map, whatever of a flow it is asked with.
+        let maps = self.ruleset.maps.iter();
+        let mut nameless = maps.filter(|map| matches!(map.key, MapKey::FlowPair(..)));
+        let known = match self.emission.key {
+            None => None,
+            Some(_) => nameless.find(|map| map.elements == elements),
+        };
+        if let Some(map) = known {
+            return NftRule::plain(vec![], NftVerdict::Map(key, map.name.clone()));
+        }
         let map: Arc<str> = self.name(name, "m");
         self.ruleset.maps.push(Map {
             name: map.clone(),
             key,
-            elements: T::paired(pairs),
+            elements,
         });
         NftRule::plain(vec![], NftVerdict::Map(key, map))
     }
