@@ -291,7 +291,7 @@ impl Kernel {
         Err(error)
     }
 
-    /// Bits that were taken for what did not come into force.
+    /// Gives back the bits of a ruleset that did not come into force.
     fn give_back(&self, names: &Names) {
         let bits = names.bits().iter();
         let bits = bits.filter(|(mark, _)| mark.is_of_a_generation());

@@ -84,7 +84,7 @@ pub enum Way {
 pub enum About {
     /// This policy lets packets of it pass here, and it is marked so.
     Passes,
-    /// It is not marked so, and where it was opened is known.
+    /// It is not marked so, and it is known where it was opened.
     Refused,
     /// Nobody knows anything of it.
     Unknown,

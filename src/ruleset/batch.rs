@@ -131,7 +131,7 @@ fn add_elements<'r>(commands: &mut Vec<Command<'r>>, of: ElementsOf, elements: E
     );
 }
 
-/// The rules of a chain that can hold. One that asks for a mark without a bit never does.
+/// The rules of a chain that can hold. A rule that asks for a mark without a bit never holds.
 fn add_rules<'r>(chain: &'r Chain, names: &Names) -> impl Iterator<Item = Command<'r>> + use<'r> {
     let name = names.of(&chain.name);
     let bits = names.bits().clone();

@@ -361,8 +361,8 @@ impl NftRule {
         }
     }
 
-    /// Whether packets that it decides about are counted: all that a reason is given for, but for those that pass because
-    /// their flow does. They are most packets of a host, and were counted when they opened the flow.
+    /// Whether it counts the packets that it decides about. A rule with a reason does, except [`Reason::Established`]: those
+    /// packets are most of a host's, and their flow was counted when it was opened.
     pub fn counts(&self) -> bool {
         self.named().is_some()
     }

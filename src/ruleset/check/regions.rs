@@ -69,8 +69,8 @@ impl<'r> Regions<'r> {
         self.chains.get(name).copied()
     }
 
-    /// Passes every box of the run's packets to `decide`, with what becomes of it; what falls off the end of the chain where they `enter`
-    /// has the verdict `rest`. Returns whether that was all of them: a run that takes more than [`STEPS`] ends early.
+    /// Passes every box of the run's packets to `decide`, with what becomes of it. What falls off the end of the chain where they
+    /// `enter` has the verdict `rest`. Returns whether that was all of them: a run of more than [`STEPS`] ends early.
     pub fn follow<T: Line + 'r>(
         &self,
         run: &Run,

@@ -100,7 +100,7 @@ fn tracked(policy: &Policy, direction: Direction, interface: &str) -> Vec<Packet
     packets
 }
 
-/// So many bindings are tried as where a flow was opened.
+/// How many bindings are tried as the place where a flow was opened.
 const OTHER_BINDINGS: usize = 8;
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 77));
