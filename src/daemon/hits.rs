@@ -1,7 +1,7 @@
 //! What the rules and layers have met: read from the kernel, kept in the state directory, and told.
 //!
-//! The file is small and written without waiting for the disk, every [`EVERY`], after a change and when the daemon stops, if there is anything new: after kill -9 what
-//! it says is at most that old, and after a crash of the machine it may be damaged, which costs the counts and nothing else.
+//! The file is small. It is written without waiting for the disk, every [`EVERY`], after a change and when the daemon stops, if there is
+//! anything new. After kill -9 it is at most that old. After a crash of the machine it may be damaged, which costs the counts alone.
 
 use super::counts::{Counts, Rules, reason};
 use super::host::Host;

@@ -281,7 +281,7 @@ impl Kernel {
         let error = EnforceError::from(error);
         match error.changed_nothing(change.switch) {
             true => self.give_back(names),
-            // It is not known what flows are marked with now.
+            // Flows may be marked with anything now.
             false => self.labels.hold(names.bits().of_the_generation()),
         }
         // Edits of which it is not known whether they were made may lead to what was loaded.

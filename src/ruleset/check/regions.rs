@@ -23,8 +23,8 @@ pub struct Run<'i> {
     pub protocol: Protocol,
     /// Whether they are ICMP messages about a tracked flow, other than errors, and open no flow themselves.
     pub about_a_flow: bool,
-    /// Of packets of tracked flows: what is asked is what connection tracking keeps of the flow's opening. Ports and addresses of
-    /// boxes are the flow's then.
+    /// Of packets of tracked flows. The chains ask what connection tracking keeps of the flow's opening, so ports and addresses of
+    /// boxes are the flow's.
     pub key: Option<FlowKey>,
 }
 

@@ -84,7 +84,7 @@ impl Decide {
 
 /// Writes a list. What it does not decide falls off the end of the rules that are returned.
 ///
-/// Where entries have names a family's chain is jumped to, and comes back. Else a `return` anywhere below ends the whole list.
+/// Where entries have names the list jumps to a family's chain, which comes back. Else a `return` anywhere below ends the list.
 pub fn emit(
     emission: &Emission,
     clauses: &[Clause],
@@ -206,7 +206,7 @@ impl<'e> Emitter<'e> {
         (!rules.is_empty()).then(|| self.push(name, rules))
     }
 
-    /// Whether entries of this range end the list by coming back from it.
+    /// Whether entries of this range end the list by `return`.
     fn returns(&self, range: Range<usize>) -> bool {
         let Decide::Whether { yes, no } = &self.emission.decide else {
             return false;
@@ -474,7 +474,7 @@ fn is_allowed(verdict: &NftVerdict) -> bool {
     matches!(verdict, NftVerdict::Pass(_))
 }
 
-/// Has a rule ask what connection tracking keeps of the packet's flow in place of what stands in the packet.
+/// Makes a rule ask what connection tracking keeps of the packet's flow, in place of what stands in the packet.
 fn ask_flow(rule: &mut NftRule, key: FlowKey) {
     for each in &mut rule.matches {
         match each {
