@@ -56,7 +56,7 @@ impl Slots {
     pub fn interfaces(&self) -> impl Iterator<Item = &InterfaceName> {
         self.0.keys().filter_map(|slot| match slot {
             Slot::Interface(name) => Some(name),
-            Slot::Elsewhere | Slot::Others => None,
+            Slot::Elsewhere | Slot::Others | Slot::Rest => None,
         })
     }
 

@@ -177,7 +177,7 @@ fn was(policy: &Policy, known: &InterfaceName, name: &InterfaceName) -> bool {
 fn slot(at: usize, name: &InterfaceName) -> Slot {
     match at < MOST_SLOTS {
         true => Slot::Interface(name.clone()),
-        false => Slot::Others,
+        false => Slot::Rest,
     }
 }
 

@@ -21,8 +21,10 @@ use std::sync::Arc;
 pub enum Slot {
     /// `lo`, and what an exemption let pass.
     Elsewhere,
-    /// An interface that has no slot of its own.
+    /// An interface that is not bound, and has no slot of its own.
     Others,
+    /// A bound interface beyond those that have one of their own: where a flow was opened, they count as one.
+    Rest,
     /// An interface, or all interfaces of a glob.
     Interface(InterfaceName),
 }
@@ -32,6 +34,7 @@ impl fmt::Display for Slot {
         match self {
             Slot::Elsewhere => f.write_str("lo"),
             Slot::Others => f.write_str("*"),
+            Slot::Rest => f.write_str("**"),
             Slot::Interface(name) => name.fmt(f),
         }
     }
