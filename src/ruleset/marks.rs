@@ -60,7 +60,7 @@ impl Mark {
         !matches!(self, Mark::Opened(..))
     }
 
-    /// Whether the mark only saves time: without it each packet is judged, and the verdict is the same.
+    /// Whether the mark only saves time. Without it each packet is judged, with the same verdict.
     pub fn is_optional(&self) -> bool {
         matches!(self, Mark::Answers(_))
     }
@@ -111,7 +111,8 @@ impl Bits {
         marks.fold(0, |all, (_, bit)| all | 1 << bit)
     }
 
-    /// The bits that a condition about marks asks for, any of which is enough, or that a statement sets; `None` for another one.
+    /// The bits that a condition about marks asks for, any of which is enough, or that a statement sets. `None` for
+    /// conditions about something else.
     pub fn asked(&self, each: &Match) -> Option<Vec<u8>> {
         match each {
             Match::Marked(marks) | Match::SetMarks(marks) => Some(self.of(marks)),
@@ -135,7 +136,7 @@ impl Bits {
         }
     }
 
-    /// Whether a rule can hold: one that asks for marks alone that have no bit is not written.
+    /// Whether a rule can hold. A rule is not written where none of the marks that it asks for has a bit.
     pub fn can_hold(&self, rule: &NftRule) -> bool {
         let asks = |each: &&Match| !matches!(each, Match::SetMarks(_));
         let mut asked = rule
