@@ -14,6 +14,8 @@ mod support;
 mod workloads;
 
 mod packets {
+    pub mod before;
+    pub mod beside;
     pub mod burst;
     pub mod byhand;
     pub mod contestants;
@@ -24,6 +26,7 @@ mod packets {
     pub mod rounds;
     pub mod stage;
     pub mod traffic;
+    pub mod wide;
 }
 
 use packets::stage::Bench;
@@ -54,7 +57,8 @@ fn main() -> std::process::ExitCode {
         .step_by(if quick { 2 } else { 1 })
         .map(|rules| (*rules, bench.sweep(&workloads::distinct(*rules))))
         .collect();
-    report::print(&floor, &workloads, &sweep);
+    let wide = bench.wide();
+    report::print(&floor, &workloads, &sweep, &wide);
     // A quick run is no result to keep.
     let picture = match quick {
         true => concat!(env!("CARGO_TARGET_TMPDIR"), "/packets.svg"),
