@@ -13,6 +13,7 @@ mod support;
 #[path = "../tests/workloads/mod.rs"]
 mod workloads;
 
+#[allow(dead_code, reason = "a part of it is used elsewhere")]
 mod packets {
     pub mod before;
     pub mod beside;

@@ -3,12 +3,12 @@
 
 use super::burst::{Burst, Wire};
 use super::traffic::{Ends, Sample};
-use crate::support::{End, Host, Injector, Outbound, Probe, join};
+use crate::support::{End, Host, Injector, Outbound, Probe, Sent, join};
 use secgroupd::netfilter::hits::rule_hits;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Behind all contestants: it eats what they let pass, so that no flow becomes tracked and every packet opens one anew.
-const EATER: &str = "table inet eater {
+pub const EATER: &str = "table inet eater {
     chain c { type filter hook prerouting priority -140; meta nfproto ipv4 counter drop; }
 }";
 
@@ -123,6 +123,20 @@ impl Lane {
     /// `eth0`
     pub fn interface(&self) -> String {
         format!("eth{}", self.ends.own.octets()[2])
+    }
+
+    /// The host sends a packet by this interface.
+    #[allow(
+        dead_code,
+        reason = "one of the benchmarks asks so whether a save is in force"
+    )]
+    pub fn send(&self, probe: &Probe) -> Sent {
+        self.outbound.send(probe)
+    }
+
+    /// The bytes of a packet for this lane.
+    pub fn frame(&self, probe: &Probe) -> Vec<u8> {
+        self.injector.frames(probe).swap_remove(0)
     }
 
     /// Packets for this lane.
