@@ -13,7 +13,10 @@ mod support;
 #[path = "../tests/workloads/mod.rs"]
 mod workloads;
 
+#[allow(dead_code, reason = "a part of it is used elsewhere")]
 mod packets {
+    pub mod before;
+    pub mod beside;
     pub mod burst;
     pub mod byhand;
     pub mod contestants;
@@ -24,6 +27,7 @@ mod packets {
     pub mod rounds;
     pub mod stage;
     pub mod traffic;
+    pub mod wide;
 }
 
 use packets::stage::Bench;
@@ -54,7 +58,8 @@ fn main() -> std::process::ExitCode {
         .step_by(if quick { 2 } else { 1 })
         .map(|rules| (*rules, bench.sweep(&workloads::distinct(*rules))))
         .collect();
-    report::print(&floor, &workloads, &sweep);
+    let wide = bench.wide();
+    report::print(&floor, &workloads, &sweep, &wide);
     // A quick run is no result to keep.
     let picture = match quick {
         true => concat!(env!("CARGO_TARGET_TMPDIR"), "/packets.svg"),

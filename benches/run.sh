@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the benchmarks need and runs them, or those named: packets costs load compile reload lab insight. What each prints is kept
-# in benches/results with the machine that it comes from, and its first table in the README.
+# Installs what the benchmarks need and runs them, or those named: packets costs load compile reload lab insight
+# saves_under_flows. What each prints is kept in benches/results with the machine that it comes from, and its first table in the README.
+# SECGROUPD_BEFORE=PATH of packets: another commit's program, measured in the same run (benches/packets/before.rs).
 # SECGROUPD_QUICK=1 takes a few minutes less and keeps nothing.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
@@ -39,7 +40,7 @@ into_readme() {
     cat "$kept/README.md" >README.md
 }
 
-all="packets costs load compile reload lab insight"
+all="packets costs load compile reload lab insight saves_under_flows"
 # shellcheck disable=SC2086 # a list of names
 [ $# -gt 0 ] || set -- $all
 for name in "$@"; do
@@ -49,7 +50,7 @@ for name in "$@"; do
     esac
 done
 case " $* " in
-    *" load "* | *" reload "* | *" lab "*)
+    *" load "* | *" reload "* | *" lab "* | *" saves_under_flows "*)
         # What users run is measured: the release. The benchmarks' build puts a program of its own in its place.
         cargo build --quiet --release
         target="$(cargo metadata --format-version 1 --no-deps --offline | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')"

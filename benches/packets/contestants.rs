@@ -1,6 +1,6 @@
 //! Who is compared: the same policy, enforced in six ways.
 
-use super::byhand;
+use super::{before, byhand};
 use crate::lists;
 use crate::support::{Host, namespace::feed};
 use crate::workloads::Workload;
@@ -16,6 +16,8 @@ pub enum Contestant {
     IptablesNft,
     NftByHand,
     IpsetByHand,
+    /// secgroupd as another commit has it: see [`before`].
+    Before,
 }
 
 use Contestant::*;
@@ -30,6 +32,11 @@ pub const ALL: [Contestant; 6] = [
     IpsetByHand,
 ];
 
+/// The same, and last the other commit's program, if there is one.
+pub fn all_and_before() -> impl Iterator<Item = Contestant> {
+    ALL.into_iter().chain(before::program().map(|_| Before))
+}
+
 impl Contestant {
     /// As it heads a column.
     pub fn name(self) -> &'static str {
@@ -40,6 +47,7 @@ impl Contestant {
             IptablesNft => "iptables-nft",
             NftByHand => "nft by hand",
             IpsetByHand => "ipset by hand",
+            Before => "before",
         }
     }
 
@@ -57,6 +65,10 @@ impl Contestant {
         match self {
             Secgroupd => {
                 host.enforce_ruleset(&compile(&answered(workload).policy()));
+                Some(None)
+            }
+            Before => {
+                before::enforce(host, &answered(workload));
                 Some(None)
             }
             NftList => {
@@ -89,7 +101,7 @@ impl Contestant {
 }
 
 /// The workload with a group that lets out what the established flows were opened with; the others are not asked about that.
-fn answered(workload: &Workload) -> Workload {
+pub fn answered(workload: &Workload) -> Workload {
     let group = "security_groups:\n  sg-answers:\n    outbound:\n      \
                  - { action: allow, protocol: udp, port: 5300-5399, destination: any }\n";
     let definition = workload.definition.replacen("security_groups:\n", group, 1);

@@ -2,13 +2,13 @@
 //! measurements.
 
 use super::burst::{Burst, Wire};
-use super::traffic::{OWN, PEER, Sample, flows};
-use crate::support::{End, Host, Injector, Outbound, Probe, join};
+use super::traffic::{Ends, Sample};
+use crate::support::{End, Host, Injector, Outbound, Probe, Sent, join};
 use secgroupd::netfilter::hits::rule_hits;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Behind all contestants: it eats what they let pass, so that no flow becomes tracked and every packet opens one anew.
-const EATER: &str = "table inet eater {
+pub const EATER: &str = "table inet eater {
     chain c { type filter hook prerouting priority -140; meta nfproto ipv4 counter drop; }
 }";
 
@@ -29,6 +29,7 @@ pub const ESTABLISHED: &str = "table inet bare { chain c { type filter hook prer
 pub struct Lane {
     pub host: Host,
     pub wire: Wire,
+    ends: Ends,
     injector: Injector,
     outbound: Outbound,
 }
@@ -36,22 +37,39 @@ pub struct Lane {
 impl Lane {
     /// With connection tracking, and a few flows that have seen a reply.
     pub fn new(world: &Host) -> Self {
-        Self::made(world, true)
+        Self::several(world, 1).swap_remove(0)
     }
 
-    /// Without connection tracking.
+    /// The same without connection tracking.
     pub fn untracked(world: &Host) -> Self {
-        Self::made(world, false)
+        let host = Host::new("host");
+        let lane = Self::cable(world, host, 0).0;
+        lane.host.nft(EATER);
+        lane
     }
 
-    fn made(world: &Host, tracking: bool) -> Self {
+    /// One host with so many interfaces, `eth0` and so on, each with a cable of its own: a lane for each of them.
+    pub fn several(world: &Host, interfaces: u8) -> Vec<Self> {
+        let host = Host::new("host");
+        host.nft(TRACKING);
+        let lanes = (0..interfaces).map(|number| {
+            let (lane, far) = Self::cable(world, host.clone(), number);
+            lane.track(&far);
+            lane
+        });
+        let lanes = lanes.collect();
+        host.nft(EATER);
+        lanes
+    }
+
+    fn cable(world: &Host, host: Host, interface: u8) -> (Self, End) {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let host = Host::new("host");
-        let address = format!("{OWN}/24");
+        let ends = Ends::of(interface);
+        let address = format!("{}/24", ends.own);
         let link = join(
             &host,
-            "eth0",
+            &format!("eth{interface}"),
             &[&address],
             world,
             &format!("wire{number}"),
@@ -61,21 +79,19 @@ impl Lane {
             wire: Wire::new(&link.b),
             injector: Injector::new(&link.b, &link.a),
             outbound: Outbound::new(&link.a),
+            ends,
             host,
         };
-        if tracking {
-            lane.host.nft(TRACKING);
-            lane.track(&link.b);
-        }
-        lane.host.nft(EATER);
-        lane
+        (lane, link.b)
     }
 
-    /// The host sends the first packet of each flow: what comes from the other side is the reply, and establishes it.
+    /// Flows that each side opens, and that the other answers.
     fn track(&self, far: &End) {
         let mac = far.mac.map(|byte| format!("{byte:02x}")).join(":");
         self.host.ip(&format!(
-            "neigh replace {PEER} lladdr {mac} dev eth0 nud permanent"
+            "neigh replace {} lladdr {mac} dev {} nud permanent",
+            self.ends.peer,
+            self.interface()
         ));
         for timeout in [
             "nf_conntrack_udp_timeout",
@@ -83,18 +99,44 @@ impl Lane {
         ] {
             self.host.set(&format!("net/netfilter/{timeout}"), "3600");
         }
-        for (own, peer) in flows() {
+        self.speak();
+        for (own, peer) in self.ends.opened_here() {
+            self.injector.send(&Probe::udp(peer, own));
+        }
+        for (own, peer) in self.ends.opened_there() {
             self.outbound.send(&Probe::udp(own, peer));
+        }
+        self.injector.wait();
+    }
+
+    /// Who has opened a flow sends once more: what judges flows again after a change has judged these then.
+    pub fn speak(&self) {
+        for (own, peer) in self.ends.opened_here() {
+            self.outbound.send(&Probe::udp(own, peer));
+        }
+        for (own, peer) in self.ends.opened_there() {
             self.injector.send(&Probe::udp(peer, own));
         }
         self.injector.wait();
     }
 
-    /// The host sends once more: what judges flows again after a change has judged these then.
-    pub fn speak(&self) {
-        for (own, peer) in flows() {
-            self.outbound.send(&Probe::udp(own, peer));
-        }
+    /// `eth0`
+    pub fn interface(&self) -> String {
+        format!("eth{}", self.ends.own.octets()[2])
+    }
+
+    /// The host sends a packet by this interface.
+    #[allow(
+        dead_code,
+        reason = "one of the benchmarks asks so whether a save is in force"
+    )]
+    pub fn send(&self, probe: &Probe) -> Sent {
+        self.outbound.send(probe)
+    }
+
+    /// The bytes of a packet for this lane.
+    pub fn frame(&self, probe: &Probe) -> Vec<u8> {
+        self.injector.frames(probe).swap_remove(0)
     }
 
     /// Packets for this lane.

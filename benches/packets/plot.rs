@@ -24,6 +24,8 @@ fn style(contestant: Contestant) -> (&'static str, &'static str, f64) {
         Contestant::IptablesNft => ("#cc79a7", "7 5", 2.2),
         Contestant::NftByHand => ("#009e73", "", 2.2),
         Contestant::IpsetByHand => ("#5b5b5b", "3 4", 2.2),
+        // It has no line of its own.
+        Contestant::Before => ("#5b5b5b", "1 3", 1.0),
     }
 }
 

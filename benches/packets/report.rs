@@ -1,14 +1,16 @@
 //! The tables, and whether what the project promises about packets holds.
 
+use super::beside;
 use super::contestants::{ALL, Contestant};
 use super::stage::{ANY, Floor, LAST, Measured, TRACKED};
+use super::wide::At;
 use crate::figures::{Promise, table, thousands};
 
 /// What it costs over the number of rules: for each number, a figure for each contestant.
 pub type Sweep = [(usize, Vec<Option<f64>>)];
 
 /// Prints everything as markdown.
-pub fn print(floor: &Floor, workloads: &[Measured], sweep: &Sweep) {
+pub fn print(floor: &Floor, workloads: &[Measured], sweep: &Sweep, wide: &[At]) {
     println!(
         "Nanoseconds for a packet above an empty hook, the least of interleaved rounds; every contestant begins with \
          `ct state established accept`,\nand gives the same verdicts. *New*: the first packet of a flow, IPv4. *Last \
@@ -51,7 +53,10 @@ pub fn print(floor: &Floor, workloads: &[Measured], sweep: &Sweep) {
     for (rules, figures) in sweep {
         println!("| {} | {} |", thousands(*rules as f64), cells(figures));
     }
-    println!("\n{}", table(&promises(floor, workloads, sweep)));
+    println!("\n{}", beside::table(floor, workloads, wide));
+    let mut promises = promises(floor, workloads, sweep);
+    promises.extend(beside::promises(floor, workloads, wide));
+    println!("{}", table(&promises));
 }
 
 fn promises(floor: &Floor, workloads: &[Measured], sweep: &Sweep) -> Vec<Promise> {
@@ -107,7 +112,7 @@ fn promises(floor: &Floor, workloads: &[Measured], sweep: &Sweep) -> Vec<Promise
     out
 }
 
-fn figure(workloads: &[Measured], name: &str, kind: &str, contestant: Contestant) -> f64 {
+pub fn figure(workloads: &[Measured], name: &str, kind: &str, contestant: Contestant) -> f64 {
     let workload = workloads.iter().find(|workload| workload.name == name);
     let rows = &workload.expect("all five").rows;
     let (_, figures) = rows.iter().find(|row| row.0 == kind).expect("all kinds");
@@ -136,6 +141,8 @@ fn crossing(sweep: &Sweep, with: Contestant) -> Option<f64> {
 fn cells(figures: &[Option<f64>]) -> String {
     let cells: Vec<String> = figures
         .iter()
+        // The program of before has a table of its own.
+        .take(ALL.len())
         .map(|figure| figure.map_or("-".into(), thousands))
         .collect();
     cells.join(" | ")

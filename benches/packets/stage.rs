@@ -1,9 +1,11 @@
 //! A stage measures together what is compared with one another: all contestants under one workload, and the empty hook.
 
-use super::contestants::{ALL, Contestant};
+use super::contestants::{Contestant, all_and_before};
 use super::lanes::{EMPTY, EMPTY_DROPS, ESTABLISHED, Lane};
 use super::rounds::{Budget, Cell, run};
-use super::traffic::{Sample, of_any_rule, of_established_flows, of_last_rules, refused_share};
+use super::traffic::{
+    Ends, Sample, of_any_rule, of_established_flows, of_last_rules, of_port, refused_share,
+};
 use crate::support::Host;
 use crate::workloads::Workload;
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -12,11 +14,11 @@ use std::time::Duration;
 
 /// What stays the same over all stages.
 pub struct Bench {
-    world: Host,
+    pub world: Host,
     /// The empty hook: the packet passes, the packet is dropped.
-    empty: [Lane; 2],
+    pub empty: [Lane; 2],
     budget: Budget,
-    frames: usize,
+    pub frames: usize,
 }
 
 /// Nanoseconds of a packet where nothing is enforced.
@@ -35,7 +37,7 @@ pub struct Measured {
     pub name: &'static str,
     /// Its rules.
     pub rules: usize,
-    /// Each kind of packets, and a figure for each contestant.
+    /// Each kind of packets, and a figure for each contestant, last the program of before if there is one.
     pub rows: Vec<(&'static str, Vec<Option<f64>>)>,
     /// How those by hand work.
     pub says: Vec<(&'static str, &'static str)>,
@@ -45,6 +47,9 @@ pub struct Measured {
 pub const LAST: &str = "new, last rules";
 pub const ANY: &str = "new, any rule";
 pub const TRACKED: &str = "established";
+/// Of W1 alone: who opens a flow makes no difference to what its packets meet otherwise.
+pub const TRACKED_THERE: &str = "established, opened by the peer";
+pub const PORT_80: &str = "new, TCP port 80";
 
 impl Bench {
     /// One processor does it all.
@@ -85,7 +90,7 @@ impl Bench {
         let workload = crate::workloads::web_server();
         let kinds = [
             of_any_rule(&workload.policy(), self.frames),
-            of_established_flows(self.frames),
+            of_established_flows(Ends::of(0).opened_here(), self.frames),
         ];
         let mut cells: Vec<Cell> = kinds
             .iter()
@@ -105,7 +110,10 @@ impl Bench {
 
     /// All contestants with all kinds of packets.
     pub fn workload(&self, workload: &Workload) -> Measured {
-        self.measure(workload, &[LAST, ANY, TRACKED])
+        match workload.name {
+            "W1" => self.measure(workload, &[LAST, ANY, PORT_80, TRACKED, TRACKED_THERE]),
+            _ => self.measure(workload, &[LAST, ANY, TRACKED]),
+        }
     }
 
     /// All contestants with the packets of the last rules.
@@ -116,14 +124,13 @@ impl Bench {
     fn measure(&self, workload: &Workload, kinds: &[&'static str]) -> Measured {
         let policy = workload.policy();
         let mut says = Vec::new();
-        let lanes: Vec<(Contestant, Option<Lane>)> = ALL
-            .iter()
+        let lanes: Vec<(Contestant, Option<Lane>)> = all_and_before()
             .map(|contestant| {
                 let lane = Lane::new(&self.world);
                 let installed = contestant.install(&lane.host, workload, &policy);
                 lane.speak();
                 says.extend(installed.flatten().map(|says| (contestant.name(), says)));
-                (*contestant, installed.map(|_| lane))
+                (contestant, installed.map(|_| lane))
             })
             .collect();
         let samples: Vec<Vec<Sample>> = kinds
@@ -131,7 +138,9 @@ impl Bench {
             .map(|kind| match *kind {
                 LAST => of_last_rules(&policy, self.frames),
                 ANY => of_any_rule(&policy, self.frames),
-                _ => of_established_flows(self.frames),
+                PORT_80 => of_port(&policy, 80, self.frames),
+                TRACKED_THERE => of_established_flows(Ends::of(0).opened_there(), self.frames),
+                _ => of_established_flows(Ends::of(0).opened_here(), self.frames),
             })
             .collect();
         let mut cells = Vec::new();
@@ -168,7 +177,7 @@ impl Bench {
         }
     }
 
-    fn cell<'l>(&self, lane: &'l Lane, samples: &[Sample]) -> Cell<'l> {
+    pub fn cell<'l>(&self, lane: &'l Lane, samples: &[Sample]) -> Cell<'l> {
         Cell::new(lane, lane.burst(samples), self.budget)
     }
 }

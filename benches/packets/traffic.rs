@@ -15,6 +15,9 @@ pub const OWN: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 5);
 /// The far machine of the tracked flows.
 pub const PEER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 9);
 
+/// Tracked flows of each sort.
+const FLOWS: u16 = 8;
+
 /// A packet to send, and what must become of it.
 pub struct Sample {
     /// What is sent.
@@ -63,26 +66,77 @@ pub fn of_any_rule(policy: &Policy, count: usize) -> Vec<Sample> {
         .collect()
 }
 
-/// Packets of a few tracked flows (see [`flows`]), which pass by whatever policy.
-pub fn of_established_flows(count: usize) -> Vec<Sample> {
-    let answers = flows().map(|(own, peer)| Probe::udp(peer, own));
-    let probes: Vec<Probe> = answers.collect();
+/// New TCP flows to one port, from anywhere.
+pub fn of_port(policy: &Policy, port: u16, count: usize) -> Vec<Sample> {
+    let mut rng = Rng::with_seed(14);
+    (0..count)
+        .map(|_| {
+            let source = unicast(&mut rng).into();
+            let packet = Packet::opening(Direction::Inbound, "eth0", Protocol::TCP, source, port);
+            sample(&packet, &policy.decide(&packet), &mut rng)
+        })
+        .collect()
+}
+
+/// A cable's two ends.
+#[derive(Clone, Copy)]
+pub struct Ends {
+    /// Of the judged host.
+    pub own: Ipv4Addr,
+    /// Of the far machine.
+    pub peer: Ipv4Addr,
+}
+
+impl Ends {
+    /// Of the cable of `eth0`, `eth1`, ...
+    pub fn of(interface: u8) -> Self {
+        let on = |address: Ipv4Addr| {
+            let [a, b, _, d] = address.octets();
+            Ipv4Addr::new(a, b, interface, d)
+        };
+        Ends {
+            own: on(OWN),
+            peer: on(PEER),
+        }
+    }
+
+    /// A few flows that the host opens, here and there.
+    pub fn opened_here(self) -> impl Iterator<Item = (SocketAddr, SocketAddr)> {
+        let ports = (0..FLOWS).map(|number| (50_000 + number, 5_300 + number));
+        self.flows(ports)
+    }
+
+    /// A few flows that the far machine opens, to a port that W1 opens to all.
+    pub fn opened_there(self) -> impl Iterator<Item = (SocketAddr, SocketAddr)> {
+        let ports = (0..FLOWS).map(|number| (443, 51_000 + number));
+        self.flows(ports)
+    }
+
+    fn flows(
+        self,
+        ports: impl Iterator<Item = (u16, u16)>,
+    ) -> impl Iterator<Item = (SocketAddr, SocketAddr)> {
+        ports.map(move |(here, there)| {
+            (
+                SocketAddr::from((self.own, here)),
+                SocketAddr::from((self.peer, there)),
+            )
+        })
+    }
+}
+
+/// Packets that the far machine sends on tracked flows, which pass.
+pub fn of_established_flows(
+    flows: impl Iterator<Item = (SocketAddr, SocketAddr)>,
+    count: usize,
+) -> Vec<Sample> {
+    let probes: Vec<Probe> = flows.map(|(own, peer)| Probe::udp(peer, own)).collect();
     (0..count)
         .map(|at| Sample {
             probe: probes[at % probes.len()].clone(),
             passes: true,
         })
         .collect()
-}
-
-/// The ends of the tracked flows: here and there.
-pub fn flows() -> impl Iterator<Item = (SocketAddr, SocketAddr)> {
-    (0..8_u16).map(|number| {
-        (
-            SocketAddr::from((OWN, 50_000 + number)),
-            SocketAddr::from((PEER, 5_300 + number)),
-        )
-    })
 }
 
 /// The share of the first packets that is refused.
