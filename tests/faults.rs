@@ -88,7 +88,7 @@ fn same_decisions(policy: &Policy, wrong: &Ruleset, seed: u64) -> bool {
         let reason = reason
             .cloned()
             .unwrap_or(secgroupd::policy::Reason::Unmanaged);
-        (decided.verdict, decided.reason) == (verdict, reason)
+        decided.agrees(verdict, &reason)
     })
 }
 

@@ -398,10 +398,9 @@ fn lead_to_chains<T>(
 ///
 /// ```text
 /// chain inbound {
-///     meta l4proto 1 goto inbound_interfaces
-///     meta l4proto 58 goto inbound_interfaces
-///     ct label 70 ct direction original accept
-///     ct label 71 ct direction reply accept
+///     ct state != established goto inbound_interfaces
+///     ct direction original ct label 70 accept
+///     ct direction reply ct label 71 accept
 ///     goto inbound_interfaces
 /// }
 /// chain inbound_interfaces {
@@ -457,8 +456,7 @@ fn entry_chains(lists: &[List], policy: &Policy, direction: Direction) -> Vec<Ch
         }];
     };
     let interfaces = format!("{entry}_interfaces");
-    let mut first = flows::messages_to(&interfaces);
-    first.extend(flows::known(only, policy, direction));
+    let mut first = flows::known(only, policy, direction, &interfaces);
     first.push(plain(vec![], goto(interfaces.clone())));
     vec![
         Chain {

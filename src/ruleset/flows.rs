@@ -6,15 +6,18 @@
 //!
 //! ```text
 //! chain in_0 {                                                        inbound packets of the interfaces of list 0
-//!     meta l4proto 1 goto in_0_messages                               an ICMP error is no packet of the flow that its label is of
-//!     meta l4proto 58 goto in_0_messages
-//!     ct label 70 ct direction original accept                        the inbound rules allow this flow
-//!     ct label 71 ct direction reply accept                           the outbound rules do, and this answers
+//!     ct state != established goto in_0_others                        an ICMP error is no packet of the flow that its label is of
+//!     ct direction original ct label 70 accept                        the inbound rules allow this flow
+//!     ct direction reply ct label 71 accept                           the outbound rules do, and this answers
+//!     goto in_0_others
+//! }
+//! chain in_0_others {
 //!     meta ipsec exists goto elsewhere_in
 //!     meta l4proto 6 ct state new goto in_0_list                      no TCP is essential
 //!     jump exempt_in
 //!     ct state invalid goto invalid_in
 //!     ct state established goto in_0_tracked
+//!     ct state related goto in_0_related                              an ICMP error, or as if it opened a flow
 //!     goto in_0_list
 //! }
 //! chain in_0_tracked {
@@ -126,17 +129,17 @@ fn marking(at: Vec<Match>, marks: Vec<Mark>) -> Vec<NftRule> {
     ]
 }
 
-/// Sends ICMP to `target`.
-pub(super) fn messages_to(target: &str) -> Vec<NftRule> {
-    let to = |protocol: Protocol| plain(vec![Match::Protocol(protocol.0)], goto(target.to_owned()));
-    [Protocol::ICMP, Protocol::ICMPV6].map(to).into()
-}
-
-/// Packets of flows that are known to pass: see the module.
-pub(super) fn known(list: &List, policy: &Policy, direction: Direction) -> Vec<NftRule> {
+/// Packets of flows that are known to pass: see the module. Packets that belong to no answered flow go on at `others`: they have nothing
+/// to do with marks, and the label of an ICMP error is that of the flow that it is about.
+pub(super) fn known(
+    list: &List,
+    policy: &Policy,
+    direction: Direction,
+    others: &str,
+) -> Vec<NftRule> {
     let side = |side, marks| {
         plain(
-            vec![Match::Marked(marks), Match::FlowSide(side)],
+            vec![Match::FlowSide(side), Match::Marked(marks)],
             NftVerdict::Accept,
         )
     };
@@ -144,12 +147,11 @@ pub(super) fn known(list: &List, policy: &Policy, direction: Direction) -> Vec<N
     if direction == Direction::Outbound {
         answers.push(Mark::Answers(list.key.clone()));
     }
-    [
-        side(FlowSide::Original, list.passes(policy, direction)),
-        side(FlowSide::Reply, answers),
+    vec![
+        plain(vec![Match::NotEstablished], goto(others.to_owned())),
+        established(side(FlowSide::Original, list.passes(policy, direction))),
+        established(side(FlowSide::Reply, answers)),
     ]
-    .map(established)
-    .into()
 }
 
 fn established(rule: NftRule) -> NftRule {
@@ -211,14 +213,13 @@ impl List {
                     reason: Some(self.rest()),
                 }],
             ),
-            self.entry(lists, policy, direction),
-            self.messages(policy, direction),
             self.related(direction),
             self.errors(policy, direction),
             self.tracked(lists, direction),
             self.passed(policy, direction),
             self.allowed(policy, direction),
         ];
+        chains.extend(self.entry(lists, policy, direction));
         if direction == Direction::Outbound {
             chains.push(chain(
                 format!("{role}_elsewhere"),
@@ -233,19 +234,27 @@ impl List {
         chains
     }
 
-    /// `in_0`
-    fn entry(&self, lists: &[List], policy: &Policy, direction: Direction) -> Chain {
+    /// `in_0`, and `in_0_others` where one list alone was asked before its interface.
+    fn entry(&self, lists: &[List], policy: &Policy, direction: Direction) -> Vec<Chain> {
         let role = role(direction, self.index);
-        let mut rules = messages_to(&format!("{role}_messages"));
-        // One alone was asked before its interface.
-        if lists.len() > 1 {
-            rules.extend(known(self, policy, direction));
+        let others = self.others(policy, direction);
+        if lists.len() == 1 {
+            return vec![chain(role, others)];
         }
+        let name = format!("{role}_others");
+        let mut rules = known(self, policy, direction, &name);
+        rules.push(plain(vec![], goto(name.clone())));
+        vec![chain(role, rules), chain(name, others)]
+    }
+
+    /// Packets that are not known to pass.
+    fn others(&self, policy: &Policy, direction: Direction) -> Vec<NftRule> {
+        let role = role(direction, self.index);
         let secured = match direction {
             Direction::Inbound => Match::Decrypted,
             Direction::Outbound => Match::WillEncrypt,
         };
-        rules.push(plain(vec![secured], goto(elsewhere(direction))));
+        let mut rules = vec![plain(vec![secured], goto(elsewhere(direction)))];
         let tcp = Match::Protocol(Protocol::TCP.0);
         let new = Match::State(CtState::New);
         if direction == Direction::Outbound {
@@ -259,46 +268,16 @@ impl List {
             ];
             rules.push(plain(matches, goto(format!("{role}_lost"))));
         }
-        rules.push(plain(vec![tcp, new], goto(list(direction, self.index))));
+        let state = |state, target| plain(vec![Match::State(state)], goto(target));
         rules.extend([
+            plain(vec![tcp, new], goto(list(direction, self.index))),
             plain(vec![], NftVerdict::Jump(exempt(direction).into())),
-            plain(
-                vec![Match::State(CtState::Invalid)],
-                goto(invalid(direction)),
-            ),
-            plain(
-                vec![Match::State(CtState::Established)],
-                goto(format!("{role}_tracked")),
-            ),
+            state(CtState::Invalid, invalid(direction)),
+            state(CtState::Established, format!("{role}_tracked")),
+            state(CtState::Related, format!("{role}_related")),
             plain(vec![], goto(list(direction, self.index))),
         ]);
-        chain(role, rules)
-    }
-
-    /// `in_0_messages`: all ICMP. The label of an ICMP error is that of the flow it is about, so the state is asked first.
-    fn messages(&self, policy: &Policy, direction: Direction) -> Chain {
-        let role = role(direction, self.index);
-        let mut rules = known(self, policy, direction);
-        for rule in &mut rules {
-            rule.matches.insert(0, Match::State(CtState::Established));
-        }
-        rules.extend([
-            plain(vec![], NftVerdict::Jump(exempt(direction).into())),
-            plain(
-                vec![Match::State(CtState::Invalid)],
-                goto(invalid(direction)),
-            ),
-            plain(
-                vec![Match::State(CtState::Established)],
-                goto(format!("{role}_tracked")),
-            ),
-            plain(
-                vec![Match::State(CtState::Related)],
-                goto(format!("{role}_related")),
-            ),
-            plain(vec![], goto(list(direction, self.index))),
-        ]);
-        chain(format!("{role}_messages"), rules)
+        rules
     }
 
     /// `in_0_related`: messages about flows. A redirect is no error, and is judged by itself.

@@ -125,6 +125,8 @@ pub enum Match {
     State(CtState),
     /// `ct direction original`, `ct direction reply`; untracked packets have neither.
     FlowSide(FlowSide),
+    /// It does not belong to a flow that was answered: `ct state != established`.
+    NotEstablished,
     /// The flow has any of these marks: `ct label 64,96`.
     Marked(Vec<Mark>),
     /// The flow has any of the first marks. Where none of these has a bit: any of the second.

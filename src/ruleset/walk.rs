@@ -186,6 +186,7 @@ impl<'r> Walker<'r> {
                 State::New => *state == CtState::New,
                 State::Untracked => false,
             },
+            Match::NotEstablished => !matches!(packet.state, State::Tracked(_)),
             Match::FlowSide(side) => match &packet.state {
                 State::Invalid | State::Untracked => false,
                 State::Tracked(Flow {

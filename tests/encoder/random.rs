@@ -136,7 +136,7 @@ fn rule(rng: &mut Rng, at: usize, sets: &[Set], maps: &[Map]) -> NftRule {
     match rng.u8(..30) {
         16 => matches.extend([Match::FlowSide(flow_side(rng)), Match::Marked(marks(rng))]),
         22 => matches.extend([Match::OpenedSomewhere, Match::SetMarks(marks(rng))]),
-        23 => matches.push(Match::SetMarks(marks(rng))),
+        23 => matches.extend([Match::NotEstablished, Match::SetMarks(marks(rng))]),
         28 => matches.extend([Match::WithoutSyn, Match::PortOutside(PORTS)]),
         29 => matches.push(Match::MarkedOr(Vec::new(), marks(rng))),
         17 => matches.push(flow_port(rng)),

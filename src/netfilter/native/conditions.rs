@@ -82,6 +82,11 @@ impl<'b, 'n> Writer<'b, 'n> {
             }
             Match::State(state) => self.state(*state),
             Match::Told(told) => self.out.log(&told.to_string(), EVENTS_GROUP),
+            Match::NotEstablished => {
+                self.out.ct_state();
+                self.out
+                    .compare(CmpOps::Neq, &state_bit(CtState::Established).to_ne_bytes());
+            }
             Match::FlowSide(side) => {
                 self.out.ct_direction();
                 self.out.compare(CmpOps::Eq, &[tuple_number(*side) as u8]);

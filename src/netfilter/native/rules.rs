@@ -150,6 +150,7 @@ fn constant_sets(batch: &mut Batch, rule: &NftRule, names: &Names) -> Vec<u32> {
             | Match::EnteredByKind(_)
             | Match::State(_)
             | Match::FlowSide(_)
+            | Match::NotEstablished
             | Match::Marked(_)
             | Match::MarkedOr(..)
             | Match::OpenedSomewhere

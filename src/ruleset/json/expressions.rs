@@ -123,6 +123,11 @@ pub(super) fn statements(each: &Match, names: &Names) -> Vec<Statement> {
             prefix: Some(told.to_string().into()),
             ..Log::new(Some(EVENTS_GROUP.into()))
         })))],
+        Match::NotEstablished => vec![matches(
+            Operator::NEQ,
+            ct("state", None),
+            text(CtState::Established.name()),
+        )],
         Match::FlowSide(side) => one(ct("direction", None), text(side.name())),
         Match::Marked(_) | Match::MarkedOr(..) | Match::OpenedSomewhere => {
             let bits = names.bits().asked(each).unwrap_or_default();

@@ -156,6 +156,7 @@ pub(super) fn match_text(each: &Match, names: &Names) -> String {
         Match::Loopback(side) => format!("{} \"lo\"", name(side, "iifname", "oifname")),
         Match::State(state) => format!("ct state {}", state.name()),
         Match::Told(told) => format!("log prefix \"{told}\" group {EVENTS_GROUP}"),
+        Match::NotEstablished => format!("ct state != {}", CtState::Established.name()),
         Match::FlowSide(side) => format!("ct direction {}", side.name()),
         Match::Marked(_) | Match::MarkedOr(..) | Match::OpenedSomewhere => {
             let bits = names.bits().asked(each).unwrap_or_default();

@@ -58,7 +58,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
             Match::FromProcess | Match::FromOwnAddress => run.direction == Direction::Outbound,
             Match::State(CtState::New) => !run.about_a_flow,
             Match::State(state) => run.about_a_flow && *state == CtState::Related,
-            Match::Told(_) | Match::SetMarks(_) => true,
+            Match::NotEstablished | Match::Told(_) | Match::SetMarks(_) => true,
             // Of the flow that a message is about nothing is known.
             Match::FlowSide(side) => !run.about_a_flow && *side == FlowSide::Original,
             // New flows have none of these.

@@ -144,6 +144,17 @@ impl Emitter<'_> {
             return nameless;
         }
         if points < MANY_POINTS {
+            // A hash is faster than a tree, and few intervals are rules of their own.
+            let is_interval = |(i, _): &&(Interval<T>, u32)| i.first != i.last;
+            let intervals: Function<T, u32> = pieces.iter().filter(is_interval).copied().collect();
+            if points > 0 && (1..=FEW_RULES).contains(&intervals.len()) {
+                pieces.retain(|(i, _)| i.first == i.last);
+                let mut rules = vec![self.map(name, pieces, target, word)];
+                for (interval, value) in intervals {
+                    rules.extend(self.few_rules(vec![interval], &target(value), word));
+                }
+                return rules;
+            }
             return vec![self.map(name, pieces, target, word)];
         }
         // The points are asked first: an interval may go on across them, and does not change when they do.
