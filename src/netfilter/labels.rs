@@ -89,7 +89,12 @@ impl Labels {
         self.0.start();
     }
 
-    /// Up to `count` labels that no flow carries, the lowest first; fewer where clearing has not caught up.
+    /// Reserved ones that the next switch takes out of force: what is in force now may set them on flows until then.
+    pub fn retire(&self, bits: u128) {
+        self.0.book().retire(bits);
+    }
+
+    /// Up to `count` labels that no flow carries, those first that were handed out longest ago; fewer where clearing has not caught up.
     ///
     /// Waits for dumps once in a process, while nothing is known of any label: all but those reserved and in force are
     /// taken off then.
