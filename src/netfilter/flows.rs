@@ -1,16 +1,11 @@
-//! The tracked flows: listed, and their labels taken off.
+//! The tracked flows, listed.
 
 use super::netlink::{NetlinkError, Reader};
 use netlink_bindings::conntrack::{
-    ConntrackAttrs, IterableConntrackAttrs, IterableTupleAttrs, Nfgenmsg, PushConntrackAttrs,
-    Request, TupleAttrs, TupleIpAttrs, TupleProtoAttrs,
+    ConntrackAttrs, IterableConntrackAttrs, IterableTupleAttrs, Nfgenmsg, Request, TupleAttrs,
+    TupleIpAttrs, TupleProtoAttrs,
 };
-use netlink_bindings::traits::{NetlinkRequest, Protocol};
-use nix::libc;
 use std::net::IpAddr;
-
-/// `CTA_TUPLE_ORIG` and `CTA_ZONE` of `linux/netfilter/nfnetlink_conntrack.h`, in the network's order as they come.
-const CTA_TUPLE_ORIG: u16 = 1;
 
 /// One side of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,104 +99,8 @@ impl Tuple {
     }
 }
 
-/// How often flows are looked for that still carry a label: new ones get none of these meanwhile.
-const ROUNDS: usize = 4;
-
-/// About how many bytes are sent at once.
-const PART_BYTES: usize = 32 * 1024;
-
-/// Takes these labels off all flows. Gives off how many. Taking them off 100,000 flows takes about 300 ms.
-///
-/// # Errors
-///
-/// See [`NetlinkError`]; [`NetlinkError::Restless`] if some flow still carries one.
-pub fn clear_labels(reader: &Reader, labels: u128) -> Result<usize, NetlinkError> {
-    let mut cleared = 0;
-    for _ in 0..ROUNDS {
-        let request = Request::new().op_get_dump(&Nfgenmsg::default());
-        let found = reader.dump(&request, |(header, flow)| {
-            ClearedFlow::of(header.nfgen_family, &flow, labels)
-        })?;
-        if found.is_empty() {
-            return Ok(cleared);
-        }
-        cleared += found.len();
-        let mut part = Vec::new();
-        for flow in &found {
-            reader.append(&mut part, flow)?;
-            if part.len() >= PART_BYTES {
-                reader.tell(&part)?;
-                part.clear();
-            }
-        }
-        reader.tell(&part)?;
-    }
-    Err(NetlinkError::Restless)
-}
-
-/// `IPCTNL_MSG_CT_NEW` about a flow that exists, which the kernel's specification of the family does not have yet.
-struct ClearedFlow(Vec<u8>);
-
-impl ClearedFlow {
-    /// The message that takes these labels off a flow, if it carries any of them.
-    fn of(family: u8, flow: &IterableConntrackAttrs<'_>, labels: u128) -> Option<Self> {
-        let carried = flow.get_labels().map(number).unwrap_or(0);
-        if carried & labels == 0 {
-            return None;
-        }
-        let header = Nfgenmsg {
-            nfgen_family: family,
-            ..Default::default()
-        };
-        let mut message = header.as_slice().to_vec();
-        // The flow is named exactly as the kernel named it.
-        let tuple = flow.get_tuple_orig().ok()?;
-        attribute(&mut message, CTA_TUPLE_ORIG | NESTED, tuple.get_buf());
-        let mut attributes = PushConntrackAttrs::new(&mut message);
-        if let Ok(zone) = flow.get_zone() {
-            attributes = attributes.push_zone(zone);
-        }
-        attributes
-            .push_labels(&0_u128.to_ne_bytes())
-            .push_labels_mask(&labels.to_ne_bytes());
-        Some(ClearedFlow(message))
-    }
-}
-
-/// `NLA_F_NESTED`
-const NESTED: u16 = 0x8000;
-
-fn attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    message.extend((value.len() as u16 + 4).to_ne_bytes());
-    message.extend(kind.to_ne_bytes());
-    message.extend(value);
-    message.resize(message.len().next_multiple_of(4), 0);
-}
-
 pub(super) fn number(bytes: &[u8]) -> u128 {
     let mut all = [0; 16];
     all.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
     u128::from_ne_bytes(all)
-}
-
-impl NetlinkRequest for ClearedFlow {
-    type ReplyType<'buffer> = ();
-
-    fn protocol(&self) -> Protocol {
-        // NFNL_SUBSYS_CTNETLINK in the high byte, IPCTNL_MSG_CT_NEW in the low one.
-        Protocol::Raw {
-            protonum: libc::NETLINK_NETFILTER as u16,
-            request_type: 0x0100,
-        }
-    }
-
-    fn flags(&self) -> u16 {
-        0
-    }
-
-    fn payload(&self) -> &[u8] {
-        &self.0
-    }
-
-    fn decode_reply(_: &[u8]) {}
 }
