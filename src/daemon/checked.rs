@@ -1,4 +1,4 @@
-//! The check, which goes on beside the load and is done before the switch.
+//! The check of a ruleset, which runs beside the load and ends before the switch.
 
 use super::host::Host;
 use crate::netfilter::enforce::{EnforceError, Enforced};

@@ -1,5 +1,6 @@
-//! How many live flows a change of the policy ends, and by which rule, for the log and the metrics. The kernel refuses
-//! their packets by itself (see `ruleset::recheck`), so they are counted after the switch, and nothing waits for it.
+//! How many live flows a change of the policy ends, and by which rule, for the log and the metrics.
+//!
+//! The kernel refuses their packets by itself (see `ruleset::flows`). So they are counted after the switch, and nothing waits for it.
 //!
 //! | file | subject |
 //! |---|---|
@@ -63,7 +64,7 @@ pub enum Before {
 }
 
 impl Before {
-    /// What this process has enforced; what an earlier one has is not known.
+    /// What this process has enforced. What an earlier one has is not known.
     pub(super) fn of(standing: Option<Standing>) -> Self {
         match standing.and_then(|standing| standing.policy) {
             Some(policy) => Before::Policy(Box::new(policy)),
@@ -91,7 +92,7 @@ impl EndedFlows {
         self.0.judged_again.load(Relaxed)
     }
 
-    /// Begins to count. Where changes follow one another faster than that is done, those in between are counted as one.
+    /// Starts counting, in a thread. Changes that arrive while it counts are counted as one.
     pub fn look(&self, mut look: Look) {
         if !look.ruleset.recheck || matches!(look.before, Before::Unknown) {
             return;
@@ -144,7 +145,7 @@ impl EndedFlows {
         }
     }
 
-    /// Leaves out what was not begun: nothing is enforced any more.
+    /// Drops the count that has not begun: nothing is enforced any more.
     pub fn forget(&self) {
         self.work().next = None;
     }
@@ -165,7 +166,7 @@ impl EndedFlows {
 }
 
 impl Look {
-    /// Counts. Returns the socket that the kernel was asked by, for the next time; whoever fails begins anew with another one.
+    /// Counts. Returns the socket to the kernel for the next count. After a failure the next one opens another.
     fn carry_out(&self, kept: Option<Reader>) -> Result<(Ended, Reader), EndedError> {
         let reader = match kept {
             Some(reader) => reader,

@@ -1,7 +1,7 @@
 //! What the rules and layers have met: read from the kernel, kept in the state directory, and told.
 //!
-//! The file is small and written without waiting for the disk, every [`EVERY`], after a change and when the daemon stops, if there is anything new: after kill -9 what
-//! it says is at most that old, and after a crash of the machine it may be damaged, which costs the counts and nothing else.
+//! The file is small. It is written without waiting for the disk, every [`EVERY`], after a change and when the daemon stops, if there is
+//! anything new. After kill -9 it is at most that old. After a crash of the machine it may be damaged, which costs the counts alone.
 
 use super::counts::{Counts, Rules, reason};
 use super::host::Host;
@@ -9,7 +9,7 @@ use super::in_force::boot;
 use super::kept::{KeptError, seal, sealed_begin, unseal};
 use super::report::{Hits, now};
 use super::state::State;
-use crate::policy::{Action, Direction, Policy, SecurityGroup};
+use crate::policy::{Action, Direction, Policy, Reason, SecurityGroup};
 use crate::ruleset::Generation;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -119,7 +119,9 @@ impl Host {
             .collect();
         // What is left are layers, and rules that the definition no longer has.
         let layers = totals.into_iter().filter(|(name, (packets, ..))| {
-            *packets > 0 && (standing.policy.is_none() || !name.starts_with("sg-"))
+            // Earlier versions have counted packets of tracked flows. That count grows no more.
+            let is_counted = *name != Reason::Established.layer();
+            *packets > 0 && is_counted && (standing.policy.is_none() || !name.starts_with("sg-"))
         });
         hits.extend(layers.map(|(name, (packets, bytes, last))| {
             let (reason, observed) = reason(name);

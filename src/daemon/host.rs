@@ -30,7 +30,7 @@ use tracing::{debug, warn};
 
 /// The file of the unblock ledger in the state directory.
 pub const LEDGER: &str = "unblocks.json";
-/// How long a process that ends waits for the tracked flows to be counted: many times what very many take.
+/// How long a process that ends waits until the tracked flows are counted: many times what very many flows take.
 pub const LONGEST_LOOK: Duration = Duration::from_secs(10);
 /// The batch that was refused last, in the state directory.
 const REFUSED_BATCH: &str = "refused-batch.nft";
@@ -230,7 +230,7 @@ impl Host {
         let marks = self.marks();
         self.assign_slots(&ruleset).map_err(|why| {
             Failure::other(format!(
-                "cannot write down which labels tell flows of which interface: {why}"
+                "cannot write down which labels stand for which interface: {why}"
             ))
         })?;
         self.before_change();

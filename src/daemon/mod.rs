@@ -21,6 +21,7 @@
 //! | `restore` | it is put right |
 //! | [`first`] | which flows the first enforcement must know |
 //! | [`ended`] | how many live flows a change ends, for the log |
+//! | `slots` | which labels say where a flow was opened, kept over restarts |
 //! | [`load`] | from a path to an account, through [`read`] |
 //! | [`read`] | the only place that reads a definition from disk, over [`route`] |
 //! | [`watch`] | when to read again |

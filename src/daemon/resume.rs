@@ -198,7 +198,7 @@ impl Host {
         deleted: bool,
     ) -> Result<Enforced, EnforceError> {
         if let Err(why) = self.assign_slots(ruleset) {
-            warn!("cannot write down which labels tell flows of which interface: {why}");
+            warn!("cannot write down which labels stand for which interface: {why}");
         }
         let walker = Walker::new(ruleset);
         let seed = || first::seed(|packet| walker.walk(packet).0.passes());

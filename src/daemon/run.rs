@@ -253,7 +253,7 @@ impl Daemon {
                 (self.last_error, self.restore_failed) = (None, false);
                 self.keep_socket();
                 self.follow_table();
-                // Before anybody hears that it is enforced: what is refused from now on is told.
+                // Refusals are reported before anybody learns that the policy is enforced.
                 self.host().tell(&self.refusals);
                 loaded
                     .iter()

@@ -1,4 +1,5 @@
-//! Which labels say across which interface a flow was opened, kept over restarts and boots; and what else verdicts ask of this host.
+//! Which labels say across which interface a flow was opened: kept in the state directory, over restarts and boots.
+//! Also what else verdicts ask of this host.
 
 use super::host::Host;
 use super::state::State;
@@ -12,20 +13,21 @@ use tracing::{debug, warn};
 
 /// The file's name in the state directory.
 const FILE: &str = "flow-labels.json";
-/// Of the file. One of another version is not read, and all flows count as opened where nobody knows.
+/// The version of the file. A file of another version is not read: nobody knows then where live flows were opened.
 const VERSION: u32 = 1;
 
-/// So many interfaces that are not bound have labels of their own.
+/// How many interfaces that are not bound have labels of their own.
 const UNBOUND: usize = 6;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct File {
     version: u32,
-    /// Each interface with the labels of flows that were opened inbound and outbound across it.
+    /// Each interface, with the label of flows that were opened inbound across it and the label of outbound ones.
     slots: Slots,
 }
 
-/// Takes over what earlier processes have assigned, and returns it.
+/// Reads what earlier processes have assigned, and returns it. Without it nobody knows where live flows were opened, and the log
+/// says so.
 pub(super) fn take_over(state: &State, kernel: &Kernel) -> Slots {
     let read = state.read(FILE).map_err(|error| error.to_string());
     let slots = read.and_then(|bytes| {
@@ -44,15 +46,15 @@ pub(super) fn take_over(state: &State, kernel: &Kernel) -> Slots {
         }
         Ok(None) => {}
         Err(why) => warn!(
-            "{FILE} in the state directory cannot be used ({why}): of flows that live now nobody knows across which interface they were opened"
+            "{FILE} in the state directory cannot be used ({why}): nobody knows across which interfaces live flows were opened"
         ),
     }
     Slots::default()
 }
 
 impl Host {
-    /// Assigns labels to interfaces that are new in a ruleset, and writes that down before it is enforced: a later process must not take
-    /// them for another interface's.
+    /// Assigns labels to the interfaces that are new in a ruleset. Writes them down before the ruleset is enforced: a later
+    /// process must not take them for another interface's.
     pub(super) fn assign_slots(&mut self, ruleset: &Ruleset) -> Result<(), String> {
         let assigned = self.kernel.assign_slots(ruleset);
         match assigned.map_err(|error| error.to_string()) {
@@ -81,7 +83,7 @@ impl Host {
 }
 
 impl Host {
-    /// The policy has gone for good.
+    /// Forgets all labels, here and on disk: the policy has gone for good.
     pub(super) fn forget_slots(&mut self) {
         self.kernel.forget_slots();
         self.slots_kept = Slots::default();

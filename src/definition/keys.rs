@@ -436,7 +436,7 @@ pub const KEYS: &[KeyInfo] = &[
         "platform.established",
         "recheck, keep",
         "recheck",
-        "Whether a changed rule holds for live flows too.",
+        "Whether a changed rule holds for live flows too. `keep`: what an interface let pass goes on across it.",
     ),
     key(
         "platform.events",

@@ -281,7 +281,7 @@ impl Kernel {
         let error = EnforceError::from(error);
         match error.changed_nothing(change.switch) {
             true => self.give_back(names),
-            // It is not known what flows are marked with now.
+            // Flows may be marked with anything now.
             false => self.labels.hold(names.bits().of_the_generation()),
         }
         // Edits of which it is not known whether they were made may lead to what was loaded.
@@ -291,7 +291,7 @@ impl Kernel {
         Err(error)
     }
 
-    /// Bits that were taken for what did not come into force.
+    /// Gives back the bits of a ruleset that did not come into force.
     fn give_back(&self, names: &Names) {
         let bits = names.bits().iter();
         let bits = bits.filter(|(mark, _)| mark.is_of_a_generation());

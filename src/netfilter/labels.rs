@@ -1,10 +1,10 @@
-//! Which labels no flow carries, and the others taken off behind the scenes.
+//! Which labels no flow carries, and the others taken off in the background.
 //!
 //! nft sets a label and cannot take it off. A label that is used again while a flow still carries it lets that flow
 //! pass. So a label that goes out of force is dirty until one whole dump of the flows, begun after the last packet
-//! that could set it, shows none with it. A thread sees to that; a switch takes what is clean and never waits. With
-//! 260,000 flows that takes 0.6 s of a processor, nearly all of it in the kernel, and many times as long where others
-//! go first.
+//! that could set it, shows none with it. A thread takes dirty labels off all flows. A switch uses clean labels and
+//! never waits. Cleaning 260,000 flows takes 0.6 s of a processor, nearly all of it in the kernel. It takes many times
+//! as long while other threads go first.
 
 mod book;
 mod sweep;
@@ -21,14 +21,14 @@ use std::time::{Duration, Instant};
 /// Ours of the 128: 64 to 127.
 pub const OURS: u128 = !0 << 64;
 
-/// Labels of so few flows are taken off at once: that takes less than 40 ms.
+/// With so few flows labels are taken off at once, which takes less than 40 ms. With more the thread waits until
+/// fewer than half of the labels are clean.
 const FEW_FLOWS: u64 = 5_000;
 
-/// So long the first enforcement waits for what is being cleared.
+/// How long the first enforcement waits for what is being cleared.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// How often in a row a dump may show that nothing has become clean. Some rule sets these labels then, and it is not
-/// ours.
+/// After so many dumps in a row that show nothing clean the labels are given up: a rule that is not ours sets them.
 const ATTEMPTS: u32 = 4;
 
 /// The labels of conntrack that are ours, of one network namespace, each a bit of a `u128`.
@@ -55,7 +55,7 @@ impl Default for Labels {
 }
 
 impl Labels {
-    /// Nothing is known of any label yet. Asks the kernel nothing.
+    /// Knows nothing of any label yet. Asks the kernel nothing.
     #[must_use]
     pub fn new() -> Self {
         Self::over(Box::<Kernel>::default(), || {
@@ -73,8 +73,8 @@ impl Labels {
         }))
     }
 
-    /// These keep their meaning until they are released: not handed out, not taken off any flow. A new one is taken
-    /// first.
+    /// Keeps these until they are released: neither hands them out nor takes them off any flow. Call [`Self::take`]
+    /// for a new one first.
     pub fn reserve(&self, bits: u128) {
         let underway = self.0.book().reserve(bits);
         if underway {
@@ -83,25 +83,25 @@ impl Labels {
         }
     }
 
-    /// Reserved ones that mean nothing any more.
+    /// Ends the reservation of these: they mean nothing any more.
     pub fn release(&self, bits: u128) {
         self.0.book().release(bits, Instant::now());
         self.0.start();
     }
 
-    /// Reserved ones that the next switch takes out of force: what is in force now may set them on flows until then.
+    /// Releases reserved ones at the next switch. What is in force may set them on flows until then.
     pub fn retire(&self, bits: u128) {
         self.0.book().retire(bits);
     }
 
-    /// Up to `count` labels that no flow carries, those first that were handed out longest ago; fewer where clearing has not caught up.
+    /// Hands out up to `count` labels that no flow carries, those first that were handed out longest ago. Hands out fewer
+    /// while clearing has not caught up.
     ///
-    /// Waits for dumps once in a process, while nothing is known of any label: all but those reserved and in force are
-    /// taken off then.
+    /// The first call in a process waits: it takes all labels off all flows, but for those reserved or in force.
     ///
     /// # Errors
     ///
-    /// That first time, when the flows cannot be read.
+    /// At the first call, when the flows cannot be read.
     pub fn take(&self, count: usize) -> Result<Vec<u8>, NetlinkError> {
         self.0.know()?;
         let taken = self.0.book().take(count);
@@ -111,7 +111,7 @@ impl Labels {
         Ok(taken)
     }
 
-    /// The same; where none is in force nobody is held up by what is being cleared, and it is waited for.
+    /// The same. While no label is in force it waits for what is being cleared, since that holds up nobody.
     ///
     /// # Errors
     ///
@@ -127,38 +127,39 @@ impl Labels {
         self.take(count)
     }
 
-    /// These are in force now. What was and is no more is dirty: a packet on its way may still set it.
+    /// Records which labels are in force now. Those that no longer are become dirty: a packet on its way may still set
+    /// them.
     pub fn switched(&self, in_force: u128) {
         self.0.book().switched(in_force, Instant::now());
         self.0.start();
     }
 
-    /// A switch to these may have failed or not: they are not handed out until the next switch that is known of, and what was in force
-    /// stays so.
+    /// Records that a switch to these may have failed or not. They are not handed out before the next switch, and what
+    /// was in force stays in force.
     pub fn hold(&self, bits: u128) {
         self.0.book().hold(bits);
     }
 
-    /// Taken, and never known to be in force: a switch failed. Some flow may carry them.
+    /// Takes back labels whose switch failed. Some flow may carry them, so they are dirty.
     pub fn give_back(&self, bits: &[u8]) {
         let bits = bits.iter().fold(0, |all, bit| all | 1_u128 << (bit & 127));
         self.0.book().give_back(bits, Instant::now());
         self.0.start();
     }
 
-    /// The table has gone, or somebody else had it: flows may carry any label. None but those reserved has a meaning.
+    /// Makes all labels dirty but the reserved: the table has gone or was another's, and flows may carry any label.
     pub fn forget(&self) {
         self.0.book().forget(Instant::now());
         self.0.start();
     }
 
-    /// How many can be handed out now.
+    /// Returns how many can be handed out now.
     #[must_use]
     pub fn clean(&self) -> usize {
         self.0.book().clean()
     }
 
-    /// Waits until nothing is being cleared; whether it came to that.
+    /// Waits until nothing is being cleared. Returns whether that came in time.
     pub fn settle(&self, at_most: Duration) -> bool {
         let idle = &self.0.idle;
         let waited = idle.wait_timeout_while(self.0.book(), at_most, |book| book.running);
@@ -196,7 +197,7 @@ impl Shared {
         cleared
     }
 
-    /// Starts a thread that clears, if there is enough to clear for it and none runs.
+    /// Starts the thread that clears, if there is enough to clear and it does not run.
     fn start(self: &Arc<Self>) {
         let mut book = self.book();
         let due = book.known
@@ -245,7 +246,7 @@ impl Shared {
         }
     }
 
-    /// Clears until nothing is dirty, or what is does not get clean.
+    /// Clears until nothing is dirty, or until what is dirty does not get clean.
     fn clear(&self, mut book: MutexGuard<'_, Book>, hurry: &dyn Fn()) -> Result<(), NetlinkError> {
         book.running = true;
         drop(book);
@@ -264,7 +265,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Ends with `running` false in the same breath that found nothing to do, so that no label gets dirty unseen.
+    /// Finds nothing to do and resets `running` under one lock, so that no label gets dirty unseen.
     fn rounds(&self, hurry: &dyn Fn()) -> Result<(), Failed> {
         let mut carriers = lock(&self.carriers);
         let (mut attempts, mut patient, mut cleared) = (0, true, 0);

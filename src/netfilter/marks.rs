@@ -14,11 +14,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 
-/// So many changes in a row shall find bits that no flow carries; where there is no room for that, marks that only save time have none.
+/// Marks that only save time have bits where so many policies in a row find bits that no flow carries, and none else.
 const GENERATIONS: usize = 3;
 
-/// The bits that say across which interface a flow was opened, inbound and outbound. They keep their meaning over changes of the policy,
-/// restarts and boots: what is bound to an interface tells nothing about flows that it let pass before.
+/// The bits that say across which interface a flow was opened, inbound and outbound.
+///
+/// They keep their meaning over changes of the policy, restarts and boots: a binding says nothing about flows that its
+/// interface let pass before.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<(Slot, [u8; 2])>", into = "Vec<(Slot, [u8; 2])>")]
 pub struct Slots(BTreeMap<Slot, [u8; 2]>);
@@ -36,7 +38,7 @@ impl From<Slots> for Vec<(Slot, [u8; 2])> {
 }
 
 impl Slots {
-    /// All of them, as labels.
+    /// All bits, as labels.
     fn mask(&self) -> u128 {
         self.0.values().flatten().fold(0, |all, bit| all | 1 << bit)
     }
@@ -62,11 +64,11 @@ impl Slots {
         bits
     }
 
-    /// The interfaces and globs that have one.
+    /// The interfaces and globs that have bits.
     pub fn interfaces(&self) -> impl Iterator<Item = &InterfaceName> {
         self.0.keys().filter_map(|slot| match slot {
             Slot::Interface(name) => Some(name),
-            Slot::Elsewhere | Slot::Others => None,
+            Slot::Elsewhere | Slot::Others | Slot::Rest => None,
         })
     }
 
@@ -79,19 +81,20 @@ impl Slots {
 }
 
 impl Kernel {
-    /// These were assigned by an earlier process, and are plain.
+    /// Takes over what an earlier process has assigned, which is plain.
     pub fn know_slots(&self, slots: Slots) {
         self.labels.reserve(slots.mask());
         *self.lock_slots() = slots;
     }
 
-    /// All that are assigned.
+    /// Returns all that are assigned.
     pub fn slots(&self) -> Slots {
         self.lock_slots().clone()
     }
 
-    /// Assigns bits to the slots of a ruleset that have none. They are to be written down before the ruleset
-    /// is enforced. Where no bit is left, interfaces share those of unbound ones.
+    /// Assigns bits to the slots of a ruleset that have none. Write them down before the ruleset is enforced.
+    ///
+    /// Where no bit is left an interface shares those of unbound ones.
     ///
     /// # Errors
     ///
@@ -116,8 +119,8 @@ impl Kernel {
                 self.labels.give_back(&taken);
                 self.release_unused(&mut slots, &wanted);
                 tracing::warn!(
-                    "no label of connection tracking is free to tell flows that are opened across {slot}: until the next change they \
-                     count as those of unbound interfaces do"
+                    "no label of connection tracking is free for flows that are opened across {slot}: they count as those of \
+                     unbound interfaces until the next change"
                 );
                 continue;
             };
@@ -127,13 +130,13 @@ impl Kernel {
         Ok(())
     }
 
-    /// The policy has gone for good: no flow need be told from another.
+    /// Releases all slots: the policy has gone for good.
     pub fn forget_slots(&self) {
         let slots = std::mem::take(&mut *self.lock_slots());
         self.labels.release(slots.mask());
     }
 
-    /// Interfaces that the ruleset does not know give theirs up: what is in force may set them until it is replaced.
+    /// Releases the bits of interfaces that the ruleset does not know. What is in force may set them until it is replaced.
     fn release_unused(&self, slots: &mut Slots, wanted: &[Slot]) {
         let unused: Vec<Slot> = slots
             .0
@@ -149,7 +152,7 @@ impl Kernel {
         }
     }
 
-    /// A change of the policy has marks of its own: what was allowed so far is judged again.
+    /// Assigns bits to the marks of a change. They are others than before, so that all flows are judged again.
     pub(super) fn marked(&self, change: Change, ruleset: &Ruleset) -> Change {
         if change.is_empty() {
             return change;
@@ -195,12 +198,12 @@ impl Kernel {
         change.marked(bits)
     }
 
-    /// These names are in force now.
+    /// Records that these names are in force now.
     pub(super) fn marks_in_force(&self, names: &Names) {
         self.labels.switched(names.bits().of_the_generation());
     }
 
-    /// What an earlier process has left in force sets labels that are not to be handed out.
+    /// Finds out once which labels the rules of an earlier process set: these are not handed out.
     fn know_labels(&self) -> Result<(), NetlinkError> {
         let mut known = self
             .known_labels

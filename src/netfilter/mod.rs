@@ -19,9 +19,9 @@
 //! | [`events`] | what the kernel tells unasked: of our table, and of interfaces |
 //! | [`refusals`] | what it tells of packets that our rules refuse |
 //! | [`objects`] | the chains and sets of our table |
-//! | [`flows`] | the tracked flows, and their labels taken off |
+//! | [`flows`] | the tracked flows |
 //! | [`marks`] | which labels say what of a flow |
-//! | [`labels`] | which labels no flow carries, and the others taken off behind the scenes |
+//! | [`labels`] | which labels no flow carries, and the others taken off in the background |
 //! | [`hits`] | the counters of our rules |
 //! | [`firewall`] | what the host's other rulesets make of a packet, seen on a copy of them |
 //! | [`trace`] | what all rules of a namespace make of a packet |

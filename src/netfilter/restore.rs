@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// Of longer rulesets nothing is written down: this much is about 2 MB of messages.
 const LONGEST: usize = 3_000;
 
-/// All of what is enforced as one transaction, of the next generation: load, switch and marks. Written down before it is needed.
+/// Everything that is enforced as one transaction of the next generation: load, switch and marks. Made before it is needed.
 #[derive(Debug, Default)]
 pub struct Standby(Mutex<Written>);
 

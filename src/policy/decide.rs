@@ -69,13 +69,13 @@ pub struct Decision {
     pub reason: Reason,
 }
 
-/// Asks a binding's list about a packet that opens a flow, or is judged as if it did; `None` stands for the list of interfaces that
-/// are not bound and refuse what comes in.
+/// Asks a binding's list about a packet that opens a flow, or is judged as if it did. `None` stands for the list of unbound
+/// interfaces that refuse what comes in.
 pub type AskList<'a, 'p> = &'a mut dyn FnMut(Option<&'p Binding>, &Packet) -> Decision;
 
 impl Decision {
-    /// Whether a ruleset says the same that decides so. What passes without being judged is not counted, and a packet of a flow that
-    /// is known to pass may do so before its interface is asked.
+    /// Whether a ruleset that decides so agrees. What passes unjudged is not counted, and a packet of a flow that is known to pass
+    /// may pass before its interface is asked. So `established` and `unmanaged` are one there.
     pub fn agrees(&self, verdict: Verdict, reason: &Reason) -> bool {
         let unjudged = |reason: &Reason| matches!(reason, Reason::Established | Reason::Unmanaged);
         let passes_unjudged =
@@ -123,7 +123,7 @@ impl Policy {
         }
     }
 
-    /// Whether a flow is marked as one that passes here: with the list, or where flows are left alone with the interface.
+    /// Whether a flow is marked as one that passes here: with the list, or, under `keep`, with the interface.
     fn is_known(&self, interface: &str, flow: &Flow) -> bool {
         match self.platform.recheck {
             true => flow.passes.is_some() && flow.passes == self.list_key(interface),
@@ -141,8 +141,8 @@ impl Policy {
         self.binding(interface).map(key).or_else(unbound)
     }
 
-    /// Whether it is the first packet that connection tracking sees of a flow, sent by a process from a port at which it was asked, and
-    /// opens no connection: an answer in an inbound flow that was lost.
+    /// Whether the packet looks like an answer in an inbound flow that connection tracking has lost: TCP without SYN, sent by a
+    /// process, from a port that is not ephemeral.
     fn is_lost(&self, packet: &Packet) -> bool {
         packet.direction == Direction::Outbound
             && packet.protocol == Protocol::TCP

@@ -1,5 +1,5 @@
-//! Essential traffic: neighbour discovery, multicast membership and DHCP, without which no address and no neighbour. It is
-//! for the host itself; what the host forwards is judged by the rules.
+//! Essential traffic: neighbour discovery, multicast membership and DHCP. Without it a host has no address and no neighbour.
+//! It is the host's own. What the host forwards is judged by the rules.
 
 use super::packet::{Own, Packet, Protocol};
 use super::rule::Direction;

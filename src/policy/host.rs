@@ -36,7 +36,7 @@ impl Binding {
 pub struct HostFacts {
     /// The ports that the kernel chooses for processes that ask for none: `net.ipv4.ip_local_port_range`.
     pub ephemeral_ports: Interval<u16>,
-    /// Interfaces that are there and not bound, but for `lo`: what is opened across one of them is known when it is bound.
+    /// Interfaces that exist and are not bound, except `lo`. When one is bound later, the flows opened across it are known.
     pub unbound: Vec<InterfaceName>,
     /// Interfaces and globs across which flows that live now may have been opened, whether or not they are bound.
     pub known: Vec<InterfaceName>,

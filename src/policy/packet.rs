@@ -66,7 +66,7 @@ pub struct Flow {
     pub opened: Option<Vec<String>>,
     /// Whether the host's end of it is an address of another interface of this host.
     pub own_of_another: bool,
-    /// The list of groups by whose mark it is known to pass, see [`crate::policy::Policy::list_key`].
+    /// The list of groups by whose mark it passes, see [`crate::policy::Policy::list_key`].
     pub passes: Option<Arc<str>>,
 }
 
@@ -84,7 +84,7 @@ pub enum Way {
 pub enum About {
     /// This policy lets packets of it pass here, and it is marked so.
     Passes,
-    /// It is not marked so, and where it was opened is known.
+    /// It is not marked so, and it is known where it was opened.
     Refused,
     /// Nobody knows anything of it.
     Unknown,
@@ -152,7 +152,7 @@ impl Packet {
         }
     }
 
-    /// The same as if it opened a flow.
+    /// Returns the packet as if it opened a flow.
     pub fn as_opening(&self) -> Self {
         Packet {
             state: State::New,

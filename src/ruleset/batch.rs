@@ -131,7 +131,7 @@ fn add_elements<'r>(commands: &mut Vec<Command<'r>>, of: ElementsOf, elements: E
     );
 }
 
-/// The rules of a chain that can hold. One that asks for a mark without a bit never does.
+/// The rules of a chain that can hold. A rule that asks for a mark without a bit never holds.
 fn add_rules<'r>(chain: &'r Chain, names: &Names) -> impl Iterator<Item = Command<'r>> + use<'r> {
     let name = names.of(&chain.name);
     let bits = names.bits().clone();
@@ -142,8 +142,8 @@ fn add_rules<'r>(chain: &'r Chain, names: &Names) -> impl Iterator<Item = Comman
     })
 }
 
-/// What the transaction that puts the ruleset into force must say of marks of flows: chains that an earlier generation has loaded
-/// ask for others, and set others.
+/// The commands that change the marks of flows, in the transaction that puts the ruleset into force. Chains that an earlier
+/// generation has loaded ask for other marks, and set others.
 pub fn mark_again<'r>(ruleset: &'r Ruleset, names: &Names) -> Vec<Command<'r>> {
     let mut commands = Vec::new();
     let marks = |chain: &&Chain| chain.rules.iter().any(NftRule::is_about_marks);

@@ -1,4 +1,4 @@
-//! A policy into chains: for each list of groups that interfaces are bound to, its rules in each direction.
+//! Compiles a policy into chains. Each list of groups that interfaces are bound to has its own, in each direction.
 //!
 //! ```text
 //! inbound -> in_0 -> what is known to pass, exempt traffic, invalid packets, flows ([`super::flows`])
@@ -17,10 +17,10 @@ use crate::policy::{Direction, InterfaceName, Policy, Reason, SecurityGroup, Ver
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// So many interfaces have a slot of their own, in the order of their names; each takes two of 64 bits.
+/// How many interfaces have a slot of their own, the most specific names first. Each slot takes two of 64 bits.
 const MOST_SLOTS: usize = 20;
 
-/// Compiles a policy. The result is a function of the policy alone, to which belongs what it says about its host.
+/// Compiles a policy. The result is a function of the policy alone, its facts about the host included.
 pub fn compile(policy: &Policy) -> Ruleset {
     let lists = lists(policy);
     let mut ruleset = Ruleset {
@@ -53,7 +53,7 @@ pub fn compile(policy: &Policy) -> Ruleset {
     ruleset
 }
 
-/// What no packet can reach is not loaded: a list without rules allows nothing, and only one of several asks about another.
+/// Drops what no packet can reach: a list without rules allows nothing, and a single list asks about no other.
 fn drop_unreached(ruleset: &mut Ruleset) {
     let reached = {
         let objects = objects(ruleset);
@@ -89,7 +89,7 @@ fn drop_unreached(ruleset: &mut Ruleset) {
     ruleset.sets.retain(|set| reached.contains(&set.name));
 }
 
-/// What is exempt passes, and where its flow was opened is known nevertheless.
+/// The exempt chain. What it lets pass is marked as opened elsewhere: without a mark nobody would know it later.
 fn exempt(direction: Direction) -> Chain {
     let mut chain = exempt_chain(direction);
     for rule in &mut chain.rules {
@@ -106,17 +106,17 @@ pub(super) struct List {
     pub index: usize,
     /// Names its marks.
     pub key: ListKey,
-    /// None of a list of interfaces that are not bound, which has no rules.
+    /// `None` for the list of unbound interfaces, which has no rules.
     pub groups: Option<Vec<Arc<SecurityGroup>>>,
-    /// Its interfaces, the most specific name first, each with its slot; of those that are not bound what no other list has.
+    /// Its interfaces with their slots, the most specific name first. No name stands for all interfaces that no list names.
     pub interfaces: Vec<(Option<InterfaceName>, Slot)>,
-    /// Slots from when an interface of this list was bound by another name: by a glob, or by its own.
+    /// The slots by which its interfaces were bound before: by a glob, or by their own names.
     pub before: Vec<Slot>,
     /// Whether what no rule matches is counted, and passes.
     pub observes: bool,
 }
 
-/// The lists of a policy, in the order of its bindings; last the one of all other interfaces, if they refuse what comes in.
+/// The lists of a policy, in the order of its bindings. Where unbound interfaces refuse what comes in, theirs is the last.
 fn lists(policy: &Policy) -> Vec<List> {
     let mut lists: Vec<List> = Vec::new();
     for (at, binding) in policy.bindings.iter().enumerate() {
@@ -177,18 +177,18 @@ fn was(policy: &Policy, known: &InterfaceName, name: &InterfaceName) -> bool {
 fn slot(at: usize, name: &InterfaceName) -> Slot {
     match at < MOST_SLOTS {
         true => Slot::Interface(name.clone()),
-        false => Slot::Others,
+        false => Slot::Rest,
     }
 }
 
-/// The interfaces that are not bound and have a slot: bound later, they know the flows that were opened across them.
+/// The unbound interfaces that have a slot. When one is bound later, the flows that were opened across it are known.
 pub(super) fn unbound_slots(policy: &Policy) -> impl Iterator<Item = (&InterfaceName, Slot)> {
     let room = MOST_SLOTS.saturating_sub(policy.bindings.len());
     let names = policy.host.unbound.iter().take(room);
     names.map(|name| (name, Slot::Interface(name.clone())))
 }
 
-/// The marks of a policy, those first that must have a bit.
+/// The marks of a policy. Those that must have a bit come first.
 fn marks(policy: &Policy, lists: &[List]) -> Vec<Mark> {
     let interfaces = lists.iter().flat_map(|list| &list.interfaces);
     let bound = interfaces.map(|(_, slot)| slot.clone());
@@ -308,21 +308,21 @@ fn whether_chains(lists: &[List], policy: &Policy, remotes: &mut Remotes, rulese
             let name = flows::flow(direction, list.index);
             let allowed = NftVerdict::Pass(flows::allowed(direction, list.index).into());
             let key = FlowKey::Opened(direction);
-            add(direction, name, key, &clauses, allowed, NftVerdict::Return);
+            add(
+                direction,
+                name,
+                key,
+                &clauses,
+                allowed.clone(),
+                NftVerdict::Return,
+            );
             if direction == Direction::Outbound {
                 continue;
             }
             let tcp: Vec<Clause> = clauses.iter().filter_map(Clause::of_tcp).collect();
             let invalid = goto(flows::invalid(Direction::Outbound));
             let name = flows::lost(list.index);
-            add(
-                direction,
-                name,
-                FlowKey::Lost,
-                &tcp,
-                NftVerdict::Return,
-                invalid,
-            );
+            add(direction, name, FlowKey::Lost, &tcp, allowed, invalid);
             if lists.len() > 1 && list.groups.is_some() {
                 let name = flows::still(list.index);
                 let refused = goto(flows::ended());
@@ -391,10 +391,10 @@ fn lead_to_chains<T>(
     }
 }
 
-/// Where packets of a direction enter, and which list their interface has. What falls off the end is not managed.
+/// The chains where packets of a direction enter, which lead to the list of their interface.
 ///
-/// Where one list alone is bound, what is known to pass is let pass before the interface's name is asked, which costs more than all
-/// the rest: what passes at another interface passes unjudged anyway.
+/// To ask for the interface's name costs more than all the rest. Where one list alone is bound, packets that are known to pass do so
+/// before that question: other interfaces let everything pass anyway.
 ///
 /// ```text
 /// chain inbound {

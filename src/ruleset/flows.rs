@@ -1,8 +1,8 @@
 //! Packets of tracked flows: each interface lets pass what it let in or out itself, and judges the rest.
 //!
-//! A flow that an interface lets pass is marked (see [`super::marks`]): with the interface, for as long as it lives, and with the list of
-//! groups, until the next change. A packet with the mark of its list passes at the first question; of a packet without it the opening
-//! of its flow is judged, so that a flow ends whose rule has gone, whichever side sends:
+//! A flow that an interface lets pass gets two marks (see [`super::marks`]): the interface, for as long as the flow lives, and the list
+//! of groups, until the next change. A packet whose flow has the mark of this list passes at the first question. Of any other packet the
+//! opening of its flow is judged. So a flow whose rule has gone ends, whichever side sends:
 //!
 //! ```text
 //! chain in_0 {                                                        inbound packets of the interfaces of list 0
@@ -29,7 +29,7 @@
 //! chain in_0_answer { jump out_0_flow; goto in_0_refused }
 //! ```
 //!
-//! Answers that leave know besides that they may leave though the flow was opened elsewhere (asymmetric routes, direct server return):
+//! Answers may leave though their flow was opened elsewhere (asymmetric routes, direct server return), which the outbound chains ask besides:
 //!
 //! ```text
 //! chain out_0_tracked {
@@ -44,12 +44,12 @@
 //! chain out_0_elsewhere { jump in_0_flow; goto out_0_list }           as an answer across this interface, or as if it opened the flow
 //! ```
 //!
-//! `in_0_flow` asks the rules of a list what they say of a flow, by what connection tracking keeps of its opening, and comes back where they
-//! refuse it. `in_0_still` asks the same, comes back where they allow it and refuses else. `in_0_lost` asks them about an outgoing TCP packet
-//! that connection tracking takes for the first of a flow, and that is none: whether they allow it as an answer.
+//! `in_0_flow` asks the rules of a list about a flow, by what connection tracking keeps of its opening. It accepts the packet where they
+//! allow the flow, and returns where they refuse it. `in_0_still` asks the same, returns where they allow the flow, and refuses else.
+//! `in_0_lost` asks them about an outgoing TCP packet without SYN that is new to connection tracking: whether they allow it as an answer.
 //!
-//! An ICMP error passes where packets of its flow do, as the marks tell, or where nobody knows anything of the flow; else it is judged by itself,
-//! like every other message. Where a list has no bit for its mark, an error passes that is about a flow opened across its interfaces.
+//! An ICMP error passes where its flow has a mark by which packets pass here, and where its flow has no mark at all. Else it is judged by
+//! itself, like every other message. Where a list has no bit for its mark, errors about flows opened across its interfaces pass.
 
 use super::compile::{List, unbound_slots};
 use super::ir::*;
@@ -87,7 +87,7 @@ pub(super) fn shared_chains(policy: &Policy, direction: Direction) -> Vec<Chain>
     chains
 }
 
-/// Notes where a flow was opened: of a packet that opens one, and of one that a helper expects.
+/// Marks where a flow was opened. The packet opens it, or a helper expects it.
 fn opened_chain(name: String, direction: Direction, slot: Slot) -> Chain {
     let marks = vec![Mark::Opened(direction, slot)];
     let mut rules = vec![plain(
@@ -126,7 +126,7 @@ fn marking(at: Vec<Match>, marks: Vec<Mark>) -> Vec<NftRule> {
     ]
 }
 
-/// ICMP goes another way.
+/// Sends ICMP to `target`.
 pub(super) fn messages_to(target: &str) -> Vec<NftRule> {
     let to = |protocol: Protocol| plain(vec![Match::Protocol(protocol.0)], goto(target.to_owned()));
     [Protocol::ICMP, Protocol::ICMPV6].map(to).into()
@@ -178,7 +178,7 @@ impl List {
         opened.map(|slot| Mark::Opened(direction, slot)).collect()
     }
 
-    /// All chains of a list in a direction, but for its rules.
+    /// All chains of a list in a direction, except its rules.
     pub(super) fn chains(
         &self,
         lists: &[List],
@@ -275,7 +275,7 @@ impl List {
         chain(role, rules)
     }
 
-    /// `in_0_messages`: all ICMP. The label of a message about a flow is the flow's, so it is asked behind the state.
+    /// `in_0_messages`: all ICMP. The label of an ICMP error is that of the flow it is about, so the state is asked first.
     fn messages(&self, policy: &Policy, direction: Direction) -> Chain {
         let role = role(direction, self.index);
         let mut rules = known(self, policy, direction);
@@ -301,7 +301,7 @@ impl List {
         chain(format!("{role}_messages"), rules)
     }
 
-    /// `in_0_related`: messages about flows. What is no error, a redirect, is judged by itself.
+    /// `in_0_related`: messages about flows. A redirect is no error, and is judged by itself.
     fn related(&self, direction: Direction) -> Chain {
         let role = role(direction, self.index);
         let errors = [
@@ -315,7 +315,7 @@ impl List {
         chain(format!("{role}_related"), rules)
     }
 
-    /// `in_0_error`
+    /// `in_0_error`: errors about flows. They pass by the flow's mark, and where the flow has none.
     fn errors(&self, policy: &Policy, direction: Direction) -> Chain {
         let role = role(direction, self.index);
         let mut known = [Direction::Inbound, Direction::Outbound]
@@ -336,7 +336,7 @@ impl List {
         chain(format!("{role}_error"), rules)
     }
 
-    /// `in_0_tracked`: packets of established flows that are not known to pass.
+    /// `in_0_tracked`: packets of established flows without the mark of this list.
     fn tracked(&self, lists: &[List], direction: Direction) -> Chain {
         let role = role(direction, self.index);
         let opened = direction.opposite();
@@ -386,7 +386,7 @@ impl List {
         chain(passed(direction, self.index), rules)
     }
 
-    /// `allowed_in_0`: tracked flows that the rules of this list allow, asked as they were opened.
+    /// `allowed_in_0`: tracked flows whose opening the rules of this list allow.
     fn allowed(&self, policy: &Policy, direction: Direction) -> Chain {
         let mut rules = self.marking(policy, direction);
         // A ping is no message about a flow here.
@@ -396,6 +396,11 @@ impl List {
                 .iter()
                 .any(|each| matches!(each, Match::Protocol(_) | Match::State(CtState::New)))
         });
+        if direction == Direction::Inbound {
+            // A flow that was lost: now the outbound rules decide.
+            let new = Match::State(CtState::New);
+            rules.insert(0, plain(vec![new], NftVerdict::Return));
+        }
         if policy.platform.recheck {
             let passes = Match::SetMarks(self.passes(policy, direction));
             let here = Match::Marked(self.opened(direction));

@@ -127,11 +127,11 @@ pub enum Match {
     FlowSide(FlowSide),
     /// The flow has any of these marks: `ct label 64,96`.
     Marked(Vec<Mark>),
-    /// The flow has any of the first marks; of the second where none of the first has a bit.
+    /// The flow has any of the first marks. Where none of these has a bit: any of the second.
     MarkedOr(Vec<Mark>, Vec<Mark>),
     /// The flow has any [`Mark::Opened`]: `ct label 64,65,66,67`.
     OpenedSomewhere,
-    /// Always holds, and gives the flow these marks: `ct label set 64 | 96`.
+    /// Always holds, and sets these marks of the flow: `ct label set 64 | 96`.
     SetMarks(Vec<Mark>),
     /// `meta nfproto ipv4`.
     Family(Family),
@@ -184,7 +184,7 @@ pub enum Match {
     /// The host's end of the flow is an address of another interface than the one that this packet crosses:
     /// `fib daddr type local fib daddr . iif type != local` inbound, of the source and `oif` outbound.
     OwnOfAnother(Direction),
-    /// A TCP packet without SYN: `tcp flags & syn == 0`.
+    /// A TCP packet without SYN: `tcp flags ! syn`.
     WithoutSyn,
     /// TCP from a port outside this range: `tcp sport != 32768-60999`.
     PortOutside(Interval<u16>),
@@ -202,8 +202,8 @@ pub enum Match {
     ToOwnLinkLocal,
     /// IGMP that stays on its link: `meta l4proto 2 ip ttl 1 ip daddr 224.0.0.0/4`.
     LinkIgmp,
-    /// It has a link-layer header, as every packet has that arrives on an Ethernet-like device; what the host loops back to
-    /// itself has none, where the load of its first byte breaks the rule: `@ll,0,8 >= 0`.
+    /// It has a link-layer header: `@ll,0,8 >= 0`. Every packet has one that arrives on an Ethernet-like device. What the host
+    /// loops back to itself has none, so that the load of the first byte breaks the rule.
     HasLinkHeader,
     /// It entered by an Ethernet-like device: `meta iiftype ether`.
     EnteredByEthernet,
@@ -361,8 +361,8 @@ impl NftRule {
         }
     }
 
-    /// Whether packets that it decides about are counted: all that a reason is given for, but for those that pass because
-    /// their flow does. They are most packets of a host, and were counted when they opened the flow.
+    /// Whether it counts the packets that it decides about. A rule with a reason does, except [`Reason::Established`]: those
+    /// packets are most of a host's, and their flow was counted when it was opened.
     pub fn counts(&self) -> bool {
         self.named().is_some()
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! map in_0_v4_m1 { type inet_service : verdict; flags interval; elements = { 80 : goto in_0_r3, 8000-8100 : goto in_0_v4_2 } }
 //! map in_0_v4_m2 { type ipv4_addr . inet_service : verdict; counter;
-//!                  elements = { 10.7.0.0 . 80 comment "sg-web/in/7" : goto passed_in } }
+//!                  elements = { 10.7.0.0 . 80 comment "sg-web/in/7" : goto passed_in_0 } }
 //! ```
 //!
 //! In a map of one field an element leads to a chain, and a rule there decides and counts. In a map of pairs the element itself
@@ -76,7 +76,7 @@ impl FlowKey {
 }
 
 /// The elements of a verdict map.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MapElements {
     /// Ports.
     Ports(Vec<(Interval<u16>, NftVerdict)>),

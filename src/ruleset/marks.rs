@@ -21,8 +21,10 @@ use std::sync::Arc;
 pub enum Slot {
     /// `lo`, and what an exemption let pass.
     Elsewhere,
-    /// An interface that has no slot of its own.
+    /// An interface that is not bound, and has no slot of its own.
     Others,
+    /// A bound interface beyond those that have one of their own: where a flow was opened, they count as one.
+    Rest,
     /// An interface, or all interfaces of a glob.
     Interface(InterfaceName),
 }
@@ -32,6 +34,7 @@ impl fmt::Display for Slot {
         match self {
             Slot::Elsewhere => f.write_str("lo"),
             Slot::Others => f.write_str("*"),
+            Slot::Rest => f.write_str("**"),
             Slot::Interface(name) => name.fmt(f),
         }
     }
@@ -57,7 +60,7 @@ impl Mark {
         !matches!(self, Mark::Opened(..))
     }
 
-    /// Whether the mark only saves time: without it each packet is judged, and the verdict is the same.
+    /// Whether the mark only saves time. Without it each packet is judged, with the same verdict.
     pub fn is_optional(&self) -> bool {
         matches!(self, Mark::Answers(_))
     }
@@ -108,7 +111,8 @@ impl Bits {
         marks.fold(0, |all, (_, bit)| all | 1 << bit)
     }
 
-    /// The bits that a condition about marks asks for, any of which is enough, or that a statement sets; `None` for another one.
+    /// The bits that a condition about marks asks for, any of which is enough, or that a statement sets. `None` for
+    /// conditions about something else.
     pub fn asked(&self, each: &Match) -> Option<Vec<u8>> {
         match each {
             Match::Marked(marks) | Match::SetMarks(marks) => Some(self.of(marks)),
@@ -132,7 +136,7 @@ impl Bits {
         }
     }
 
-    /// Whether a rule can hold: one that asks for marks alone that have no bit is not written.
+    /// Whether a rule can hold. A rule is not written where none of the marks that it asks for has a bit.
     pub fn can_hold(&self, rule: &NftRule) -> bool {
         let asks = |each: &&Match| !matches!(each, Match::SetMarks(_));
         let mut asked = rule

@@ -81,8 +81,14 @@ impl<'r> Walker<'r> {
                 NftVerdict::Map(..) => {}
                 NftVerdict::Accept => return Some((Verdict::Allow, reason)),
                 // What passes without a name passes because its flow is allowed.
-                NftVerdict::Pass(_) => {
-                    return Some((Verdict::Allow, reason.or(Some(&Reason::Established))));
+                NftVerdict::Pass(chain) => {
+                    // It comes back with a flow that was lost.
+                    return match self.in_chain(chain, packet, depth)? {
+                        (Verdict::Allow, _) => {
+                            Some((Verdict::Allow, reason.or(Some(&Reason::Established))))
+                        }
+                        otherwise => Some(otherwise),
+                    };
                 }
                 NftVerdict::Observe(_) => return Some((Verdict::Observe, reason)),
                 NftVerdict::Drop => return Some((Verdict::Refuse, reason)),
@@ -287,8 +293,19 @@ impl<'r> Walker<'r> {
         let mut slots = self.slots.iter();
         match slots.find(|name| name.matches(interface)) {
             Some(name) => Slot::Interface((*name).clone()),
+            None if self.entry_names(interface) => Slot::Rest,
             None => Slot::Others,
         }
+    }
+
+    /// Whether an interface is bound: packets are told by its name where they enter.
+    fn entry_names(&self, interface: &str) -> bool {
+        let entries = [INBOUND, "inbound_interfaces"];
+        let chains = entries.iter().filter_map(|name| self.chains.get(name));
+        let mut matches = chains
+            .flat_map(|chain| &chain.rules)
+            .flat_map(|rule| &rule.matches);
+        matches.any(|each| matches!(each, Match::Interface(_, name) if name.matches(interface)))
     }
 }
 

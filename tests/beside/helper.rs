@@ -172,13 +172,13 @@ pub fn ftp(assigned: Assigned) {
 /// A ruleset that accepted every related packet would open all of them: the test above can fail.
 pub fn related_wholesale() {
     let ftp = Ftp::new(Assigned::Nft);
-    // With `recheck` the answers would be judged by the flow that they belong to, and refused.
+    // With `recheck` the flow would be judged again, and refused.
     let keep = format!("{POLICY}platform: {{ established: keep }}\n");
     let table = text::table(&ruleset(&keep), Generation(1));
     let lines = table
         .lines()
-        .map(|line| match line.split_once("ct state related") {
-            Some((before, _)) => format!("{before}ct state related counter accept\n"),
+        .map(|line| match line.split_once("jump g1_exempt_") {
+            Some((_, way)) => format!("ct state related counter goto g1_passed_{way}_0\n{line}\n"),
             None => format!("{line}\n"),
         });
     let wholesale: String = lines.collect();

@@ -211,7 +211,7 @@ fn left_with_keep() {
     assert!(dns.carries());
 }
 
-/// They have no room for stamps, and are judged at every packet.
+/// They have no room for marks, and are judged at every packet.
 fn older_than_the_policy() {
     let site = Site::quiet();
     site.host.nft("table inet tracking { chain in { type filter hook input priority 0; ct state new counter; }; }");

@@ -43,8 +43,9 @@ pub fn ended(old: &Policy, new: &Policy, ruleset: &Ruleset) -> Result<Ended, End
 }
 
 impl Ended {
-    /// Counts the flows that were `allowed` before and that the new policy refuses. A tracked flow does not say by which
-    /// interface it came: that one is taken by which its remote is reached.
+    /// Counts the flows that were `allowed` before and that the new policy refuses.
+    ///
+    /// A tracked flow does not say by which interface it came. The one by which its remote is reached now stands for it.
     pub(super) fn between(
         reader: &Reader,
         allowed: impl Fn(&Packet) -> bool,

@@ -48,7 +48,7 @@ impl<'p> Judge<'p> {
         })
     }
 
-    /// What refuses a tracked flow, if anything does; one that this host forwards is judged where it enters and where it leaves.
+    /// What refuses a tracked flow, if anything does. A forwarded one is judged where it enters and where it leaves.
     pub fn flow(&mut self, flow: &Flow) -> Option<Refusal> {
         let (original, reply) = (&flow.original, &flow.reply);
         let protocol = original.protocol;

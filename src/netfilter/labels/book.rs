@@ -3,7 +3,7 @@
 use super::OURS;
 use std::time::{Duration, Instant};
 
-/// A packet that was on its way at a switch may still set a label that has gone; by then it has passed.
+/// How long a packet that was on its way at a switch may still set a label that has gone.
 pub(super) const ON_THEIR_WAY: Duration = Duration::from_millis(20);
 
 /// What is known of each label. What is in none of the first four is dirty.
@@ -21,7 +21,7 @@ pub(super) struct Book {
     clearing: u128,
     /// What got dirty again meanwhile.
     touched: u128,
-    /// What did not get clean, whatever was done. Tried again after the next switch.
+    /// What did not get clean. The next switch has it tried again.
     stuck: u128,
     /// How many were last asked for.
     asked: usize,
@@ -151,8 +151,8 @@ impl Book {
         self.clean.count_ones() * 2 < (OURS & !self.reserved).count_ones()
     }
 
-    /// Whether they last for no more than two switches like the last one, or are fewer than a quarter of what is not
-    /// reserved.
+    /// Whether the clean ones last for fewer than two switches like the last one, or are fewer than a quarter of what
+    /// is not reserved.
     pub(super) fn is_scarce(&self) -> bool {
         let reserved = OURS & self.reserved;
         self.clean() < self.asked.saturating_mul(2)
@@ -163,8 +163,8 @@ impl Book {
         self.clean.count_ones() as usize
     }
 
-    /// All dirty labels are cleared together, so the `patient` wait for packets on their way; once, as the next switch
-    /// is never far.
+    /// What to do next. All dirty labels are cleared together, so the `patient` wait for packets on their way. They
+    /// wait once, since another switch may follow at any time.
     pub(super) fn next(&mut self, now: Instant, patient: bool) -> Next {
         let dirty = self.dirty() & !self.stuck;
         (self.clearing, self.touched) = (0, 0);
@@ -187,8 +187,8 @@ impl Book {
         bits & !self.dirty() == 0
     }
 
-    /// A whole dump has shown flows with `found` of what is being cleared, and with nothing else of it. Whether
-    /// anything is clean now that was not.
+    /// Records a whole dump: of what is being cleared flows carried `found`, and nothing else. Returns whether anything
+    /// became clean.
     pub(super) fn swept(&mut self, found: u128) -> bool {
         let clean = self.clearing & !found & !self.touched & self.dirty();
         self.clean |= clean;

@@ -1,8 +1,8 @@
 //! One dump of the tracked flows, and labels taken off those that carry them while it goes on.
 //!
 //! The kernel filters a dump by mark, status and tuple, and not by label (`ctnetlink_alloc_filter` in
-//! `net/netfilter/nf_conntrack_netlink.c`), so all flows are read. A dump and what is sent have a socket each, so that
-//! no more than one part is ever held, however many flows there are. To change a flow does not begin the dump again.
+//! `net/netfilter/nf_conntrack_netlink.c`), so all flows are read. The dump and the changes have a socket each, so that
+//! memory holds one part of the dump, however many flows there are. A changed flow does not restart the dump.
 
 use crate::netfilter::flows::number;
 use crate::netfilter::netlink::{NetlinkError, Reader};
@@ -27,7 +27,7 @@ pub(super) struct Swept {
     pub(super) found: u128,
     /// How many flows carried any.
     pub(super) flows: usize,
-    /// Why the kernel did not take them off, the first time that it did not.
+    /// Why the kernel did not take labels off: its first refusal.
     pub(super) refusal: Option<NetlinkError>,
 }
 

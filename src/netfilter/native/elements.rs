@@ -107,7 +107,7 @@ pub(super) fn elements<'v, K: Key>(
     }
 }
 
-/// Writes the messages of one command about elements that count: `10.7.0.0 . 80 comment "sg-web/in/7" : goto passed_in`. They have
+/// Writes the messages of one command about elements that count: `10.7.0.0 . 80 comment "sg-web/in/7" : goto passed_in_0`. They have
 /// their counters from the map.
 pub(super) fn pairs<K: Key>(
     batch: &mut Batch,

@@ -25,7 +25,7 @@ impl Names {
         }
     }
 
-    /// The same with these bits for the marks of flows.
+    /// Returns the same names with these bits for the marks of flows.
     pub fn marked(mut self, bits: Bits) -> Self {
         self.bits = bits;
         self

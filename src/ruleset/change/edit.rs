@@ -426,8 +426,8 @@ fn share(a: &Addresses, b: &Addresses) -> bool {
     }
 }
 
-/// Whether the first only asks whether the same list allows a flow that the second refuses by name: what it does not let pass either way
-/// has the verdict of the old list or of the new one.
+/// Whether the first rule asks if a list allows a flow, and the second leads to the same list, which names what refuses it. While they
+/// change, a packet that neither lets pass has the verdict of the old list or of the new one.
 fn asks_before(first: &NftRule, second: &NftRule) -> bool {
     match (&first.verdict, &second.verdict) {
         (NftVerdict::Jump(flow), NftVerdict::Goto(list)) => {

@@ -122,7 +122,7 @@ impl Change {
         }
     }
 
-    /// With these bits for the marks of flows.
+    /// Returns the change with these bits for the marks of flows.
     pub fn marked(mut self, bits: Bits) -> Self {
         self.names = self.names.marked(bits);
         self

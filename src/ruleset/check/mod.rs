@@ -145,7 +145,7 @@ fn sample_name(policy: &Policy, name: &str) -> String {
 /// The chain of an interface's list: `in_0`.
 fn entry_of<'r>(regions: &Regions<'r>, direction: Direction, interface: &str) -> Option<&'r str> {
     let mut chain = enter(direction);
-    // Its interface may be asked in a chain of its own.
+    // A chain of its own may ask for the interface.
     for _ in 0..2 {
         let rules = &regions.chain(chain)?.rules;
         let rule = rules.iter().find(|rule| {

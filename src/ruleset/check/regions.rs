@@ -23,8 +23,8 @@ pub struct Run<'i> {
     pub protocol: Protocol,
     /// Whether they are ICMP messages about a tracked flow, other than errors, and open no flow themselves.
     pub about_a_flow: bool,
-    /// Of packets of tracked flows: what is asked is what connection tracking keeps of the flow's opening. Ports and addresses of
-    /// boxes are the flow's then.
+    /// Of packets of tracked flows. The chains ask what connection tracking keeps of the flow's opening, so ports and addresses of
+    /// boxes are the flow's.
     pub key: Option<FlowKey>,
 }
 
@@ -69,8 +69,8 @@ impl<'r> Regions<'r> {
         self.chains.get(name).copied()
     }
 
-    /// Passes every box of the run's packets to `decide`, with what becomes of it; what falls off the end of the chain where they `enter`
-    /// has the verdict `rest`. Returns whether that was all of them: a run that takes more than [`STEPS`] ends early.
+    /// Passes every box of the run's packets to `decide`, with what becomes of it. What falls off the end of the chain where they
+    /// `enter` has the verdict `rest`. Returns whether that was all of them: a run of more than [`STEPS`] ends early.
     pub fn follow<T: Line + 'r>(
         &self,
         run: &Run,

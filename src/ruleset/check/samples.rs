@@ -9,7 +9,7 @@ use crate::ruleset::walk::Walker;
 use rustc_hash::FxHashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// States in which nothing is asked of a flow.
+/// States in which no chain asks about the packet's flow.
 const STATES: [State; 7] = [
     State::New,
     State::IcmpError(About::Passes),
@@ -20,7 +20,7 @@ const STATES: [State; 7] = [
     State::Untracked,
 ];
 
-/// Compares the decisions about all samples at an interface; returns how many there were.
+/// Compares the decisions about all samples at an interface. Returns how many there were.
 pub fn check(
     policy: &Policy,
     walker: &Walker,
@@ -50,7 +50,7 @@ pub fn check(
     Ok(samples.len())
 }
 
-/// Packets of tracked flows that were opened here, there, and nobody knows where; and of one that is lost.
+/// Packets of tracked flows that were opened here, elsewhere, or nobody knows where, and of a flow that is lost.
 fn tracked(policy: &Policy, direction: Direction, interface: &str) -> Vec<Packet> {
     let mut places = vec![
         None,
@@ -100,7 +100,7 @@ fn tracked(policy: &Policy, direction: Direction, interface: &str) -> Vec<Packet
     packets
 }
 
-/// So many bindings are tried as where a flow was opened.
+/// How many bindings are tried as the place where a flow was opened.
 const OTHER_BINDINGS: usize = 8;
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 77));
@@ -335,7 +335,7 @@ fn samples(direction: Direction, interface: &str) -> Vec<Packet> {
                 // Only an ICMP error is one, and a helper expects no error.
                 let possible = matches!(state, State::IcmpError(_)) <= is_error(&packet)
                     && !(*state == State::Related && is_error(&packet));
-                // By how far it came and to what a packet is told apart before its state is asked for: few of these are enough.
+                // Few packets of these states are enough: what distinguishes them is asked before the state.
                 let tracked = !matches!(state, State::New | State::Untracked);
                 let alike = tracked
                     && (matches!(packet.hop_limit, 1 | 2)

@@ -23,7 +23,7 @@ pub struct Clause {
 }
 
 impl Clause {
-    /// The same of TCP alone, if there is anything left.
+    /// Returns what the clause says about TCP, if it says anything.
     pub fn of_tcp(&self) -> Option<Self> {
         let tcp = |service: &Service| match service {
             Service::All => Some(Service::All),

@@ -3,8 +3,8 @@
 //! ```text
 //! chain in_0_v4 { meta l4proto 6 goto in_0_v4_1; meta l4proto 17 goto in_0_v4_2; }
 //! chain in_0_v4_1 { tcp dport vmap @in_0_v4_m1 }              many ports: a map
-//! chain in_0_v4_3 { ip saddr 10.0.0.0/8 counter accept comment "sg-web/in/0" }    few addresses: rules
-//! chain in_0_r7 { counter accept comment "sg-web/in/7" }      where maps lead: one for each clause
+//! chain in_0_v4_3 { ip saddr 10.0.0.0/8 counter goto passed_in_0 comment "sg-web/in/0" }    few addresses: rules
+//! chain in_0_r7 { counter goto passed_in_0 comment "sg-web/in/7" }      where maps lead: one for each clause
 //! ```
 
 mod pieces;
@@ -39,7 +39,7 @@ pub struct Emission<'e> {
 /// What the entries of a list do with a packet.
 #[derive(Debug)]
 pub enum Decide {
-    /// Each names and counts what it decides; what is allowed goes on to this chain.
+    /// Each names and counts what it decides. What is allowed goes on to this chain.
     Named(Arc<str>),
     /// They only say whether the list allows it. What no entry matches falls off the end.
     Whether {
@@ -51,7 +51,7 @@ pub enum Decide {
 }
 
 impl Decide {
-    /// For each entry the first that does the same: where entries have no names, those are one.
+    /// Returns for each entry the first that does the same. Where entries have no names, those count as one.
     fn values(&self, clauses: &[Clause]) -> Vec<u32> {
         let same = |at: usize| match self {
             Decide::Named(_) => at,
@@ -84,7 +84,7 @@ impl Decide {
 
 /// Writes a list. What it does not decide falls off the end of the rules that are returned.
 ///
-/// Where entries have names a family's chain is jumped to, and comes back. Else a `return` anywhere below ends the whole list.
+/// Where entries have names the list jumps to a family's chain, which comes back. Else a `return` anywhere below ends the list.
 pub fn emit(
     emission: &Emission,
     clauses: &[Clause],
@@ -206,15 +206,19 @@ impl<'e> Emitter<'e> {
         (!rules.is_empty()).then(|| self.push(name, rules))
     }
 
-    /// Whether entries of this range end the list by coming back from it.
+    /// Whether entries of this range end the list by `return`.
     fn returns(&self, range: Range<usize>) -> bool {
         let Decide::Whether { yes, no } = &self.emission.decide else {
             return false;
         };
-        self.clauses[range].iter().any(|clause| {
-            let verdict = if clause.verdict.passes() { yes } else { no };
-            *verdict == NftVerdict::Return
-        })
+        // The chain of allowed flows comes back with those that were lost.
+        let lost = self.emission.key == Some(FlowKey::Lost);
+        self.clauses[range]
+            .iter()
+            .any(|clause| match clause.verdict.passes() {
+                true => lost || *yes == NftVerdict::Return,
+                false => *no == NftVerdict::Return,
+            })
     }
 
     fn push(&mut self, name: Arc<str>, mut rules: Vec<NftRule>) -> Arc<str> {
@@ -355,11 +359,22 @@ impl<'e> Emitter<'e> {
             None => MapKey::Pair(self.side, T::FAMILY, bits, transport),
             Some(key) => MapKey::FlowPair(key, T::FAMILY, bits, transport),
         };
+        let elements = T::paired(pairs);
+        // What names nothing is one map, whatever of a flow it is asked with.
+        let maps = self.ruleset.maps.iter();
+        let mut nameless = maps.filter(|map| matches!(map.key, MapKey::FlowPair(..)));
+        let known = match self.emission.key {
+            None => None,
+            Some(_) => nameless.find(|map| map.elements == elements),
+        };
+        if let Some(map) = known {
+            return NftRule::plain(vec![], NftVerdict::Map(key, map.name.clone()));
+        }
         let map: Arc<str> = self.name(name, "m");
         self.ruleset.maps.push(Map {
             name: map.clone(),
             key,
-            elements: T::paired(pairs),
+            elements,
         });
         NftRule::plain(vec![], NftVerdict::Map(key, map))
     }
@@ -474,7 +489,7 @@ fn is_allowed(verdict: &NftVerdict) -> bool {
     matches!(verdict, NftVerdict::Pass(_))
 }
 
-/// Has a rule ask what connection tracking keeps of the packet's flow in place of what stands in the packet.
+/// Makes a rule ask what connection tracking keeps of the packet's flow, in place of what stands in the packet.
 fn ask_flow(rule: &mut NftRule, key: FlowKey) {
     for each in &mut rule.matches {
         match each {

@@ -1,9 +1,9 @@
 //! Entries that each name few networks and few ports, as exact pairs of both: a hash for each length of prefix.
 //!
 //! ```text
-//! ct state != established ip saddr & 255.255.255.0 . tcp dport vmap @in_0_v4_m1
+//! ip saddr & 255.255.255.0 . tcp dport vmap @in_0_v4_m1
 //! map in_0_v4_m1 { type ipv4_addr . inet_service : verdict; counter;
-//!                  elements = { 10.7.0.0 . 80 comment "sg-web/in/7" : goto passed_in } }
+//!                  elements = { 10.7.0.0 . 80 comment "sg-web/in/7" : goto passed_in_0 } }
 //! ```
 //!
 //! Where nearly every entry has a network and a port of its own, a diagram has a chain for each, and nothing to share. As pairs

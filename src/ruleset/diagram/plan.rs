@@ -49,7 +49,8 @@ pub const LINEAR: usize = 8;
 /// So many points in a map have a map of their own, and a list of so many addresses is always a map.
 pub const MANY_POINTS: usize = 512;
 
-/// The parts of a list, in order, each with its entries. `values` has a number for each entry; entries of equal numbers decide the same.
+/// The parts of a list, in order, each with its entries. `values` has a number for each entry. Entries of equal numbers decide the
+/// same.
 pub fn parts<T: Family>(clauses: &[Clause], values: &[u32]) -> Vec<(Part<T>, Range<usize>)> {
     let mut parts = Vec::new();
     match worth_it(clauses) {

@@ -39,7 +39,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
             }
             Match::Family(wanted) => *wanted == family,
             Match::Protocol(protocol) => run.protocol.0 == *protocol,
-            // A flow is opened from an ephemeral port; of a tracked one nothing is asked that stands in the packet.
+            // A flow is opened from an ephemeral port. Of a tracked one the chains ask nothing that stands in the packet.
             Match::Port(transport, Side::Source, ports) => {
                 transport.protocol() == run.protocol && run.key.is_none() && ports.contains(49152)
             }

@@ -176,8 +176,8 @@ impl Emitter<'_> {
         rules
     }
 
-    /// Where entries have no names most pieces lead to one of few targets: each is one set, which all lists share that ask it. Takes
-    /// them out of `pieces`.
+    /// Takes out of `pieces` those that one set for each target can hold, and returns the rules that ask the sets. These are all
+    /// pieces where there are few targets, else those that lead to no chain. Lists that ask the same share a set.
     fn nameless<T: Worded>(
         &mut self,
         pieces: &mut Function<T, u32>,
