@@ -20,6 +20,7 @@ use super::trial::{Attempt, Trial};
 use crate::cloud::Ledger;
 use crate::definition::{Diagnostic, Severity};
 use crate::netfilter::enforce::{EnforceError, Kernel};
+use crate::netfilter::marks::Slots;
 use crate::policy::{Account, Direction, Instance, Policy, Reason};
 use crate::ruleset::marks::Bits;
 use crate::ruleset::{Generation, compile};
@@ -59,6 +60,8 @@ pub struct Host {
     pub(super) origin: Option<Origin>,
     pub(super) written: Written,
     pub(super) not_kept: Option<String>,
+    /// The labels of interfaces, as they are on the disk.
+    pub(super) slots_kept: Slots,
     pub(super) trial: Option<Trial>,
 }
 
@@ -88,7 +91,7 @@ impl Host {
         let is_closed =
             matches!(kernel.in_force(), Ok(None)) && kernel.is_closed().unwrap_or(false);
         let counts = super::hits::kept(&state);
-        take_over(&state, &kernel);
+        let slots_kept = take_over(&state, &kernel);
         Ok(Host {
             state,
             _lock: lock,
@@ -105,6 +108,7 @@ impl Host {
             origin: None,
             written: Written::default(),
             not_kept: None,
+            slots_kept,
             trial: None,
         })
     }

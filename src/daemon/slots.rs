@@ -26,42 +26,52 @@ struct File {
     slots: Slots,
 }
 
-/// Reads what earlier processes have assigned. Without it nobody knows where live flows were opened, and the log says so.
-pub(super) fn take_over(state: &State, kernel: &Kernel) {
+/// Reads what earlier processes have assigned, and returns it. Without it nobody knows where live flows were opened, and the log
+/// says so.
+pub(super) fn take_over(state: &State, kernel: &Kernel) -> Slots {
     let read = state.read(FILE).map_err(|error| error.to_string());
     let slots = read.and_then(|bytes| {
         let Some(bytes) = bytes else { return Ok(None) };
         let file: File = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
         match file.version {
-            VERSION => Ok(Some(file.slots)),
+            VERSION if file.slots.is_plain() => Ok(Some(file.slots)),
+            VERSION => Err("a label stands in it twice, or is not one of 64 to 127".into()),
             other => Err(format!("it is of version {other}")),
         }
     });
     match slots {
-        Ok(Some(slots)) => kernel.know_slots(slots),
+        Ok(Some(slots)) => {
+            kernel.know_slots(slots.clone());
+            return slots;
+        }
         Ok(None) => {}
         Err(why) => warn!(
             "{FILE} in the state directory cannot be used ({why}): nobody knows across which interfaces live flows were opened"
         ),
     }
+    Slots::default()
 }
 
 impl Host {
     /// Assigns labels to the interfaces that are new in a ruleset. Writes them down before the ruleset is enforced: a later
     /// process must not take them for another interface's.
-    pub(super) fn assign_slots(&self, ruleset: &Ruleset) -> Result<(), String> {
+    pub(super) fn assign_slots(&mut self, ruleset: &Ruleset) -> Result<(), String> {
         let assigned = self.kernel.assign_slots(ruleset);
         match assigned.map_err(|error| error.to_string()) {
-            Ok(false) => Ok(()),
-            Ok(true) => {
+            // Also what could not be written down the last time.
+            Ok(()) if self.kernel.slots() == self.slots_kept => Ok(()),
+            Ok(()) => {
+                let slots = self.kernel.slots();
                 let file = File {
                     version: VERSION,
-                    slots: self.kernel.slots(),
+                    slots: slots.clone(),
                 };
                 let bytes = serde_json::to_vec(&file).map_err(|error| error.to_string())?;
                 self.state
                     .write_atomically(FILE, &bytes)
-                    .map_err(|error| error.to_string())
+                    .map_err(|error| error.to_string())?;
+                self.slots_kept = slots;
+                Ok(())
             }
             // Enforcing says so, and goes on.
             Err(error) => {
@@ -74,8 +84,9 @@ impl Host {
 
 impl Host {
     /// Forgets all labels, here and on disk: the policy has gone for good.
-    pub(super) fn forget_slots(&self) {
+    pub(super) fn forget_slots(&mut self) {
         self.kernel.forget_slots();
+        self.slots_kept = Slots::default();
         if let Err(error) = self.state.remove(FILE) {
             warn!("{error}");
         }

@@ -89,8 +89,13 @@ impl Labels {
         self.0.start();
     }
 
-    /// Hands out up to `count` labels that no flow carries, the lowest first. Hands out fewer while clearing has not
-    /// caught up.
+    /// Releases reserved ones at the next switch. What is in force may set them on flows until then.
+    pub fn retire(&self, bits: u128) {
+        self.0.book().retire(bits);
+    }
+
+    /// Hands out up to `count` labels that no flow carries, those first that were handed out longest ago. Hands out fewer
+    /// while clearing has not caught up.
     ///
     /// The first call in a process waits: it takes all labels off all flows, but for those reserved or in force.
     ///

@@ -4,11 +4,12 @@ use super::enforce::Kernel;
 use super::netlink::NetlinkError;
 use super::objects::labels_set_over;
 use crate::policy::{Direction, InterfaceName};
-use crate::ruleset::Ruleset;
 use crate::ruleset::batch::Names;
 use crate::ruleset::change::Change;
+use crate::ruleset::flows::elsewhere as elsewhere_chain;
 use crate::ruleset::marks::{Bits, Mark, Slot};
 use crate::ruleset::table::DIRECTIONS;
+use crate::ruleset::{Generation, Ruleset};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
@@ -42,8 +43,19 @@ impl Slots {
         self.0.values().flatten().fold(0, |all, bit| all | 1 << bit)
     }
 
-    fn bits(&self) -> Bits {
+    /// The bits of the marks of these; of a slot that has none those of unbound interfaces, so that its flows count as opened
+    /// elsewhere: one without any mark passes where an answer does.
+    fn bits<'m>(&self, marks: impl IntoIterator<Item = &'m Mark>) -> Bits {
         let mut bits = Bits::default();
+        if let Some(others) = self.0.get(&Slot::Others) {
+            for mark in marks {
+                if let Mark::Opened(direction, _) = mark {
+                    let of = DIRECTIONS.into_iter().zip(others);
+                    let same = of.into_iter().find(|(each, _)| each == direction);
+                    bits.insert(mark.clone(), same.map_or(others[0], |(_, bit)| *bit));
+                }
+            }
+        }
         for (slot, of) in &self.0 {
             for (direction, bit) in DIRECTIONS.into_iter().zip(of) {
                 bits.insert(Mark::Opened(direction, slot.clone()), *bit);
@@ -69,12 +81,10 @@ impl Slots {
 }
 
 impl Kernel {
-    /// Takes over what an earlier process has assigned.
+    /// Takes over what an earlier process has assigned, which is plain.
     pub fn know_slots(&self, slots: Slots) {
-        if slots.is_plain() {
-            self.labels.reserve(slots.mask());
-            *self.lock_slots() = slots;
-        }
+        self.labels.reserve(slots.mask());
+        *self.lock_slots() = slots;
     }
 
     /// Returns all that are assigned.
@@ -82,15 +92,14 @@ impl Kernel {
         self.lock_slots().clone()
     }
 
-    /// Assigns bits to the slots of a ruleset that have none. Returns whether there were any: write them down before the
-    /// ruleset is enforced.
+    /// Assigns bits to the slots of a ruleset that have none. Write them down before the ruleset is enforced.
     ///
-    /// Where no bit is left an interface goes without, and nobody knows where its flows were opened.
+    /// Where no bit is left an interface shares those of unbound ones.
     ///
     /// # Errors
     ///
     /// When the kernel cannot be asked which bits flows carry.
-    pub fn assign_slots(&self, ruleset: &Ruleset) -> Result<bool, NetlinkError> {
+    pub fn assign_slots(&self, ruleset: &Ruleset) -> Result<(), NetlinkError> {
         self.know_labels()?;
         let wanted: Vec<Slot> = ruleset
             .marks
@@ -101,7 +110,6 @@ impl Kernel {
             })
             .collect();
         let mut slots = self.lock_slots();
-        let mut changed = false;
         for slot in &wanted {
             if slots.0.contains_key(slot) {
                 continue;
@@ -111,17 +119,15 @@ impl Kernel {
                 self.labels.give_back(&taken);
                 self.release_unused(&mut slots, &wanted);
                 tracing::warn!(
-                    "no label of connection tracking is free for flows that are opened across {slot}: nobody knows where \
-                     they were opened until the next change"
+                    "no label of connection tracking is free for flows that are opened across {slot}: they count as those of \
+                     unbound interfaces until the next change"
                 );
-                changed = true;
                 continue;
             };
             self.labels.reserve(1 << inbound | 1 << outbound);
             slots.0.insert(slot.clone(), [*inbound, *outbound]);
-            changed = true;
         }
-        Ok(changed)
+        Ok(())
     }
 
     /// Releases all slots: the policy has gone for good.
@@ -130,7 +136,7 @@ impl Kernel {
         self.labels.release(slots.mask());
     }
 
-    /// Releases the bits of interfaces that are neither bound nor there.
+    /// Releases the bits of interfaces that the ruleset does not know. What is in force may set them until it is replaced.
     fn release_unused(&self, slots: &mut Slots, wanted: &[Slot]) {
         let unused: Vec<Slot> = slots
             .0
@@ -141,7 +147,7 @@ impl Kernel {
         for slot in unused {
             if let Some(bits) = slots.0.remove(&slot) {
                 self.labels
-                    .release(bits.iter().fold(0, |all, bit| all | 1 << bit));
+                    .retire(bits.iter().fold(0, |all, bit| all | 1 << bit));
             }
         }
     }
@@ -157,7 +163,7 @@ impl Kernel {
             );
             return change.marked(Bits::default());
         }
-        let mut bits = self.slots().bits();
+        let mut bits = self.slots().bits(&ruleset.marks);
         let marks = ruleset.marks.iter();
         let mut wanted: Vec<&Mark> = marks.filter(|mark| mark.is_of_a_generation()).collect();
         if !ruleset.recheck {
@@ -205,10 +211,36 @@ impl Kernel {
             .unwrap_or_else(PoisonError::into_inner);
         if !*known {
             let set = labels_set_over(&self.reader)?;
-            self.labels.switched(set);
+            self.distrust(&set);
+            let all = set.iter().fold(0, |all, (_, labels)| all | labels);
+            self.labels.switched(all);
             *known = true;
         }
         Ok(())
+    }
+
+    /// What has enforced another table since the slots were written down has set labels that mean something else: an earlier version
+    /// of this program, or one with another state directory.
+    fn distrust(&self, set: &[(String, u128)]) {
+        let mut slots = self.lock_slots();
+        let elsewhere = slots
+            .0
+            .get(&Slot::Elsewhere)
+            .map(|[inbound, _]| 1 << inbound);
+        let chain = elsewhere_chain(Direction::Inbound);
+        let is_ours = |(name, labels): &(String, u128)| {
+            let of = Generation::of(name).is_some_and(|(_, name)| name == chain);
+            of && Some(*labels) == elsewhere
+        };
+        if set.is_empty() || set.iter().any(is_ours) {
+            return;
+        }
+        let assigned = std::mem::take(&mut *slots);
+        self.labels.release(assigned.mask());
+        tracing::info!(
+            "the table in force sets labels of flows that this state directory knows nothing of, as an earlier version does: no label is \
+             trusted, and all are taken off"
+        );
     }
 
     fn lock_slots(&self) -> MutexGuard<'_, Slots> {

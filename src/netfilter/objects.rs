@@ -151,12 +151,12 @@ pub fn entries_over(reader: &Reader) -> Result<[Vec<Option<String>>; 2], Netlink
     Ok(entries)
 }
 
-/// The labels of connection tracking that rules of our table set, whoever has written them.
+/// The labels of connection tracking that rules of our table set, whoever has written them, each with its chain.
 ///
 /// # Errors
 ///
 /// See [`NetlinkError`].
-pub fn labels_set_over(reader: &Reader) -> Result<u128, NetlinkError> {
+pub fn labels_set_over(reader: &Reader) -> Result<Vec<(String, u128)>, NetlinkError> {
     let header = Nfgenmsg {
         nfgen_family: libc::NFPROTO_INET as u8,
         ..Default::default()
@@ -166,11 +166,15 @@ pub fn labels_set_over(reader: &Reader) -> Result<u128, NetlinkError> {
     let found = reader.dump(&request, |(_, rule)| {
         // Of a table that does not exist the kernel lists those of all others.
         (rule.get_table().ok()? == table().as_c_str()).then_some(())?;
-        rule.get_expressions().ok().and_then(set_labels)
+        let labels = rule.get_expressions().ok().and_then(set_labels)?;
+        Some((
+            rule.get_chain().ok()?.to_string_lossy().into_owned(),
+            labels,
+        ))
     });
     match found {
-        Err(NetlinkError::Refused(nix::errno::Errno::ENOENT)) => Ok(0),
-        found => Ok(found?.into_iter().fold(0, |all, labels| all | labels)),
+        Err(NetlinkError::Refused(nix::errno::Errno::ENOENT)) => Ok(Vec::new()),
+        found => found,
     }
 }
 

@@ -79,7 +79,15 @@ impl Kernel {
             return None;
         }
         let names = self.marked(Change::all(generation), ruleset).names;
-        self.transport.apply(&whole(ruleset, &names), &names).ok()?;
+        if self
+            .transport
+            .apply(&whole(ruleset, &names), &names)
+            .is_err()
+        {
+            // It may be in force all the same.
+            self.labels.hold(names.bits().of_the_generation());
+            return None;
+        }
         self.marks_in_force(&names);
         let switched_after = start.elapsed();
         let left_over = objects_over(&self.reader).map(|objects| objects.but(generation));

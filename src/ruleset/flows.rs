@@ -480,7 +480,7 @@ pub(super) fn allowed(direction: Direction, index: usize) -> String {
 }
 
 /// `elsewhere_in`
-pub(super) fn elsewhere(direction: Direction) -> String {
+pub fn elsewhere(direction: Direction) -> String {
     format!("elsewhere_{}", suffix(direction))
 }
 

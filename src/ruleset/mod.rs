@@ -13,7 +13,7 @@ pub mod closed;
 pub mod compile;
 pub mod diagram;
 mod exempt;
-mod flows;
+pub mod flows;
 pub mod ir;
 pub mod json;
 pub mod map;

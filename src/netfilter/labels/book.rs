@@ -25,6 +25,8 @@ pub(super) struct Book {
     stuck: u128,
     /// How many were last asked for.
     asked: usize,
+    /// The last that was handed out.
+    last: Option<u8>,
     /// Whether all was cleared once.
     pub(super) known: bool,
     /// Whether somebody clears.
@@ -58,10 +60,21 @@ impl Book {
         self.soil(bits, now);
     }
 
+    /// Reserved ones that mean nothing any more once the next switch is made: until then rules may set them.
+    pub(super) fn retire(&mut self, bits: u128) {
+        let bits = bits & self.reserved;
+        self.reserved &= !bits;
+        self.in_force |= bits;
+    }
+
     pub(super) fn take(&mut self, count: usize) -> Vec<u8> {
         self.asked = count;
-        let clean = (64..128_u8).filter(|bit| self.clean & 1 << bit != 0);
+        // A packet that a program holds back, before its flow is in any dump, carries what was set when it came.
+        let first = self.last.map_or(64, |last| last + 1);
+        let bits = (first..128).chain(64..first);
+        let clean = bits.filter(|bit| self.clean & 1 << bit != 0);
         let taken: Vec<u8> = clean.take(count).collect();
+        self.last = taken.last().copied().or(self.last);
         let bits = taken.iter().fold(0, |all, bit| all | 1 << bit);
         self.clean &= !bits;
         self.taken |= bits;

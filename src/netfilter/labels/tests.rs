@@ -65,7 +65,36 @@ fn what_goes_out_of_force_is_cleared_once_no_packet_is_on_its_way() {
     assert_eq!(book.next(later, true), Next::Clear(bits([64, 65])));
     assert!(book.may_clear(bits([64, 65])));
     assert!(book.swept(0));
+    assert_eq!(book.clean(), 62);
+}
+
+#[test]
+fn what_was_handed_out_comes_last() {
+    let (mut book, mut now) = clean_book(bits([70]));
+    let mut seen = Vec::new();
+    for _ in 0..21 {
+        let taken = book.take(3);
+        seen.extend(taken.clone());
+        book.switched(bits(taken), now);
+        now += ON_THEIR_WAY;
+        book.next(now, false);
+        book.swept(0);
+    }
+    let all: Vec<u8> = (64..128).filter(|bit| *bit != 70).collect();
+    assert_eq!(seen, all, "none comes again before all others have");
     assert_eq!(book.take(1), [64]);
+}
+
+#[test]
+fn what_is_retired_may_be_set_until_the_next_switch() {
+    let (mut book, now) = clean_book(bits([64, 65]));
+    book.retire(bits([65, 66]));
+    assert_eq!(book.clean(), 62, "66 was not reserved");
+    assert_eq!(book.next(now, true), Next::Nothing);
+    book.switched(bits([80]), now);
+    assert_eq!(book.next(now, true), Next::Wait(ON_THEIR_WAY));
+    let later = now + ON_THEIR_WAY;
+    assert_eq!(book.next(later, true), Next::Clear(bits([65])));
 }
 
 #[test]
@@ -254,7 +283,8 @@ fn many_flows_are_looked_at_when_half_is_used_up() {
     assert_eq!(asked.recv_timeout(SOON).unwrap(), bits(64..96));
     answer.send(Ok(0)).unwrap();
     assert!(labels.settle(SOON));
-    assert_eq!(labels.take(1).unwrap(), [64]);
+    let all = labels.take(64).unwrap();
+    assert_eq!((all.first(), all.last()), (Some(&99), Some(&95)));
 }
 
 #[test]
