@@ -15,7 +15,9 @@ mod samples;
 mod sets;
 
 use crate::policy::{Direction, Policy, Protocol, Verdict};
-use crate::ruleset::ir::{FlowKey, INBOUND, NftVerdict, OUTBOUND, Ruleset};
+use crate::ruleset::ir::{
+    Chain, CtState, FlowKey, INBOUND, Match, NftRule, NftVerdict, OUTBOUND, Ruleset,
+};
 use crate::ruleset::walk::Walker;
 use list::{List, Said};
 use regions::{Regions, Targets};
@@ -62,6 +64,8 @@ pub struct Checked {
 pub fn check(policy: &Policy, ruleset: &Ruleset) -> Result<Checked, Difference> {
     let walker = Walker::new(ruleset);
     let regions = Regions::new(ruleset);
+    allowed_is_accepted(ruleset, &regions)?;
+    nothing_falls_off(ruleset)?;
     let one_way = |direction| check_one_way(policy, &walker, &regions, direction);
     // Side by side: a reload waits for this.
     let (inbound, outbound) = std::thread::scope(|scope| {
@@ -81,6 +85,84 @@ pub fn check(policy: &Policy, ruleset: &Ruleset) -> Result<Checked, Difference> 
         boxes: inbound.boxes + outbound.boxes,
         packets: inbound.packets + outbound.packets,
     })
+}
+
+/// What a list's chains around its rules do not decide would be accepted by the base chain: each ends with a rule for all packets.
+fn nothing_falls_off(ruleset: &Ruleset) -> Result<(), Difference> {
+    const AROUND: [&str; 10] = [
+        "list",
+        "others",
+        "related",
+        "error",
+        "tracked",
+        "again",
+        "answer",
+        "refused",
+        "elsewhere",
+        "lost",
+    ];
+    let is_around = |chain: &&Chain| {
+        let mut words = chain.name.split('_');
+        let direction = words.next();
+        let index = words
+            .next()
+            .is_some_and(|word| word.parse::<usize>().is_ok());
+        let last = words.next().is_none_or(|word| AROUND.contains(&word));
+        matches!(direction, Some("in" | "out")) && index && last && words.next().is_none()
+    };
+    for chain in ruleset.chains.iter().filter(is_around) {
+        let ends = chain.rules.last().is_some_and(|rule| {
+            let goes_on = matches!(rule.verdict, NftVerdict::Jump(_) | NftVerdict::Map(..));
+            rule.matches
+                .iter()
+                .all(|each| matches!(each, Match::Told(_)))
+                && !(goes_on || rule.verdict == NftVerdict::Return)
+        });
+        if !ends {
+            return Err(Difference {
+                packet: "packets that nothing decides about".into(),
+                policy: "to be decided".into(),
+                ruleset: format!("lets them fall off the chain `{}`", chain.name),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Boxes end where a packet is allowed. The chains that mark its flow then must accept it, whatever they mark; one comes back with flows
+/// that were lost.
+fn allowed_is_accepted(ruleset: &Ruleset, regions: &Regions) -> Result<(), Difference> {
+    let rules = ruleset.chains.iter().flat_map(|chain| &chain.rules);
+    let elements = ruleset.maps.iter().flat_map(|map| map.elements.verdicts());
+    let verdicts = rules.map(|rule| &rule.verdict).chain(elements);
+    let mut seen = HashSet::new();
+    for verdict in verdicts {
+        let (NftVerdict::Pass(name) | NftVerdict::Observe(Some(name))) = verdict else {
+            continue;
+        };
+        if !seen.insert(name.clone()) {
+            continue;
+        }
+        let rules = regions.chain(name).map(|chain| &chain.rules);
+        let lost = |rule: &NftRule| {
+            rule.verdict == NftVerdict::Return
+                && rule.matches == [Match::State(CtState::New)]
+                && name.starts_with("allowed_in_")
+        };
+        let right = rules.is_some_and(|rules| {
+            let mut all = rules.iter();
+            all.all(|rule| rule.verdict == NftVerdict::Accept || lost(rule))
+                && rules.last().is_some_and(|rule| rule.matches.is_empty())
+        });
+        if !right {
+            return Err(Difference {
+                packet: "packets that are allowed".into(),
+                policy: "allow".into(),
+                ruleset: format!("does not accept them in the chain `{name}`"),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn check_one_way(

@@ -77,13 +77,21 @@ fn tracked(policy: &Policy, direction: Direction, interface: &str) -> Vec<Packet
         }
     }
     let mut packets = Vec::new();
+    // A port that no rule can open, so that something is refused where all is allowed.
+    let blocked = policy.platform.blocked_ports.tcp.iter();
+    let blocked = blocked.flat_map(|ports| ports.intervals()).map(|i| i.first);
+    let blocked = blocked
+        .take(1)
+        .flat_map(|port| [(Protocol::TCP, port, 49152), (Protocol::TCP, 49152, port)]);
+    let blocked: Vec<(Protocol, u16, u16)> = blocked.collect();
     for remote in [V4, GLOBAL] {
-        for (protocol, source, destination) in [
+        let usual = [
             (Protocol::TCP, 22, 49152),
             (Protocol::TCP, 49152, 80),
             (Protocol::UDP, 53, 53),
             (icmp_of(remote), 0, 0),
-        ] {
+        ];
+        for (protocol, source, destination) in usual.into_iter().chain(blocked.iter().copied()) {
             let packet = Packet {
                 source_port: source,
                 without_syn: protocol == Protocol::TCP,
