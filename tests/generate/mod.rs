@@ -90,6 +90,14 @@ pub fn definition(rng: &mut Rng) -> String {
     out
 }
 
+/// The same groups on other interfaces, under another platform.
+pub fn rebound(rng: &mut Rng, definition: &str) -> String {
+    let rules = definition.split("instances:").next().unwrap_or_default();
+    let groups = rules.lines().filter(|line| line.starts_with("  sg-"));
+    let groups = groups.count();
+    format!("{rules}{}{}", instances(rng, groups), platform(rng))
+}
+
 /// A definition of many rules of few networks and ports each, nested and repeated, among others: what is asked as pairs.
 pub fn pairs(rng: &mut Rng) -> String {
     let lengths = [[16, 24, 32, 24], [24, 24, 24, 32], [20, 24, 28, 32]][rng.usize(..3)];
@@ -243,7 +251,23 @@ fn instances(rng: &mut Rng, groups: usize) -> String {
             .collect::<Vec<_>>()
             .join(", ")
     };
-    let (eth0, eth1, glob, other) = (bound(1), bound(0), bound(0), bound(1));
+    let (eth0, mut eth1, mut glob, other) = (bound(1), bound(0), bound(0), bound(1));
+    let own = bound(0);
+    // Interfaces that are bound to equal lists count as one.
+    match rng.u8(..8) {
+        0 => eth1 = eth0.clone(),
+        1 => glob = eth0.clone(),
+        2 => glob = eth1.clone(),
+        _ => {}
+    }
+    let globs = match rng.u8(..8) {
+        0 => format!("veth7: {{ security_groups: [{own}] }}"),
+        1 => format!(
+            "veth7: {{ security_groups: [{own}] }}\n      \"veth*\": {{ security_groups: [{glob}] }}"
+        ),
+        2 => format!("wlan0: {{ security_groups: [{glob}] }}"),
+        _ => format!("\"veth*\": {{ security_groups: [{glob}] }}"),
+    };
     let smtp = if rng.u8(..) < 60 {
         "unblocked"
     } else {
@@ -257,7 +281,7 @@ fn instances(rng: &mut Rng, groups: usize) -> String {
     };
     format!(
         "instances:\n  ins-a:\n    kind: {kind}\n    billing: prepaid{smtp}\n    interfaces:\n      eth0: {{ addresses: [10.1.2.3, \"2001:db8:1::1\"], security_groups: [{eth0}] }}\n      \
-         eth1: {{ security_groups: [{eth1}] }}\n      \"veth*\": {{ security_groups: [{glob}] }}\n  \
+         eth1: {{ security_groups: [{eth1}] }}\n      {globs}\n  \
          ins-b:\n    interfaces:\n      eth0: {{ addresses: [203.0.113.9, 10.7.7.7], security_groups: [{other}] }}\n"
     )
 }
@@ -284,6 +308,9 @@ fn platform(rng: &mut Rng) -> String {
         "  unbound_interfaces: {}",
         pick(rng, &["ignore", "refuse"])
     );
+    if rng.u8(..) < 64 {
+        out += "  established: keep\n";
+    }
     if rng.u8(..) < 40 {
         out += "  mode: observe\n";
     }
