@@ -110,10 +110,10 @@ fn agree() {
             text = definition(&mut rng);
             talks = host.without_policy(&mut rng, &Edges::of(&policy(&text)));
         } else {
-            text = match rng.u8(..4) {
-                0 => definition(&mut rng),
-                _ => rebound(&mut rng, &text),
-            };
+            if rng.u8(..4) == 0 {
+                text = definition(&mut rng);
+            }
+            text = rebound(&mut rng, &text);
             happened = host.between(&mut rng);
         }
         let policy = host.policy(&text);

@@ -85,17 +85,25 @@ pub fn definition(rng: &mut Rng) -> String {
             }
         }
     }
-    out += &instances(rng, groups);
+    out += &instances(rng, groups, false);
     out += &platform(rng);
     out
 }
 
-/// The same groups on other interfaces, under another platform.
+/// The same groups on other interfaces, some of them bound to equal lists, under another platform.
 pub fn rebound(rng: &mut Rng, definition: &str) -> String {
     let rules = definition.split("instances:").next().unwrap_or_default();
     let groups = rules.lines().filter(|line| line.starts_with("  sg-"));
     let groups = groups.count();
-    format!("{rules}{}{}", instances(rng, groups), platform(rng))
+    let keep = match rng.u8(..4) {
+        0 => "  established: keep\n",
+        _ => "",
+    };
+    format!(
+        "{rules}{}{}{keep}",
+        instances(rng, groups, true),
+        platform(rng)
+    )
 }
 
 /// A definition of many rules of few networks and ports each, nested and repeated, among others: what is asked as pairs.
@@ -240,7 +248,8 @@ fn remote(rng: &mut Rng, v4: Option<bool>, groups: usize) -> String {
     }
 }
 
-fn instances(rng: &mut Rng, groups: usize) -> String {
+/// Groups are bound to `eth0`, `eth1` and `veth*`; with `others` to other interfaces too, and more often to equal lists.
+fn instances(rng: &mut Rng, groups: usize, others: bool) -> String {
     let mut bound = |at_least: usize| -> String {
         let mut all: Vec<usize> = (0..groups).collect();
         rng.shuffle(&mut all);
@@ -252,22 +261,28 @@ fn instances(rng: &mut Rng, groups: usize) -> String {
             .join(", ")
     };
     let (eth0, mut eth1, mut glob, other) = (bound(1), bound(0), bound(0), bound(1));
-    let own = bound(0);
-    // Interfaces that are bound to equal lists count as one.
-    match rng.u8(..8) {
-        0 => eth1 = eth0.clone(),
-        1 => glob = eth0.clone(),
-        2 => glob = eth1.clone(),
-        _ => {}
-    }
-    let globs = match rng.u8(..8) {
-        0 => format!("veth7: {{ security_groups: [{own}] }}"),
-        1 => format!(
-            "veth7: {{ security_groups: [{own}] }}\n      \"veth*\": {{ security_groups: [{glob}] }}"
-        ),
-        2 => format!("wlan0: {{ security_groups: [{glob}] }}"),
-        _ => format!("\"veth*\": {{ security_groups: [{glob}] }}"),
+    let own = match others {
+        true => bound(0),
+        false => String::new(),
     };
+    if others {
+        // Interfaces that are bound to equal lists count as one.
+        match rng.u8(..8) {
+            0 => eth1 = eth0.clone(),
+            1 => glob = eth0.clone(),
+            2 => glob = eth1.clone(),
+            _ => {}
+        }
+    }
+    let mut last = format!("\"veth*\": {{ security_groups: [{glob}] }}");
+    if others {
+        last = match rng.u8(..8) {
+            0 => format!("veth7: {{ security_groups: [{own}] }}"),
+            1 => format!("veth7: {{ security_groups: [{own}] }}\n      {last}"),
+            2 => format!("wlan0: {{ security_groups: [{glob}] }}"),
+            _ => last,
+        };
+    }
     let smtp = if rng.u8(..) < 60 {
         "unblocked"
     } else {
@@ -281,7 +296,7 @@ fn instances(rng: &mut Rng, groups: usize) -> String {
     };
     format!(
         "instances:\n  ins-a:\n    kind: {kind}\n    billing: prepaid{smtp}\n    interfaces:\n      eth0: {{ addresses: [10.1.2.3, \"2001:db8:1::1\"], security_groups: [{eth0}] }}\n      \
-         eth1: {{ security_groups: [{eth1}] }}\n      {globs}\n  \
+         eth1: {{ security_groups: [{eth1}] }}\n      {last}\n  \
          ins-b:\n    interfaces:\n      eth0: {{ addresses: [203.0.113.9, 10.7.7.7], security_groups: [{other}] }}\n"
     )
 }
@@ -308,9 +323,6 @@ fn platform(rng: &mut Rng) -> String {
         "  unbound_interfaces: {}",
         pick(rng, &["ignore", "refuse"])
     );
-    if rng.u8(..) < 64 {
-        out += "  established: keep\n";
-    }
     if rng.u8(..) < 40 {
         out += "  mode: observe\n";
     }
