@@ -4,7 +4,7 @@ mod generate;
 #[path = "support/policy.rs"]
 mod policy;
 
-use generate::{Edges, definition};
+use generate::{Edges, definition, rebound};
 use policy::policy;
 use secgroupd::policy::Reason;
 use secgroupd::ruleset::ir::{Chain, Match, NftRule};
@@ -21,7 +21,10 @@ fn evaluator_and_ruleset_agree() {
     let mut layers: BTreeMap<&str, u32> = BTreeMap::new();
     for seed in 0..POLICIES {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let text = definition(&mut rng);
+        let mut text = definition(&mut rng);
+        if rng.bool() {
+            text = rebound(&mut rng, &text);
+        }
         let policy = policy(&text);
         let ruleset = compile(&policy);
         let edges = Edges::of(&policy);

@@ -1,10 +1,16 @@
 //! The same packets three ways: the evaluator, a walk through the compiled ruleset, and the kernel, into
 //! which they are really sent. Compared is the deciding rule, packet by packet, and not only the verdict.
 //!
-//! On random policies, and on the five shapes that are measured.
+//! On random policies, on the five shapes that are measured, and with flows that move between the interfaces of a host.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "differential/flow_model.rs"]
+mod flow_model;
 mod generate;
+#[path = "differential/several_host.rs"]
+mod several_host;
+#[path = "differential/several_interfaces.rs"]
+mod several_interfaces;
 #[path = "differential/shapes.rs"]
 mod shapes;
 mod support;
@@ -33,6 +39,7 @@ fn main() -> std::process::ExitCode {
             agree,
         )];
         tests.extend(shapes::tests());
+        tests.extend(several_interfaces::tests());
         tests
     })
 }

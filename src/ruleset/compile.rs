@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 /// How many interfaces have a slot of their own, the most specific names first. Each slot takes two of 64 bits.
 const MOST_SLOTS: usize = 20;
+/// So many slots from earlier bindings keep their bits for interfaces that are not bound; the others give them up when bits are short.
+const MOST_BEFORE: usize = 6;
 
 /// Compiles a policy. The result is a function of the policy alone, its facts about the host included.
 pub fn compile(policy: &Policy) -> Ruleset {
@@ -110,7 +112,8 @@ pub(super) struct List {
     pub groups: Option<Vec<Arc<SecurityGroup>>>,
     /// Its interfaces with their slots, the most specific name first. No name stands for all interfaces that no list names.
     pub interfaces: Vec<(Option<InterfaceName>, Slot)>,
-    /// The slots by which its interfaces were bound before: by a glob, or by their own names.
+    /// The slots by which its interfaces were bound before: by a glob, or by their own names; of interfaces that are not bound, while they
+    /// were.
     pub before: Vec<Slot>,
     /// Whether what no rule matches is counted, and passes.
     pub observes: bool,
@@ -153,11 +156,29 @@ fn lists(policy: &Policy) -> Vec<List> {
             key: "*".into(),
             groups: None,
             interfaces: named.chain([(None, Slot::Others)]).collect(),
-            before: Vec::new(),
+            before: bound_before(policy),
             observes: policy.platform.observe,
         });
     }
     lists
+}
+
+/// Slots of names that nothing is bound by any more: what was opened across those interfaces is known where they are unbound now.
+fn bound_before(policy: &Policy) -> Vec<Slot> {
+    let is_of_a_list = |known: &InterfaceName| {
+        let mut bindings = policy.bindings.iter();
+        bindings.any(|binding| was(policy, known, &binding.interface))
+    };
+    let known = policy
+        .host
+        .known
+        .iter()
+        .filter(|known| !is_of_a_list(known));
+    let mut known: Vec<&InterfaceName> = known.collect();
+    // A glob stands for many.
+    known.sort_by_key(|name| !name.is_glob());
+    let few = known.into_iter().take(MOST_BEFORE).cloned();
+    few.map(Slot::Interface).collect()
 }
 
 /// Whether an interface that is bound by `name` may have been bound as `known` before, which is not bound now.

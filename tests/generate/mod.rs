@@ -85,9 +85,25 @@ pub fn definition(rng: &mut Rng) -> String {
             }
         }
     }
-    out += &instances(rng, groups);
+    out += &instances(rng, groups, false);
     out += &platform(rng);
     out
+}
+
+/// The same groups on other interfaces, some of them bound to equal lists, under another platform.
+pub fn rebound(rng: &mut Rng, definition: &str) -> String {
+    let rules = definition.split("instances:").next().unwrap_or_default();
+    let groups = rules.lines().filter(|line| line.starts_with("  sg-"));
+    let groups = groups.count();
+    let keep = match rng.u8(..4) {
+        0 => "  established: keep\n",
+        _ => "",
+    };
+    format!(
+        "{rules}{}{}{keep}",
+        instances(rng, groups, true),
+        platform(rng)
+    )
 }
 
 /// A definition of many rules of few networks and ports each, nested and repeated, among others: what is asked as pairs.
@@ -232,7 +248,8 @@ fn remote(rng: &mut Rng, v4: Option<bool>, groups: usize) -> String {
     }
 }
 
-fn instances(rng: &mut Rng, groups: usize) -> String {
+/// Groups are bound to `eth0`, `eth1` and `veth*`; with `others` to other interfaces too, and more often to equal lists.
+fn instances(rng: &mut Rng, groups: usize, others: bool) -> String {
     let mut bound = |at_least: usize| -> String {
         let mut all: Vec<usize> = (0..groups).collect();
         rng.shuffle(&mut all);
@@ -243,7 +260,29 @@ fn instances(rng: &mut Rng, groups: usize) -> String {
             .collect::<Vec<_>>()
             .join(", ")
     };
-    let (eth0, eth1, glob, other) = (bound(1), bound(0), bound(0), bound(1));
+    let (eth0, mut eth1, mut glob, other) = (bound(1), bound(0), bound(0), bound(1));
+    let own = match others {
+        true => bound(0),
+        false => String::new(),
+    };
+    if others {
+        // Interfaces that are bound to equal lists count as one.
+        match rng.u8(..8) {
+            0 => eth1 = eth0.clone(),
+            1 => glob = eth0.clone(),
+            2 => glob = eth1.clone(),
+            _ => {}
+        }
+    }
+    let mut last = format!("\"veth*\": {{ security_groups: [{glob}] }}");
+    if others {
+        last = match rng.u8(..8) {
+            0 => format!("veth7: {{ security_groups: [{own}] }}"),
+            1 => format!("veth7: {{ security_groups: [{own}] }}\n      {last}"),
+            2 => format!("wlan0: {{ security_groups: [{glob}] }}"),
+            _ => last,
+        };
+    }
     let smtp = if rng.u8(..) < 60 {
         "unblocked"
     } else {
@@ -257,7 +296,7 @@ fn instances(rng: &mut Rng, groups: usize) -> String {
     };
     format!(
         "instances:\n  ins-a:\n    kind: {kind}\n    billing: prepaid{smtp}\n    interfaces:\n      eth0: {{ addresses: [10.1.2.3, \"2001:db8:1::1\"], security_groups: [{eth0}] }}\n      \
-         eth1: {{ security_groups: [{eth1}] }}\n      \"veth*\": {{ security_groups: [{glob}] }}\n  \
+         eth1: {{ security_groups: [{eth1}] }}\n      {last}\n  \
          ins-b:\n    interfaces:\n      eth0: {{ addresses: [203.0.113.9, 10.7.7.7], security_groups: [{other}] }}\n"
     )
 }
