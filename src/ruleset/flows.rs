@@ -290,6 +290,12 @@ impl List {
         let mut rules: Vec<NftRule> = errors
             .map(|error| plain(vec![error], goto(format!("{role}_error"))))
             .into();
+        // The host's own reset, from iptables' REJECT, of what was let in a moment before: an answer that opens nothing.
+        let reset = vec![
+            Match::Protocol(Protocol::TCP.0),
+            Match::FlowSide(FlowSide::Reply),
+        ];
+        rules.push(plain(reset, goto(format!("{role}_error"))));
         rules.push(plain(vec![], goto(list(direction, self.index))));
         chain(format!("{role}_related"), rules)
     }
