@@ -247,3 +247,35 @@ impl Kernel {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test")]
+
+    use super::*;
+
+    #[test]
+    fn a_slot_without_labels_shares_those_of_unbound_interfaces() {
+        let slot = |name| Slot::Interface(InterfaceName::parse(name).unwrap());
+        let assigned = [
+            (Slot::Elsewhere, [64, 65]),
+            (Slot::Others, [66, 67]),
+            (slot("eth0"), [68, 69]),
+        ];
+        let slots = Slots(assigned.into());
+        let both = |name| DIRECTIONS.map(|direction| Mark::Opened(direction, slot(name)));
+        let marks = [both("eth0"), both("eth1")].concat();
+        let bits = slots.bits(&marks);
+        assert_eq!(bits.of(&both("eth0")), [68, 69]);
+        assert_eq!(
+            DIRECTIONS.map(|of| bits.get(&Mark::Opened(of, slot("eth1")))),
+            [Some(66), Some(67)]
+        );
+        assert_eq!(
+            bits.asked(&crate::ruleset::ir::Match::OpenedSomewhere)
+                .unwrap()
+                .len(),
+            6
+        );
+    }
+}

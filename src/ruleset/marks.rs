@@ -130,6 +130,7 @@ impl Bits {
                     .filter(|(mark, _)| matches!(mark, Mark::Opened(..)));
                 let mut bits: Vec<u8> = opened.map(|(_, bit)| bit).collect();
                 bits.sort_unstable();
+                bits.dedup();
                 Some(bits)
             }
             _ => None,
