@@ -8,6 +8,7 @@ use crate::policy::{
 use crate::ruleset::walk::Walker;
 use rustc_hash::FxHashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 /// States in which no chain asks about the packet's flow.
 const STATES: [State; 7] = [
@@ -62,20 +63,22 @@ fn tracked(policy: &Policy, direction: Direction, interface: &str) -> Vec<Packet
         places.push(Some(vec![name]));
     }
     places.push(Some(vec![interface.to_owned(), "lo".to_owned()]));
-    let keys = [None, policy.list_key(interface), Some("another".into())];
+    let flow = |opened: Option<Vec<String>>, own_of_another, passes: Option<Arc<str>>| {
+        [Way::Opening, Way::Answer].map(|way| Flow {
+            way,
+            opened: opened.clone(),
+            own_of_another,
+            passes: passes.clone(),
+        })
+    };
     let mut states = Vec::new();
-    for way in [Way::Opening, Way::Answer] {
+    for key in [None, policy.list_key(interface), Some("another".into())] {
         for opened in &places {
-            for own_of_another in [false, true] {
-                states.extend(keys.iter().cloned().map(|passes| Flow {
-                    way,
-                    opened: opened.clone(),
-                    own_of_another,
-                    passes,
-                }));
-            }
+            states.extend(flow(opened.clone(), false, key.clone()));
         }
     }
+    // Whose address the host's end is matters only where neither a label nor a mark knows more.
+    states.extend(flow(None, true, None));
     let mut packets = Vec::new();
     // A port that no rule can open, so that something is refused where all is allowed.
     let blocked = policy.platform.blocked_ports.tcp.iter();
