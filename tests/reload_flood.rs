@@ -123,7 +123,7 @@ fn under_flood(
     load: &Load,
     count: u32,
     beside: bool,
-    versions: &[Ruleset; 2],
+    versions: &[Ruleset],
     mut replace: impl FnMut(&Host, &Ruleset),
 ) -> Outcome {
     let _alone = FLOODED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -146,7 +146,7 @@ fn under_flood(
     let begin = Instant::now();
     let (elapsed, counts) = scene.flood(rate, || {
         for number in 1..=count as usize {
-            replace(&scene.host, &versions[number % 2]);
+            replace(&scene.host, &versions[number % versions.len()]);
         }
         begin.elapsed()
     });
@@ -234,7 +234,7 @@ fn edits() {
     for load in loads() {
         let kernel = OnceCell::new();
         let mut edited = 0;
-        let versions = [0, 1].map(long_lists);
+        let versions = long_lists();
         let outcome = under_flood(&load, count, true, &versions, |host, ruleset| {
             let kernel = kernel.get_or_init(|| host.enter(support::kernel));
             let before = kernel.in_force().expect("asked");

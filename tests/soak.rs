@@ -155,6 +155,8 @@ fn policy(host: &Host) -> String {
             .and_then(|line| line.split_once(' '));
         if let Some(("chain" | "map" | "set", object)) = head {
             name = object.to_owned();
+            // A chain may have no rule.
+            objects.entry(name.clone()).or_default();
         } else if !name.is_empty() && line != "}" && !line.is_empty() {
             objects
                 .entry(name.clone())

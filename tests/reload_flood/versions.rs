@@ -76,13 +76,19 @@ pub fn versions(rules: u16) -> [Ruleset; 2] {
     versions
 }
 
-/// Long lists of addresses, whose versions differ in some of them.
-pub fn long_lists(version: u32) -> Ruleset {
-    let others = |base: u32| {
+/// Long lists of addresses. Each version differs from the one before, and the first from the last, in some addresses of one
+/// direction: who may answer depends on both directions, so that a change of both is a switch.
+pub fn long_lists() -> [Ruleset; 4] {
+    [[0, 0], [1, 0], [1, 1], [0, 1]].map(of_long_lists)
+}
+
+fn of_long_lists([inbound, outbound]: [u32; 2]) -> Ruleset {
+    // Equal lists would be one set.
+    let others = |net: u32, version: u32| {
         (0..700).map(move |n| {
             let n = n * 2 + if n % 50 == 0 { version * 100_000 } else { 0 };
             format!(
-                "20.{}.{}.{}, '2001:db8:{base}:{:x}::{:x}'",
+                "{net}.{}.{}.{}, '2001:db8:{net}:{:x}::{:x}'",
                 n >> 16,
                 (n >> 8) & 255,
                 n & 255,
@@ -91,18 +97,24 @@ pub fn long_lists(version: u32) -> Ruleset {
             )
         })
     };
-    let list = |base| others(base).collect::<Vec<_>>().join(", ");
+    let list = |net, version| others(net, version).collect::<Vec<_>>().join(", ");
     let mut text = String::from(
         "version: 1\nplatform: { blocked_ports: { profile: none } }\nsecurity_groups:\n  sg-flood:\n",
     );
     for (direction, remote) in [("inbound", "source"), ("outbound", "destination")] {
         write!(
             text,
-            "    {direction}:\n      - {{ action: allow, protocol: tcp, port: [1500, 1600, 2002, 2100], {remote}: ipm-many }}\n      - {{ action: allow, protocol: tcp, port: [2002, {TRANSFERRED}], {remote}: [10.0.0.9, '2001:db8::9'] }}\n"
+            "    {direction}:\n      - {{ action: allow, protocol: tcp, port: [1500, 1600, 2002, 2100], {remote}: ipm-{direction} }}\n      - {{ action: allow, protocol: tcp, port: [2002, {TRANSFERRED}], {remote}: [10.0.0.9, '2001:db8::9'] }}\n"
         )
         .unwrap();
     }
-    writeln!(text, "address_templates:\n  ipm-many: [{}]", list(7)).unwrap();
+    writeln!(
+        text,
+        "address_templates:\n  ipm-inbound: [{}]\n  ipm-outbound: [{}]",
+        list(20, inbound),
+        list(21, outbound)
+    )
+    .unwrap();
     ruleset(
         &(text
             + "instances:\n  ins-a: { interfaces: { eth0: { addresses: [10.0.0.5, '2001:db8::5'], security_groups: [sg-flood] } } }\n"),

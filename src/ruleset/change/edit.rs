@@ -2,7 +2,8 @@
 //!
 //! Both are walked side by side from their entries. A packet in flight may meet the old of one object and the new of
 //! another, so no packet's way may lead through two that change: what is changed together lies on ways that exclude
-//! each other. Only maps and sets of points are changed: their hash tells old from new by the transaction that is in force, whereas the
+//! each other. A change of both directions of one list is a switch therefore: an answer of a flow that nobody knows asks both.
+//! Only maps and sets of points are changed: their hash tells old from new by the transaction that is in force, whereas the
 //! tree of an interval map can lose sight of a living element beside one that is being added or removed
 //! (`nft_rbtree_lookup` in the kernel's `net/netfilter/nft_set_rbtree.c` does not visit what is sorted below an inactive one).
 //! And elements only come or go: one that is removed and added again, leading elsewhere, can be missed by a lookup that
