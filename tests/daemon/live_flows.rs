@@ -74,10 +74,10 @@ fn that_the_host_opened() {
     let (site, daemon) = start(&open(&all));
     let [tcp, udp] = outbound_talks(&site);
     change(&site, &daemon, &out_to(&all, 443), 2);
-    assert!(udp.has_ended());
-    assert!(tcp.carries());
+    assert!(udp.has_ended(), "{}", daemon.log());
+    assert!(tcp.carries(), "{}", daemon.log());
     change(&site, &daemon, &out_to(&all, 444), 3);
-    assert!(tcp.has_ended());
+    assert!(tcp.has_ended(), "{}", daemon.log());
 }
 
 fn order_of_groups() {
