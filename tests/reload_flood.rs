@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use scene::{Counts, Load, Rate, Scene};
 use secgroupd::ruleset::{Generation, Ruleset, TABLE, text};
 use support::{Host, Port, Transfer, kernel_test};
-use versions::{long_lists, versions};
+use versions::{long_lists, versions, versions_of_two_interfaces};
 
 const ALLOWED: Port = Port::Tcp(2002);
 const REFUSED: Port = Port::Udp(1001);
@@ -37,6 +37,11 @@ fn main() -> ExitCode {
             kernel_test("reloads_lose_and_leak_nothing", &["nft"], reloads),
             kernel_test("changes_lose_and_leak_nothing", &["nft"], changes),
             kernel_test("edits_lose_and_leak_nothing", &["nft"], edits),
+            kernel_test(
+                "two_interfaces_lose_and_leak_nothing",
+                &["nft"],
+                two_interfaces,
+            ),
             kernel_test("one_transaction_loses_or_leaks", &["nft"], one_transaction),
         ]
     })
@@ -244,6 +249,26 @@ fn edits() {
         });
         outcome.holds("in place");
         assert_eq!(edited, count, "every change is made in place");
+    }
+}
+
+/// Another interface is bound besides. Every third ruleset is loaded whole.
+fn two_interfaces() {
+    let count = if is_full() { 500 } else { 40 };
+    for load in loads() {
+        let kernel = OnceCell::new();
+        let mut number = 0;
+        let versions = versions_of_two_interfaces(500);
+        let outcome = under_flood(&load, count, true, &versions, |host, ruleset| {
+            let kernel = kernel.get_or_init(|| host.enter(support::kernel));
+            number += 1;
+            if number % 3 == 0 {
+                kernel.forget();
+            }
+            let enforced = host.enter(|| kernel.enforce(ruleset, Generation(1)));
+            assert_eq!(enforced.expect("enforced").left_behind, None);
+        });
+        outcome.holds("two interfaces");
     }
 }
 

@@ -8,8 +8,9 @@ use super::TRANSFERRED;
 use super::support::ruleset;
 
 /// So many rules: half of them inbound, half outbound, with lists of ports and of addresses and long templates. The flooded ports keep
-/// their verdict in every version, behind all the others; `version` changes every other rule.
-fn definition(rules: u16, version: u16) -> String {
+/// their verdict in every version, behind all the others; `version` changes every other rule. With `beside` another interface is bound
+/// to other groups in the other order, so that each list is asked behind its interface's name.
+fn definition(rules: u16, version: u16, beside: bool) -> String {
     let mut text = String::from("version: 1\nsecurity_groups:\n  sg-flood:\n");
     for (direction, remote) in [("inbound", "source"), ("outbound", "destination")] {
         writeln!(text, "    {direction}:").unwrap();
@@ -64,12 +65,33 @@ fn definition(rules: u16, version: u16) -> String {
         many(0x200 + version)
     )
     .unwrap();
-    text + "instances:\n  ins-a: { interfaces: { eth0: { addresses: [10.0.0.5, '2001:db8::5'], security_groups: [sg-flood] } } }\n"
+    let mut eth1 = "";
+    if beside {
+        let port = 9000 + version;
+        text = text.replacen(
+            "address_templates:",
+            &format!("  sg-other:\n    inbound: [{{ action: allow, protocol: udp, port: {port}, source: any }}]\naddress_templates:"),
+            1,
+        );
+        eth1 = ", eth1: { security_groups: [sg-other, sg-flood] }";
+    }
+    text + &format!(
+        "instances:\n  ins-a: {{ interfaces: {{ eth0: {{ addresses: [10.0.0.5, '2001:db8::5'], security_groups: [sg-flood] }}{eth1} }} }}\n"
+    )
 }
 
 /// Two that differ.
 pub fn versions(rules: u16) -> [Ruleset; 2] {
-    let versions = [0, 1].map(|version| ruleset(&definition(rules, version)));
+    both_versions(rules, false)
+}
+
+/// Two that differ, each with a list for either of two interfaces.
+pub fn versions_of_two_interfaces(rules: u16) -> [Ruleset; 2] {
+    both_versions(rules, true)
+}
+
+fn both_versions(rules: u16, beside: bool) -> [Ruleset; 2] {
+    let versions = [0, 1].map(|version| ruleset(&definition(rules, version, beside)));
     // What is created and used in one transaction is what loses packets: sets, or maps of both families.
     let [sets, maps] = [versions[0].sets.len(), versions[0].maps.len()];
     assert!(sets + maps >= 4, "{sets} named sets and {maps} maps");
