@@ -8,12 +8,13 @@
 use super::change::{Object, objects, references, target};
 use super::diagram::clause::{Clause, clauses, everything};
 use super::diagram::emit::{Decide, Emission, emit};
+use super::diagram::plan::{Plan, Runs, plan};
 use super::exempt::exempt_chain;
 use super::flows::{self, goto, plain};
 use super::ir::*;
 use super::remote::Remotes;
 use super::table::DIRECTIONS;
-use crate::policy::{Direction, InterfaceName, Policy, Reason, SecurityGroup, Verdict};
+use crate::policy::{Direction, InterfaceName, Policy, Protocol, Reason, SecurityGroup, Verdict};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -31,14 +32,20 @@ pub fn compile(policy: &Policy) -> Ruleset {
         ..Ruleset::default()
     };
     let mut remotes = Remotes::default();
+    let mut runs = Vec::new();
     for direction in DIRECTIONS {
         ruleset.chains.push(exempt(direction));
         ruleset
             .chains
             .extend(flows::shared_chains(policy, direction));
         for list in &lists {
-            let rules = list.rules(policy, direction, &mut remotes, &mut ruleset);
-            ruleset.chains.push(rules);
+            let clauses = list.clauses(policy, direction);
+            let of_list = Runs::new(&clauses);
+            let plan = plan(&clauses, &Decide::named(&clauses), &of_list);
+            runs.push(of_list);
+            let rules = list.rules(&clauses, plan, direction, &mut remotes, &mut ruleset);
+            let opening = list.opening(direction, &rules, &ruleset);
+            ruleset.chains.extend([rules, opening]);
             ruleset
                 .chains
                 .extend(list.chains(&lists, policy, direction));
@@ -46,7 +53,7 @@ pub fn compile(policy: &Policy) -> Ruleset {
         let entry = entry_chains(&lists, policy, direction);
         ruleset.chains.extend(entry);
     }
-    whether_chains(&lists, policy, &mut remotes, &mut ruleset);
+    whether_chains(&lists, &runs, policy, &mut remotes, &mut ruleset);
     ruleset.sets.extend(remotes.into_sets());
     if policy.platform.events {
         log_refusals(&mut ruleset);
@@ -237,7 +244,8 @@ impl List {
     /// `in_0_list`: the rules, which name and count what they decide.
     fn rules(
         &self,
-        policy: &Policy,
+        clauses: &[Clause],
+        plan: Plan,
         direction: Direction,
         remotes: &mut Remotes,
         ruleset: &mut Ruleset,
@@ -249,12 +257,7 @@ impl List {
             key: None,
             decide: Decide::Named(passed.as_str().into()),
         };
-        let mut rules = emit(
-            &emission,
-            &self.clauses(policy, direction),
-            remotes,
-            ruleset,
-        );
+        let mut rules = emit(&emission, clauses, plan, remotes, ruleset);
         rules.push(NftRule {
             matches: vec![],
             verdict: self.refusal(&passed),
@@ -263,6 +266,37 @@ impl List {
         Chain {
             name: flows::list(direction, self.index).into(),
             rules,
+        }
+    }
+
+    /// `in_0_new`: what opens a TCP flow by IPv4 skips the questions for its family and its protocol. No other kind of flow is opened as
+    /// often.
+    ///
+    /// ```text
+    /// chain in_0_new { jump in_0_v4_7; counter drop comment "default" }
+    /// ```
+    fn opening(&self, direction: Direction, list: &Chain, ruleset: &Ruleset) -> Chain {
+        let of_family = |rule: &&NftRule| rule.matches == [Match::Family(Family::V4)];
+        let mut asks = list.rules.iter().find(of_family).cloned();
+        if let Some(rule) = &mut asks {
+            rule.matches.clear();
+            let mut chains = ruleset.chains.iter();
+            let family = chains.find(|chain| target(&rule.verdict) == Some(&*chain.name));
+            let first = family.and_then(|chain| chain.rules.first());
+            if let Some(NftRule {
+                matches,
+                verdict: NftVerdict::Goto(of_tcp),
+                ..
+            }) = first
+                && *matches == [Match::Protocol(Protocol::TCP.0)]
+            {
+                rule.verdict = NftVerdict::Jump(of_tcp.clone());
+            }
+        }
+        let rest = list.rules.last().cloned();
+        Chain {
+            name: flows::opening(direction, self.index).into(),
+            rules: asks.into_iter().chain(rest).collect(),
         }
     }
 
@@ -302,52 +336,49 @@ impl List {
 }
 
 /// The chains that only say whether a list allows a flow: see [`super::flows`].
-fn whether_chains(lists: &[List], policy: &Policy, remotes: &mut Remotes, ruleset: &mut Ruleset) {
-    let mut add =
-        |direction, name: String, key, clauses: &[Clause], yes: NftVerdict, no: NftVerdict| {
-            let emission = Emission {
-                prefix: &name,
-                direction,
-                key: Some(key),
-                decide: Decide::Whether {
-                    yes,
-                    no: no.clone(),
-                },
-            };
-            let mut rules = emit(&emission, clauses, remotes, ruleset);
-            if no != NftVerdict::Return {
-                rules.push(plain(vec![], no));
-            }
-            ruleset.chains.push(Chain {
-                name: name.into(),
-                rules,
-            });
-        };
-    for list in lists {
-        for direction in DIRECTIONS {
+fn whether_chains(
+    lists: &[List],
+    runs: &[Runs],
+    policy: &Policy,
+    remotes: &mut Remotes,
+    ruleset: &mut Ruleset,
+) {
+    for (at, list) in lists.iter().enumerate() {
+        for (of, direction) in DIRECTIONS.into_iter().enumerate() {
             let clauses = list.all_clauses(policy, direction);
-            let name = flows::flow(direction, list.index);
+            let values = Decide::same_verdicts(&clauses);
+            let plan = plan(&clauses, &values, &runs[of * lists.len() + at]);
+            let mut add = |name: String, key, yes: NftVerdict, no: NftVerdict| {
+                let emission = Emission {
+                    prefix: &name,
+                    direction,
+                    key: Some(key),
+                    decide: Decide::Whether {
+                        yes,
+                        no: no.clone(),
+                    },
+                };
+                let mut rules = emit(&emission, &clauses, plan.clone(), remotes, ruleset);
+                if no != NftVerdict::Return {
+                    rules.push(plain(vec![], no));
+                }
+                ruleset.chains.push(Chain {
+                    name: name.into(),
+                    rules,
+                });
+            };
             let allowed = NftVerdict::Pass(flows::allowed(direction, list.index).into());
             let key = FlowKey::Opened(direction);
-            add(
-                direction,
-                name,
-                key,
-                &clauses,
-                allowed.clone(),
-                NftVerdict::Return,
-            );
+            let flow = flows::flow(direction, list.index);
+            add(flow, key, allowed.clone(), NftVerdict::Return);
             if direction == Direction::Outbound {
                 continue;
             }
-            let tcp: Vec<Clause> = clauses.iter().filter_map(Clause::of_tcp).collect();
             let invalid = goto(flows::invalid(Direction::Outbound));
-            let name = flows::lost(list.index);
-            add(direction, name, FlowKey::Lost, &tcp, allowed, invalid);
+            add(flows::lost(list.index), FlowKey::Lost, allowed, invalid);
             if lists.len() > 1 && list.groups.is_some() {
-                let name = flows::still(list.index);
                 let refused = goto(flows::ended());
-                add(direction, name, key, &clauses, NftVerdict::Return, refused);
+                add(flows::still(list.index), key, NftVerdict::Return, refused);
             }
         }
     }

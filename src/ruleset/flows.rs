@@ -13,7 +13,8 @@
 //! }
 //! chain in_0_others {
 //!     meta ipsec exists goto elsewhere_in
-//!     meta l4proto 6 ct state new goto in_0_list                      no TCP is essential
+//!     meta nfproto ipv4 meta l4proto 6 ct state new goto in_0_new      no TCP is essential
+//!     meta l4proto 6 ct state new goto in_0_list
 //!     jump exempt_in
 //!     ct state invalid goto invalid_in
 //!     ct state established goto in_0_tracked
@@ -269,7 +270,12 @@ impl List {
             rules.push(plain(matches, goto(format!("{role}_lost"))));
         }
         let state = |state, target| plain(vec![Match::State(state)], goto(target));
+        let v4 = Match::Family(Family::V4);
         rules.extend([
+            plain(
+                vec![v4, tcp.clone(), new.clone()],
+                goto(opening(direction, self.index)),
+            ),
             plain(vec![tcp, new], goto(list(direction, self.index))),
             plain(vec![], NftVerdict::Jump(exempt(direction).into())),
             state(CtState::Invalid, invalid(direction)),
@@ -458,6 +464,11 @@ pub(super) fn role(direction: Direction, index: usize) -> String {
 /// `in_0_list`
 pub(super) fn list(direction: Direction, index: usize) -> String {
     format!("{}_list", role(direction, index))
+}
+
+/// `in_0_new`
+pub(super) fn opening(direction: Direction, index: usize) -> String {
+    format!("{}_new", role(direction, index))
 }
 
 /// `in_0_flow`

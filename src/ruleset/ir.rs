@@ -83,7 +83,7 @@ pub struct Chain {
 }
 
 /// One nft rule: if all matches hold, the verdict.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
 pub struct NftRule {
     /// What must hold, all of it.
     pub matches: Vec<Match>,

@@ -16,7 +16,7 @@ mod sets;
 
 use crate::policy::{Direction, Policy, Protocol, Verdict};
 use crate::ruleset::ir::{
-    Chain, CtState, FlowKey, INBOUND, Match, NftRule, NftVerdict, OUTBOUND, Ruleset,
+    Chain, CtState, Family, FlowKey, INBOUND, Match, NftRule, NftVerdict, OUTBOUND, Ruleset,
 };
 use crate::ruleset::walk::Walker;
 use list::{List, Said};
@@ -66,6 +66,7 @@ pub fn check(policy: &Policy, ruleset: &Ruleset) -> Result<Checked, Difference> 
     let regions = Regions::new(ruleset);
     allowed_is_accepted(ruleset, &regions)?;
     nothing_falls_off(ruleset)?;
+    openings_ask_the_list(ruleset, &regions)?;
     let one_way = |direction| check_one_way(policy, &walker, &regions, direction);
     // Side by side: a reload waits for this.
     let (inbound, outbound) = std::thread::scope(|scope| {
@@ -89,8 +90,9 @@ pub fn check(policy: &Policy, ruleset: &Ruleset) -> Result<Checked, Difference> 
 
 /// What a list's chains around its rules do not decide would be accepted by the base chain: each ends with a rule for all packets.
 fn nothing_falls_off(ruleset: &Ruleset) -> Result<(), Difference> {
-    const AROUND: [&str; 10] = [
+    const AROUND: [&str; 11] = [
         "list",
+        "new",
         "others",
         "related",
         "error",
@@ -123,6 +125,39 @@ fn nothing_falls_off(ruleset: &Ruleset) -> Result<(), Difference> {
                 packet: "packets that nothing decides about".into(),
                 policy: "to be decided".into(),
                 ruleset: format!("lets them fall off the chain `{}`", chain.name),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What opens a TCP flow by IPv4 is asked by `in_0_new`, whose boxes are compared. `in_0_list`, which other packets of TCP come to, must
+/// lead to the same.
+fn openings_ask_the_list(ruleset: &Ruleset, regions: &Regions) -> Result<(), Difference> {
+    fn leads<'r>(rule: Option<&'r NftRule>, matches: &[Match]) -> Option<&'r str> {
+        let rule = rule.filter(|rule| rule.matches == matches)?;
+        match &rule.verdict {
+            NftVerdict::Goto(chain) | NftVerdict::Jump(chain) => Some(chain),
+            _ => None,
+        }
+    }
+    for list in &ruleset.chains {
+        let role = list.name.strip_suffix("_list");
+        let opening = role.and_then(|role| regions.chain(&format!("{role}_new")));
+        let Some(opening) = opening else { continue };
+        let mut rules = list.rules.iter();
+        let family = rules.find_map(|rule| leads(Some(rule), &[Match::Family(Family::V4)]));
+        let first = family.and_then(|family| regions.chain(family)?.rules.first());
+        let of_tcp = leads(first, &[Match::Protocol(Protocol::TCP.0)]);
+        let asks = leads(opening.rules.first(), &[]);
+        let same_rest = list.rules.last() == opening.rules.last();
+        let rules = if family.is_some() { 2 } else { 1 };
+        let same = asks == family || (asks.is_some() && asks == of_tcp);
+        if !(same && same_rest && opening.rules.len() == rules) {
+            return Err(Difference {
+                packet: "packets that open a TCP flow".into(),
+                policy: format!("to be asked as in `{}`", list.name),
+                ruleset: format!("asks them otherwise in `{}`", opening.name),
             });
         }
     }

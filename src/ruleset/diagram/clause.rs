@@ -22,22 +22,6 @@ pub struct Clause {
     pub reason: Reason,
 }
 
-impl Clause {
-    /// Returns what the clause says about TCP, if it says anything.
-    pub fn of_tcp(&self) -> Option<Self> {
-        let tcp = |service: &Service| match service {
-            Service::All => Some(Service::All),
-            Service::Tcp(_) => Some(service.clone()),
-            _ => None,
-        };
-        let services: Vec<Service> = self.services.iter().filter_map(tcp).collect();
-        (!services.is_empty()).then(|| Clause {
-            services,
-            ..self.clone()
-        })
-    }
-}
-
 /// What matches every packet.
 pub fn everything(verdict: Verdict, reason: Reason) -> Clause {
     let (v4, v6) = whole();

@@ -14,7 +14,9 @@ use self::worded::Named;
 use super::clause::Clause;
 use super::paint::Function;
 use super::pairs::Table;
-use super::plan::{AddressFirst, Family as PlanFamily, Part, ServiceFirst, ServiceNode, parts};
+use super::plan::{
+    AddressFirst, Family as PlanFamily, Part, Parts, Plan, ServiceFirst, ServiceNode,
+};
 use super::pool::Dimension;
 use crate::policy::{Direction, Protocol, Reason, Service, Verdict};
 use crate::ruleset::ir::*;
@@ -51,34 +53,20 @@ pub enum Decide {
 }
 
 impl Decide {
-    /// Returns for each entry the first that does the same. Where entries have no names, those count as one.
-    fn values(&self, clauses: &[Clause]) -> Vec<u32> {
-        let same = |at: usize| match self {
-            Decide::Named(_) => at,
-            Decide::Whether { .. } => {
-                let passes = clauses[at].verdict.passes();
-                let first = clauses
-                    .iter()
-                    .position(|clause| clause.verdict.passes() == passes);
-                first.unwrap_or(at)
-            }
-        };
-        match self {
-            Decide::Named(_) => (0..clauses.len() as u32).collect(),
-            Decide::Whether { .. } => {
-                let first = |passes| {
-                    clauses
-                        .iter()
-                        .position(|clause| clause.verdict.passes() == passes)
-                };
-                let (yes, no) = (first(true), first(false));
-                let of = |(at, clause): (usize, &Clause)| {
-                    let first = if clause.verdict.passes() { yes } else { no };
-                    first.unwrap_or(same(at)) as u32
-                };
-                clauses.iter().enumerate().map(of).collect()
-            }
-        }
+    /// Returns for each entry a number of its own: each has a name.
+    pub fn named(clauses: &[Clause]) -> Vec<u32> {
+        (0..clauses.len() as u32).collect()
+    }
+
+    /// Returns for each entry the first that has the same verdict: where entries have no names, those count as one.
+    pub fn same_verdicts(clauses: &[Clause]) -> Vec<u32> {
+        let passes = |clause: &Clause| clause.verdict.passes();
+        let first = |wanted| clauses.iter().position(|clause| passes(clause) == wanted);
+        let (yes, no) = (first(true), first(false));
+        let same = |clause| if passes(clause) { yes } else { no };
+        let each = clauses.iter().enumerate();
+        each.map(|(at, clause)| same(clause).unwrap_or(at) as u32)
+            .collect()
     }
 }
 
@@ -88,13 +76,14 @@ impl Decide {
 pub fn emit(
     emission: &Emission,
     clauses: &[Clause],
+    plan: Plan,
     remotes: &mut Remotes,
     ruleset: &mut Ruleset,
 ) -> Vec<NftRule> {
     let prefix = emission.prefix;
     let mut emitter = Emitter::new(emission, clauses, remotes, ruleset);
-    let v4 = emitter.family::<u32>(&format!("{prefix}_v4"));
-    let v6 = emitter.family::<u128>(&format!("{prefix}_v6"));
+    let v4 = emitter.family::<u32>(&format!("{prefix}_v4"), plan.v4);
+    let v6 = emitter.family::<u128>(&format!("{prefix}_v6"), plan.v6);
     let enter = match emission.decide {
         Decide::Named(_) => NftVerdict::Jump,
         Decide::Whether { .. } => NftVerdict::Goto,
@@ -111,8 +100,6 @@ pub fn emit(
 struct Emitter<'e> {
     emission: &'e Emission<'e>,
     clauses: &'e [Clause],
-    /// See [`Decide::values`].
-    values: Vec<u32>,
     side: Side,
     remotes: &'e mut Remotes,
     ruleset: &'e mut Ruleset,
@@ -146,7 +133,6 @@ impl<'e> Emitter<'e> {
         Emitter {
             emission,
             clauses,
-            values: emission.decide.values(clauses),
             side: remote_side(emission.direction),
             remotes,
             ruleset,
@@ -156,8 +142,7 @@ impl<'e> Emitter<'e> {
     }
 
     /// The chain of a family, if it has anything to say.
-    fn family<T: Named>(&mut self, name: &str) -> Option<Arc<str>> {
-        let parts = parts::<T>(self.clauses, &self.values);
+    fn family<T: Named>(&mut self, name: &str, parts: Parts<T>) -> Option<Arc<str>> {
         let mut rules = Vec::new();
         let single = parts.len() == 1;
         let is_pairs = |part: &Part<T>| matches!(part, Part::Pairs(_));
@@ -206,6 +191,11 @@ impl<'e> Emitter<'e> {
         (!rules.is_empty()).then(|| self.push(name, rules))
     }
 
+    /// Whether packets of a protocol come here: of flows that were lost only TCP does.
+    fn is_asked(&self, protocol: Protocol) -> bool {
+        self.emission.key != Some(FlowKey::Lost) || protocol == Protocol::TCP
+    }
+
     /// Whether entries of this range end the list by `return`.
     fn returns(&self, range: Range<usize>) -> bool {
         let Decide::Whether { yes, no } = &self.emission.decide else {
@@ -245,7 +235,7 @@ impl<'e> Emitter<'e> {
             (Transport::Tcp, Protocol::TCP, part.tcp),
             (Transport::Udp, Protocol::UDP, part.udp),
         ] {
-            if is_whole(&function, part.other) || function.is_empty() {
+            if is_whole(&function, part.other) || function.is_empty() || !self.is_asked(protocol) {
                 continue;
             }
             let rules = self.pieces(
@@ -257,7 +247,8 @@ impl<'e> Emitter<'e> {
             protocols.push((protocol.0, NftVerdict::Goto(self.chain(name, rules))));
         }
         for (protocol, node) in [(T::ICMP_NUMBER, part.icmp), (Protocol::GRE.0, part.gre)] {
-            if let Some(node) = node.filter(|_| node != part.other) {
+            let node = node.filter(|_| node != part.other && self.is_asked(Protocol(protocol)));
+            if let Some(node) = node {
                 protocols.push((protocol, self.verdict_of(&nodes[node as usize])));
             }
         }
@@ -267,7 +258,10 @@ impl<'e> Emitter<'e> {
 
     fn address_first<T: Named>(&mut self, name: &str, part: AddressFirst<T>) -> Vec<NftRule> {
         let tcp = self.written(name, part.tcp, Transport::Tcp);
-        let udp = self.written(name, part.udp, Transport::Udp);
+        let udp = match self.is_asked(Protocol::UDP) {
+            true => self.written(name, part.udp, Transport::Udp),
+            false => Vec::new(),
+        };
         let nodes: Vec<Target> = part
             .services
             .iter()
@@ -288,15 +282,17 @@ impl<'e> Emitter<'e> {
         let other = node.other.map_or(Target::Nothing, Target::Clause);
         let mut protocols = Vec::new();
         for (protocol, target) in [
-            (Protocol::TCP, &tcp[node.tcp as usize]),
-            (Protocol::UDP, &udp[node.udp as usize]),
+            (Protocol::TCP, tcp.get(node.tcp as usize)),
+            (Protocol::UDP, udp.get(node.udp as usize)),
         ] {
-            if *target != other {
+            if let Some(target) = target.filter(|target| **target != other) {
                 protocols.push((protocol.0, target.clone()));
             }
         }
         for (protocol, clause) in [(T::ICMP_NUMBER, node.icmp), (Protocol::GRE.0, node.gre)] {
-            if let Some(clause) = clause.filter(|clause| Target::Clause(*clause) != other) {
+            let asked = self.is_asked(Protocol(protocol));
+            let clause = clause.filter(|clause| asked && Target::Clause(*clause) != other);
+            if let Some(clause) = clause {
                 protocols.push((protocol, Target::Clause(clause)));
             }
         }
@@ -448,7 +444,9 @@ impl<'e> Emitter<'e> {
             [one] if *one == T::WHOLE => None,
             _ => Some(self.remotes.address(T::list(addresses), self.side)),
         };
-        let services = clause.services.iter().filter_map(|service| match service {
+        let asked = |service: &&Service| service.protocol().is_none_or(|each| self.is_asked(each));
+        let services = clause.services.iter().filter(asked);
+        let services = services.filter_map(|service| match service {
             Service::All => Some(None),
             Service::Tcp(ports) if !ports.is_all() => Some(Some(Match::Port(
                 Transport::Tcp,

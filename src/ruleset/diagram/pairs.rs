@@ -44,9 +44,12 @@ pub struct Table<T> {
     pub pairs: Vec<(u16, T, u32)>,
 }
 
-/// A run of entries that is better asked as pairs, and its tables in the order in which they are asked; nothing if there is none.
+/// A run of entries, and its tables in the order in which they are asked.
+pub type Run<T> = (Range<usize>, Vec<Table<T>>);
+
+/// A run of entries that is better asked as pairs; nothing if there is none.
 /// It is the longest run of entries of few networks and ports each, if as a diagram it would have many chains and few pairs to each.
-pub fn worth_it<T: Family>(clauses: &[Clause]) -> Option<(Range<usize>, Vec<Table<T>>)> {
+pub fn worth_it<T: Family>(clauses: &[Clause]) -> Option<Run<T>> {
     let range = longest_run::<T>(clauses)?;
     if range.len() < MANY_CHAINS {
         return None;

@@ -35,7 +35,7 @@ pub use self::part::{AddressFirst, Family, Part, ServiceFirst, ServiceNode};
 use super::classes::classes;
 use super::clause::Clause;
 use super::paint::{Function, paint};
-use super::pairs::worth_it;
+use super::pairs::{Run, worth_it};
 use super::pool::{Dimension, Pool};
 use crate::policy::interval::merged;
 use crate::policy::{Interval, Service};
@@ -49,27 +49,57 @@ pub const LINEAR: usize = 8;
 /// So many points in a map have a map of their own, and a list of so many addresses is always a map.
 pub const MANY_POINTS: usize = 512;
 
-/// The parts of a list, in order, each with its entries. `values` has a number for each entry. Entries of equal numbers decide the
-/// same.
-pub fn parts<T: Family>(clauses: &[Clause], values: &[u32]) -> Vec<(Part<T>, Range<usize>)> {
+/// The parts of a list, in order, each with its entries.
+pub type Parts<T> = Vec<(Part<T>, Range<usize>)>;
+
+/// How a list is asked in each family. To choose it takes longer than to write it.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// In IPv4.
+    pub v4: Parts<u32>,
+    /// In IPv6.
+    pub v6: Parts<u128>,
+}
+
+/// What of a list is better asked as pairs, whatever its entries decide.
+#[derive(Debug)]
+pub struct Runs {
+    v4: Option<Run<u32>>,
+    v6: Option<Run<u128>>,
+}
+
+impl Runs {
+    /// Looks for them.
+    pub fn new(clauses: &[Clause]) -> Self {
+        Runs {
+            v4: worth_it(clauses),
+            v6: worth_it(clauses),
+        }
+    }
+}
+
+/// Plans a list. `values` has a number for each entry. Entries of equal numbers decide the same.
+pub fn plan(clauses: &[Clause], values: &[u32], runs: &Runs) -> Plan {
+    Plan {
+        v4: parts(clauses, values, &runs.v4),
+        v6: parts(clauses, values, &runs.v6),
+    }
+}
+
+fn parts<T: Family>(clauses: &[Clause], values: &[u32], run: &Option<Run<T>>) -> Parts<T> {
     let mut parts = Vec::new();
-    match worth_it(clauses) {
+    match run {
         None => cut(clauses, values, 0..clauses.len(), &mut parts),
         Some((run, tables)) => {
             cut(clauses, values, 0..run.start, &mut parts);
-            parts.push((Part::Pairs(tables), run.clone()));
+            parts.push((Part::Pairs(tables.clone()), run.clone()));
             cut(clauses, values, run.end..clauses.len(), &mut parts);
         }
     }
     parts
 }
 
-fn cut<T: Family>(
-    clauses: &[Clause],
-    values: &[u32],
-    range: Range<usize>,
-    parts: &mut Vec<(Part<T>, Range<usize>)>,
-) {
+fn cut<T: Family>(clauses: &[Clause], values: &[u32], range: Range<usize>, parts: &mut Parts<T>) {
     let used = |at: &usize| is_used::<T>(&clauses[*at]);
     // Entries of the other family alone are no entries here.
     let Some(start) = range.clone().find(used) else {

@@ -51,7 +51,7 @@ impl<T: Dimension> Default for Pool<T> {
 }
 
 /// A pool that is finished: how each function is written, and which is the base of the differences.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Written<T> {
     /// The functions, by number.
     pub entries: Vec<Entry<T>>,

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// A part of the list and how it is asked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Part<T> {
     /// Entry by entry.
     Linear(Range<usize>),
@@ -23,7 +23,7 @@ pub enum Part<T> {
 }
 
 /// Protocol, then port, then address. Numbers are those of functions over addresses.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ServiceFirst<T> {
     /// Ports of TCP.
     pub tcp: Function<u16, u32>,
@@ -40,7 +40,7 @@ pub struct ServiceFirst<T> {
 }
 
 /// Address, then protocol, then port.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct AddressFirst<T> {
     /// Addresses; numbers are those of `services`.
     pub addresses: Function<T, u32>,
