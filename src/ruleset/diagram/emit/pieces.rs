@@ -3,7 +3,7 @@
 use super::worded::Worded;
 use super::{Decide, Emitter, NOTHING, Target};
 use crate::policy::Interval;
-use crate::ruleset::diagram::paint::Function;
+use crate::ruleset::diagram::paint::{Function, merge_equal};
 use crate::ruleset::diagram::plan::{MANY_POINTS, counts, is_gapless};
 use crate::ruleset::diagram::pool::{Entry, Written};
 use crate::ruleset::ir::*;
@@ -86,6 +86,14 @@ impl Emitter<'_> {
         target: &dyn Fn(u32) -> Target,
         word: T::Word,
     ) -> Vec<NftRule> {
+        if self.emission.key == Some(FlowKey::Lost) {
+            // Neighbours may have differed for other protocols alone.
+            let mut first: BTreeMap<Target, u32> = BTreeMap::new();
+            for (_, value) in &mut pieces {
+                *value = *first.entry(target(*value)).or_insert(*value);
+            }
+            pieces = merge_equal(pieces);
+        }
         let rest = match is_gapless(&pieces) {
             true => most(&pieces, target),
             false => None,
