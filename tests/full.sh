@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# All figures of "never open, never cut" in full, or those named: flows restored killed faults soak hostile flood hits refusals
-# insight deny fuzz. Keeps what each prints in tests/results, with the machine that it comes from. As root: about five hours, of
-# which the fuzzers take one to three, the flood one, and the soak half of one; without these about one hour. `deny` asks whether
-# the licences, versions and sources of all dependencies are those that deny.toml allows. It installs cargo-deny where that is
-# missing, which takes minutes.
+# All figures of "never open, never cut" in full, or those named: flows restored killed faults soak hostile flood hits
+# refusals insight deny fuzz. Keeps what each prints in tests/results, with the machine that it comes from. As root: about
+# five hours, of which the fuzzers take one to three, the flood one, and the soak half of one; without these about one hour.
+# `deny` asks whether the licences, versions and sources of all dependencies are those that deny.toml allows. It installs
+# cargo-deny where that is missing, which takes minutes.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PATH:/usr/sbin:/sbin" SECGROUPD_FULL=1 CI=true RUST_BACKTRACE=0
