@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the benchmarks need and runs them, or those named: packets costs load compile reload lab insight
-# saves_under_flows. What each prints is kept in benches/results with the machine that it comes from, and its first table in the README.
+# saves_under_flows. Keeps what each prints in benches/results, with the machine that it comes from, and writes its first
+# table into docs/performance.md.
 # SECGROUPD_BEFORE=PATH of packets: another commit's program, measured in the same run (benches/packets/before.rs).
 # SECGROUPD_QUICK=1 takes a few minutes less and keeps nothing.
 set -eu -o pipefail
@@ -30,14 +31,15 @@ machine() {
     echo "$(ipset --version | head -1 | cut -d, -f1), $(ufw version | head -1); $processor, $(nproc) cores, $memory$virtual."
 }
 
-# The first table of a result, between the README's marks of that name.
-into_readme() {
+# Writes the first table of a result between the marks of that name in docs/performance.md.
+into_performance() {
+    page=docs/performance.md
     awk '/^\|/ { print; seen = 1; next } seen { exit }' "benches/results/$1.md" >"$kept/table"
     awk -v name="$1" -v table="$kept/table" '
         $0 == "<!-- " name " -->" { print; print ""; while ((getline line < table) > 0) print line; skip = 1; next }
         $0 == "<!-- end -->" { if (skip) print ""; skip = 0 }
-        !skip' README.md >"$kept/README.md"
-    cat "$kept/README.md" >README.md
+        !skip' "$page" >"$kept/page"
+    cat "$kept/page" >"$page"
 }
 
 all="packets costs load compile reload lab insight saves_under_flows"
@@ -68,5 +70,5 @@ for name in "$@"; do
     fi
     { machine && echo && cargo bench --quiet --bench "$name"; } | tee "$kept/$name"
     { echo "# $name" && echo && echo "\`bash benches/run.sh $name\`" && echo && cat "$kept/$name"; } >"benches/results/$name.md"
-    into_readme "$name"
+    into_performance "$name"
 done

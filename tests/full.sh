@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# All figures of "never open, never cut" in full, or those named: flows restored killed faults soak hostile flood hits refusals insight fuzz. What each prints is
-# kept in tests/results with the machine that it comes from. As root: about five hours, of which the fuzzers take one to three, the flood one, and the
-# soak half of one; without these about one hour.
+# All figures of "never open, never cut" in full, or those named: flows restored killed faults soak hostile flood hits
+# refusals insight deny fuzz. Keeps what each prints in tests/results, with the machine that it comes from. As root: about
+# five hours, of which the fuzzers take one to three, the flood one, and the soak half of one; without these about one hour.
+# `deny` asks whether the licences, versions and sources of all dependencies are those that deny.toml allows. It installs
+# cargo-deny where that is missing, which takes minutes.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PATH:/usr/sbin:/sbin" SECGROUPD_FULL=1 CI=true RUST_BACKTRACE=0
@@ -27,6 +29,20 @@ scenarios() {
     done | sed -n -e 's/^test [^ ]* *\.\.\. //' -e 's/^ *//' -e '/^ok$/d' -e '/^running/d' -e '/^test result/d' -e '/^$/d' -e 's/^/- /p'
 }
 
+# Judges the dependencies by deny.toml. Leaves out the advisories, whose database is fetched from the network.
+dependencies() {
+    if ! command -v cargo-deny >/dev/null && ! cargo install --quiet cargo-deny --locked >&2; then
+        echo "- FAILED: cargo-deny cannot be installed"
+        return
+    fi
+    if judged="$(cargo deny --color never check licenses bans sources 2>&1)"; then
+        echo "- $(tail -1 <<<"$judged")"
+    else
+        echo "$judged" >&2
+        echo "- FAILED: $(tail -1 <<<"$judged")"
+    fi
+}
+
 figures() {
     case "$1" in
     flows) scenarios daemon flows_are_counted flows_survive_many ;;
@@ -39,6 +55,7 @@ figures() {
     hits) scenarios daemon hits_equal ;;
     refusals) scenarios daemon a_flood_of_refusals what_it_costs ;;
     insight) cargo test --quiet --test insight -- --nocapture agree 2>/dev/null | sed -n 's/^\([0-9]* .*policies.*\)/- \1/p' ;;
+    deny) dependencies ;;
     fuzz) printf '| target | runs | time | |\n|---|---|---|---|\n' && bash fuzz/run.sh ;;
     *) echo "no figures are called $1" >&2 && exit 2 ;;
     esac
@@ -47,7 +64,7 @@ figures() {
 mkdir -p tests/results
 kept="$(mktemp)"
 trap 'rm -f "$kept"' EXIT
-[ $# -gt 0 ] || set -- flows restored killed faults soak hostile flood hits refusals insight fuzz
+[ $# -gt 0 ] || set -- flows restored killed faults soak hostile flood hits refusals insight deny fuzz
 missed=0
 for name in "$@"; do
     { echo "# $name" && echo && echo "\`bash tests/full.sh $name\`" && echo && machine && echo && figures "$name"; } | tee "$kept"

@@ -17,7 +17,7 @@ struct Bounds {
     memory_mb: u64,
 }
 
-/// The promises of the README: reading and judging, and compiling and proving what is right.
+/// The promises of docs/performance.md: reading and judging, and compiling and proving what is right.
 const READING: Bounds = Bounds {
     time: Duration::from_secs(10),
     memory_mb: 300,
