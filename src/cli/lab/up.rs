@@ -20,7 +20,7 @@ use clap::Args;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -39,7 +39,7 @@ pub struct Arguments {
     /// The definition: a file, or a directory with *.yaml files
     #[arg(required_unless_present = "demo")]
     path: Option<PathBuf>,
-    /// Use config/lab.yaml, and print who reaches whom; where there is no such file, write it as lab.yaml into this folder
+    /// Use lab.yaml of this folder, which is written if there is none, and print who reaches whom
     #[arg(long, conflicts_with = "path")]
     demo: bool,
     /// Print who reaches whom when it is up, and after each save what has changed
@@ -165,12 +165,8 @@ fn say_all(told: &Receiver<Event>, lab: &Lab, mut last: Option<Option<Reach>>) {
     }
 }
 
-/// The file of the demonstration.
+/// The file of the demonstration: a copy, because whoever edits what the program is built from builds it again.
 fn demo() -> anyhow::Result<PathBuf> {
-    let kept = Path::new("config/lab.yaml");
-    if kept.is_file() {
-        return Ok(kept.to_owned());
-    }
     let path = PathBuf::from("lab.yaml");
     if !path.exists() {
         std::fs::write(&path, DEMO)
