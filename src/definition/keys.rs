@@ -552,7 +552,7 @@ pub fn names_at(path: &str) -> &'static [&'static str] {
     NAMES.get(path).map_or(&[], Vec::as_slice)
 }
 
-/// The table as Markdown, as it stands beside the README.
+/// Returns the table as Markdown: `config/keys.md`.
 pub fn markdown() -> String {
     let mut out = String::from(
         "# Every key of a definition\n\n\

@@ -18,8 +18,9 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-const SUBCOMMANDS: [&str; 8] = [
-    "run", "check", "compile", "apply", "explain", "status", "reload", "remove",
+const SUBCOMMANDS: [&str; 13] = [
+    "run", "boot", "check", "compile", "apply", "confirm", "diff", "explain", "diagnose", "status",
+    "events", "reload", "remove",
 ];
 
 fn paths() {
