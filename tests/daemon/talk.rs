@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
+use super::process::until;
 use super::site::{Daemon, SOON, Site};
 use crate::support::Host;
 
@@ -133,9 +134,19 @@ pub fn start(definition: &str) -> (Site, Daemon) {
     (site, daemon)
 }
 
+/// Saves, and waits until that is enforced: at least as this generation, since a repair in between takes one too.
 pub fn change(site: &Site, daemon: &Daemon, definition: &str, generation: u32) {
+    let enforced = || {
+        let log = daemon.log();
+        let lines = log.lines().filter(|line| line.contains("was saved"));
+        let numbers = lines.filter_map(|line| line.split_once("generation ")?.1.split(' ').next());
+        let numbers = numbers.filter_map(|number| number.parse::<u32>().ok());
+        numbers.collect::<Vec<_>>()
+    };
+    let before = enforced().len();
     site.save("groups.yaml", definition);
-    daemon.until_logged(&format!("generation {generation} enforced"));
+    until("what was saved is enforced", || enforced().len() > before);
+    assert!(enforced().last() >= Some(&generation), "{}", daemon.log());
 }
 
 /// Both families of SSH, DNS.
