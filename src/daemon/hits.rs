@@ -11,8 +11,9 @@ use super::report::{Hits, now};
 use super::state::State;
 use crate::policy::{Action, Direction, Policy, Reason, SecurityGroup};
 use crate::ruleset::Generation;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -282,15 +283,13 @@ impl Default for HitsKeeper {
 }
 
 fn keep(host: &Mutex<Host>) {
-    host.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .look_at_hits();
+    host.lock().look_at_hits();
     write(host);
 }
 
 /// Writes what is not written yet. The host is not kept from enforcing while its disk works.
 pub(super) fn write(host: &Mutex<Host>) {
-    let lock = || host.lock().unwrap_or_else(PoisonError::into_inner);
+    let lock = || host.lock();
     let unwritten = lock().unwritten_hits();
     if let Some(unwritten) = unwritten {
         let result = unwritten.write();

@@ -17,9 +17,10 @@ use super::tell::{notify, sentence, still};
 use super::trial::Attempt;
 use super::watch::{Reason, Watch};
 use crate::netfilter::events::links::LinkEvents;
+use parking_lot::{Mutex, MutexGuard};
 use sd_notify::NotifyState;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
@@ -164,7 +165,7 @@ pub(super) struct Daemon {
 impl Daemon {
     /// The host, even if a thread panicked while it had it: its parts are each replaced whole.
     pub(super) fn host(&self) -> MutexGuard<'_, Host> {
-        self.host.lock().unwrap_or_else(PoisonError::into_inner)
+        self.host.lock()
     }
 
     /// Reads and enforces what was saved. A writer who began while it was read may have left half a file to read: then
@@ -233,7 +234,6 @@ impl Daemon {
             off_the_loop(move || {
                 let result = host
                     .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
                     .reconcile(&loaded, &path, instance.as_deref(), attempt);
                 (loaded, result)
             })

@@ -1,15 +1,16 @@
 //! Instances enforce their groups, by the same steps as on a VM: compile, check, and load, switch, delete. What is enforced already is not
 //! compiled, and instances that are to enforce the same share one ruleset.
 
-use super::node::{Inside, Node, NodeError, PATIENCE, lock};
+use super::node::{Inside, Node, NodeError, PATIENCE};
 use crate::definition::printable;
 use crate::netfilter::enforce::Kernel;
 use crate::netfilter::native::Native;
 use crate::policy::Policy;
 use crate::ruleset::{Generation, Ruleset, check, compile};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 /// What an instance enforces.
@@ -62,13 +63,13 @@ pub fn enforce_all(wanted: Vec<(&Node, Arc<Policy>)>) -> (Vec<String>, Vec<NodeE
             scope.spawn(|| {
                 while let Some(list) = lists.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let loading = list.begin();
-                    lock(&begun).extend(loading);
+                    begun.lock().extend(loading);
                 }
             });
         }
     });
     let (mut changed, mut errors) = (Vec::new(), Vec::new());
-    for (node, answer) in lock(&begun).drain(..) {
+    for (node, answer) in begun.lock().drain(..) {
         let loaded = answer.and_then(|answer| {
             let loaded = node.wait(&answer, PATIENCE)?;
             loaded.map_err(|what| node.error(what))

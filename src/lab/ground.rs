@@ -9,9 +9,9 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, getegid, geteuid, pipe2, read, setsid, write};
+use parking_lot::Mutex;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::Mutex;
 
 /// Why there are no namespaces for a lab.
 #[derive(Debug, thiserror::Error)]
@@ -149,7 +149,7 @@ impl Ground {
 impl Ground {
     /// Kills everything that runs in the lab, and waits for it.
     pub fn clear(&self) {
-        let mut cleared = super::node::lock(&self.cleared);
+        let mut cleared = self.cleared.lock();
         if !std::mem::replace(&mut *cleared, true) {
             // With the first process of their namespace the kernel kills all others, and waits for them.
             let _ = kill(self.init, Signal::SIGKILL);

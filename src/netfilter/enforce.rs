@@ -16,8 +16,9 @@ use crate::ruleset::batch::{self, Command, Names};
 use crate::ruleset::change::{Change, Loaded};
 use crate::ruleset::table::BASE_CHAINS;
 use crate::ruleset::{Generation, Ruleset, TABLE};
+use parking_lot::Mutex;
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Why a policy could not be enforced. What was enforced before still is.
@@ -152,7 +153,7 @@ impl Kernel {
         let start = Instant::now();
         self.take_note();
         let mut table = self.changeable()?;
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = self.loaded.lock();
         // Taken: after any failure it is not known what the kernel has.
         let known = loaded
             .take()
@@ -235,7 +236,7 @@ impl Kernel {
     /// Gives what that was.
     pub fn forget(&self) -> Option<Ruleset> {
         self.take_note();
-        let loaded = &mut *self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = &mut *self.loaded.lock();
         loaded.take().map(|loaded| loaded.ruleset)
     }
 

@@ -10,9 +10,9 @@ use crate::ruleset::flows::elsewhere as elsewhere_chain;
 use crate::ruleset::marks::{Bits, Mark, Slot};
 use crate::ruleset::table::DIRECTIONS;
 use crate::ruleset::{Generation, Ruleset};
+use parking_lot::MutexGuard;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::{MutexGuard, PoisonError};
 
 /// Marks that only save time have bits where so many policies in a row find bits that no flow carries, and none else.
 const GENERATIONS: usize = 3;
@@ -205,10 +205,7 @@ impl Kernel {
 
     /// Finds out once which labels the rules of an earlier process set: these are not handed out.
     fn know_labels(&self) -> Result<(), NetlinkError> {
-        let mut known = self
-            .known_labels
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known_labels.lock();
         if !*known {
             let set = labels_set_over(&self.reader)?;
             self.distrust(&set);
@@ -244,7 +241,7 @@ impl Kernel {
     }
 
     fn lock_slots(&self) -> MutexGuard<'_, Slots> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slots.lock()
     }
 }
 

@@ -3,11 +3,12 @@
 use super::events::EventSocket;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
+use parking_lot::Mutex;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+use std::sync::{Arc, Weak, mpsc};
 use std::time::Duration;
 
 /// Where programs of an administrator stand, also for users whose path leaves them out.
@@ -81,12 +82,11 @@ impl Nft {
     /// What nft does from now on is kept from this listener. A script in nft's place must become nft (`exec`): what a child
     /// of it does counts as another program's.
     pub(super) fn is_not_for(&self, listener: &Arc<EventSocket>) {
-        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(listener);
+        *self.listener.lock() = Arc::downgrade(listener);
     }
 
     fn listener(&self) -> Option<Arc<EventSocket>> {
-        let listener = self.listener.lock();
-        listener.unwrap_or_else(PoisonError::into_inner).upgrade()
+        self.listener.lock().upgrade()
     }
 
     /// Applies a batch of nft text as one transaction.

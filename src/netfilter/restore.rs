@@ -7,7 +7,7 @@ use super::transport::Transport;
 use crate::ruleset::batch::{self, Names};
 use crate::ruleset::change::{Change, Loaded};
 use crate::ruleset::{Generation, Ruleset};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Of longer rulesets nothing is written down: this much is about 2 MB of messages.
@@ -44,7 +44,7 @@ impl Standby {
     }
 
     fn written(&self) -> MutexGuard<'_, Written> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -95,7 +95,7 @@ impl Kernel {
             .map_err(EnforceError::from)
             .and_then(|left_over| self.delete(&left_over));
         let left_behind = deleted.err().map(|error| error.to_string());
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = self.loaded.lock();
         *loaded = left_behind.is_none().then(|| Loaded {
             ruleset: ruleset.clone(),
             names,
@@ -175,7 +175,7 @@ impl Kernel {
             return None;
         }
         self.take_note();
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = self.loaded.lock();
         let known = loaded.as_mut()?;
         let generation = known.names.generation().next();
         let names = Names::new(generation).marked(known.names.bits().clone());
@@ -192,7 +192,7 @@ impl Kernel {
             return None;
         };
         let generation = names.generation();
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = self.loaded.lock();
         if let Some(loaded) = &mut *loaded {
             loaded.names = names;
         }

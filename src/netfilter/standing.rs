@@ -9,7 +9,6 @@ use crate::ruleset::batch::{Command, Names};
 use crate::ruleset::change::Loaded;
 use crate::ruleset::closed::{self, CLOSED};
 use netlink_bindings::nftables::{Nfgenmsg, Request};
-use std::sync::PoisonError;
 
 impl Kernel {
     /// The number of the kernel's last transaction of nf_tables: as long as it is the same, no program has changed any table of
@@ -39,7 +38,7 @@ impl Kernel {
         if stands {
             self.marks_in_force(&names);
         }
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = self.loaded.lock();
         *loaded = stands.then_some(Loaded { ruleset, names });
         Ok(stands)
     }
@@ -51,7 +50,7 @@ impl Kernel {
 
     /// Looks at what was enforced last, unless that failed.
     pub fn look<R>(&self, look: impl FnOnce(Option<&Loaded>) -> R) -> R {
-        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = self.loaded.lock();
         look(loaded.as_ref())
     }
 

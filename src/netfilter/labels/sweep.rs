@@ -9,7 +9,7 @@ use crate::netfilter::netlink::{NetlinkError, Reader};
 use netlink_bindings::conntrack::{Nfgenmsg, Request};
 use netlink_bindings::traits::{NetlinkRequest, Protocol};
 use nix::libc;
-use std::sync::MutexGuard;
+use parking_lot::MutexGuard;
 
 /// Whether labels may still be taken off, which holds while the guard lives.
 pub(super) type Permit<'a> = dyn Fn() -> Option<MutexGuard<'a, ()>> + 'a;

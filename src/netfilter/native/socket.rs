@@ -9,8 +9,8 @@ use nix::sys::socket::{
     getsockopt, recv, send, setsockopt, socket,
 };
 use nix::{libc, setsockopt_impl, sockopt_impl};
+use parking_lot::Mutex;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
 
 // Both are missing in nix. Without the first a refusal has neither place nor words; with the second it does not carry
 // the refused message.
@@ -125,10 +125,7 @@ impl Socket {
 
     /// Sends a transaction, which the kernel commits or refuses before this returns, and reads all answers to it.
     pub fn exchange(&self, transaction: &[u8]) -> Result<Answers, NativeError> {
-        let _alone = self
-            .exchanging
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.exchanging.lock();
         // What a process before us was killed before it read.
         self.answers()?;
         loop {
