@@ -74,10 +74,6 @@ pub enum QuestionError {
 }
 
 /// Judges the packet that opens the flow.
-///
-/// # Errors
-///
-/// See [`QuestionError`].
 pub fn explain(policy: &Policy, question: &Question) -> Result<Answer, QuestionError> {
     let decision = policy.decide(&opening(policy, question)?);
     let mut answer = Answer {
@@ -108,10 +104,6 @@ pub fn explain(policy: &Policy, question: &Question) -> Result<Answer, QuestionE
 }
 
 /// The packet that opens the flow.
-///
-/// # Errors
-///
-/// See [`QuestionError`].
 pub fn opening(policy: &Policy, question: &Question) -> Result<Packet, QuestionError> {
     let interface = match (&question.interface, policy.bindings.as_slice()) {
         (Some(name), _) => name.clone(),

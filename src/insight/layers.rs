@@ -80,10 +80,6 @@ pub struct Explanation {
 }
 
 /// Judges a flow and says how. `expected` is a group that somebody expects to decide about it.
-///
-/// # Errors
-///
-/// See [`QuestionError`].
 pub fn explained(
     policy: &Policy,
     question: &Question,

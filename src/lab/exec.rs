@@ -54,10 +54,6 @@ fn find(program: &str) -> Option<PathBuf> {
 
 /// Runs a program in a node, entered by the descriptors of [`Lab::door`](super::live::Lab::door), and gives its exit status; 128 and the
 /// signal's number if one has ended it. The process must have a single thread.
-///
-/// # Errors
-///
-/// See [`ExecError`].
 pub fn exec(node: &str, door: &[OwnedFd], program: &[String]) -> Result<u8, ExecError> {
     let [name, arguments @ ..] = program else {
         return Err(ExecError::Missing(String::new()));

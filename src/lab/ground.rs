@@ -63,10 +63,6 @@ pub struct Ground {
 impl Ground {
     /// Moves this process off the machine's network. Root stays who it is, if it may; anybody else becomes root of a user namespace.
     /// Must run while the process has a single thread; `unneeded`, the lab's socket, is closed in the process that is forked.
-    ///
-    /// # Errors
-    ///
-    /// See [`GroundError`].
     pub fn leave(unneeded: Option<BorrowedFd<'_>>) -> Result<Self, GroundError> {
         let (uid, gid) = (geteuid(), getegid());
         let as_root = uid.is_root() && unshare(CloneFlags::CLONE_NEWNET).is_ok();

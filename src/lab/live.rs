@@ -196,10 +196,6 @@ impl Lab {
     }
 
     /// Who reaches whom. The lab goes on meanwhile; what a save has overtaken is tried anew, so that the answer is of one time.
-    ///
-    /// # Errors
-    ///
-    /// See [`ReachError`].
     pub fn reach(
         &self,
         wanted: &Wanted,

@@ -147,10 +147,6 @@ pub enum ReachError {
 }
 
 /// All cells, with what is expected of each.
-///
-/// # Errors
-///
-/// See [`ReachError`].
 pub fn cells(
     nodes: &[Arc<Node>],
     wanted: &Wanted,

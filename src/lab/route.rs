@@ -146,10 +146,6 @@ pub struct Route(Reader);
 
 impl Route {
     /// Opens it.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn open() -> Result<Self, NetlinkError> {
         Ok(Route(Reader::route()?))
     }
@@ -159,10 +155,6 @@ impl Route {
     }
 
     /// A cable with one end here and the other in the network namespace `there`, a descriptor of this process.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn cable(&self, here: &End, far: &End, there: i32) -> Result<(), NetlinkError> {
         let name = |end: &End| [end.name.as_bytes(), &[0]].concat();
         let message = Message::new(
@@ -187,67 +179,39 @@ impl Route {
     }
 
     /// Takes a link away; of a cable both ends.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn cut(&self, index: u32) -> Result<(), NetlinkError> {
         self.tell(&Message::new(libc::RTM_DELLINK, 0, &link_header(index, 0)))
     }
 
     /// Switches a link on.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn up(&self, index: u32) -> Result<(), NetlinkError> {
         let header = link_header(index, libc::IFF_UP as u32);
         self.tell(&Message::new(libc::RTM_NEWLINK, 0, &header))
     }
 
     /// Gives a link one address that is on no network, and counts at once.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn address(&self, index: u32, address: IpAddr) -> Result<(), NetlinkError> {
         let flags = NLM_F_CREATE | NLM_F_REPLACE;
         self.tell(&own_address(libc::RTM_NEWADDR, flags, index, address))
     }
 
     /// Takes an address of a link away.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn no_address(&self, index: u32, address: IpAddr) -> Result<(), NetlinkError> {
         self.tell(&own_address(libc::RTM_DELADDR, 0, index, address))
     }
 
     /// A route to one address that is on a link.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn to(&self, index: u32, address: IpAddr) -> Result<(), NetlinkError> {
         let flags = NLM_F_CREATE | NLM_F_REPLACE;
         self.tell(&single(libc::RTM_NEWROUTE, flags, index, address))
     }
 
     /// Takes that route away, if it still leads to this link.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn not_to(&self, index: u32, address: IpAddr) -> Result<(), NetlinkError> {
         self.tell(&single(libc::RTM_DELROUTE, 0, index, address))
     }
 
     /// The default route of this family leads to a neighbour on a link.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn default(&self, index: u32, gateway: IpAddr, table: u32) -> Result<(), NetlinkError> {
         let header = route_header(gateway, 0, libc::RT_SCOPE_UNIVERSE, RTNH_F_ONLINK);
         let flags = NLM_F_CREATE | NLM_F_REPLACE;
@@ -259,10 +223,6 @@ impl Route {
     }
 
     /// What is sent from this address asks another table of routes.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn from(&self, address: IpAddr, table: u32) -> Result<(), NetlinkError> {
         // `struct fib_rule_hdr`: family, length of destination and source, tos, table (an attribute says it), two reserved, action, flags.
         let mut header = vec![family(address), 0, whole(address), 0, 0, 0, 0];
@@ -276,10 +236,6 @@ impl Route {
     }
 
     /// A neighbour that need not be asked for.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn neighbour(&self, index: u32, address: IpAddr, mac: Mac) -> Result<(), NetlinkError> {
         let flags = NLM_F_CREATE | NLM_F_REPLACE;
         let message = neighbour(libc::RTM_NEWNEIGH, flags, index, address);
@@ -287,10 +243,6 @@ impl Route {
     }
 
     /// Nothing is known of a neighbour any more.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn no_neighbour(&self, index: u32, address: IpAddr) -> Result<(), NetlinkError> {
         self.tell(&neighbour(libc::RTM_DELNEIGH, 0, index, address))
     }

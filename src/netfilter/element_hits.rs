@@ -13,10 +13,6 @@ use super::hits::{RuleHits, comment, counter, drops};
 use super::netlink::{NetlinkError, Reader};
 
 /// What the elements of these maps have met, of those that count; of all maps of the table without a list.
-///
-/// # Errors
-///
-/// See [`NetlinkError`].
 pub(super) fn element_hits_over(
     reader: &Reader,
     table: &CStr,

@@ -309,28 +309,16 @@ impl Kernel {
     }
 
     /// The generation that is enforced, by whomever.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn in_force(&self) -> Result<Option<Generation>, NetlinkError> {
         in_force_over(&self.reader)
     }
 
     /// The counters of our rules.
-    ///
-    /// # Errors
-    ///
-    /// See [`HitsError`].
     pub fn hits(&self) -> Result<Vec<RuleHits>, HitsError> {
         rule_hits_over(&self.reader, TABLE)
     }
 
     /// Takes our table away. Gives whether a policy was in force.
-    ///
-    /// # Errors
-    ///
-    /// See [`EnforceError`].
     pub fn remove(&self) -> Result<bool, EnforceError> {
         self.forget();
         self.delete_table()

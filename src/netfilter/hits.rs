@@ -52,10 +52,6 @@ pub enum HitsError {
 /// The counters of one answer are not of one instant, but the set of rules is: the reading begins anew when a transaction of
 /// anyone was committed meanwhile, or was seen half-way. One case the kernel hides: of a table that someone is about to change,
 /// and then is refused, a rule may be missing. Who changes the table should not read it at the same time.
-///
-/// # Errors
-///
-/// See [`HitsError`].
 pub fn rule_hits(table: &str) -> Result<Vec<RuleHits>, HitsError> {
     let reader = Reader::netfilter().map_err(|error| HitsError::Rules {
         table: table.to_owned(),
@@ -65,10 +61,6 @@ pub fn rule_hits(table: &str) -> Result<Vec<RuleHits>, HitsError> {
 }
 
 /// The same over a socket that is kept.
-///
-/// # Errors
-///
-/// See [`HitsError`].
 pub fn rule_hits_over(reader: &Reader, table: &str) -> Result<Vec<RuleHits>, HitsError> {
     let mut hits = read(reader, table, None)?;
     hits.extend(of_elements(reader, table, None)?);
@@ -79,10 +71,6 @@ pub fn rule_hits_over(reader: &Reader, table: &str) -> Result<Vec<RuleHits>, Hit
 const CHAINS_AT_ONCE: usize = 100;
 
 /// The rules of these chains, of many more perhaps all rules of the table, and the elements of these maps.
-///
-/// # Errors
-///
-/// See [`HitsError`].
 pub fn hits_of_over(
     reader: &Reader,
     table: &str,

@@ -112,10 +112,6 @@ impl Reader {
     ///
     /// When the kernel says that the dump was interrupted by a change, what was collected is thrown away and the dump begun
     /// again, so the answer is of one moment.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn dump<R, T>(
         &self,
         request: &R,
@@ -128,10 +124,6 @@ impl Reader {
     }
 
     /// The same for a request that has one reply.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn ask<R, T>(
         &self,
         request: &R,
@@ -252,10 +244,6 @@ impl Reader {
 }
 
 /// One dump through a socket of its own, in the network namespace of the calling thread; see [`Reader::dump`].
-///
-/// # Errors
-///
-/// See [`NetlinkError`].
 pub fn dump<R, T>(
     request: &R,
     keep: impl FnMut(R::ReplyType<'_>) -> Option<T>,

@@ -25,19 +25,11 @@ pub struct Objects {
 }
 
 /// Lists the objects of our table; none if there is no such table.
-///
-/// # Errors
-///
-/// See [`NetlinkError`].
 pub fn objects() -> Result<Objects, NetlinkError> {
     objects_over(&Reader::netfilter()?)
 }
 
 /// The same over a socket that is kept.
-///
-/// # Errors
-///
-/// See [`NetlinkError`].
 pub fn objects_over(reader: &Reader) -> Result<Objects, NetlinkError> {
     let header = Nfgenmsg {
         nfgen_family: libc::NFPROTO_INET as u8,
@@ -71,10 +63,6 @@ pub fn objects_over(reader: &Reader) -> Result<Objects, NetlinkError> {
 
 /// Whether our base chains, as far as they are there, stand where they must, and no chain has a name that cannot be said: a chain's
 /// hook and priority cannot be changed, so one that another program has put in its place can only go with the table.
-///
-/// # Errors
-///
-/// See [`NetlinkError`].
 pub fn base_chains_stand_over(reader: &Reader) -> Result<bool, NetlinkError> {
     let header = Nfgenmsg {
         nfgen_family: libc::NFPROTO_INET as u8,
@@ -100,19 +88,11 @@ pub fn base_chains_stand_over(reader: &Reader) -> Result<bool, NetlinkError> {
 }
 
 /// The generation that the base chains jump to: what is really enforced, whatever else is loaded.
-///
-/// # Errors
-///
-/// See [`NetlinkError`].
 pub fn in_force() -> Result<Option<Generation>, NetlinkError> {
     in_force_over(&Reader::netfilter()?)
 }
 
 /// The same over a socket that is kept.
-///
-/// # Errors
-///
-/// See [`NetlinkError`].
 pub fn in_force_over(reader: &Reader) -> Result<Option<Generation>, NetlinkError> {
     let entries = entries_over(reader)?;
     let targets = entries.iter().flatten().flatten();
@@ -122,10 +102,6 @@ pub fn in_force_over(reader: &Reader) -> Result<Option<Generation>, NetlinkError
 }
 
 /// For each base chain its rules, as the chain that each jumps to, if it does.
-///
-/// # Errors
-///
-/// See [`NetlinkError`].
 pub fn entries_over(reader: &Reader) -> Result<[Vec<Option<String>>; 2], NetlinkError> {
     let header = Nfgenmsg {
         nfgen_family: libc::NFPROTO_INET as u8,
@@ -152,10 +128,6 @@ pub fn entries_over(reader: &Reader) -> Result<[Vec<Option<String>>; 2], Netlink
 }
 
 /// The labels of connection tracking that rules of our table set, whoever has written them, each with its chain.
-///
-/// # Errors
-///
-/// See [`NetlinkError`].
 pub fn labels_set_over(reader: &Reader) -> Result<Vec<(String, u128)>, NetlinkError> {
     let header = Nfgenmsg {
         nfgen_family: libc::NFPROTO_INET as u8,

@@ -47,10 +47,6 @@ pub enum Protection {
 }
 
 /// Our table; none if there is none.
-///
-/// # Errors
-///
-/// See [`NetlinkError`].
 pub fn table_over(reader: &Reader) -> Result<Option<Table>, NetlinkError> {
     let header = Nfgenmsg {
         nfgen_family: libc::NFPROTO_INET as u8,

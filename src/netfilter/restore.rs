@@ -50,10 +50,6 @@ impl Standby {
 
 impl Kernel {
     /// Enforces whole what another program has changed, as [`Self::enforce_with`] does.
-    ///
-    /// # Errors
-    ///
-    /// See [`EnforceError`].
     pub fn restore_with(
         &self,
         ruleset: &Ruleset,

@@ -13,10 +13,6 @@ use netlink_bindings::nftables::{Nfgenmsg, Request};
 impl Kernel {
     /// The number of the kernel's last transaction of nf_tables: as long as it is the same, no program has changed any table of
     /// this network namespace.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn transaction(&self) -> Result<u32, NetlinkError> {
         let request = Request::new().op_getgen_do(&Nfgenmsg::default());
         let number = self
@@ -29,10 +25,6 @@ impl Kernel {
     /// Goes on with a ruleset that an earlier process has loaded under these names, if the base chains lead to it: the next one
     /// is loaded as far as it differs. That nothing has changed in it since is for the caller to know; see
     /// [`Self::transaction`].
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn take_up(&self, ruleset: Ruleset, names: Names) -> Result<bool, NetlinkError> {
         let stands = self.is_entered(&names)?;
         if stands {
@@ -55,10 +47,6 @@ impl Kernel {
     }
 
     /// Closes a host that has no policy, see [`closed`]. `seed` runs once before anything is tracked, and once when all is.
-    ///
-    /// # Errors
-    ///
-    /// See [`EnforceError`].
     pub fn close(&self, mut seed: impl FnMut()) -> Result<(), EnforceError> {
         seed();
         let table = self.changeable()?;
@@ -76,10 +64,6 @@ impl Kernel {
     }
 
     /// Whether this host was closed and has had no policy since.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn is_closed(&self) -> Result<bool, NetlinkError> {
         if table_over(&self.reader)?.is_none() {
             return Ok(false);

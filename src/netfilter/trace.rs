@@ -93,10 +93,6 @@ pub struct Told {
 
 impl Trace {
     /// Begins, in the network namespace of the calling thread.
-    ///
-    /// # Errors
-    ///
-    /// See [`TraceError`].
     pub fn begin() -> Result<Self, TraceError> {
         // `ret 0xffff`: every datagram, whole.
         let whole = [libc::sock_filter {

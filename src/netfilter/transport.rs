@@ -98,10 +98,6 @@ impl Transport {
     }
 
     /// Applies commands as one transaction: all of them or none.
-    ///
-    /// # Errors
-    ///
-    /// See [`ApplyError`].
     pub fn apply(&self, commands: &[Command], names: &Names) -> Result<(), ApplyError> {
         match self {
             Transport::Native(native) => native.apply(commands, names)?,

@@ -106,10 +106,6 @@ pub fn refused_by_legacy() -> Result<BTreeMap<Blame, u64>, FirewallError> {
 }
 
 /// Opens the flow against a copy of the host's rulesets.
-///
-/// # Errors
-///
-/// See [`FirewallError`].
 pub fn look(asked: &Asked) -> Result<Seen, FirewallError> {
     let copy = Copy::of_this_host();
     let mut seen = attempt(asked, &copy, None)?;

@@ -101,10 +101,6 @@ impl Native {
 
     /// Makes our table if it is not there, owned by this socket; adopts it if its owner has gone. Gives whether the
     /// kernel can do that: an older one, and any with a table that was made without an owner, refuse.
-    ///
-    /// # Errors
-    ///
-    /// See [`NativeError`].
     pub fn own_table(&self) -> Result<bool, NativeError> {
         let mut batch = Batch::new();
         batch.command(usize::MAX, |batch| add_table(batch, TABLE, Some(OWNED)));
@@ -112,10 +108,6 @@ impl Native {
     }
 
     /// Switches on a table that another program has switched off (`dormant`), by giving it the flags that it had.
-    ///
-    /// # Errors
-    ///
-    /// See [`NativeError`].
     pub fn wake_table(&self, flags: u32) -> Result<(), NativeError> {
         let mut batch = Batch::new();
         batch.command(usize::MAX, |batch| add_table(batch, TABLE, Some(flags)));
@@ -123,10 +115,6 @@ impl Native {
     }
 
     /// Whether the kernel knows tables that are owned and stay. It is tried in a transaction that fails in any case.
-    ///
-    /// # Errors
-    ///
-    /// See [`NativeError`].
     pub fn knows_ownership(&self) -> Result<bool, NativeError> {
         if let Some(known) = self.ownership.get() {
             return Ok(*known);

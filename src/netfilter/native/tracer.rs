@@ -31,10 +31,6 @@ const CHAINS: [(&str, i32, i32); 5] = [
 
 impl Native {
     /// Has packets traced from now on, in this namespace.
-    ///
-    /// # Errors
-    ///
-    /// See [`NativeError`].
     pub fn trace(&self) -> Result<(), NativeError> {
         let mut batch = Batch::new();
         batch.command(usize::MAX, |batch| {
@@ -48,10 +44,6 @@ impl Native {
     }
 
     /// No longer.
-    ///
-    /// # Errors
-    ///
-    /// See [`NativeError`].
     pub fn trace_no_more(&self) -> Result<(), NativeError> {
         let mut batch = Batch::new();
         batch.command(usize::MAX, |batch| delete_table(batch, TRACER));
