@@ -55,8 +55,6 @@ pub trait Line: Point + std::hash::Hash {
     const FIRST: Self;
     /// The highest.
     const LAST: Self;
-    /// The one before; asked only where there is one.
-    fn before(self) -> Self;
     /// The part of this family in a set.
     fn in_set(set: &AddressSet) -> Arc<[Interval<Self>]>;
     /// A run of them.
@@ -69,9 +67,6 @@ macro_rules! line {
             const V4: bool = $v4;
             const FIRST: Self = 0;
             const LAST: Self = <$number>::MAX;
-            fn before(self) -> Self {
-                self - 1
-            }
             fn in_set(set: &AddressSet) -> Arc<[Interval<Self>]> {
                 set.$shared()
             }
@@ -382,8 +377,8 @@ pub fn outside(set: Option<&AddressSet>) -> Option<AddressSet> {
         return Some(AddressSet::any());
     };
     let any = AddressSet::any();
-    let v4 = crate::policy::interval::without(any.v4(), set.v4(), |point| point - 1);
-    let v6 = crate::policy::interval::without(any.v6(), set.v6(), |point| point - 1);
+    let v4 = crate::policy::interval::without(any.v4(), set.v4());
+    let v6 = crate::policy::interval::without(any.v6(), set.v6());
     AddressSet::of(v4, v6)
 }
 

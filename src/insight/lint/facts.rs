@@ -206,7 +206,7 @@ impl Facts<'_> {
             let fact = &mut self.of[number].1;
             let lost = claimed.lost.into_iter().filter_map(|(kind, lost)| {
                 let free = claimed.free.get(&kind).cloned().unwrap_or_default();
-                let lost = without(&merged(lost), &merged(free), |port| port - 1);
+                let lost = without(&merged(lost), &merged(free));
                 (!lost.is_empty()).then_some((kind, lost))
             });
             let ports: BTreeMap<_, _> = lost.collect();

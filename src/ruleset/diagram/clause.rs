@@ -139,7 +139,7 @@ fn whole() -> Ranges {
 
 fn complement(set: &AddressSet) -> Ranges {
     let any = AddressSet::any();
-    let v4 = without(any.v4(), set.v4(), |point| point - 1);
-    let v6 = without(any.v6(), set.v6(), |point| point - 1);
+    let v4 = without(any.v4(), set.v4());
+    let v6 = without(any.v6(), set.v6());
     (v4.into(), v6.into())
 }

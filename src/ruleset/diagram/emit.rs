@@ -17,8 +17,7 @@ use super::pairs::Table;
 use super::plan::{
     AddressFirst, Family as PlanFamily, Part, Parts, Plan, ServiceFirst, ServiceNode,
 };
-use super::pool::Dimension;
-use crate::policy::{Direction, Protocol, Reason, Service, Verdict};
+use crate::policy::{Direction, Point, Protocol, Reason, Service, Verdict};
 use crate::ruleset::ir::*;
 use crate::ruleset::remote::Remotes;
 use rustc_hash::FxHashMap;

@@ -36,8 +36,8 @@ use super::classes::classes;
 use super::clause::Clause;
 use super::paint::{Function, paint};
 use super::pairs::{Run, worth_it};
-use super::pool::{Dimension, Pool};
-use crate::policy::interval::merged;
+use super::pool::Pool;
+use crate::policy::interval::{Point, merged};
 use crate::policy::{Interval, Service};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::ops::Range;
@@ -391,7 +391,7 @@ impl List<'_> {
 }
 
 /// How many pieces become elements: where they leave no gap, those that lead where most lead are none.
-fn without_most<T: Dimension>(function: &Function<T, u32>) -> usize {
+fn without_most<T: Point>(function: &Function<T, u32>) -> usize {
     if !is_gapless(function) {
         return function.len();
     }
@@ -408,7 +408,7 @@ pub fn counts<T>(function: &[(Interval<T>, u32)]) -> Vec<(u32, usize)> {
 }
 
 /// Whether a function says something everywhere.
-pub fn is_gapless<T: Dimension, V>(function: &[(Interval<T>, V)]) -> bool {
+pub fn is_gapless<T: Point, V>(function: &[(Interval<T>, V)]) -> bool {
     function
         .first()
         .is_some_and(|(first, _)| first.first == T::WHOLE.first)

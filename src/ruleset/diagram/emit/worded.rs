@@ -1,13 +1,12 @@
 //! The dimensions of the diagram in nft's words.
 
-use crate::policy::{Interval, PortSet, Protocol};
+use crate::policy::{Interval, Point, PortSet, Protocol};
 use crate::ruleset::diagram::plan::Family as PlanFamily;
-use crate::ruleset::diagram::pool::Dimension;
 use crate::ruleset::ir::{Addresses as AddressList, *};
 use std::sync::Arc;
 
 /// A dimension in nft's words.
-pub trait Worded: Dimension {
+pub trait Worded: Point {
     /// What there is to say beside the dimension: which protocol's port, whose address.
     type Word: Copy;
     /// `tcp dport { … }`, `ip saddr { … }`; `None` for no interval.

@@ -1,10 +1,10 @@
 //! What a plan consists of.
 
-use crate::policy::{AddressRange, Interval, Service};
+use crate::policy::{AddressRange, Interval, Point, Service};
 use crate::ruleset::diagram::clause::Clause;
 use crate::ruleset::diagram::paint::Function;
 use crate::ruleset::diagram::pairs::Table;
-use crate::ruleset::diagram::pool::{Dimension, Written};
+use crate::ruleset::diagram::pool::Written;
 use crate::ruleset::map::Prefixed;
 use std::ops::Range;
 use std::sync::Arc;
@@ -68,7 +68,7 @@ pub struct ServiceNode {
 }
 
 /// A family: which addresses of a clause are meant, and which ICMP.
-pub trait Family: Dimension + Prefixed {
+pub trait Family: Point + Prefixed {
     /// The clause's addresses of this family.
     fn addresses(clause: &Clause) -> &Arc<[Interval<Self>]>;
     /// The length of the prefix that an interval is, if it is one network.
