@@ -90,11 +90,7 @@ pub fn explain(policy: &Policy, question: &Question) -> Result<Answer, QuestionE
             answer.rule = Some(id.to_string());
         }
         Reason::ApprovedService(name) => {
-            let approved = policy
-                .platform
-                .approved_services
-                .iter()
-                .find(|approved| approved.name == name);
+            let approved = policy.platform.approved_service(&name);
             answer.place = approved.and_then(|approved| approved.place.clone());
             answer.service = Some(name.to_string());
         }
