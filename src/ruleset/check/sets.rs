@@ -216,10 +216,7 @@ mod tests {
     fn intervals(raw: &[(u32, u32)], shift: u32) -> Vec<Interval<u32>> {
         merged(
             raw.iter()
-                .map(|(first, length)| Interval {
-                    first: first + shift,
-                    last: first + length + shift,
-                })
+                .map(|(first, length)| Interval::between(first + shift, first + length + shift))
                 .collect(),
         )
     }

@@ -76,7 +76,7 @@ impl<T: Point> Pool<T> {
             .map(|(at, function)| {
                 // A difference must save more than the jump to the base costs.
                 let at_most = (function.len() / 2).checked_sub(1).filter(|_| at != base)?;
-                difference(function, &functions[base], at_most, T::before)
+                difference(function, &functions[base], at_most)
             })
             .collect();
         let pieces = differences.iter().zip(&functions);
