@@ -1,33 +1,19 @@
 //! Messages of rtnetlink that make links, addresses, routes and neighbours. Attributes are in `linux/if_link.h`,
 //! `linux/if_addr.h`, `linux/rtnetlink.h`, `linux/neighbour.h` and `linux/fib_rules.h`.
 
-use crate::netfilter::netlink::{NetlinkError, Reader};
+use crate::netfilter::netlink::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NetlinkError, Reader};
 use netlink_bindings::traits::{NetlinkRequest, Protocol};
-use nix::libc;
+use netlink_bindings::utils::{align, finalize_nested_header, push_header, write_header};
+use nix::libc::{
+    self, IFA_ADDRESS, IFA_LOCAL, IFLA_ADDRESS, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND,
+    IFLA_LINKINFO, IFLA_NET_NS_FD, NDA_DST, NDA_LLADDR, NUD_PERMANENT, RTA_DST, RTA_GATEWAY,
+    RTA_OIF, RTA_TABLE,
+};
 use std::net::{IpAddr, Ipv6Addr};
 
-const NLM_F_REPLACE: u16 = 0x100;
-const NLM_F_EXCL: u16 = 0x200;
-const NLM_F_CREATE: u16 = 0x400;
-
-const IFLA_ADDRESS: u16 = 1;
-const IFLA_IFNAME: u16 = 3;
-const IFLA_LINKINFO: u16 = 18;
-const IFLA_NET_NS_FD: u16 = 28;
-const IFLA_INFO_KIND: u16 = 1;
-const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
-const IFA_ADDRESS: u16 = 1;
-const IFA_LOCAL: u16 = 2;
 const IFA_F_NODAD: u8 = 2;
-const RTA_DST: u16 = 1;
-const RTA_OIF: u16 = 4;
-const RTA_GATEWAY: u16 = 5;
-const RTA_TABLE: u16 = 15;
 const RTNH_F_ONLINK: u32 = 4;
-const NDA_DST: u16 = 1;
-const NDA_LLADDR: u16 = 2;
-const NUD_PERMANENT: u16 = 0x80;
 const FRA_SRC: u16 = 2;
 const FRA_TABLE: u16 = 15;
 const FR_ACT_TO_TBL: u8 = 1;
@@ -80,30 +66,19 @@ impl Message {
         }
     }
 
+    /// A value is some dozens of bytes long.
     fn with(mut self, kind: u16, value: &[u8]) -> Self {
-        self.push(kind, value);
-        self
-    }
-
-    fn push(&mut self, kind: u16, value: &[u8]) {
-        // A value is some dozens of bytes long.
-        let length = (4 + value.len()) as u16;
-        self.payload.extend(length.to_ne_bytes());
-        self.payload.extend(kind.to_ne_bytes());
+        push_header(&mut self.payload, kind, value.len() as u16);
         self.payload.extend(value);
-        self.payload
-            .resize(self.payload.len().next_multiple_of(4), 0);
+        align(&mut self.payload);
+        self
     }
 
     /// An attribute that holds what `fill` adds.
     fn nested(mut self, kind: u16, fill: impl FnOnce(Self) -> Self) -> Self {
-        let start = self.payload.len();
-        self.push(kind, &[]);
+        let start = write_header(&mut self.payload, kind);
         let mut filled = fill(self);
-        let length = (filled.payload.len() - start) as u16;
-        if let Some(place) = filled.payload.get_mut(start..start + 2) {
-            place.copy_from_slice(&length.to_ne_bytes());
-        }
+        finalize_nested_header(&mut filled.payload, start);
         filled
     }
 }

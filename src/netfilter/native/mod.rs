@@ -8,14 +8,16 @@
 //! |---|---|
 //! | `socket` | the netlink socket, and the kernel's answers |
 //! | `batch` | the bytes of a transaction, and which message is whose command |
-//! | `answer` | what the kernel's answers to it say |
+//! | `answer`, `error` | what the kernel's answers to it say |
 //! | `commands` | the messages of each command |
 //! | `sets` | sets and maps, and nft's notes in them |
 //! | `elements` | what they hold |
 //! | `rules` | one rule: its sets in braces and its message |
 //! | `conditions` | what a rule asks of a packet, as nft orders and abbreviates it |
+//! | `writer` | the fields of a packet, loaded and compared |
+//! | `fields` | where they stand |
 //! | `expressions` | each expression of the kernel's |
-//! | `tracer` | a table that has packets traced |
+//! | [`tracer`] | a table that has packets traced |
 //!
 //! What the kernel holds afterwards is the same as after `nft -f` of what [`crate::ruleset::text`] writes; `tests/encoder.rs`
 //! compares them. Attributes are in `linux/netfilter/nf_tables.h`.
@@ -25,24 +27,26 @@ mod batch;
 mod commands;
 mod conditions;
 mod elements;
+mod error;
 mod expressions;
+mod fields;
 mod rules;
 mod sets;
 mod socket;
-mod tracer;
+pub mod tracer;
+mod writer;
 
 use super::ownership::OWNED;
 use crate::ruleset::TABLE;
 use crate::ruleset::batch::{Command, Names};
-pub use answer::{NativeError, Refusal};
 use answer::{accepted, judge};
 use batch::Batch;
 use commands::{add_table, delete_table, encode};
+pub use error::{NativeError, Refusal};
 use nix::errno::Errno;
 use socket::Socket;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
-pub use tracer::TRACER;
 
 /// About how many bytes of what may be cut are sent in one transaction: enough that the wait for the kernel's commit does
 /// not count, and little memory.

@@ -1,10 +1,11 @@
 //! A table that changes nothing, and has the kernel tell what becomes of each packet: it marks them where they come in, and once more
 //! where every other rule is behind them.
 
-use super::batch::{Batch, NLM_F_APPEND, NLM_F_CREATE};
+use super::batch::Batch;
 use super::commands::{ACCEPT, add_table, delete_table};
 use super::expressions::Expressions;
 use super::{Native, NativeError};
+use crate::netfilter::netlink::{NLM_F_APPEND, NLM_F_CREATE};
 use crate::ruleset::batch::{Command, Names};
 use netlink_bindings::nftables::{PushChainAttrs, PushRuleAttrs};
 use netlink_bindings::utils::{finalize_nested_header, push_nested_header};
