@@ -14,6 +14,7 @@
 //! | [`transport`] | commands, by one of the two ways: |
 //! | [`native`] | messages of nf_tables over netlink |
 //! | [`nft`] | the nft program, with a time limit and its words kept |
+//! | [`programs`] | where an administrator's programs stand |
 //! | [`ownership`] | who may change our table |
 //! | [`others`] | who else has rules here |
 //! | [`events`] | what the kernel tells unasked: of our table, and of interfaces |
@@ -47,6 +48,7 @@ pub mod objects;
 pub mod others;
 pub mod ownership;
 mod priority;
+pub mod programs;
 pub mod refusals;
 pub mod restore;
 pub mod seed;
