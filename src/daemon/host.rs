@@ -20,7 +20,7 @@ use super::trial::{Attempt, Trial};
 use crate::cloud::Ledger;
 use crate::definition::{Diagnostic, Severity};
 use crate::netfilter::enforce::{EnforceError, Kernel};
-use crate::netfilter::marks::Slots;
+use crate::netfilter::slots::Slots;
 use crate::policy::{Account, Direction, Instance, Policy, Reason};
 use crate::ruleset::marks::Bits;
 use crate::ruleset::{Generation, compile};

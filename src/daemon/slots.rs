@@ -5,7 +5,7 @@ use super::host::Host;
 use super::state::State;
 use crate::netfilter::enforce::Kernel;
 use crate::netfilter::links::links;
-use crate::netfilter::marks::Slots;
+use crate::netfilter::slots::Slots;
 use crate::policy::{HostFacts, InterfaceName, Interval, Policy};
 use crate::ruleset::Ruleset;
 use serde::{Deserialize, Serialize};

@@ -9,6 +9,8 @@
 mod book;
 mod sweep;
 
+pub use self::book::OURS;
+
 use self::book::{Book, Next};
 use self::sweep::{Carriers, Kernel, Swept};
 use super::netlink::NetlinkError;
@@ -18,9 +20,6 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Ours of the 128: 64 to 127.
-pub const OURS: u128 = !0 << 64;
 
 /// With so few flows labels are taken off at once, which takes less than 40 ms. With more the thread waits until
 /// fewer than half of the labels are clean.

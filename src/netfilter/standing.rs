@@ -1,6 +1,7 @@
 //! What an earlier process has left in force, taken up; and a host without a policy, closed.
 
-use super::enforce::{EnforceError, Kernel};
+use super::enforce::EnforceError;
+use super::kernel::Kernel;
 use super::netlink::NetlinkError;
 use super::objects::objects_over;
 use super::ownership::table_over;

@@ -5,7 +5,7 @@ use super::events::tables::TableEvents;
 use super::native::{Native, NativeError};
 use super::nft::{Nft, NftError};
 use super::ownership::{Owner, Table};
-use super::restore::Standby;
+use super::standby::Standby;
 use crate::policy::Reason;
 use crate::ruleset::batch::{Command, Names};
 use crate::ruleset::text;

@@ -1,7 +1,8 @@
 //! Whom our table belongs to, and what that lets others do.
 
-use super::{EnforceError, Kernel};
+use super::EnforceError;
 use crate::netfilter::events::tables::TableEvents;
+use crate::netfilter::kernel::Kernel;
 use crate::netfilter::ownership::{Protection, Table, table_over};
 use crate::netfilter::transport::{ApplyError, Transport};
 use nix::errno::Errno;
