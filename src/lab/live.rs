@@ -155,28 +155,26 @@ impl Lab {
         errors.extend(more);
         let errors: Vec<String> = errors.iter().map(NodeError::to_string).collect();
         *given = attempt;
-        let nothing = arranged == Arranged::default() && enforced.is_empty() && errors.is_empty();
+        let changed = Changed {
+            arranged,
+            enforced,
+            errors,
+            refused: reading.refused,
+            took_ms: start.elapsed().as_secs_f64() * 1000.0,
+        };
         let mut current = self.current.lock();
         *current = Current {
             account,
             sources: reading.loaded.sources,
             template_files: reading.loaded.template_files,
             given: reading.given,
-            last_error: (!errors.is_empty()).then(|| {
-                format!(
-                    "The last save could not be followed in full:\n{}",
-                    errors.join("\n")
-                )
+            last_error: (!changed.errors.is_empty()).then(|| {
+                let errors = changed.errors.join("\n");
+                format!("The last save could not be followed in full:\n{errors}")
             }),
-            changes: current.changes + u64::from(!nothing),
+            changes: current.changes + u64::from(!changed.is_nothing()),
         };
-        Ok(Changed {
-            arranged,
-            enforced,
-            errors,
-            refused: reading.refused,
-            took_ms: start.elapsed().as_secs_f64() * 1000.0,
-        })
+        Ok(changed)
     }
 
     /// What there is.
@@ -259,14 +257,11 @@ impl Lab {
 
     /// A node by its name or by an address; an address outside that nobody has is given to the internet, as long as the end is held.
     fn end(&self, nodes: &[Arc<Node>], asked: &str) -> Result<End, String> {
-        let names = || {
-            let names: Vec<_> = nodes.iter().map(|node| node.name()).collect();
-            format!("the lab has no `{asked}`; it has {}", names.join(", "))
-        };
         let end = |node: &Arc<Node>, address, visit| End::new(node.clone(), address, visit);
         let Ok(address) = asked.parse::<IpAddr>() else {
             let node = nodes.iter().find(|node| node.name() == asked);
-            return node.map(|node| end(node, None, None)).ok_or_else(names);
+            let node = node.map(|node| end(node, None, None));
+            return node.ok_or_else(|| ReachError::unknown(asked, nodes).to_string());
         };
         let has = |node: &&Arc<Node>| node.plan().addresses().any(|(_, own)| own == address);
         if let Some(node) = nodes.iter().find(has) {

@@ -3,7 +3,8 @@
 use super::{LabOptions, Result, matrix, print};
 use crate::cli::NO;
 use crate::lab::cell::{Agreement, Cell};
-use crate::lab::control::{Client, Request};
+use crate::lab::control::Request;
+use crate::lab::control::client::Client;
 use crate::lab::probe::Found;
 use crate::lab::service::Service;
 use anyhow::bail;

@@ -3,7 +3,8 @@
 use super::progress::Progress;
 use super::{LabOptions, Result, matrix, page, print};
 use crate::cli::NO;
-use crate::lab::control::{Client, Request};
+use crate::lab::control::Request;
+use crate::lab::control::client::Client;
 use crate::lab::reach::{Reach, Wanted};
 use crate::lab::service::Service;
 use anyhow::Context;

@@ -8,7 +8,7 @@ use crate::daemon::logging;
 use crate::daemon::route::shown;
 use crate::lab::addresses::{Given, GivenAddress};
 use crate::lab::cell::Cell;
-use crate::lab::control::{bind, serve};
+use crate::lab::control::server::{bind, serve};
 use crate::lab::follow::{Event, follow};
 use crate::lab::ground::Ground;
 use crate::lab::live::{Changed, Lab};
