@@ -1,6 +1,7 @@
 //! `secgroupd lab exec` and `secgroupd lab shell`.
 
-use super::{LabOptions, Result};
+use crate::cli::options::LabOptions;
+use crate::cli::outcome::Result;
 use crate::lab::control::Request;
 use crate::lab::control::client::Client;
 use crate::lab::exec;

@@ -1,6 +1,8 @@
 //! `secgroupd lab status`.
 
-use super::{LabOptions, Result, print};
+use crate::cli::options::LabOptions;
+use crate::cli::outcome::Result;
+use crate::cli::print;
 use crate::daemon::host::count;
 use crate::daemon::report::now;
 use crate::daemon::route::shown;
