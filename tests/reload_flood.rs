@@ -3,7 +3,8 @@
 //!
 //! The short form floods at a moderate rate with allowed and refused packets of both families at once, and reloads 100 times.
 //! `SECGROUPD_FULL=1` reloads 1,000 times for each polarity (the policy allows the flooded port, or refuses it) and each family alone,
-//! at 80 % of the highest rate that loses nothing while nothing is reloaded, which it finds before.
+//! at 80 % of the highest rate that loses nothing while nothing is reloaded, which it finds before: an hour and a half.
+//! `SECGROUPD_RELOADS=100` besides reloads as often for each of them, in a quarter of an hour.
 //! `cargo test --test reload_flood -- --nocapture` prints the figures.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
@@ -205,8 +206,15 @@ fn is_full() -> bool {
     env::var("SECGROUPD_FULL").is_ok_and(|value| value == "1")
 }
 
+/// How often a load is reloaded under.
+fn count(full: u32, short: u32) -> u32 {
+    let asked = env::var("SECGROUPD_RELOADS").ok();
+    let full = asked.and_then(|count| count.parse().ok()).unwrap_or(full);
+    if is_full() { full } else { short }
+}
+
 fn reloads() {
-    let count = if is_full() { 1000 } else { 100 };
+    let count = count(1000, 100);
     for load in loads() {
         let kernel = OnceCell::new();
         let outcome = under_flood(&load, count, true, &versions(500), |host, ruleset| {
@@ -221,7 +229,7 @@ fn reloads() {
 
 /// The same by one process, which changes what differs and keeps the rest.
 fn changes() {
-    let count = if is_full() { 1000 } else { 60 };
+    let count = count(1000, 60);
     for load in loads() {
         let kernel = OnceCell::new();
         let outcome = under_flood(&load, count, true, &versions(500), |host, ruleset| {
@@ -235,7 +243,7 @@ fn changes() {
 
 /// Elements of living maps come and go beside the flood's own.
 fn edits() {
-    let count = if is_full() { 5000 } else { 1000 };
+    let count = count(5000, 1000);
     for load in loads() {
         let kernel = OnceCell::new();
         let mut edited = 0;
@@ -254,7 +262,7 @@ fn edits() {
 
 /// Another interface is bound besides. Every third ruleset is loaded whole.
 fn two_interfaces() {
-    let count = if is_full() { 500 } else { 40 };
+    let count = count(500, 40);
     for load in loads() {
         let kernel = OnceCell::new();
         let mut number = 0;
