@@ -21,6 +21,7 @@ use crate::policy::{Direction, Policy, Protocol, Verdict};
 use crate::ruleset::ir::{
     Chain, CtState, Family, FlowKey, INBOUND, Match, NftRule, NftVerdict, OUTBOUND, Ruleset,
 };
+use crate::ruleset::table::DIRECTIONS;
 use crate::ruleset::walk::Walker;
 use list::{List, Said};
 use regions::Regions;
@@ -50,26 +51,40 @@ pub fn check(policy: &Policy, ruleset: &Ruleset) -> Result<Checked, Difference> 
     allowed_is_accepted(ruleset, &regions)?;
     nothing_falls_off(ruleset)?;
     openings_ask_the_list(ruleset, &regions)?;
-    let one_way = |direction| check_one_way(policy, &walker, &regions, direction);
+    let one = |(direction, asked)| check_one_way(policy, &walker, &regions, direction, asked);
+    let parts = DIRECTIONS.map(|direction| ASKED.map(|asked| (direction, asked)));
     // Side by side: a reload waits for this.
-    let (inbound, outbound) = std::thread::scope(|scope| {
-        let outbound =
-            std::thread::Builder::new().spawn_scoped(scope, || one_way(Direction::Outbound));
-        let inbound = one_way(Direction::Inbound);
-        let outbound = match outbound.map(|thread| thread.join()) {
-            Ok(Ok(outbound)) => outbound,
-            Ok(Err(panic)) => std::panic::resume_unwind(panic),
-            // No thread to be had.
-            Err(_) => one_way(Direction::Outbound),
+    std::thread::scope(|scope| {
+        let spawn = |part| {
+            let thread = std::thread::Builder::new().spawn_scoped(scope, move || one(part));
+            (part, thread)
         };
-        (inbound, outbound)
-    });
-    let (inbound, outbound) = (inbound?, outbound?);
-    Ok(Checked {
-        boxes: inbound.boxes + outbound.boxes,
-        packets: inbound.packets + outbound.packets,
+        let threads: Vec<_> = parts.into_iter().flatten().map(spawn).collect();
+        let mut checked = Checked::default();
+        for (part, thread) in threads {
+            let of_part = match thread.map(|thread| thread.join()) {
+                Ok(Ok(of_part)) => of_part,
+                Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                // No thread to be had.
+                Err(_) => one(part),
+            }?;
+            checked.boxes += of_part.boxes;
+            checked.packets += of_part.packets;
+        }
+        Ok(checked)
     })
 }
+
+/// What is asked of a list's chains.
+#[derive(Clone, Copy, PartialEq)]
+enum Asked {
+    /// Packets that open a flow, from where they enter.
+    Openings,
+    /// Whether a flow is allowed.
+    Flows,
+}
+
+const ASKED: [Asked; 2] = [Asked::Openings, Asked::Flows];
 
 /// What a list's chains around its rules do not decide would be accepted by the base chain: each ends with a rule for all packets.
 fn nothing_falls_off(ruleset: &Ruleset) -> Result<(), Difference> {
@@ -188,12 +203,15 @@ fn check_one_way(
     walker: &Walker,
     regions: &Regions,
     direction: Direction,
+    asked: Asked,
 ) -> Result<Checked, Difference> {
     let mut checked = Checked::default();
     let mut seen = HashSet::new();
     for binding in &policy.bindings {
         let interface = sample_name(policy, &binding.interface.to_string());
-        checked.packets += samples::check(policy, walker, direction, &interface)?;
+        if asked == Asked::Openings {
+            checked.packets += samples::check(policy, walker, direction, &interface)?;
+        }
         // Interfaces of one list of groups lead to one chain, which is followed once.
         let groups: Vec<&str> = binding
             .groups
@@ -204,14 +222,19 @@ fn check_one_way(
         if !seen.insert((groups, entry)) {
             continue;
         }
-        let (boxes, whole) = family::<u32>(policy, regions, direction, &interface, entry)?;
-        let (more, whole_too) = family::<u128>(policy, regions, direction, &interface, entry)?;
+        let at = (direction, interface.as_str());
+        let (boxes, whole) = family::<u32>(policy, regions, at, entry, asked)?;
+        let (more, whole_too) = family::<u128>(policy, regions, at, entry, asked)?;
         checked.boxes += boxes + more;
         if !(whole && whole_too) {
             checked.packets += samples::boundaries(policy, walker, direction, &interface)?;
         }
     }
-    for interface in ["lo", &sample_name(policy, "~")] {
+    let others = match asked {
+        Asked::Openings => vec!["lo".to_owned(), sample_name(policy, "~")],
+        Asked::Flows => Vec::new(),
+    };
+    for interface in &others {
         checked.packets += samples::check(policy, walker, direction, interface)?;
     }
     Ok(checked)
@@ -260,9 +283,9 @@ const PROTOCOLS: [Protocol; 6] = [
 fn family<T: Line>(
     policy: &Policy,
     regions: &Regions,
-    direction: Direction,
-    interface: &str,
+    (direction, interface): (Direction, &str),
     entry: Option<&str>,
+    asked: Asked,
 ) -> Result<(usize, bool), Difference> {
     let (mut boxes, mut whole) = (0, true);
     let (mut targets, mut relations) = (Targets::new(), Relations::new());
@@ -296,21 +319,19 @@ fn family<T: Line>(
     };
     for protocol in PROTOCOLS {
         let list = List::<T>::new(policy, direction, interface, protocol);
-        // The base chain accepts what falls off the end.
-        whole &= compare(
-            run(protocol, false, None),
-            &list,
-            enter(direction),
-            Verdict::Allow,
-        )?;
-        // Messages about flows open none.
-        if matches!(protocol, Protocol::ICMP | Protocol::ICMPV6) {
-            whole &= compare(
-                run(protocol, true, None),
-                &list,
-                enter(direction),
-                Verdict::Allow,
-            )?;
+        if asked == Asked::Openings {
+            // Messages about flows open none.
+            let is_message = matches!(protocol, Protocol::ICMP | Protocol::ICMPV6);
+            for about_a_flow in [false, true].into_iter().take(1 + usize::from(is_message)) {
+                // The base chain accepts what falls off the end.
+                whole &= compare(
+                    run(protocol, about_a_flow, None),
+                    &list,
+                    enter(direction),
+                    Verdict::Allow,
+                )?;
+            }
+            continue;
         }
         let Some(entry) = entry else { continue };
         let opened = Some(FlowKey::Opened(direction));
