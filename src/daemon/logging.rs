@@ -1,6 +1,6 @@
 //! Where the daemon's own messages go: standard error, in the shape its reader understands.
 
-use std::borrow::Cow;
+use crate::definition::printable;
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt;
@@ -60,7 +60,7 @@ pub fn init(level: Option<&str>) -> Result<(), LoggingError> {
 
 fn filter(level: &str) -> Result<Targets, LoggingError> {
     let wrong = || LoggingError::Level {
-        level: escaped(level).into_owned(),
+        level: printable(level),
     };
     // A bare word that is no level would be read as the name of a module, and silence everything.
     let bare = !level.contains([',', '=']);
@@ -178,7 +178,7 @@ struct Fields {
 
 impl Fields {
     fn add(&mut self, field: &Field, value: &str) {
-        let value = escaped(value);
+        let value = printable(value);
         if field.name() == "message" {
             self.message.push_str(&value);
             return;
@@ -208,27 +208,6 @@ impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.add(field, &format!("{value:?}"));
     }
-}
-
-/// `text` with what could steer a terminal, forge a line or reorder it written as an escape: control characters, line
-/// and paragraph separators, and the marks that change the direction of writing.
-pub fn escaped(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_unsafe) {
-        return Cow::Borrowed(text);
-    }
-    let mut safe = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        match is_unsafe(c) {
-            true => safe.extend(c.escape_default()),
-            false => safe.push(c),
-        }
-    }
-    Cow::Owned(safe)
-}
-
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}')
 }
 
 #[cfg(test)]
@@ -284,7 +263,7 @@ mod tests {
             "{text:?}"
         );
         assert!(
-            text.contains("\\n<3>forged \\u{1b}[31mred\\u{9b}1m\\r\\u{202e}"),
+            text.contains("\\u{a}<3>forged \\u{1b}[31mred\\u{9b}1m\\u{d}\\u{202e}"),
             "{text}"
         );
     }

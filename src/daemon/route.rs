@@ -127,7 +127,7 @@ fn prepend(left: &mut VecDeque<Part>, path: &Path) {
 /// A path for a message or a log line: control characters and broken UTF-8 are escaped, so that a name can neither
 /// steer a terminal nor forge a line.
 pub fn shown(path: &Path) -> String {
-    crate::daemon::logging::escaped(&path.to_string_lossy()).into_owned()
+    crate::definition::printable(&path.to_string_lossy())
 }
 
 #[cfg(test)]

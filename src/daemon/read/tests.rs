@@ -138,6 +138,6 @@ fn a_message_is_one_line() {
     let message = error(path).to_string();
     assert_eq!(
         message,
-        "/no/such\\n\\u{1b}[31mfile does not exist: create it, or mend the link on the way to it"
+        "/no/such\\u{a}\\u{1b}[31mfile does not exist: create it, or mend the link on the way to it"
     );
 }

@@ -1,7 +1,8 @@
 //! Events as structured entries of systemd's journal, by its native protocol: `journalctl SECGROUPD_RULE=sg-web/in/3`.
 
 use super::event::Event;
-use crate::daemon::logging::{escaped, is_the_journal};
+use crate::daemon::logging::is_the_journal;
+use crate::definition::printable;
 use serde_json::Value;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -44,7 +45,7 @@ fn entry(event: &Event) -> Option<String> {
     let (_, message) = text.split_once(' ')?;
     let mut entry = format!(
         "MESSAGE={}\nPRIORITY=6\nSYSLOG_IDENTIFIER=secgroupd\n",
-        escaped(message)
+        printable(message)
     );
     let Value::Object(fields) = serde_json::to_value(event).ok()? else {
         return None;
@@ -56,7 +57,7 @@ fn entry(event: &Event) -> Option<String> {
         };
         let name = name.to_ascii_uppercase();
         // A value of several lines would begin another field.
-        entry += &format!("{PREFIX}{name}={}\n", escaped(&value));
+        entry += &format!("{PREFIX}{name}={}\n", printable(&value));
     }
     Some(entry)
 }
@@ -106,7 +107,7 @@ mod tests {
             "SECGROUPD_PLACE=groups.yaml:14",
             "SECGROUPD_DESTINATION_PORT=23",
             "SECGROUPD_OBSERVED=false",
-            "SECGROUPD_INTERFACE=eth0\\nMESSAGE=forged",
+            "SECGROUPD_INTERFACE=eth0\\u{a}MESSAGE=forged",
         ] {
             assert!(entry.lines().any(|each| each == line), "{line}: {entry}");
         }
