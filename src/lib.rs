@@ -9,6 +9,7 @@
 //! | [`ruleset`] | the same as nftables objects |
 //! | [`netfilter`] | the only room that talks to the kernel |
 //! | [`insight`], [`cloud`] | the policy read as a function; the account's rules |
+//! | [`source`] | where a definition comes from and goes back to |
 //! | [`daemon`] | events, files, and the arrow through all of the above |
 //! | [`lab`] | instances as network namespaces of one machine |
 //! | [`cli`] | one file per subcommand; prints, and nothing else |
@@ -22,3 +23,4 @@ pub mod lab;
 pub mod netfilter;
 pub mod policy;
 pub mod ruleset;
+pub mod source;

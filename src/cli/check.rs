@@ -4,11 +4,11 @@ use super::options::{DefinitionOptions, StateOptions, plan, policy_of_this_host}
 use super::ssh::{Session, not_known};
 use super::{NO, Result, host_view, print};
 use crate::daemon::host::{choose, count, hostname, interface_warnings};
-use crate::daemon::load::load_with_text;
-use crate::daemon::read::Trust;
-use crate::daemon::route::shown;
 use crate::definition::{Diagnostic, Severity, printable};
 use crate::insight::lint::{host, lint};
+use crate::source::load::load_with_text;
+use crate::source::read::Trust;
+use crate::source::shown::shown;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;

@@ -9,12 +9,13 @@
 //! The texts of the definition stand in it as they were read, so that a program that makes another ruleset of them can. The
 //! ruleset is the compiled one: what is enforced at start and at boot has passed no parser of ours. Numbers are little-endian.
 
-use super::load::{Loaded, judge};
 use super::report::Summary;
 use crate::definition::Sources;
 use crate::policy::{HostFacts, InstanceId, Policy};
 use crate::ruleset::table::LAYOUT;
 use crate::ruleset::{Ruleset, check, compile};
+use crate::source::content::{content, hex};
+use crate::source::load::{Loaded, judge};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -141,16 +142,6 @@ pub struct Hashed {
     pub content: String,
     /// Tells this policy from any other, under this version of the program.
     pub key: Key,
-}
-
-/// The hash of a definition's texts, wherever they stand.
-pub fn content(sources: &Sources) -> String {
-    let mut hash = Sha256::new();
-    for source in sources.iter() {
-        hash.update((source.text.len() as u64).to_le_bytes());
-        hash.update(&*source.text);
-    }
-    hex(&hash.finalize())
 }
 
 /// A policy that is written down, all but its seal.
@@ -377,10 +368,6 @@ pub(super) fn unseal(bytes: &[u8]) -> Result<&[u8], KeptError> {
         true => Ok(body),
         false => Err(damaged("its checksum is wrong")),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -14,7 +14,6 @@
 //! | [`counts`] | what the rules have met, as sums that outlive generations and restarts |
 //! | [`hits`] | the same read, kept and told |
 //! | `in_force` | which policy the kernel had last |
-//! | [`install`] | a confirmed candidate takes the definition's place |
 //! | [`trial`] | a candidate that must be confirmed in time |
 //! | `protect` | who may change what is enforced |
 //! | [`guard`] | what other programs change in our table is noticed, and when it is answered: at the [`pace`] that a fight allows |
@@ -22,9 +21,6 @@
 //! | [`first`] | which flows the first enforcement must know |
 //! | [`ended`] | how many live flows a change ends, for the log |
 //! | `slots` | which labels say where a flow was opened, kept over restarts |
-//! | [`load`] | from a path to an account, through [`read`] |
-//! | [`read`] | the only place that reads a definition from disk, over [`route`] |
-//! | [`watch`] | when to read again |
 //! | [`state`] | the state directory and its lock |
 //! | [`store`] | what the service manager keeps for the next daemon |
 //! | [`control`] | the socket on which the command asks |
@@ -44,21 +40,17 @@ mod held;
 pub mod hits;
 pub mod host;
 mod in_force;
-pub mod install;
 pub mod keep;
 mod keeper;
 pub mod kept;
-pub mod load;
 pub mod logging;
 pub mod metrics;
 pub mod pace;
 mod protect;
-pub mod read;
 pub mod refusals;
 pub mod report;
 mod restore;
 pub mod resume;
-pub mod route;
 pub mod run;
 mod slots;
 pub mod start;
@@ -66,4 +58,3 @@ pub mod state;
 pub mod store;
 pub mod tell;
 pub mod trial;
-pub mod watch;

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-use crate::daemon::route::shown;
+use crate::source::shown::shown;
 
 /// Where the state lives when `--state` does not say otherwise.
 pub const DEFAULT_DIRECTORY: &str = "/var/lib/secgroupd";

@@ -3,10 +3,10 @@
 use super::{LabOptions, Result, print};
 use crate::daemon::host::count;
 use crate::daemon::report::now;
-use crate::daemon::route::shown;
 use crate::lab::control::{Client, Request, labs};
 use crate::lab::service::Service;
 use crate::lab::status::{LabStatus, NodeStatus};
+use crate::source::shown::shown;
 use clap::Args;
 use std::fmt::Write;
 use std::process::ExitCode;

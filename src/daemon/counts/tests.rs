@@ -1,7 +1,7 @@
 //! Nothing is counted twice and nothing is lost, whichever chains go, stay or come back.
 
 use super::*;
-use crate::daemon::load::judge;
+use crate::source::load::judge;
 
 /// Of a policy whose one inbound list has these.
 fn rules(of: &[&str]) -> Rules {

@@ -1,10 +1,10 @@
 //! What is kept is what is read again, or it is refused as damaged.
 
 use super::*;
-use crate::daemon::read::Trust;
 use crate::policy::{Direction, GroupId, InterfaceName, Interval, PortSet, Reason, RuleId};
 use crate::ruleset::ir::*;
 use crate::ruleset::text;
+use crate::source::read::Trust;
 
 const DEFINITION: &str = "version: 1
 security_groups:
@@ -32,7 +32,7 @@ fn kept() -> (Vec<u8>, Ruleset) {
         "203.0.113.7\n2001:db8:1::/48\n",
     )
     .unwrap();
-    let loaded = crate::daemon::load::load(&path, Trust::Any);
+    let loaded = crate::source::load::load(&path, Trust::Any);
     let account = loaded.account.as_ref().unwrap();
     let policy = account
         .policy(&account.instances[0].id, &BTreeSet::new())

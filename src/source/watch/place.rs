@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use nix::sys::statfs::statfs;
 
 use super::inbox::Interest;
-use super::look::definition_files;
-use crate::daemon::route::Route;
+use super::snapshot::definition_files;
+use crate::source::path_walk::PathWalk;
 
 /// Device and inode. The kernel keeps one watch for each, however many paths lead to it.
 pub(super) type Identity = (u64, u64);
@@ -67,14 +67,14 @@ struct Survey {
 impl Survey {
     /// Follows the way of `path`; returns the directory when it leads to one.
     fn follow(&mut self, path: &Path, definition: bool) -> Option<PathBuf> {
-        let route = Route::walk(path);
-        for step in &route.steps {
+        let walk = PathWalk::of(path);
+        for step in &walk.steps {
             if let Some(watched) = self.watch(&step.directory) {
                 let name = watched.join(&step.name);
                 *self.places.interest.names.entry(name).or_default() |= definition;
             }
         }
-        let (place, metadata) = route.found()?;
+        let (place, metadata) = walk.found()?;
         match metadata.is_dir() {
             true => Some(place.to_owned()),
             false => {

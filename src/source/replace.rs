@@ -1,11 +1,11 @@
-//! A confirmed candidate takes the place of the definition, in one step.
+//! Replaces the definition by a confirmed candidate, in one step.
 //!
-//! The command does this, as root: the daemon may not write its own definition.
+//! The command does this as root: the daemon may not write its own definition.
 
-use super::kept::content;
+use super::content::content;
 use super::load::{judge, load};
 use super::read::{Trust, definition_files, is_definition_name, template_file};
-use super::route::shown;
+use super::shown::shown;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -25,7 +25,7 @@ pub enum Move {
 
 /// Why a candidate cannot take the definition's place.
 #[derive(Debug, thiserror::Error)]
-pub enum InstallError {
+pub enum ReplaceError {
     /// A file cannot stand for several.
     #[error(
         "the definition {} is a directory of {files} files, which the one file {} cannot replace in one step: try a copy of the whole \
@@ -80,9 +80,9 @@ pub enum InstallError {
     },
 }
 
-fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> InstallError {
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ReplaceError {
     let path = path.to_owned();
-    move |source| InstallError::Failed { what, path, source }
+    move |source| ReplaceError::Failed { what, path, source }
 }
 
 impl Move {
@@ -91,7 +91,7 @@ impl Move {
     /// # Errors
     ///
     /// When it could not.
-    pub fn of(candidate: &Path, definition: &Path) -> Result<Self, InstallError> {
+    pub fn of(candidate: &Path, definition: &Path) -> Result<Self, ReplaceError> {
         let real = |path: &Path| std::fs::canonicalize(path);
         let from = real(candidate).map_err(failed("read", candidate))?;
         let to = match real(definition) {
@@ -106,7 +106,7 @@ impl Move {
             (false, false) => Ok(Move::Over(to)),
             (true, false) => {
                 let (definition, candidate) = both();
-                Err(InstallError::Directory {
+                Err(ReplaceError::Directory {
                     definition,
                     candidate,
                 })
@@ -117,14 +117,14 @@ impl Move {
                 match names.as_slice() {
                     [] => match from.file_name().filter(|name| is_definition_name(name)) {
                         Some(name) => Ok(Move::Over(to.join(name))),
-                        None => Err(InstallError::Name {
+                        None => Err(ReplaceError::Name {
                             definition,
                             candidate,
                         }),
                     },
                     [only] if real(only).is_ok_and(|only| only == from) => Ok(Move::None),
                     [only] => Ok(Move::Over(real(only).map_err(failed("read", only))?)),
-                    several => Err(InstallError::Several {
+                    several => Err(ReplaceError::Several {
                         definition,
                         candidate,
                         files: several.len(),
@@ -139,8 +139,8 @@ impl Move {
     /// # Errors
     ///
     /// Then nothing was moved.
-    pub fn carry_out(&self, candidate: &Path, hash: &str) -> Result<(), InstallError> {
-        let differs = |definition: &Path| InstallError::Differs {
+    pub fn carry_out(&self, candidate: &Path, hash: &str) -> Result<(), ReplaceError> {
+        let differs = |definition: &Path| ReplaceError::Differs {
             definition: definition.to_owned(),
             candidate: candidate.to_owned(),
         };

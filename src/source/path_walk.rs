@@ -1,7 +1,7 @@
-//! The way the kernel walks a path: every name it looks up, with symbolic links followed.
+//! Walks a path as the kernel does: records every name that it looks up, and follows symbolic links.
 //!
-//! Who may write a definition, and which directories must be watched for it, are both questions about this way, not
-//! about the path as written: `/etc/secgroupd/web.yaml` may lead through `..data` and a mount far away.
+//! Who may write a definition, and which directories must be watched for it, depends on this walk and not on the path
+//! as written: `/etc/secgroupd/web.yaml` may lead through `..data` and a mount far away.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 /// As many symbolic links as the kernel follows before it gives up (`ELOOP`).
 const LINKS_AT_MOST: usize = 40;
 
-/// One name looked up on the way.
+/// One name looked up on the walk.
 #[derive(Debug, Clone)]
 pub struct Step {
     /// The directory in which the name is looked up; holds no symbolic link.
@@ -30,7 +30,7 @@ impl Step {
     }
 }
 
-/// Where a way ends.
+/// Where a walk ends.
 #[derive(Debug)]
 pub enum End {
     /// At something that exists, in its place without symbolic links.
@@ -39,21 +39,21 @@ pub enum End {
     Stopped(io::Error),
 }
 
-/// The way from `/` to what a path names.
+/// The walk from `/` to what a path names.
 #[derive(Debug)]
-pub struct Route {
+pub struct PathWalk {
     /// The names looked up, in order.
     pub steps: Vec<Step>,
     /// Where it ends.
     pub end: End,
 }
 
-impl Route {
+impl PathWalk {
     /// Walks `path`, which is taken from the working directory when it is relative. Never opens anything.
-    pub fn walk(path: &Path) -> Route {
+    pub fn of(path: &Path) -> PathWalk {
         let mut steps = Vec::new();
         let end = walk_into(path, &mut steps).unwrap_or_else(End::Stopped);
-        Route { steps, end }
+        PathWalk { steps, end }
     }
 
     /// What the path leads to, or `None` when it leads nowhere.
@@ -124,19 +124,13 @@ fn prepend(left: &mut VecDeque<Part>, path: &Path) {
     }
 }
 
-/// A path for a message or a log line: control characters and broken UTF-8 are escaped, so that a name can neither
-/// steer a terminal nor forge a line.
-pub fn shown(path: &Path) -> String {
-    crate::definition::printable(&path.to_string_lossy())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    fn names(route: &Route) -> Vec<String> {
-        let tail = route
+    fn names(walk: &PathWalk) -> Vec<String> {
+        let tail = walk
             .steps
             .iter()
             .map(|step| step.name.to_string_lossy().into_owned());
@@ -152,22 +146,22 @@ mod tests {
         std::fs::write(root.join("..v1/a.yaml"), "x").unwrap();
         symlink("..v1", root.join("..data")).unwrap();
         symlink("..data/a.yaml", root.join("a.yaml")).unwrap();
-        let route = Route::walk(&root.join("a.yaml"));
-        assert_eq!(route.found().unwrap().0, root.join("..v1/a.yaml"));
-        assert_eq!(names(&route), ["a.yaml", "..data", "..v1", "a.yaml"]);
+        let walk = PathWalk::of(&root.join("a.yaml"));
+        assert_eq!(walk.found().unwrap().0, root.join("..v1/a.yaml"));
+        assert_eq!(names(&walk), ["a.yaml", "..data", "..v1", "a.yaml"]);
     }
 
     #[test]
     fn stops_where_a_name_is_missing_or_a_loop() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
-        let route = Route::walk(&root.join("no/such"));
-        assert!(matches!(&route.end, End::Stopped(e) if e.kind() == io::ErrorKind::NotFound));
-        assert!(route.steps.last().unwrap().metadata.is_none());
+        let walk = PathWalk::of(&root.join("no/such"));
+        assert!(matches!(&walk.end, End::Stopped(e) if e.kind() == io::ErrorKind::NotFound));
+        assert!(walk.steps.last().unwrap().metadata.is_none());
         symlink("loop", root.join("loop")).unwrap();
-        assert!(Route::walk(&root.join("loop")).found().is_none());
+        assert!(PathWalk::of(&root.join("loop")).found().is_none());
         std::fs::write(root.join("file"), "").unwrap();
-        assert!(Route::walk(&root.join("file/below")).found().is_none());
+        assert!(PathWalk::of(&root.join("file/below")).found().is_none());
     }
 
     #[test]
@@ -178,7 +172,7 @@ mod tests {
         std::fs::write(root.join("x/f"), "").unwrap();
         symlink("x/y", root.join("l")).unwrap();
         assert_eq!(
-            Route::walk(&root.join("l/../f")).found().unwrap().0,
+            PathWalk::of(&root.join("l/../f")).found().unwrap().0,
             root.join("x/f")
         );
     }

@@ -177,7 +177,7 @@ async fn an_overflow_means_read() {
 #[test]
 fn a_limit_of_the_kernel_means_poll() {
     // In a user namespace of its own: anywhere else the limit would be everybody's.
-    let this = "daemon::watch::tests::timing::under_a_limit";
+    let this = "source::watch::tests::timing::under_a_limit";
     let mut command = std::process::Command::new("unshare");
     command
         .args(["--user", "--map-root-user"])

@@ -1,5 +1,6 @@
-//! Reading a definition from disk. Nothing else reads one.
+//! Reads a definition from disk. Nothing else reads one.
 
+mod error;
 mod trust;
 
 use std::ffi::OsStr;
@@ -9,7 +10,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::daemon::route::{End, Route, shown};
+use crate::source::path_walk::{End, PathWalk};
+pub use error::ReadError;
 pub use trust::Trust;
 
 /// The most a definition or template file may hold, in bytes.
@@ -30,93 +32,6 @@ pub struct SourceFile {
     pub text: String,
 }
 
-/// Why something could not be read. Each prints as one line that ends with the way out.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// There is no such file, or a link on the way leads nowhere.
-    #[error("{} does not exist: create it, or mend the link on the way to it", shown(.path))]
-    Missing {
-        /// What was to be read.
-        path: PathBuf,
-    },
-    /// A directory without a definition file in it.
-    #[error("{} holds no definition: put a file into it whose name ends in .yaml or .yml", shown(.path))]
-    Empty {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// Neither a regular file nor, where one may be, a directory.
-    #[error("{} is {kind}, not a regular file: name a file, or take it away", shown(.path))]
-    NotAFile {
-        /// What was to be read.
-        path: PathBuf,
-        /// What it is.
-        kind: &'static str,
-    },
-    /// More than [`BYTES_AT_MOST`].
-    #[error("{} is larger than 16 MB: split the definition over files in a directory", shown(.path))]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Bytes that are no text.
-    #[error("{}:{line}: not UTF-8: save the file in the UTF-8 encoding", shown(.path))]
-    NotUtf8 {
-        /// The file.
-        path: PathBuf,
-        /// The line of the first wrong byte, counted from 1.
-        line: usize,
-    },
-    /// Still changing at the last try.
-    #[error("{} changed each time it was read: save it again when its writer is done", shown(.path))]
-    Changing {
-        /// The file or directory.
-        path: PathBuf,
-    },
-    /// Somebody else may write it, or a directory on the way to it.
-    #[error("{}{} {fault}: {mend}", shown(.at), trust::on_the_way(.path, .at))]
-    Untrusted {
-        /// What was to be read.
-        path: PathBuf,
-        /// What others may write: the file, a directory or a link on the way.
-        at: PathBuf,
-        /// Why, as in "may be written by everybody (mode 0666)".
-        fault: String,
-        /// The command that mends it.
-        mend: String,
-    },
-    /// We may not read it.
-    #[error("{}: permission denied: let the user that secgroupd runs as (uid {uid}) read it", shown(.path))]
-    Denied {
-        /// What was to be read.
-        path: PathBuf,
-        /// Who we are.
-        uid: u32,
-    },
-    /// Anything else the system refuses.
-    #[error("{} cannot be read: {source}", shown(.path))]
-    Failed {
-        /// What was to be read.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-impl ReadError {
-    fn from_io(path: &Path, source: io::Error) -> ReadError {
-        let path = path.to_owned();
-        match source.kind() {
-            io::ErrorKind::NotFound => ReadError::Missing { path },
-            io::ErrorKind::PermissionDenied => ReadError::Denied {
-                path,
-                uid: nix::unistd::geteuid().as_raw(),
-            },
-            _ => ReadError::Failed { path, source },
-        }
-    }
-}
-
 /// Whether a name in a definition directory is that of a definition file.
 pub fn is_definition_name(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
@@ -128,8 +43,8 @@ pub fn is_definition_name(name: &OsStr) -> bool {
 /// # Errors
 /// Everything that is wrong with any of the files; the list is never empty.
 pub fn definition_files(path: &Path, trust: Trust) -> Result<Vec<SourceFile>, Vec<ReadError>> {
-    let route = way(path, trust).map_err(|error| vec![error])?;
-    if !route.found().is_some_and(|(_, metadata)| metadata.is_dir()) {
+    let walk = walk(path, trust).map_err(|error| vec![error])?;
+    if !walk.found().is_some_and(|(_, metadata)| metadata.is_dir()) {
         return Ok(vec![source_file(path, trust).map_err(|error| vec![error])?]);
     }
     for _ in 0..TRIES {
@@ -189,16 +104,16 @@ fn list(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
     Ok(names)
 }
 
-/// Walks to `path` and refuses the way when others may change what it leads to.
-fn way(path: &Path, trust: Trust) -> Result<Route, ReadError> {
-    let route = Route::walk(path);
-    if let End::Stopped(error) = route.end {
+/// Walks to `path`; refuses it when others may change what it leads to.
+fn walk(path: &Path, trust: Trust) -> Result<PathWalk, ReadError> {
+    let walk = PathWalk::of(path);
+    if let End::Stopped(error) = walk.end {
         return Err(ReadError::from_io(path, error));
     }
     if trust == Trust::Checked {
-        trust::check(path, &route)?;
+        trust::check(path, &walk)?;
     }
-    Ok(route)
+    Ok(walk)
 }
 
 fn source_file(path: &Path, trust: Trust) -> Result<SourceFile, ReadError> {
@@ -206,8 +121,8 @@ fn source_file(path: &Path, trust: Trust) -> Result<SourceFile, ReadError> {
         if attempt > 0 {
             std::thread::sleep(PAUSE);
         }
-        let route = way(path, trust)?;
-        let Some((_, expected)) = route.found() else {
+        let walk = walk(path, trust)?;
+        let Some((_, expected)) = walk.found() else {
             continue;
         };
         // Before it is opened, because opening alone makes some devices act.

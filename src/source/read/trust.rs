@@ -1,11 +1,13 @@
-//! Who else may write what is read: a definition decides who reaches the host, so nobody but root and we ourselves may.
+//! Refuses what others may write: a definition decides who reaches the host, so only root and this process's user may
+//! write it.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::ReadError;
-use crate::daemon::route::{Route, shown};
+use super::error::ReadError;
+use crate::source::path_walk::PathWalk;
+use crate::source::shown::shown;
 
 /// Whether it matters who else may write what is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,11 +58,11 @@ fn unknown_ids() -> Option<(u32, u32)> {
     }
 }
 
-/// Refuses a way to `path` that others may change: everything looked up on it, and where it ends.
-pub(super) fn check(path: &Path, route: &Route) -> Result<(), ReadError> {
+/// Refuses a walk to `path` that others may change: everything looked up on it, and where it ends.
+pub(super) fn check(path: &Path, walk: &PathWalk) -> Result<(), ReadError> {
     let trusted = Trusted::ourselves();
     let root = std::fs::symlink_metadata("/").map_err(|error| ReadError::from_io(path, error))?;
-    let steps = route
+    let steps = walk
         .steps
         .iter()
         .filter_map(|step| Some((step.path(), step.metadata.as_ref()?)));
@@ -119,14 +121,6 @@ fn quoted(path: &Path) -> String {
     match text.chars().all(plain) {
         true => text,
         false => format!("'{}'", text.replace('\'', "'\\''")),
-    }
-}
-
-/// " (on the way to PATH)", unless the fault is that of the path itself.
-pub(super) fn on_the_way(path: &Path, at: &Path) -> String {
-    match path == at {
-        true => String::new(),
-        false => format!(" (on the way to {})", shown(path)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! When it is time: the wake-up that is due, and what it waits for.
 
-use crate::daemon::route::shown;
+use crate::source::shown::shown;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What lies on the disk at one moment, so that two moments can be compared.
+//! Records the files of a definition at one moment, so that two moments can be compared.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::daemon::read::is_definition_name;
-use crate::daemon::route::Route;
+use crate::source::path_walk::PathWalk;
+use crate::source::read::is_definition_name;
 
 /// Device, inode, size in bytes, and time of modification.
 type Content = (u64, u64, u64, i64, i64);
@@ -23,29 +23,29 @@ struct Print {
 
 /// The files of a definition that exist, and who may write what lies on the way to them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Look {
+pub(super) struct Snapshot {
     files: BTreeMap<PathBuf, Print>,
     access: BTreeMap<PathBuf, (u32, u32, u32)>,
 }
 
-impl Look {
-    pub fn at(definition: &Path, files: &[PathBuf]) -> Look {
-        let mut look = Look::default();
-        if let Some(directory) = look.add(definition) {
+impl Snapshot {
+    pub fn at(definition: &Path, files: &[PathBuf]) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        if let Some(directory) = snapshot.add(definition) {
             for path in definition_files(&directory) {
-                look.add(&path);
+                snapshot.add(&path);
             }
         }
         for file in files {
-            look.add(file);
+            snapshot.add(file);
         }
-        look
+        snapshot
     }
 
     /// Adds a file; a directory is returned instead.
     fn add(&mut self, path: &Path) -> Option<PathBuf> {
-        let route = Route::walk(path);
-        for step in &route.steps {
+        let walk = PathWalk::of(path);
+        for step in &walk.steps {
             if let Some(metadata) = &step.metadata {
                 let mode = if metadata.is_symlink() {
                     0
@@ -56,7 +56,7 @@ impl Look {
                 self.access.insert(step.path(), access);
             }
         }
-        let (place, metadata) = route.found()?;
+        let (place, metadata) = walk.found()?;
         if metadata.is_dir() {
             return Some(place.to_owned());
         }
@@ -69,7 +69,7 @@ impl Look {
     }
 
     /// Takes over what `now` says of a file that was not known; leaves it unknown when it was changed after `since`.
-    pub fn meet(&mut self, path: &Path, now: &Look, since: SystemTime) {
+    pub fn meet(&mut self, path: &Path, now: &Snapshot, since: SystemTime) {
         for (path, access) in &now.access {
             self.access.entry(path.clone()).or_insert(*access);
         }
@@ -96,7 +96,7 @@ impl Look {
     }
 
     /// A file that existed in `known` and is missing.
-    pub fn missing_since(&self, known: &Look) -> Option<PathBuf> {
+    pub fn missing_since(&self, known: &Snapshot) -> Option<PathBuf> {
         known
             .files
             .keys()
@@ -105,7 +105,11 @@ impl Look {
     }
 
     /// A file that is not the one of `known`, or holds something else, and is not `unfinished`.
-    pub fn saved_since(&self, known: &Look, unfinished: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+    pub fn saved_since(
+        &self,
+        known: &Snapshot,
+        unfinished: impl Fn(&Path) -> bool,
+    ) -> Option<PathBuf> {
         let differs = |path: &Path, print: &Print| {
             known
                 .files
@@ -117,9 +121,10 @@ impl Look {
         found.map(|(path, _)| path.clone())
     }
 
-    pub fn same_content(&self, other: &Look) -> bool {
-        let contents = |look: &Look| -> Vec<_> {
-            look.files
+    pub fn same_content(&self, other: &Snapshot) -> bool {
+        let contents = |snapshot: &Snapshot| -> Vec<_> {
+            snapshot
+                .files
                 .iter()
                 .map(|(path, print)| (path.clone(), print.content))
                 .collect()
@@ -129,7 +134,7 @@ impl Look {
 
     /// Something whose owner or permissions differ from `known`, while all files hold what they held. A file that is
     /// being written may well have them set before it is closed, and is not to be read yet.
-    pub fn access_changed(&self, known: &Look) -> Option<PathBuf> {
+    pub fn access_changed(&self, known: &Snapshot) -> Option<PathBuf> {
         if !self.same_content(known) {
             return None;
         }
@@ -143,7 +148,7 @@ impl Look {
     }
 
     /// Anything at all that differs from `known`, and where it lies.
-    pub fn differs_from(&self, known: &Look) -> Option<PathBuf> {
+    pub fn differs_from(&self, known: &Snapshot) -> Option<PathBuf> {
         let mut files = self.files.iter();
         let changed = files.find(|(path, print)| known.files.get(*path) != Some(print));
         changed

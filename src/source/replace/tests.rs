@@ -1,7 +1,7 @@
 //! What takes the place of what, and what does not.
 
 use super::*;
-use crate::daemon::read::Trust;
+use crate::source::read::Trust;
 
 const TEXT: &str = "version: 1\n";
 
@@ -42,7 +42,7 @@ fn a_file_over_a_file() {
     let way = Move::of(&new, &link).unwrap();
     assert_eq!(way, Move::Over(old.clone()));
     let wrong = way.carry_out(&new, "0000").unwrap_err();
-    assert!(matches!(wrong, InstallError::Differs { .. }) && new.exists());
+    assert!(matches!(wrong, ReplaceError::Differs { .. }) && new.exists());
     way.carry_out(&new, &hash(&new)).unwrap();
     assert_eq!(
         std::fs::read_to_string(&link).unwrap(),
@@ -101,7 +101,7 @@ fn a_directory_for_a_directory() {
     let file = folder.write("file.yaml", TEXT);
     assert!(matches!(
         Move::of(&new, &file),
-        Err(InstallError::Directory { .. })
+        Err(ReplaceError::Directory { .. })
     ));
 }
 

@@ -9,7 +9,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::inbox::{Inbox, Kind};
 use super::place::Identity;
-use crate::daemon::route::shown;
+use crate::source::shown::shown;
 
 /// The watches that are set, and the thread that puts their events into the inbox.
 pub(super) struct Events {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::daemon::read::is_definition_name;
+use crate::source::read::is_definition_name;
 
 /// An event, in the words of this module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

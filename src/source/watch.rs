@@ -6,21 +6,21 @@
 
 mod events;
 mod inbox;
-mod look;
 mod place;
 mod plan;
+mod snapshot;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use crate::daemon::route::shown;
+use crate::source::shown::shown;
 use events::{Events, Lost};
 use inbox::{Happening, Inbox};
-use look::Look;
 use place::Places;
 pub use plan::Reason;
 use plan::{Plan, TIMING, Timing};
+use snapshot::Snapshot;
 
 /// Watches a definition and the files it names.
 pub struct Watch {
@@ -32,12 +32,12 @@ pub struct Watch {
     events: Option<Events>,
     /// What is watched now.
     places: Places,
-    /// What lay on the disk at the last wake-up.
-    known: Look,
-    /// What lay there at the last look that differed from `known`, and when it is to be compared.
-    settling: Option<(Look, Instant)>,
-    /// The last look of the poll.
-    polled: Option<Look>,
+    /// The snapshot of the last wake-up.
+    known: Snapshot,
+    /// The last snapshot that differed from `known`, and when to compare it.
+    settling: Option<(Snapshot, Instant)>,
+    /// The last snapshot of the poll.
+    polled: Option<Snapshot>,
     next_poll: Instant,
     polling: bool,
     gone_at: Option<Instant>,
@@ -79,7 +79,7 @@ impl Watch {
             polling: events.is_none(),
             events,
             places: Places::default(),
-            known: Look::default(),
+            known: Snapshot::default(),
             settling: None,
             polled: None,
             next_poll: Instant::now(),
@@ -91,7 +91,7 @@ impl Watch {
             warned: false,
         };
         watch.rebuild(Lost::None);
-        watch.known = watch.look();
+        watch.known = watch.snapshot();
         watch.plan_poll(Instant::now());
         watch
     }
@@ -106,7 +106,7 @@ impl Watch {
         files.dedup();
         let before = std::mem::replace(&mut self.files, files);
         self.rebuild(Lost::None);
-        let now = self.look();
+        let now = self.snapshot();
         for file in before.iter().filter(|file| !self.files.contains(file)) {
             self.known.forget(file);
         }
@@ -173,12 +173,12 @@ impl Watch {
             self.take_in(path, happening, now);
         }
         self.judge_created(now);
-        let look = self.look();
-        if access && let Some(path) = look.access_changed(&self.known) {
+        let snapshot = self.snapshot();
+        if access && let Some(path) = snapshot.access_changed(&self.known) {
             self.wake(now, Reason::Access(path), true);
         }
         if !self.polling {
-            self.settle(look, now);
+            self.settle(snapshot, now);
         }
         self.poll(now);
     }
@@ -187,7 +187,7 @@ impl Watch {
         let own = self.places.is_of_definition(&path);
         // Through a link to what it leads to: a link to nowhere is nothing to read.
         let exists = std::fs::metadata(&path).is_ok();
-        let linked = happening.created && look::is_second_name(&path);
+        let linked = happening.created && snapshot::is_second_name(&path);
         self.created.retain(|(created, _)| *created != path);
         if exists && (happening.closed || happening.moved_in || linked) {
             match happening.closed || self.places.definition_is_directory {
@@ -226,8 +226,8 @@ impl Watch {
 
     /// Compares what lies on the disk with what lay there at the last wake-up. A file that came with its directory
     /// was perhaps closed before that directory was watched.
-    fn settle(&mut self, look: Look, now: Instant) {
-        match look.missing_since(&self.known) {
+    fn settle(&mut self, snapshot: Snapshot, now: Instant) {
+        match snapshot.missing_since(&self.known) {
             None => self.gone_at = None,
             Some(path) => match self.gone_at {
                 None => self.gone_at = Some(now + self.timing.gone),
@@ -241,18 +241,18 @@ impl Watch {
         let unfinished = |path: &Path| {
             self.inbox.is_being_written(path) || self.created.iter().any(|(new, _)| new == path)
         };
-        let Some(path) = look.saved_since(&self.known, unfinished) else {
+        let Some(path) = snapshot.saved_since(&self.known, unfinished) else {
             self.settling = None;
             return;
         };
         match &self.settling {
-            Some((before, at)) if before.same_content(&look) => {
+            Some((before, at)) if before.same_content(&snapshot) => {
                 if *at <= now {
                     self.settling = None;
                     self.wake(now, Reason::Found(path), false);
                 }
             }
-            _ => self.settling = Some((look, now + self.timing.settle)),
+            _ => self.settling = Some((snapshot, now + self.timing.settle)),
         }
     }
 
@@ -262,15 +262,15 @@ impl Watch {
             return;
         }
         self.rebuild(Lost::None);
-        let look = self.look();
-        let steady = self.polled.as_ref() == Some(&look);
+        let snapshot = self.snapshot();
+        let steady = self.polled.as_ref() == Some(&snapshot);
         if steady
-            && let Some(path) = look.differs_from(&self.known)
+            && let Some(path) = snapshot.differs_from(&self.known)
             && !self.inbox.is_being_written(&path)
         {
             self.wake(now, Reason::Found(path), false);
         }
-        self.polled = Some(look);
+        self.polled = Some(snapshot);
         self.plan_poll(now);
     }
 
@@ -297,7 +297,7 @@ impl Watch {
         }
         // What is read from here on is watched from here on, and known.
         self.rebuild(Lost::None);
-        self.known = self.look();
+        self.known = self.snapshot();
         self.settling = None;
         self.created.clear();
         self.polled = None;
@@ -315,8 +315,8 @@ impl Watch {
         all.into_iter().flatten().fold(self.next_poll, Instant::min)
     }
 
-    fn look(&self) -> Look {
-        Look::at(&self.definition, &self.files)
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::at(&self.definition, &self.files)
     }
 
     /// Watches what must be watched now, and no more; sets the watches anew that the kernel may have dropped.
