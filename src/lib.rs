@@ -10,6 +10,7 @@
 //! | [`netfilter`] | the only room that talks to the kernel |
 //! | [`insight`], [`cloud`] | the policy read as a function; the account's rules |
 //! | [`source`] | where a definition comes from and goes back to |
+//! | [`state`] | the files of the state directory |
 //! | [`daemon`] | events, files, and the arrow through all of the above |
 //! | [`lab`] | instances as network namespaces of one machine |
 //! | [`cli`] | one file per subcommand; prints, and nothing else |
@@ -24,3 +25,4 @@ pub mod netfilter;
 pub mod policy;
 pub mod ruleset;
 pub mod source;
+pub mod state;

@@ -3,15 +3,16 @@
 use crate::cloud::Ledger;
 use crate::cloud::ledger::Plan;
 use crate::daemon::control::DEFAULT_SOCKET;
-use crate::daemon::host::{LEDGER, choose};
+use crate::daemon::host::choose;
 use crate::daemon::start::{CLOSED, close};
-use crate::daemon::state::DEFAULT_DIRECTORY;
 use crate::netfilter::enforce::Kernel;
 use crate::netfilter::native::Native;
 use crate::netfilter::nft::Nft;
 use crate::policy::{Account, Policy};
 use crate::source::load::{Loaded, load};
 use crate::source::read::Trust;
+use crate::state::directory::DEFAULT_DIRECTORY;
+use crate::state::unblocks;
 use anyhow::{Context, Error};
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
@@ -122,7 +123,7 @@ impl DefinitionOptions {
 /// What enforcing this account would do to the ledger of this host. Nothing is spent. Where the ledger may not be read,
 /// as by an ordinary user, none counts as spent, and that is said if it matters.
 pub fn plan(account: &Account, state: &Path) -> anyhow::Result<Plan> {
-    let path = state.join(LEDGER);
+    let path = state.join(unblocks::FILE);
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == ErrorKind::NotFound => None,

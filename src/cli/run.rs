@@ -6,8 +6,8 @@ use super::options::{
 };
 use crate::daemon::host::Host;
 use crate::daemon::metrics::MetricsAddress;
-use crate::daemon::state::StateError;
 use crate::daemon::{logging, run as daemon, store};
+use crate::state::directory::StateError;
 use anyhow::Context;
 use clap::Args;
 use std::process::ExitCode;

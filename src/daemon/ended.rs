@@ -37,7 +37,7 @@ struct Shared {
 struct Work {
     running: bool,
     next: Option<Look>,
-    /// Kept, since closing one may hold up whoever changes rules; see [`Reader`].
+    /// SavedPolicy, since closing one may hold up whoever changes rules; see [`Reader`].
     reader: Option<Reader>,
 }
 

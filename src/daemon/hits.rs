@@ -1,17 +1,14 @@
-//! What the rules and layers have met: read from the kernel, kept in the state directory, and told.
+//! What the rules and layers have met: read from the kernel, saved, and reported.
 //!
-//! The file is small. It is written without waiting for the disk, every [`EVERY`], after a change and when the daemon stops, if there is
-//! anything new. After kill -9 it is at most that old. After a crash of the machine it may be damaged, which costs the counts alone.
+//! The file is written every [`EVERY`], after a change and when the daemon stops, if there is anything new. After kill -9
+//! it is at most that old.
 
-use super::counts::{Counts, Rules, reason};
 use super::host::Host;
-use super::in_force::boot;
-use super::kept::{KeptError, seal, sealed_begin, unseal};
 use super::report::{Hits, now};
-use super::state::State;
 use crate::policy::{Action, Direction, Policy, Reason, SecurityGroup};
 use crate::ruleset::Generation;
-use serde::{Deserialize, Serialize};
+use crate::state::counts::{Counts, Rules, reason};
+use crate::state::hits::{Unwritten, remove};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -20,58 +17,6 @@ use tracing::{debug, warn};
 
 /// How often hits are read and kept: no count that is told or kept is older.
 pub const EVERY: Duration = Duration::from_secs(10);
-
-/// The file's name in the state directory.
-const FILE: &str = "hits";
-
-/// The hits as they are kept.
-#[derive(Debug, Serialize, Deserialize)]
-struct Kept {
-    /// Since which start of the machine the kernel's counters count.
-    boot: String,
-    counts: Counts,
-}
-
-/// The counts that were kept, or none. A damaged file is told, and begun anew.
-pub(super) fn kept(state: &State) -> Counts {
-    let bytes = match state.read(FILE) {
-        Ok(Some(bytes)) => bytes,
-        Ok(None) => return Counts::default(),
-        Err(error) => {
-            warn!("the hits of before are not known: {error}");
-            return Counts::default();
-        }
-    };
-    let damaged = KeptError::Damaged("it cannot be read");
-    let kept =
-        unseal(&bytes).and_then(|bytes| postcard::from_bytes::<Kept>(bytes).map_err(|_| damaged));
-    match kept {
-        Ok(Kept {
-            boot: at,
-            mut counts,
-        }) => {
-            if at != boot() {
-                counts.gone();
-            }
-            counts
-        }
-        Err(why) => {
-            let path = state.directory().join(FILE);
-            warn!(
-                "the hits of before in {} cannot be used: {why}; they are counted anew",
-                path.display()
-            );
-            Counts::default()
-        }
-    }
-}
-
-/// Hits that are to be written, when nobody waits for it.
-#[derive(Debug)]
-pub struct Unwritten {
-    state: State,
-    bytes: Vec<u8>,
-}
 
 impl Host {
     /// Hits of every layer and rule that was met, and of every rule of the bound groups.
@@ -171,7 +116,7 @@ impl Host {
     /// Nothing has met anything: the policy was taken off this host on request.
     pub(super) fn forget_hits(&mut self) {
         self.counts = Counts::default();
-        if let Err(error) = self.state.remove(FILE) {
+        if let Err(error) = remove(&self.state) {
             warn!("the hits of the policy that was removed are still there: {error}");
         }
     }
@@ -181,16 +126,7 @@ impl Host {
         if !self.counts.has_changed() {
             return None;
         }
-        let kept = Kept {
-            boot: boot(),
-            counts: self.counts.clone(),
-        };
-        // Names and numbers can always be said.
-        let bytes = postcard::to_extend(&kept, sealed_begin()).ok()?;
-        Some(Unwritten {
-            state: self.state.clone(),
-            bytes,
-        })
+        Unwritten::of(&self.state, &self.counts)
     }
 
     /// Takes note of what became of that. The same failure is told once.
@@ -211,18 +147,6 @@ impl Host {
         if let Some(unwritten) = self.unwritten_hits() {
             self.hits_written(unwritten.write());
         }
-    }
-}
-
-impl Unwritten {
-    /// Writes.
-    ///
-    /// # Errors
-    ///
-    /// Why it could not be; what was kept before still is.
-    pub fn write(self) -> Result<(), String> {
-        let written = self.state.write_for_now(FILE, &seal(self.bytes));
-        written.map_err(|error| error.to_string())
     }
 }
 

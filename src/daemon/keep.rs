@@ -1,12 +1,13 @@
 //! The last good policy: kept after each enforcement, for [`super::resume`].
 
 use super::host::Host;
-use super::in_force::{InForce, boot};
-use super::kept::{Hashed, Key, Origin, POLICY, Unsealed};
 use super::start;
-use super::state::{State, StateError};
 use crate::netfilter::enforce::EnforceError;
 use crate::ruleset::compile;
+use crate::state::boot::boot_id;
+use crate::state::directory::{State, StateError};
+use crate::state::in_force::InForce;
+use crate::state::saved_policy::{Hashed, Key, Origin, POLICY, Unsealed};
 use tracing::{debug, warn};
 
 /// A policy that is to be written, when nobody waits for it.
@@ -113,7 +114,7 @@ impl Host {
         };
         let in_force = InForce {
             key,
-            boot: boot(),
+            boot: boot_id(),
             transaction,
             generation: standing.summary.generation,
             names,

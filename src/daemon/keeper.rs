@@ -3,7 +3,7 @@
 use super::hits;
 use super::host::Host;
 use super::keep::Writing;
-use super::kept::Origin;
+use crate::state::saved_policy::Origin;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinHandle;
 

@@ -2,12 +2,13 @@
 
 use super::first;
 use super::host::{Host, Standing, interface_summaries};
-use super::in_force::{InForce, boot};
-use super::kept::{Kept, POLICY};
 use super::report::{Summary, now};
 use crate::netfilter::enforce::{EnforceError, Enforced};
 use crate::policy::{Direction, Policy};
 use crate::ruleset::{Generation, Ruleset, Walker, compile};
+use crate::state::boot::boot_id;
+use crate::state::in_force::InForce;
+use crate::state::saved_policy::{POLICY, SavedPolicy};
 use std::path::PathBuf;
 use tracing::warn;
 
@@ -44,7 +45,10 @@ impl Host {
             // Its time was up before this start, or the machine was started again.
             Some((trial, None)) => {
                 let old = self.state.read(POLICY).ok().flatten();
-                self.remember(&trial, old.and_then(|old| Kept::read(old).ok()).as_ref());
+                self.remember(
+                    &trial,
+                    old.and_then(|old| SavedPolicy::read(old).ok()).as_ref(),
+                );
                 self.trial = Some(trial.clone());
                 let resumed = self.resume_kept(true)?;
                 if resumed == Resumed::Nothing {
@@ -69,7 +73,7 @@ impl Host {
         let Some(bytes) = bytes else {
             return Ok(Resumed::Nothing);
         };
-        let kept = Kept::read(bytes).map_err(|error| error.to_string());
+        let kept = SavedPolicy::read(bytes).map_err(|error| error.to_string());
         kept.and_then(|kept| self.resume_from(&kept, back)).map_err(|why| {
             format!(
                 "the kept policy {} cannot be used: {why}; the next definition that is enforced takes its place",
@@ -78,17 +82,17 @@ impl Host {
         })
     }
 
-    fn resume_from(&mut self, kept: &Kept, back: bool) -> Result<Resumed, String> {
+    fn resume_from(&mut self, kept: &SavedPolicy, back: bool) -> Result<Resumed, String> {
         let ruleset = kept.ruleset().map_err(|error| error.to_string())?;
         let there = self.kernel.in_force().map_err(|error| error.to_string())?;
-        let record = InForce::read(&self.state).filter(|record| record.boot == boot());
+        let record = InForce::read(&self.state).filter(|record| record.boot == boot_id());
         let in_change = InForce::before_change(&self.state).is_some_and(|before| {
-            before.boot == boot()
+            before.boot == boot_id()
                 && self.is_by_one_change(before.transaction)
                 && self.kernel.enters(&before.names)
         });
         let kept_as = [
-            kept.summary().map(|summary| summary.generation),
+            kept.summary().map(|summary: Summary| summary.generation),
             record.as_ref().map(|record| record.generation),
         ];
         let kept_as = kept_as.into_iter().flatten().max().unwrap_or(0);
@@ -120,7 +124,7 @@ impl Host {
     }
 
     /// What is enforced is this kept policy, as this generation.
-    pub(super) fn stand_kept(&mut self, kept: &Kept, generation: u64) {
+    pub(super) fn stand_kept(&mut self, kept: &SavedPolicy, generation: u64) {
         let summary = kept.summary().unwrap_or_else(|| plain_summary(kept));
         self.written.key = Some(kept.key().clone());
         self.closed = false;
@@ -141,7 +145,7 @@ impl Host {
             return;
         }
         let kept = self.state.read(self.kept_in()).ok().flatten();
-        let Some(Ok(kept)) = kept.map(Kept::read) else {
+        let Some(Ok(kept)) = kept.map(SavedPolicy::read) else {
             return;
         };
         match (kept.policy(), &mut self.enforced) {
@@ -181,7 +185,7 @@ impl Host {
                 .is_ok_and(|now| since(now) <= MOST_OF_A_CHANGE)
     }
 
-    fn take_up(&self, kept: &Kept, record: &InForce) -> bool {
+    fn take_up(&self, kept: &SavedPolicy, record: &InForce) -> bool {
         // Only what this program would say the same by can be changed in part.
         let Some(ruleset) = kept.compiled() else {
             return false;
@@ -230,7 +234,9 @@ impl Host {
             _ => {
                 let bytes = self.state.read(self.kept_in());
                 let bytes = bytes.map_err(|error| error.to_string())?;
-                let kept = bytes.map(Kept::read).ok_or("the kept policy is gone")?;
+                let kept = bytes
+                    .map(SavedPolicy::read)
+                    .ok_or("the kept policy is gone")?;
                 kept.and_then(|kept| kept.ruleset())
                     .map_err(|error| error.to_string())
             }
@@ -239,7 +245,7 @@ impl Host {
 }
 
 /// A summary where that of another version cannot be read.
-fn plain_summary(kept: &Kept) -> Summary {
+fn plain_summary(kept: &SavedPolicy) -> Summary {
     let policy: Option<Policy> = kept.policy().ok();
     let rules = |direction| {
         policy

@@ -1,8 +1,9 @@
-//! From a path to an account: reads, parses and judges, and gathers everything that is wrong.
+//! Reads, parses and validates a definition: from a path to an account, with everything that is wrong.
 
 use super::read::{Trust, definition_files, template_file};
 use crate::definition::{Definition, Diagnostic, Severity, Sources, parse};
 use crate::policy::{Account, validate};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -111,5 +112,23 @@ impl Loaded {
             .filter(|d| d.severity != Severity::Warning)
             .count();
         (errors, self.diagnostics.len() - errors)
+    }
+
+    /// The warnings alone, each in one line with its place, for the log.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        self.diagnostics
+            .iter()
+            .filter(|d| d.severity == Severity::Warning)
+            .map(|d| in_one_line(&d.to_json(&self.sources)))
+    }
+}
+
+/// Formats a diagnostic in one line: `groups.yaml:5:19: action cannot be ...`.
+pub fn in_one_line(diagnostic: &Value) -> String {
+    let message = diagnostic["message"].as_str().unwrap_or_default();
+    let at = &diagnostic["at"];
+    match (at["file"].as_str(), &at["line"], &at["column"]) {
+        (Some(file), line, column) => format!("{file}:{line}:{column}: {message}"),
+        (None, ..) => message.to_owned(),
     }
 }

@@ -1,8 +1,10 @@
-//! What rules and layers have met, over reloads, restarts and deletions of the table: the arithmetic, without a kernel or a disk.
+//! What rules and layers have met, over reloads, restarts and deletions of the table: the arithmetic of
+//! [`super::hits`], without a kernel or a disk.
 //!
-//! The kernel counts in the chains of a generation. What it counted in chains that are gone is the *past*; of each counter that
-//! may still be there it is known what was *seen* last. A count is the sum of both, so a counter that a restart finds again
-//! continues what was seen of it and is not added to it, and one that has vanished is lost from the last look on.
+//! The kernel counts in the chains of a generation. What it counted in chains that are gone is the *past*; of each
+//! counter that may still be there it is known what was *seen* last. A count is the sum of both, so a counter that a
+//! restart finds again continues what was seen of it and is not added to it, and one that has vanished is lost from the
+//! last look on.
 
 use crate::netfilter::hits::RuleHits;
 use crate::policy::{Action, Direction, Policy, Rule};
@@ -28,7 +30,8 @@ pub struct Sum {
 pub struct Counts {
     /// Of chains that are gone.
     past: BTreeMap<String, Sum>,
-    /// What was seen last of counters that are not gone, by chain and comment; those that have met nothing are left out.
+    /// What was seen last of counters that are not gone, by chain and comment; those that have met nothing are left
+    /// out.
     seen: BTreeMap<(String, String), Sum>,
     /// When a count was last seen to grow, in seconds since 1970.
     last: BTreeMap<String, u64>,
@@ -63,8 +66,9 @@ impl Counts {
         self.fold(|_| true);
     }
 
-    /// Counters of chains that are not among these are gone, without a last look at them: another program has deleted them, or
-    /// a process before this one that was killed. Chains have new names each time, so none is taken for another.
+    /// Counters of chains that are not among these are gone, without a last look at them: another program has deleted
+    /// them, or a process before this one that was killed. Chains have new names each time, so none is taken for
+    /// another.
     pub fn settle(&mut self, hits: &[RuleHits]) {
         let chains: HashSet<&str> = hits.iter().map(|hit| hit.chain.as_str()).collect();
         self.fold(|chain| !chains.contains(chain));
@@ -141,10 +145,11 @@ impl Counts {
     }
 
     /// Has each count follow its rule to the id that it has now, from the generation on that enforces it. A rule is
-    /// known again by what it says, within its list; one that says something else at the same place is the same rule, changed.
+    /// known again by what it says, within its list; one that says something else at the same place is the same rule,
+    /// changed.
     ///
-    /// A chain that the new generation has kept may count for another rule by now: what it had counted is given to the rule
-    /// that it counted for, and taken off the past of the one that it counts for now.
+    /// A chain that the new generation has kept may count for another rule by now: what it had counted is given to the
+    /// rule that it counted for, and taken off the past of the one that it counts for now.
     pub fn follow(&mut self, Rules(new): Rules, generation: Generation) {
         if self.rules == new {
             return;
@@ -210,8 +215,8 @@ impl Sum {
 /// How the count of a layer begins that would have refused, and observes.
 const OBSERVED: &str = "observe ";
 
-/// What a layer's count is called: `default`, and `observe default` where it lets pass what it would refuse. A rule's count is one, and
-/// called by its id, whether its group observes or not.
+/// What a layer's count is called: `default`, and `observe default` where it lets pass what it would refuse. A rule's
+/// count is one, and called by its id, whether its group observes or not.
 fn name(comment: &str, drops: bool) -> String {
     let refuses = matches!(
         comment,
@@ -275,7 +280,8 @@ fn identity(rule: &Rule) -> u64 {
             .chain(list.iter().rev().take(ENDS))
             .for_each(|each| each.hash(hasher));
     }
-    // Made anew by another version of the standard library it may differ: then every rule counts as changed at its place.
+    // Made anew by another version of the standard library it may differ: then every rule counts as changed at its
+    // place.
     let mut hasher = DefaultHasher::new();
     (rule.action == Action::Allow).hash(&mut hasher);
     rule.services.hash(&mut hasher);

@@ -1,4 +1,4 @@
-//! The state directory: what outlives the daemon and the machine.
+//! The state directory and its lock: what outlives the daemon and the machine.
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -19,7 +19,8 @@ pub const DEFAULT_DIRECTORY: &str = "/var/lib/secgroupd";
 
 /// The file whose lock only one daemon or `apply` holds.
 const LOCK: &str = "lock";
-/// How long a lock is waited for whose holder has ended: a program that it was starting when it was killed holds it until it runs.
+/// How long to wait for a lock whose holder has ended: a program that it was starting when it was killed holds the lock
+/// until it runs.
 const LEFT_OVER: Duration = Duration::from_secs(1);
 
 /// What cannot be done with the state directory.
@@ -93,7 +94,8 @@ pub struct State {
     directory: PathBuf,
 }
 
-/// That nobody else enforces while this lives. The kernel gives the lock back when the process ends, however it ends.
+/// Keeps all other processes from enforcing while it lives. The kernel releases it when the process ends, however it
+/// ends.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
@@ -192,8 +194,8 @@ impl State {
         File::open(&self.directory)?.sync_all()
     }
 
-    /// The same for what means nothing after a crash of the machine: only one of this process is withstood, and the disk is not
-    /// waited for.
+    /// The same for what means nothing after a crash of the machine: withstands a crash of this process alone, and does
+    /// not wait for the disk.
     ///
     /// # Errors
     /// What the system refuses; the file then holds what it held.
@@ -281,7 +283,7 @@ impl State {
         self.remove_as(name).map(|_| ())
     }
 
-    /// Gives whether there was one.
+    /// Returns whether there was one.
     fn remove_as(&self, name: &str) -> Result<bool, StateError> {
         let path = self.file(name)?;
         match std::fs::remove_file(&path) {
@@ -291,7 +293,7 @@ impl State {
         }
     }
 
-    /// Gives a file another name; one of that name is replaced, and one that is not there is no failure.
+    /// Renames a file; replaces one of that name. A missing file is no failure.
     ///
     /// # Errors
     /// What the system refuses.

@@ -1,21 +1,22 @@
-//! The enforced policy as it is kept in the state directory: the last good one.
+//! `policy`, the last good policy, and `candidate`, one on trial.
 //!
-//! One file, written whole or not at all:
+//! Each file is written whole or not at all, and [sealed](super::seal):
 //!
 //! ```text
-//! "secgroup" | format, 4 bytes | SHA-256 of all that follows | length of the header, 4 bytes | header, JSON | texts | ruleset
+//! length of the header, 4 bytes, little-endian | header, JSON | texts | ruleset
 //! ```
 //!
-//! The texts of the definition stand in it as they were read, so that a program that makes another ruleset of them can. The
-//! ruleset is the compiled one: what is enforced at start and at boot has passed no parser of ours. Numbers are little-endian.
+//! The texts of the definition stand in it as they were read: a program that compiles them to another ruleset can do
+//! so. The ruleset is the compiled one: what is enforced at start and at boot passes no parser of this program.
 
-use super::report::Summary;
+use super::seal::{BODY, SealError, seal, sealed_begin, unseal};
 use crate::definition::Sources;
 use crate::policy::{HostFacts, InstanceId, Policy};
 use crate::ruleset::table::LAYOUT;
 use crate::ruleset::{Ruleset, check, compile};
 use crate::source::content::{content, hex};
-use crate::source::load::{Loaded, judge};
+use crate::source::load::{Loaded, in_one_line, judge};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -27,20 +28,12 @@ pub const POLICY: &str = "policy";
 /// The file of a candidate that waits for its confirmation.
 pub const CANDIDATE: &str = "candidate";
 
-const MAGIC: &[u8; 8] = b"secgroup";
-const FORMAT: u32 = 1;
-const DIGEST: usize = 32;
-const BODY: usize = MAGIC.len() + 4 + DIGEST;
-
-/// Why a kept policy cannot be used.
+/// Why a saved policy cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum KeptError {
-    /// It is no such file, or not all of it.
-    #[error("it is damaged ({0})")]
-    Damaged(&'static str),
-    /// A later program wrote it.
-    #[error("it is of format {0}, which this version of secgroupd does not know")]
-    Format(u32),
+pub enum SavedPolicyError {
+    /// It is damaged, or a later program wrote it.
+    #[error(transparent)]
+    Sealed(#[from] SealError),
     /// Neither its ruleset nor its texts mean anything to this program.
     #[error("it is of secgroupd {program}, and this version refuses its definition: {why}")]
     Refused {
@@ -54,7 +47,7 @@ pub enum KeptError {
     Unsayable(String),
 }
 
-/// What tells one kept policy from another: what it is made of, whenever it was enforced.
+/// Identifies a saved policy: by what it is made of, whenever it was enforced.
 pub type Key = String;
 
 /// What stands before the texts. Fields may be added with a default, and none taken away.
@@ -71,7 +64,7 @@ struct Header {
     files: Vec<(String, usize)>,
     /// How many of them are files of the definition itself; the others are of templates.
     definition_files: usize,
-    /// A [`Summary`], which another version may read in part or not at all.
+    /// What the daemon says of it, which another version may read in part or not at all.
     summary: Value,
 }
 
@@ -90,9 +83,9 @@ pub struct Origin {
     pub host: HostFacts,
 }
 
-/// A kept policy.
+/// A saved policy.
 #[derive(Debug)]
-pub struct Kept {
+pub struct SavedPolicy {
     header: Header,
     bytes: Vec<u8>,
     /// Where the texts begin.
@@ -161,13 +154,18 @@ impl Hashed {
         self.origin
     }
 
-    /// Writes down the policy.
+    /// Writes down the policy, with what is to be said of it.
     ///
     /// # Errors
     ///
-    /// [`KeptError::Unsayable`].
-    pub fn write_down(&self, summary: &Summary, ruleset: &Ruleset) -> Result<Unsealed, KeptError> {
-        let unsayable = |error: &dyn std::fmt::Display| KeptError::Unsayable(error.to_string());
+    /// [`SavedPolicyError::Unsayable`].
+    pub fn write_down(
+        &self,
+        summary: &impl Serialize,
+        ruleset: &Ruleset,
+    ) -> Result<Unsealed, SavedPolicyError> {
+        let unsayable =
+            |error: &dyn std::fmt::Display| SavedPolicyError::Unsayable(error.to_string());
         let origin = &self.origin;
         let files = origin.sources.iter();
         let header = Header {
@@ -195,28 +193,29 @@ impl Hashed {
     }
 }
 
-impl Kept {
+impl SavedPolicy {
     /// Reads what [`Hashed::write_down`] and [`Unsealed::seal`] wrote.
     ///
     /// # Errors
     ///
-    /// [`KeptError::Damaged`] and [`KeptError::Format`].
-    pub fn read(bytes: Vec<u8>) -> Result<Self, KeptError> {
-        const SHORT: KeptError = KeptError::Damaged("it is cut short");
+    /// [`SavedPolicyError::Sealed`].
+    pub fn read(bytes: Vec<u8>) -> Result<Self, SavedPolicyError> {
+        const SHORT: SavedPolicyError =
+            SavedPolicyError::Sealed(SealError::Damaged("it is cut short"));
         let body = unseal(&bytes)?;
         let (length, rest) = body.split_first_chunk::<4>().ok_or(SHORT)?;
         let length = u32::from_le_bytes(*length) as usize;
         let header = rest.get(..length).ok_or(SHORT)?;
         let header: Header = serde_json::from_slice(header)
-            .map_err(|_| KeptError::Damaged("its header cannot be read"))?;
+            .map_err(|_| SealError::Damaged("its header cannot be read"))?;
         let texts = BODY + 4 + length;
-        let kept = Kept {
+        let saved = SavedPolicy {
             texts,
             header,
             bytes,
         };
-        match kept.bytes.get(kept.end_of_texts()..) {
-            Some(_) => Ok(kept),
+        match saved.bytes.get(saved.end_of_texts()..) {
+            Some(_) => Ok(saved),
             None => Err(SHORT),
         }
     }
@@ -236,13 +235,13 @@ impl Kept {
         &self.header.instance
     }
 
-    /// The version of the program that kept it.
+    /// The version of the program that saved it.
     pub fn program(&self) -> &str {
         &self.header.program
     }
 
     /// What was said of it when it was enforced; not always readable for another version.
-    pub fn summary(&self) -> Option<Summary> {
+    pub fn summary<S: DeserializeOwned>(&self) -> Option<S> {
         serde_json::from_value(self.header.summary.clone()).ok()
     }
 
@@ -260,12 +259,13 @@ impl Kept {
         postcard::from_bytes(bytes).ok()
     }
 
-    /// The ruleset to enforce: the compiled one, or of a program of another version the one that this makes of the texts.
+    /// The ruleset to enforce: the compiled one, or of a program of another version the one that this makes of the
+    /// texts.
     ///
     /// # Errors
     ///
-    /// [`KeptError::Refused`], where neither can be had.
-    pub fn ruleset(&self) -> Result<Ruleset, KeptError> {
+    /// [`SavedPolicyError::Refused`], where neither can be had.
+    pub fn ruleset(&self) -> Result<Ruleset, SavedPolicyError> {
         if let Some(ruleset) = self.compiled() {
             return Ok(ruleset);
         }
@@ -279,7 +279,7 @@ impl Kept {
         match compiled {
             Ok(ruleset) => Ok(ruleset),
             // Refused by a stricter version, it is still the last good one.
-            Err(why) => self.decoded().ok_or(KeptError::Refused {
+            Err(why) => self.decoded().ok_or(SavedPolicyError::Refused {
                 program: self.header.program.clone(),
                 why,
             }),
@@ -296,7 +296,7 @@ impl Kept {
         let Some(account) = &loaded.account else {
             let first = loaded.diagnostics.first();
             return Err(first.map_or_else(String::new, |first| {
-                super::report::in_one_line(&first.to_json(&loaded.sources))
+                in_one_line(&first.to_json(&loaded.sources))
             }));
         };
         account
@@ -330,43 +330,6 @@ impl Kept {
     fn end_of_texts(&self) -> usize {
         let lengths = self.header.files.iter().map(|(_, length)| *length);
         lengths.fold(self.texts, usize::saturating_add)
-    }
-}
-
-/// What a sealed file begins with, and the place of its seal.
-pub(super) fn sealed_begin() -> Vec<u8> {
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend(FORMAT.to_le_bytes());
-    bytes.resize(BODY, 0);
-    bytes
-}
-
-/// Puts the seal on what [`sealed_begin`] began.
-pub(super) fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
-    if let Some((begin, body)) = bytes.split_at_mut_checked(BODY) {
-        begin[BODY - DIGEST..].copy_from_slice(&Sha256::digest(body));
-    }
-    bytes
-}
-
-/// What was sealed, if every byte is as it was.
-pub(super) fn unseal(bytes: &[u8]) -> Result<&[u8], KeptError> {
-    let damaged = KeptError::Damaged;
-    let begin = bytes.get(..BODY).ok_or(damaged("it is cut short"))?;
-    let rest = begin
-        .strip_prefix(MAGIC)
-        .ok_or(damaged("it is something else"))?;
-    let (format, seal) = rest
-        .split_first_chunk::<4>()
-        .ok_or(damaged("it is cut short"))?;
-    match u32::from_le_bytes(*format) {
-        FORMAT => {}
-        other => return Err(KeptError::Format(other)),
-    }
-    let body = bytes.get(BODY..).unwrap_or_default();
-    match *seal == *Sha256::digest(body) {
-        true => Ok(body),
-        false => Err(damaged("its checksum is wrong")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is kept is what is read again, or it is refused as damaged.
+//! What is saved is what is read again, or it is refused as damaged.
 
 use super::*;
 use crate::policy::{Direction, GroupId, InterfaceName, Interval, PortSet, Reason, RuleId};
@@ -22,8 +22,15 @@ instances:
 platform: { unbound_interfaces: refuse }
 ";
 
-/// A definition of two files as it is kept, and what was enforced.
-fn kept() -> (Vec<u8>, Ruleset) {
+/// What is said of it.
+#[derive(Serialize, Deserialize)]
+struct Summary {
+    generation: u64,
+    instance: String,
+}
+
+/// A definition of two files as it is saved, and what was enforced.
+fn saved() -> (Vec<u8>, Ruleset) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("groups.yaml");
     std::fs::write(&path, DEFINITION).unwrap();
@@ -41,16 +48,7 @@ fn kept() -> (Vec<u8>, Ruleset) {
     let origin = Origin::of(&loaded, &policy, &BTreeSet::new());
     let summary = Summary {
         generation: 7,
-        definition: path,
         instance: "ins-a".into(),
-        since: 1,
-        interfaces: Vec::new(),
-        rules: [3, 1],
-        smtp_blocked: true,
-        observe: false,
-        unblocks: [0, 5],
-        switched_after_ms: 1.5,
-        remarks: Vec::new(),
     };
     let bytes = origin.hashed().write_down(&summary, &ruleset).unwrap();
     (bytes.seal(), ruleset)
@@ -76,33 +74,36 @@ fn rewritten(bytes: &[u8], change: impl FnOnce(&mut Value)) -> Vec<u8> {
 }
 
 #[test]
-fn what_was_kept_is_read_again() {
-    let (bytes, ruleset) = kept();
-    let kept = Kept::read(bytes).unwrap();
-    assert_eq!(said(&kept.compiled().unwrap()), said(&ruleset));
-    let policy = kept.policy().unwrap();
+fn what_was_saved_is_read_again() {
+    let (bytes, ruleset) = saved();
+    let saved = SavedPolicy::read(bytes).unwrap();
+    assert_eq!(said(&saved.compiled().unwrap()), said(&ruleset));
+    let policy = saved.policy().unwrap();
     assert_eq!(
         said(&compile(&policy)),
         said(&ruleset),
         "the texts say the same"
     );
-    let summary = kept.summary().unwrap();
+    let summary = saved.summary::<Summary>().unwrap();
     assert_eq!((summary.generation, &*summary.instance), (7, "ins-a"));
 }
 
 #[test]
 fn every_byte_counts() {
-    let (bytes, _) = kept();
+    let (bytes, _) = saved();
     for length in 0..bytes.len() {
-        let cut = Kept::read(bytes[..length].to_vec());
-        assert!(matches!(cut, Err(KeptError::Damaged(_))), "cut at {length}");
+        let cut = SavedPolicy::read(bytes[..length].to_vec());
+        assert!(
+            matches!(cut, Err(SavedPolicyError::Sealed(SealError::Damaged(_)))),
+            "cut at {length}"
+        );
     }
     for at in 0..bytes.len() {
         let mut wrong = bytes.clone();
         wrong[at] ^= 0x40;
-        let read = Kept::read(wrong);
+        let read = SavedPolicy::read(wrong);
         assert!(
-            matches!(read, Err(KeptError::Damaged(_) | KeptError::Format(_))),
+            matches!(read, Err(SavedPolicyError::Sealed(_))),
             "byte {at}"
         );
     }
@@ -110,7 +111,7 @@ fn every_byte_counts() {
 
 #[test]
 fn another_version_compiles_the_texts() {
-    let (bytes, ruleset) = kept();
+    let (bytes, ruleset) = saved();
     for (key, value) in [
         ("program", Value::from("0.0.9")),
         ("layout", Value::from(99)),
@@ -121,15 +122,15 @@ fn another_version_compiles_the_texts() {
             // What a later version said of it.
             header["summary"] = serde_json::json!({ "new": true });
         });
-        let kept = Kept::read(other).unwrap();
-        assert!(kept.compiled().is_none() && kept.summary().is_none());
-        assert_eq!(said(&kept.ruleset().unwrap()), said(&ruleset), "{key}");
+        let saved = SavedPolicy::read(other).unwrap();
+        assert!(saved.compiled().is_none() && saved.summary::<Summary>().is_none());
+        assert_eq!(said(&saved.ruleset().unwrap()), said(&ruleset), "{key}");
     }
 }
 
 #[test]
 fn a_stricter_version_falls_back_to_what_was_compiled() {
-    let (bytes, ruleset) = kept();
+    let (bytes, ruleset) = saved();
     let strict = |layout: u32| {
         let bytes = rewritten(&bytes, |header| {
             header["program"] = "0.0.9".into();
@@ -137,7 +138,7 @@ fn a_stricter_version_falls_back_to_what_was_compiled() {
             // As if this version knew no such template file.
             header["files"][1][0] = "/elsewhere".into();
         });
-        Kept::read(bytes).unwrap()
+        SavedPolicy::read(bytes).unwrap()
     };
     assert_eq!(said(&strict(LAYOUT).ruleset().unwrap()), said(&ruleset));
     let refused = strict(99).ruleset().unwrap_err().to_string();
@@ -149,9 +150,9 @@ fn a_stricter_version_falls_back_to_what_was_compiled() {
 
 #[test]
 fn a_later_format_is_named() {
-    let (mut bytes, _) = kept();
+    let (mut bytes, _) = saved();
     bytes[8] = 9;
-    let error = Kept::read(bytes).unwrap_err().to_string();
+    let error = SavedPolicy::read(bytes).unwrap_err().to_string();
     assert!(error.contains("format 9"), "{error}");
 }
 
@@ -250,8 +251,8 @@ fn sample() -> Ruleset {
     }
 }
 
-/// What older programs have kept must mean the same to this one, or not be read as a ruleset: if this fails, what is new does
-/// not stand last, and `LAYOUT` is to be counted up.
+/// What older programs have kept must mean the same to this one, or not be read as a ruleset: if this fails, what is
+/// new does not stand last, and `LAYOUT` is to be counted up.
 #[test]
 fn a_ruleset_is_written_as_ever() {
     let bytes = postcard::to_allocvec(&sample()).unwrap();

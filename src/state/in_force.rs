@@ -1,10 +1,12 @@
-//! What the kernel had when this process last looked, kept beside the policy: by it the next process knows that what is in force
-//! is the kept policy, and goes on with it without replacing anything.
+//! `in-force`: what the kernel had when this process last looked. By it the next process knows that the saved policy is
+//! in force, and goes on with it without replacing anything.
 //!
-//! It is set aside before each change and written after it, so where it stands no process was killed in between.
+//! It is renamed to `before-change` before each change and written after it: where it stands, no process was killed in
+//! between.
 
-use super::kept::{Key, seal, sealed_begin, unseal};
-use super::state::{State, StateError};
+use super::directory::{State, StateError};
+use super::saved_policy::Key;
+use super::seal::{seal, sealed_begin, unseal};
 use crate::ruleset::batch::Names;
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +22,7 @@ pub struct InForce {
     pub key: Key,
     /// Since which start of the machine.
     pub boot: String,
-    /// The kernel's last transaction, see [`transaction`](crate::netfilter::enforce::Kernel::transaction).
+    /// The number of the kernel's last transaction.
     pub transaction: u32,
     /// The generation, as it was reported.
     pub generation: u64,
@@ -80,10 +82,4 @@ impl InForce {
         state.remove_for_now(FILE)?;
         state.remove_for_now(ASIDE)
     }
-}
-
-/// This start of the machine, as the kernel names it.
-pub fn boot() -> String {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    id.unwrap_or_default().trim().to_owned()
 }
