@@ -8,6 +8,7 @@
 //! | [`policy`] | what was meant; cannot be wrong |
 //! | [`ruleset`] | the same as nftables objects |
 //! | [`netfilter`] | the only room that talks to the kernel |
+//! | [`flows`] | live flows after a change: evaluated and counted |
 //! | [`insight`], [`cloud`] | the policy read as a function; the account's rules |
 //! | [`source`] | where a definition comes from and goes back to |
 //! | [`state`] | the files of the state directory |
@@ -19,6 +20,7 @@ pub mod cli;
 pub mod cloud;
 pub mod daemon;
 pub mod definition;
+pub mod flows;
 pub mod insight;
 pub mod lab;
 pub mod netfilter;

@@ -4,11 +4,12 @@ use super::options::{DefinitionOptions, SocketOptions, StateOptions, TransportOp
 use super::ssh::{Session, not_known};
 use super::{ERROR, NO, Result, print};
 use crate::daemon::control::{ControlError, Request, Response, ask};
-use crate::daemon::host::{Host, LONGEST_LOOK, choose};
+use crate::daemon::host::{Host, choose};
 use crate::daemon::report::{Failure, Status, Summary};
 use crate::daemon::run::absolute;
 use crate::daemon::tell::sentence;
 use crate::daemon::trial::Attempt;
+use crate::flows::ended::LONGEST_COUNT;
 use crate::source::load::load;
 use crate::source::read::Trust;
 use crate::source::replace::Move;
@@ -89,7 +90,7 @@ pub fn run(arguments: Arguments) -> Result {
     )?;
     let loaded = load(&path, Trust::Checked);
     let result = host.reconcile(&loaded, &path, None, Attempt::Plain);
-    host.ended.finish(LONGEST_LOOK);
+    host.ended.finish(LONGEST_COUNT);
     host.keep();
     if result.is_err() && loaded.account.is_none() && !arguments.json {
         // With colours, where the answer of a daemon has none.

@@ -2,8 +2,8 @@
 
 use super::options::{DefinitionOptions, StateOptions, plan};
 use super::{ERROR, NO, Result, print};
-use crate::daemon::ended::{Ended, ended};
 use crate::daemon::host::{choose, count};
+use crate::flows::count::{Ended, ended};
 use crate::insight::diff::{Change, diff};
 use crate::insight::space::Work;
 use crate::policy::{Account, InstanceId, Policy};

@@ -161,7 +161,7 @@ impl Daemon {
             reloads: self.reloads,
             failures: self.failures,
             ended_flows: host.ended.total(),
-            judged_again_flows: host.ended.judged_again(),
+            judged_again_flows: host.ended.reevaluated(),
             tracked_flows: tracked,
         };
         serde_json::to_value(status).unwrap_or_default()

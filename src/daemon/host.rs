@@ -6,7 +6,6 @@ mod bound;
 pub(super) use self::bound::interface_summaries;
 pub use self::bound::interface_warnings;
 use super::checked::compare;
-use super::ended::{Before, EndedFlows, Look};
 use super::first;
 use super::keep::Written;
 use super::refusals::Refusals;
@@ -15,6 +14,7 @@ use super::slots::{host_facts, take_over};
 use super::trial::Attempt;
 use crate::cloud::Ledger;
 use crate::definition::{Diagnostic, Severity};
+use crate::flows::ended::{Before, EndedFlows, PolicyChange};
 use crate::netfilter::enforce::{EnforceError, Kernel};
 use crate::netfilter::marks::Slots;
 use crate::policy::{Account, Direction, Instance, Policy, Reason};
@@ -28,11 +28,9 @@ use crate::state::saved_policy::Origin;
 use crate::state::trial::Trial;
 use crate::state::{hits, refused_batch, unblocks, unconfirmed};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tracing::{debug, warn};
 
-/// How long a process that ends waits until the tracked flows are counted: many times what very many flows take.
-pub const LONGEST_LOOK: Duration = Duration::from_secs(10);
 /// This host: its state directory, its kernel, and what it enforces.
 #[derive(Debug)]
 pub struct Host {
@@ -280,9 +278,9 @@ impl Host {
             // No flow was judged again.
             _ if marks.is_some() && marks == self.marks() => Before::Unknown,
             None if first => Before::Nothing,
-            old => Before::of(old),
+            old => Before::of(old.and_then(|standing| standing.policy)),
         };
-        self.ended.look(Look {
+        self.ended.count(PolicyChange {
             before,
             policy: policy.clone(),
             ruleset,

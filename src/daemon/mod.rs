@@ -17,7 +17,6 @@
 //! | [`guard`] | what other programs change in our table is noticed, and when it is answered: at the [`pace`] that a fight allows |
 //! | `restore` | it is put right |
 //! | [`first`] | which flows the first enforcement must know |
-//! | [`ended`] | how many live flows a change ends, for the log |
 //! | `slots` | which labels say where a flow was opened |
 //! | [`store`] | what the service manager keeps for the next daemon |
 //! | [`control`] | the socket on which the command asks |
@@ -29,7 +28,6 @@
 mod answer;
 mod checked;
 pub mod control;
-pub mod ended;
 pub mod first;
 pub mod guard;
 mod held;

@@ -4,7 +4,7 @@ use super::control::ControlSocket;
 use super::guard::Guard;
 use super::held::{Held, reached};
 use super::hits::HitsKeeper;
-use super::host::{Host, LONGEST_LOOK};
+use super::host::Host;
 use super::keeper::Keeper;
 use super::metrics::page::Durations;
 use super::metrics::{self, Endpoint, LastPage, MetricsAddress};
@@ -13,6 +13,7 @@ use super::report::{Failure, Summary};
 use super::store;
 use super::tell::{notify, sentence, still};
 use super::trial::Attempt;
+use crate::flows::ended::LONGEST_COUNT;
 use crate::netfilter::events::links::LinkEvents;
 use crate::source::load::{Loaded, load};
 use crate::source::read::Trust;
@@ -113,7 +114,7 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
         }
     }
     notify(&[NotifyState::Stopping]);
-    ended.finish(LONGEST_LOOK);
+    ended.finish(LONGEST_COUNT);
     daemon.keeper.finish(&daemon.host).await;
     daemon.hits_keeper.finish(&daemon.host).await;
     let enforced = {

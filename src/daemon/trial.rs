@@ -8,11 +8,11 @@
 //!
 //! Killed between any two of these, the next start goes on where it was. A restart of the machine ends the trial.
 
-use super::ended::{Before, Look};
 use super::host::{Host, Standing};
 use super::keep::Written;
 use super::report::{Failure, Summary, now};
 use crate::definition::{Diagnostic, Severity, Sources};
+use crate::flows::ended::{Before, PolicyChange};
 use crate::netfilter::enforce::EnforceError;
 use crate::ruleset::{Generation, Ruleset};
 use crate::source::content::content;
@@ -182,8 +182,9 @@ impl Host {
         self.counts.replaced(&enforced.replaced_hits, now());
         if let Ok(policy) = kept.policy() {
             self.follow_rules(&policy, enforced.generation);
-            let before = Before::of(self.enforced.take());
-            self.ended.look(Look {
+            let before = self.enforced.take();
+            let before = Before::of(before.and_then(|standing| standing.policy));
+            self.ended.count(PolicyChange {
                 before,
                 policy,
                 ruleset,

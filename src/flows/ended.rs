@@ -1,17 +1,6 @@
-//! How many live flows a change of the policy ends, and by which rule, for the log and the metrics.
-//!
-//! The kernel refuses their packets by itself (see `ruleset::flows`). So they are counted after the switch, and nothing waits for it.
-//!
-//! | file | subject |
-//! |---|---|
-//! | `count` | how many of the tracked flows end, by what |
-//! | `judge` | what refuses a flow |
+//! Counts the flows that changes of the policy end, in a thread of its own, for the log and the metrics.
 
-mod count;
-mod judge;
-
-pub use self::count::{Ended, EndedError, ended};
-use super::host::Standing;
+use super::count::{Ended, EndedError};
 use crate::netfilter::netlink::Reader;
 use crate::policy::{Packet, Policy};
 use crate::ruleset::Ruleset;
@@ -21,6 +10,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
+/// How long a process that ends waits until the tracked flows are counted: many times what very many flows take.
+pub const LONGEST_COUNT: Duration = Duration::from_secs(10);
+
 /// Counts the tracked flows that changes end, in a thread of its own.
 #[derive(Debug, Clone, Default)]
 pub struct EndedFlows(Arc<Shared>);
@@ -28,7 +20,7 @@ pub struct EndedFlows(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     total: AtomicU64,
-    judged_again: AtomicU64,
+    reevaluated: AtomicU64,
     work: Mutex<Work>,
     idle: Condvar,
 }
@@ -36,14 +28,14 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Work {
     running: bool,
-    next: Option<Look>,
+    next: Option<PolicyChange>,
     /// SavedPolicy, since closing one may hold up whoever changes rules; see [`Reader`].
     reader: Option<Reader>,
 }
 
 /// What is enforced now, and what was before.
 #[derive(Debug)]
-pub struct Look {
+pub struct PolicyChange {
     /// What was enforced before.
     pub before: Before,
     /// What is enforced.
@@ -64,9 +56,9 @@ pub enum Before {
 }
 
 impl Before {
-    /// What this process has enforced. What an earlier one has is not known.
-    pub(super) fn of(standing: Option<Standing>) -> Self {
-        match standing.and_then(|standing| standing.policy) {
+    /// What this process enforced. What an earlier one enforced is not known.
+    pub fn of(policy: Option<Policy>) -> Self {
+        match policy {
             Some(policy) => Before::Policy(Box::new(policy)),
             None => Before::Unknown,
         }
@@ -87,44 +79,44 @@ impl EndedFlows {
         self.0.total.load(Relaxed)
     }
 
-    /// How many flows changes had judged again since then. They are no hits.
-    pub fn judged_again(&self) -> u64 {
-        self.0.judged_again.load(Relaxed)
+    /// How many flows changes had the kernel evaluate again since then. They are no hits.
+    pub fn reevaluated(&self) -> u64 {
+        self.0.reevaluated.load(Relaxed)
     }
 
     /// Starts counting, in a thread. Changes that arrive while it counts are counted as one.
-    pub fn look(&self, mut look: Look) {
-        if !look.ruleset.recheck || matches!(look.before, Before::Unknown) {
+    pub fn count(&self, mut change: PolicyChange) {
+        if !change.ruleset.recheck || matches!(change.before, Before::Unknown) {
             return;
         }
         let mut work = self.work();
         if let Some(skipped) = work.next.take() {
-            look.before = skipped.before;
+            change.before = skipped.before;
         }
-        work.next = Some(look);
+        work.next = Some(change);
         if std::mem::replace(&mut work.running, true) {
             return;
         }
         let this = self.clone();
         let thread = std::thread::Builder::new().name("flows".into());
-        if let Err(error) = thread.spawn(move || this.looks()) {
+        if let Err(error) = thread.spawn(move || this.run()) {
             warn!("it is not known which flows end: {error}");
             *work = Work::default();
         }
     }
 
-    fn looks(&self) {
+    fn run(&self) {
         loop {
             let mut work = self.work();
-            let Some(look) = work.next.take() else {
+            let Some(change) = work.next.take() else {
                 work.running = false;
                 self.0.idle.notify_all();
                 return;
             };
-            let kept = work.reader.take();
+            let reader = work.reader.take();
             drop(work);
             let begin = Instant::now();
-            match look.carry_out(kept) {
+            match change.count(reader) {
                 Ok((ended, reader)) => {
                     self.work().reader = Some(reader);
                     self.add(&ended, begin.elapsed());
@@ -136,7 +128,7 @@ impl EndedFlows {
 
     fn add(&self, ended: &Ended, took: Duration) {
         self.0
-            .judged_again
+            .reevaluated
             .fetch_add(ended.looked_at as u64, Relaxed);
         self.0.total.fetch_add(ended.count() as u64, Relaxed);
         match ended.count() {
@@ -165,10 +157,10 @@ impl EndedFlows {
     }
 }
 
-impl Look {
+impl PolicyChange {
     /// Counts. Returns the socket to the kernel for the next count. After a failure the next one opens another.
-    fn carry_out(&self, kept: Option<Reader>) -> Result<(Ended, Reader), EndedError> {
-        let reader = match kept {
+    fn count(&self, reader: Option<Reader>) -> Result<(Ended, Reader), EndedError> {
+        let reader = match reader {
             Some(reader) => reader,
             None => Reader::netfilter()?,
         };

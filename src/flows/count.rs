@@ -1,6 +1,6 @@
-//! How many of the tracked flows a change ends, and by which rule.
+//! Counts how many of the tracked flows a change ends, and by which rule.
 
-use super::judge::Judge;
+use super::evaluate::Evaluator;
 use crate::netfilter::flows::flows_over;
 use crate::netfilter::links::LinkError;
 use crate::netfilter::netlink::{NetlinkError, Reader};
@@ -45,7 +45,8 @@ pub fn ended(old: &Policy, new: &Policy, ruleset: &Ruleset) -> Result<Ended, End
 impl Ended {
     /// Counts the flows that were `allowed` before and that the new policy refuses.
     ///
-    /// A tracked flow does not say by which interface it came. The one by which its remote is reached now stands for it.
+    /// A tracked flow does not say by which interface it came. The one by which its remote is reached now stands for
+    /// it.
     pub(super) fn between(
         reader: &Reader,
         allowed: impl Fn(&Packet) -> bool,
@@ -53,10 +54,10 @@ impl Ended {
         ruleset: &Ruleset,
     ) -> Result<Self, EndedError> {
         let flows = flows_over(reader)?;
-        let mut judge = Judge::new(new, ruleset)?;
+        let mut evaluator = Evaluator::new(new, ruleset)?;
         let mut by_reason = BTreeMap::new();
         for flow in &flows {
-            if let Some(refusal) = judge.flow(flow)
+            if let Some(refusal) = evaluator.refusal_of(flow)
                 && let (reason, packet) = &*refusal
                 && allowed(packet)
             {

@@ -1,4 +1,4 @@
-//! What refuses a flow.
+//! Evaluates live flows: what refuses one.
 
 use crate::netfilter::flows::Flow;
 use crate::netfilter::links::LinkError;
@@ -20,7 +20,7 @@ fn sample_interfaces(policy: &Policy) -> Vec<String> {
 }
 
 /// A policy, asked about flows.
-pub struct Judge<'p> {
+pub struct Evaluator<'p> {
     walker: Walker<'p>,
     new: &'p Policy,
     ways: Ways,
@@ -30,16 +30,16 @@ pub struct Judge<'p> {
     known: HashMap<Asked, Option<Refusal>>,
 }
 
-/// What a policy asks of a flow.
+/// What decides about a flow.
 type Asked = (Direction, u8, IpAddr, u16);
 
 /// What refuses a flow, and the packet that would have opened it.
 pub type Refusal = Arc<(Reason, Packet)>;
 
-impl<'p> Judge<'p> {
+impl<'p> Evaluator<'p> {
     /// The ruleset decides; the policy knows the reason of what no rule has decided.
     pub fn new(new: &'p Policy, ruleset: &'p Ruleset) -> Result<Self, LinkError> {
-        Ok(Judge {
+        Ok(Evaluator {
             walker: Walker::new(ruleset),
             new,
             ways: Ways::look()?,
@@ -48,8 +48,9 @@ impl<'p> Judge<'p> {
         })
     }
 
-    /// What refuses a tracked flow, if anything does. A forwarded one is judged where it enters and where it leaves.
-    pub fn flow(&mut self, flow: &Flow) -> Option<Refusal> {
+    /// Returns what refuses a tracked flow, if anything does. A forwarded one is evaluated where it enters and where it
+    /// leaves.
+    pub fn refusal_of(&mut self, flow: &Flow) -> Option<Refusal> {
         let (original, reply) = (&flow.original, &flow.reply);
         let protocol = original.protocol;
         let enters = (
