@@ -29,7 +29,7 @@ struct Shared {
 struct Work {
     running: bool,
     next: Option<PolicyChange>,
-    /// SavedPolicy, since closing one may hold up whoever changes rules; see [`Reader`].
+    /// Not closed between counts, since that may hold up whoever changes rules; see [`Reader`].
     reader: Option<Reader>,
 }
 
