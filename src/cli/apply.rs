@@ -1,8 +1,9 @@
 //! `secgroupd apply`: enforce once.
 
-use super::options::{DefinitionOptions, SocketOptions, StateOptions, TransportOptions};
+use super::options::{DefinitionOptions, SocketOptions, TransportOptions};
+use super::outcome::{ERROR, NO, Result};
+use super::print;
 use super::ssh::{Session, not_known};
-use super::{ERROR, NO, Result, print};
 use crate::daemon::control::{ControlError, Request, Response, ask};
 use crate::daemon::host::{Host, choose};
 use crate::daemon::report::{Failure, Status, Summary};
@@ -48,8 +49,6 @@ pub struct Arguments {
     #[command(flatten)]
     definition: DefinitionOptions,
     #[command(flatten)]
-    state: StateOptions,
-    #[command(flatten)]
     socket: SocketOptions,
     #[command(flatten)]
     transport: TransportOptions,
@@ -84,7 +83,7 @@ pub fn run(arguments: Arguments) -> Result {
         Err(error) => return Err(error.into()),
     }
     let mut host = Host::open(
-        &arguments.state.state,
+        &arguments.definition.state.state,
         arguments.transport.kernel()?,
         arguments.definition.instance,
     )?;
@@ -107,10 +106,7 @@ fn can_be_moved(candidate: &Path, socket: &SocketOptions) -> anyhow::Result<()> 
 }
 
 fn status(socket: &SocketOptions) -> anyhow::Result<Status> {
-    match ask(&socket.socket, &Request::Status, TIME_LIMIT)? {
-        Response::Ok { payload } => Ok(serde_json::from_value(payload)?),
-        Response::Refused { message, .. } | Response::Error { message } => bail!(message),
-    }
+    socket.ask(&Request::Status, TIME_LIMIT)
 }
 
 /// A sentence, if this command is called from an SSH session that the definition would refuse. What is wrong with the

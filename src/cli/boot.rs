@@ -1,7 +1,7 @@
 //! `secgroupd boot`: the kept policy, before the network is up.
 
 use super::options::{ClosedOptions, StateOptions, TransportOptions};
-use super::{ERROR, Result};
+use super::outcome::{ERROR, Result};
 use crate::daemon::host::Host;
 use crate::daemon::resume::Resumed;
 use crate::daemon::{logging, start};

@@ -1,8 +1,9 @@
 //! `secgroupd check`: is the definition right?
 
-use super::options::{DefinitionOptions, StateOptions, plan, policy_of_this_host};
+use super::options::{DefinitionOptions, plan, policy_of_this_host};
+use super::outcome::{Result, yes};
 use super::ssh::{Session, not_known};
-use super::{NO, Result, host_view, print};
+use super::{host_view, print};
 use crate::daemon::host::{choose, count, hostname, interface_warnings};
 use crate::definition::{Diagnostic, Severity, printable};
 use crate::insight::lint::{host, lint};
@@ -12,7 +13,6 @@ use crate::source::shown::shown;
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 /// Validates a definition and prints every error and warning of one run, with file, line and column.
 #[derive(Debug, Args)]
@@ -27,8 +27,6 @@ pub struct Arguments {
     path: Option<PathBuf>,
     #[command(flatten)]
     definition: DefinitionOptions,
-    #[command(flatten)]
-    state: StateOptions,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -50,7 +48,7 @@ pub fn run(arguments: Arguments) -> Result {
             .map(|policy| host::findings(policy, &host_view::look()))
             .unwrap_or_default();
         let mut more = lint(&definition, account, on_host);
-        more.extend(plan(account, &arguments.state.state)?.refused);
+        more.extend(plan(account, &arguments.definition.state.state)?.refused);
         if let Some(policy) = here {
             let refused = Session::of_this_process().and_then(|ssh| {
                 let refused = ssh.refused_by(&policy);
@@ -99,9 +97,5 @@ pub fn run(arguments: Arguments) -> Result {
             None => print::out(&format!("{}: refused; {found}\n", shown(path))),
         }
     }
-    Ok(if errors == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(NO)
-    })
+    Ok(yes(errors == 0))
 }

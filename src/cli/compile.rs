@@ -1,7 +1,8 @@
 //! `secgroupd compile`: the ruleset, changing nothing.
 
-use super::options::{DefinitionOptions, StateOptions};
-use super::{NO, Result, print};
+use super::options::DefinitionOptions;
+use super::outcome::{NO, Result};
+use super::print;
 use crate::ruleset::{Generation, check, compile, json, text};
 use anyhow::bail;
 use clap::Args;
@@ -19,8 +20,6 @@ pub struct Arguments {
     path: Option<PathBuf>,
     #[command(flatten)]
     definition: DefinitionOptions,
-    #[command(flatten)]
-    state: StateOptions,
     /// Print nft's JSON instead of its text
     #[arg(long)]
     json: bool,
@@ -28,7 +27,7 @@ pub struct Arguments {
 
 pub fn run(arguments: Arguments) -> Result {
     let path = arguments.definition.path(&arguments.path);
-    let Some((policy, loaded)) = arguments.definition.policy(path, &arguments.state.state)? else {
+    let Some((policy, loaded)) = arguments.definition.policy(path)? else {
         return Ok(ExitCode::from(NO));
     };
     print::diagnostics(&loaded);

@@ -2,7 +2,8 @@
 
 use super::apply::{TIME_LIMIT, answered};
 use super::options::SocketOptions;
-use super::{NO, Result, print};
+use super::outcome::{NO, Result};
+use super::print;
 use crate::daemon::control::{Request, Response, ask};
 use crate::daemon::report::Status;
 use crate::source::replace::Move;
@@ -28,11 +29,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> Result {
-    let socket = &arguments.socket.socket;
-    let status: Status = match ask(socket, &Request::Status, TIME_LIMIT)? {
-        Response::Ok { payload } => serde_json::from_value(payload)?,
-        Response::Refused { message, .. } | Response::Error { message } => bail!(message),
-    };
+    let status: Status = arguments.socket.ask(&Request::Status, TIME_LIMIT)?;
     let Some(trial) = status.trial else {
         let message = "no candidate is on trial: its time was up, or there was none. `secgroupd status` shows what is enforced";
         match arguments.json {
@@ -48,7 +45,7 @@ pub fn run(arguments: Arguments) -> Result {
     let confirm = Request::Confirm {
         content: trial.content,
     };
-    match ask(socket, &confirm, TIME_LIMIT)? {
+    match ask(&arguments.socket.socket, &confirm, TIME_LIMIT)? {
         // Its time was up in this very moment.
         Response::Refused { message, details } if details.is_null() => bail!(
             "{message}. The definition {} holds the candidate by now, which is not enforced: change it, or enforce it with \

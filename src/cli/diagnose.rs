@@ -2,11 +2,13 @@
 
 mod firewall;
 mod flows;
+mod found;
 
 use super::host_view::listening;
-use super::options::{DefinitionOptions, StateOptions};
-use super::{ERROR, NO, Result, print};
-use crate::insight::diagnose::{Cause, Flow, of_groups, of_service};
+use super::options::DefinitionOptions;
+use super::outcome::{ERROR, Result, yes};
+use super::print;
+use crate::insight::diagnose::{Flow, of_groups, of_service};
 use crate::insight::explain::Question;
 use crate::insight::layers::explained;
 use crate::insight::lint::host::Listening;
@@ -15,9 +17,10 @@ use crate::policy::platform::BlockedPorts;
 use crate::policy::{Direction, Policy};
 use crate::state::last_enforced::last_enforced;
 use anyhow::bail;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use flows::FlowOptions;
+use found::Found;
 use serde_json::json;
-use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -34,62 +37,13 @@ What passes on the way to this host (a network ACL of the cloud, somebody else's
 
 Exit status: 0 if nothing on this host stands in the way, 1 if a cause was found, 2 on an error.")]
 pub struct Arguments {
-    /// The destination port
-    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
-    port: u16,
-    /// tcp or udp
-    #[arg(long, value_enum, default_value = "tcp")]
-    protocol: Transport,
-    /// Who should reach it; by default somebody whom the groups let in, if there is one
-    #[arg(long, value_name = "ADDRESS")]
-    from: Option<IpAddr>,
-    /// The address of this host that they ask for; by default the first one of the interface
-    #[arg(long, value_name = "ADDRESS")]
-    to: Option<IpAddr>,
-    /// The interface; by default the one by which that address, or everybody, is reached
-    #[arg(long, value_name = "NAME")]
-    interface: Option<String>,
+    #[command(flatten)]
+    flow: FlowOptions,
     #[command(flatten)]
     definition: DefinitionOptions,
-    #[command(flatten)]
-    state: StateOptions,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Transport {
-    Tcp,
-    Udp,
-}
-
-/// All that was found about one way in.
-#[derive(Default)]
-struct Found {
-    causes: Vec<Cause>,
-    fine: Vec<String>,
-    unknown: Vec<String>,
-}
-
-impl Found {
-    fn cause(&mut self, cause: Cause) {
-        if !self.causes.contains(&cause) {
-            self.causes.push(cause);
-        }
-    }
-
-    fn fine(&mut self, text: String) {
-        if !self.fine.contains(&text) {
-            self.fine.push(text);
-        }
-    }
-
-    fn unknown(&mut self, text: String) {
-        if !self.unknown.contains(&text) {
-            self.unknown.push(text);
-        }
-    }
 }
 
 pub fn run(arguments: Arguments) -> Result {
@@ -100,8 +54,8 @@ pub fn run(arguments: Arguments) -> Result {
         return Ok(ExitCode::from(ERROR));
     };
     let links = links()?;
-    let link = flows::interface(&arguments, &policy, &links)?;
-    let flows = flows::flows(&arguments, &policy, link, &links)?;
+    let link = flows::interface(&arguments.flow, &policy, &links)?;
+    let flows = flows::flows(&arguments.flow, &policy, link, &links)?;
     let all = listening(&links);
     let (mut found, mut served) = (Found::default(), Vec::new());
     // In the order of the source document: groups, platform, firewall, process.
@@ -137,25 +91,20 @@ pub fn run(arguments: Arguments) -> Result {
     } else {
         print::page(&page(&flows, &found));
     }
-    Ok(match causes.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(NO),
-    })
+    Ok(yes(causes.is_empty()))
 }
 
 /// What is enforced here; where none is kept, what the definition says.
 fn policy(arguments: &Arguments) -> anyhow::Result<Option<Policy>> {
-    match last_enforced(&arguments.state.state) {
+    let options = &arguments.definition;
+    match last_enforced(&options.state.state) {
         Ok(policy) => Ok(Some(policy)),
         Err(error) => {
             print::note(&format!(
                 "note: judged by the definition, for what is enforced is not known: {error}"
             ));
-            let (path, state) = (&arguments.definition.definition, &arguments.state.state);
-            Ok(arguments
-                .definition
-                .policy(path, state)?
-                .map(|(policy, _)| policy))
+            let read = options.policy(&options.definition)?;
+            Ok(read.map(|(policy, _)| policy))
         }
     }
 }

@@ -1,7 +1,8 @@
 //! `secgroupd diff`: which flows does a new definition change?
 
-use super::options::{DefinitionOptions, StateOptions, plan};
-use super::{ERROR, NO, Result, print};
+use super::options::{DefinitionOptions, plan};
+use super::outcome::{ERROR, Result, yes};
+use super::print;
 use crate::daemon::host::{choose, count};
 use crate::flows::count::{Ended, ended};
 use crate::insight::diff::{Change, diff};
@@ -37,8 +38,6 @@ pub struct Arguments {
     paths: Vec<PathBuf>,
     #[command(flatten)]
     definition: DefinitionOptions,
-    #[command(flatten)]
-    state: StateOptions,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -97,10 +96,7 @@ pub fn run(arguments: Arguments) -> Result {
         true => print::json(&as_json(&old_name, new_path, &found, &alone))?,
         false => print::page(&page(&old_name, new_path, &found, &alone)),
     }
-    Ok(match same {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(NO),
-    })
+    Ok(yes(same))
 }
 
 /// What the new definition is compared with.
@@ -111,7 +107,7 @@ enum Old {
 
 impl Old {
     fn of_this_host(arguments: &Arguments) -> anyhow::Result<Self> {
-        Ok(match last_enforced(&arguments.state.state) {
+        Ok(match last_enforced(&arguments.definition.state.state) {
             Ok(policy) => Old::Enforced(Box::new(policy)),
             Err(error) if arguments.paths.is_empty() => {
                 bail!(
@@ -150,7 +146,9 @@ fn against_enforced(old: Policy, new: &Account, arguments: &Arguments) -> anyhow
     let asked = arguments.definition.instance.as_deref();
     let instance = choose(new, asked.or(Some(old.instance.as_str()))).map_err(Error::msg)?;
     let instance = instance.id.clone();
-    let unblocked = plan(new, &arguments.state.state)?.ledger.unblocked;
+    let unblocked = plan(new, &arguments.definition.state.state)?
+        .ledger
+        .unblocked;
     let new = new.policy(&instance, &unblocked);
     Ok(Compared {
         new: new.context("the instance has gone")?,
@@ -168,7 +166,7 @@ fn all(
 ) -> anyhow::Result<(Vec<Compared>, Vec<String>)> {
     let asked = arguments.definition.instance.as_deref();
     let here = choose(new, None).ok().map(|instance| instance.id.clone());
-    let state = &arguments.state.state;
+    let state = &arguments.definition.state.state;
     let unblocked = [plan(old, state)?, plan(new, state)?].map(|plan| plan.ledger.unblocked);
     let wanted = |id: &InstanceId| asked.is_none_or(|asked| asked == id.as_str());
     let (mut compared, mut alone) = (Vec::new(), Vec::new());

@@ -1,12 +1,11 @@
 //! `secgroupd events`: refusals as they happen.
 
 use super::options::SocketOptions;
-use super::{Result, print};
-use crate::daemon::control::{Request, Response, ask};
+use super::outcome::Result;
+use super::print;
+use crate::daemon::control::Request;
 use crate::daemon::refusals::{Answer, Event};
-use anyhow::bail;
 use clap::Args;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -38,7 +37,7 @@ pub struct Arguments {
 const INTERVAL: Duration = Duration::from_millis(200);
 
 pub fn run(arguments: Arguments) -> Result {
-    let socket = &arguments.socket.socket;
+    let socket = &arguments.socket;
     let mut answer = after(socket, None)?;
     if let Some(hint) = hint(&answer) {
         print::note(&hint);
@@ -59,12 +58,9 @@ pub fn run(arguments: Arguments) -> Result {
     }
 }
 
-fn after(socket: &Path, number: Option<u64>) -> anyhow::Result<Answer> {
+fn after(socket: &SocketOptions, number: Option<u64>) -> anyhow::Result<Answer> {
     let request = Request::Events { after: number };
-    match ask(socket, &request, Duration::from_secs(30))? {
-        Response::Ok { payload } => Ok(serde_json::from_value(payload)?),
-        Response::Refused { message, .. } | Response::Error { message } => bail!(message),
-    }
+    socket.ask(&request, Duration::from_secs(30))
 }
 
 /// Why nothing is shown.

@@ -1,7 +1,8 @@
 //! `secgroupd explain`: what decides about a flow?
 
-use super::options::{DefinitionOptions, StateOptions};
-use super::{ERROR, NO, Result, print};
+use super::options::DefinitionOptions;
+use super::outcome::{ERROR, NO, Result};
+use super::print;
 use crate::definition::Place;
 use crate::insight::explain::{Answer, Question, explain};
 use crate::insight::layers::{Explanation, explained};
@@ -59,8 +60,6 @@ pub struct Arguments {
     json: bool,
     #[command(flatten)]
     definition: DefinitionOptions,
-    #[command(flatten)]
-    state: StateOptions,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -70,13 +69,10 @@ enum Way {
 }
 
 pub fn run(arguments: Arguments) -> Result {
-    let state = &arguments.state.state;
+    let options = &arguments.definition;
     let policy = match arguments.enforced {
-        true => last_enforced(state).map_err(Error::msg)?,
-        false => match arguments
-            .definition
-            .policy(&arguments.definition.definition, state)?
-        {
+        true => last_enforced(&options.state.state).map_err(Error::msg)?,
+        false => match options.policy(&options.definition)? {
             Some((policy, _)) => policy,
             None => return Ok(ExitCode::from(ERROR)),
         },

@@ -14,24 +14,19 @@ mod explain;
 mod host_view;
 mod lab;
 mod options;
+mod outcome;
 mod print;
 mod reload;
 mod remove;
 mod run;
 mod ssh;
 mod status;
+mod status_page;
 mod watch;
 
 use clap::{Parser, Subcommand};
+use outcome::ERROR;
 use std::process::ExitCode;
-
-/// What a subcommand gives back.
-type Result = anyhow::Result<ExitCode>;
-
-/// The answer is no: errors were found, or a flow is refused.
-const NO: u8 = 1;
-/// A usage or run-time error.
-const ERROR: u8 = 2;
 
 /// Security groups of a public cloud, enforced on this host by nftables.
 #[derive(Debug, Parser)]

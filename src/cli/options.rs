@@ -1,8 +1,9 @@
 //! Options that several subcommands share.
 
+use super::print;
 use crate::cloud::Ledger;
 use crate::cloud::ledger::Plan;
-use crate::daemon::control::DEFAULT_SOCKET;
+use crate::daemon::control::{DEFAULT_SOCKET, Request, Response, ask};
 use crate::daemon::host::choose;
 use crate::daemon::start::{CLOSED, close};
 use crate::netfilter::enforce::Kernel;
@@ -13,11 +14,13 @@ use crate::source::load::{Loaded, load};
 use crate::source::read::Trust;
 use crate::state::directory::DEFAULT_DIRECTORY;
 use crate::state::unblocks;
-use anyhow::{Context, Error};
+use anyhow::{Context, Error, bail};
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
+use serde::de::DeserializeOwned;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where the definition is when nobody says otherwise.
 pub const DEFAULT_DEFINITION: &str = "/etc/secgroupd";
@@ -31,6 +34,8 @@ pub struct DefinitionOptions {
     /// The instance that this host is; by default the one with this host's name
     #[arg(long, value_name = "ID")]
     pub instance: Option<String>,
+    #[command(flatten)]
+    pub state: StateOptions,
 }
 
 /// Where the state directory is.
@@ -49,6 +54,14 @@ pub struct SocketOptions {
     pub socket: PathBuf,
 }
 
+/// Which lab is meant.
+#[derive(Debug, Args)]
+pub struct LabOptions {
+    /// The lab's name; may be left out where only one is up
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+}
+
 /// What a host without a policy does.
 #[derive(Debug, Args)]
 pub struct ClosedOptions {
@@ -56,6 +69,20 @@ pub struct ClosedOptions {
     /// enforced. Replies, outbound and forwarded flows pass, and so does lo
     #[arg(long, env = "SECGROUPD_FAIL_CLOSED", value_parser = BoolishValueParser::new())]
     pub fail_closed: bool,
+}
+
+impl SocketOptions {
+    /// Asks the daemon, which must not refuse.
+    pub fn ask<T: DeserializeOwned>(
+        &self,
+        request: &Request,
+        limit: Duration,
+    ) -> anyhow::Result<T> {
+        match ask(&self.socket, request, limit)? {
+            Response::Ok { payload } => Ok(serde_json::from_value(payload)?),
+            Response::Refused { message, .. } | Response::Error { message } => bail!(message),
+        }
+    }
 }
 
 impl ClosedOptions {
@@ -105,14 +132,14 @@ impl DefinitionOptions {
 
     /// The policy of this host's instance, as it would be enforced; `None` if the definition is refused, which
     /// was printed then. The unblocks that were spent are read from the state directory if it lets us.
-    pub fn policy(&self, path: &Path, state: &Path) -> anyhow::Result<Option<(Policy, Loaded)>> {
+    pub fn policy(&self, path: &Path) -> anyhow::Result<Option<(Policy, Loaded)>> {
         let loaded = load(path, Trust::Any);
         let Some(account) = &loaded.account else {
-            super::print::diagnostics(&loaded);
+            print::diagnostics(&loaded);
             return Ok(None);
         };
         let instance = choose(account, self.instance.as_deref()).map_err(Error::msg)?;
-        let unblocked = plan(account, state)?.ledger.unblocked;
+        let unblocked = plan(account, &self.state.state)?.ledger.unblocked;
         let policy = account
             .policy(&instance.id, &unblocked)
             .context("the instance has gone")?;
@@ -128,12 +155,9 @@ pub fn plan(account: &Account, state: &Path) -> anyhow::Result<Plan> {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => {
-            if account
-                .instances
-                .iter()
-                .any(|instance| instance.smtp_request)
-            {
-                super::print::note(&format!(
+            let mut instances = account.instances.iter();
+            if instances.any(|instance| instance.smtp_request) {
+                print::note(&format!(
                     "note: the unblock ledger {} cannot be read ({error}): as if none was spent",
                     path.display()
                 ));

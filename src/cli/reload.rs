@@ -2,10 +2,11 @@
 
 use super::apply::{TIME_LIMIT, answered};
 use super::options::SocketOptions;
-use super::{Result, print};
-use crate::daemon::control::{Request, Response, ask};
-use anyhow::bail;
+use super::outcome::Result;
+use super::print;
+use crate::daemon::control::{Request, ask};
 use clap::Args;
+use serde_json::Value;
 use std::process::ExitCode;
 
 /// Has the running daemon read its definition again. Fails when the definition is refused, and then nothing
@@ -32,18 +33,21 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> Result {
-    let socket = &arguments.socket.socket;
     if !arguments.hold {
         let force = arguments.force;
-        let response = ask(socket, &Request::Reload { force }, TIME_LIMIT)?;
+        let response = ask(
+            &arguments.socket.socket,
+            &Request::Reload { force },
+            TIME_LIMIT,
+        )?;
         return answered(response, arguments.json);
     }
-    match ask(socket, &Request::Hold, TIME_LIMIT)? {
-        Response::Ok { payload } if arguments.json => print::json(&payload)?,
-        Response::Ok { .. } => {
+    let payload: Value = arguments.socket.ask(&Request::Hold, TIME_LIMIT)?;
+    match arguments.json {
+        true => print::json(&payload)?,
+        false => {
             print::out("held: saves of the definition are not followed until `secgroupd reload`\n")
         }
-        Response::Refused { message, .. } | Response::Error { message } => bail!(message),
     }
     Ok(ExitCode::SUCCESS)
 }

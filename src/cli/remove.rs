@@ -2,7 +2,8 @@
 
 use super::apply::TIME_LIMIT;
 use super::options::{SocketOptions, StateOptions, TransportOptions};
-use super::{Result, print};
+use super::outcome::Result;
+use super::print;
 use crate::daemon::control::{ControlError, Request, Response, ask};
 use crate::daemon::host::Host;
 use anyhow::bail;

@@ -1,9 +1,7 @@
 //! `secgroupd run`: the daemon.
 
-use super::Result;
-use super::options::{
-    ClosedOptions, DefinitionOptions, SocketOptions, StateOptions, TransportOptions,
-};
+use super::options::{ClosedOptions, DefinitionOptions, SocketOptions, TransportOptions};
+use super::outcome::Result;
 use crate::daemon::host::Host;
 use crate::daemon::metrics::MetricsAddress;
 use crate::daemon::{logging, run as daemon, store};
@@ -25,8 +23,6 @@ not valid changes nothing. Under systemd: systemctl enable --now secgroupd.")]
 pub struct Arguments {
     #[command(flatten)]
     definition: DefinitionOptions,
-    #[command(flatten)]
-    state: StateOptions,
     #[command(flatten)]
     socket: SocketOptions,
     #[command(flatten)]
@@ -74,7 +70,7 @@ pub fn run(arguments: Arguments) -> Result {
         store::release(&kernel);
     }
     let host = Host::open(
-        &arguments.state.state,
+        &arguments.definition.state.state,
         kernel,
         arguments.definition.instance,
     );

@@ -1,7 +1,10 @@
 //! `secgroupd status --watch`: the status, drawn anew every second.
 
-use super::status::{Counted, Rates, counted, page, payload};
-use super::{Result, print};
+use super::options::SocketOptions;
+use super::outcome::Result;
+use super::print;
+use super::status_page::{Counted, Rates, counted, page};
+use crate::daemon::control::Request;
 use crate::daemon::report::{Hits, Status};
 use crate::definition::printable;
 use nix::errno::Errno;
@@ -12,7 +15,6 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -26,9 +28,9 @@ const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l\u{1b}[?7l";
 const LEAVE: &str = "\u{1b}[?7h\u{1b}[?25h\u{1b}[?1049l";
 
 /// Watches until it is interrupted. Where standard output is no terminal, each page follows the one before.
-pub fn watch(socket: &Path, as_json: bool) -> Result {
+pub fn watch(socket: &SocketOptions, as_json: bool) -> Result {
     // An error that is there from the beginning is told as ever.
-    let mut answer = payload(socket, PATIENCE)?;
+    let mut answer: Value = socket.ask(&Request::Status, PATIENCE)?;
     let signals = Signals::new()?;
     let screen = (!as_json && std::io::stdout().is_terminal()).then(Screen::enter);
     let mut before: Option<(Instant, HashMap<Counted, u64>)> = None;
@@ -50,7 +52,7 @@ pub fn watch(socket: &Path, as_json: bool) -> Result {
             }
             // Not all at once after the terminal was stopped for a while.
             next = (next + EVERY).max(Instant::now());
-            match payload(socket, PATIENCE) {
+            match socket.ask(&Request::Status, PATIENCE) {
                 Ok(new) => {
                     answer = new;
                     break;

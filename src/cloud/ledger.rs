@@ -37,10 +37,6 @@ pub struct Plan {
 
 impl Ledger {
     /// What the file at `path` holds, if there is one: an empty ledger is that of a new host.
-    ///
-    /// # Errors
-    ///
-    /// See [`Damaged`].
     pub fn kept(bytes: Option<Vec<u8>>, path: &Path) -> Result<Self, Damaged> {
         let Some(bytes) = bytes else {
             return Ok(Ledger::default());

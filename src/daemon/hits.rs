@@ -9,7 +9,8 @@ use crate::policy::{Action, Direction, Policy, Reason, SecurityGroup};
 use crate::ruleset::Generation;
 use crate::state::counts::{Counts, Rules, reason};
 use crate::state::hits::{Unwritten, remove};
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -206,15 +207,13 @@ impl Default for HitsKeeper {
 }
 
 fn keep(host: &Mutex<Host>) {
-    host.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .look_at_hits();
+    host.lock().look_at_hits();
     write(host);
 }
 
 /// Writes what is not written yet. The host is not kept from enforcing while its disk works.
 pub(super) fn write(host: &Mutex<Host>) {
-    let lock = || host.lock().unwrap_or_else(PoisonError::into_inner);
+    let lock = || host.lock();
     let unwritten = lock().unwritten_hits();
     if let Some(unwritten) = unwritten {
         let result = unwritten.write();

@@ -16,7 +16,7 @@ use crate::cloud::Ledger;
 use crate::definition::{Diagnostic, Severity};
 use crate::flows::ended::{Before, EndedFlows, PolicyChange};
 use crate::netfilter::enforce::{EnforceError, Kernel};
-use crate::netfilter::marks::Slots;
+use crate::netfilter::slots::Slots;
 use crate::policy::{Account, Direction, Instance, Policy, Reason};
 use crate::ruleset::marks::Bits;
 use crate::ruleset::{Generation, compile};

@@ -4,7 +4,8 @@ use super::hits;
 use super::host::Host;
 use super::keep::Writing;
 use crate::state::saved_policy::Origin;
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 /// What is being written.
@@ -49,7 +50,7 @@ impl Keeper {
 
 /// The host is not kept from enforcing while its disk works.
 fn keep(host: &Mutex<Host>) {
-    let lock = || host.lock().unwrap_or_else(PoisonError::into_inner);
+    let lock = || host.lock();
     let unkept = lock().unkept();
     let hashed = unkept.map(Origin::hashed);
     let writing = hashed.and_then(|hashed| lock().to_keep(hashed));

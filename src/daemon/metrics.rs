@@ -5,13 +5,14 @@ mod server;
 
 use super::control::{ControlError, bind, make_way};
 use page::Page;
+use parking_lot::Mutex;
 use server::Listener;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot};
@@ -174,11 +175,11 @@ impl LastPage {
     pub fn answer(&self, asker: Asker, mut page: Page, host: Arc<Mutex<Host>>) {
         let last = self.0.clone();
         tokio::task::spawn_blocking(move || {
-            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut last = last.lock();
             let (_, text) = match last.take() {
                 Some(made) if made.0.elapsed() < FRESH => last.insert(made),
                 _ => {
-                    page.look_at(&mut host.lock().unwrap_or_else(PoisonError::into_inner));
+                    page.look_at(&mut host.lock());
                     last.insert((Instant::now(), page.text()))
                 }
             };

@@ -3,7 +3,6 @@
 use super::guard::Due;
 use super::pace::used;
 use super::run::{Daemon, off_the_loop};
-use std::sync::PoisonError;
 use std::time::Duration;
 use tracing::{error, warn};
 
@@ -17,13 +16,13 @@ impl Daemon {
         let done = self
             .host
             .try_lock()
-            .is_ok_and(|mut host| host.restore_written(deleted))
+            .is_some_and(|mut host| host.restore_written(deleted))
             // What came after it may stand in what was sent.
             && due.change.is_one_deletion();
         let noticed_until_done = due.noticed.elapsed();
         let here = used().saturating_sub(start);
         let work = move || {
-            let mut host = host.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut host = host.lock();
             let start = used();
             let result = match done && host.restored(gone) {
                 true => Ok(true),
@@ -69,15 +68,11 @@ impl Daemon {
 
     /// Listens to other programs' changes where the table is not owned.
     pub(super) fn follow_table(&mut self) {
-        let host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+        let host = self.host.lock();
         self.guard.follow(&host);
         if self.guard.is_listening() {
             let host = self.host.clone();
-            let write_down = move || {
-                host.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .stand_by()
-            };
+            let write_down = move || host.lock().stand_by();
             tokio::task::spawn_blocking(write_down);
         }
     }

@@ -18,9 +18,10 @@ use crate::netfilter::events::links::LinkEvents;
 use crate::source::load::{Loaded, load};
 use crate::source::read::Trust;
 use crate::source::watch::{Reason, Watch};
+use parking_lot::{Mutex, MutexGuard};
 use sd_notify::NotifyState;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
@@ -165,7 +166,7 @@ pub(super) struct Daemon {
 impl Daemon {
     /// The host, even if a thread panicked while it had it: its parts are each replaced whole.
     pub(super) fn host(&self) -> MutexGuard<'_, Host> {
-        self.host.lock().unwrap_or_else(PoisonError::into_inner)
+        self.host.lock()
     }
 
     /// Reads and enforces what was saved. A writer who began while it was read may have left half a file to read: then
@@ -234,7 +235,6 @@ impl Daemon {
             off_the_loop(move || {
                 let result = host
                     .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
                     .reconcile(&loaded, &path, instance.as_deref(), attempt);
                 (loaded, result)
             })

@@ -4,7 +4,7 @@
 use super::host::Host;
 use crate::netfilter::enforce::Kernel;
 use crate::netfilter::links::links;
-use crate::netfilter::marks::Slots;
+use crate::netfilter::slots::Slots;
 use crate::policy::{HostFacts, InterfaceName, Interval, Policy};
 use crate::ruleset::Ruleset;
 use crate::state::directory::State;

@@ -6,7 +6,6 @@ use super::resume::Resumed;
 use super::run::{Daemon, off_the_loop, read};
 use super::trial::Attempt;
 use crate::netfilter::enforce::{EnforceError, Kernel};
-use std::sync::PoisonError;
 use tracing::{error, info, warn};
 
 impl Daemon {
@@ -49,7 +48,7 @@ impl Daemon {
         work: impl FnOnce(&mut Host) -> R + Send + 'static,
     ) -> Option<R> {
         let host = self.host.clone();
-        let work = move || work(&mut host.lock().unwrap_or_else(PoisonError::into_inner));
+        let work = move || work(&mut host.lock());
         let done = off_the_loop(work).await;
         done.inspect_err(|failure| error!("{}", failure.message))
             .ok()

@@ -30,6 +30,28 @@ impl Diagnostics {
         }
     }
 
+    /// An error at this place, and the way out.
+    pub fn error(
+        &mut self,
+        code: &'static str,
+        span: Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.push(Diagnostic::error(code, span, message).help(help));
+    }
+
+    /// The same as a warning.
+    pub fn warning(
+        &mut self,
+        code: &'static str,
+        span: Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.push(Diagnostic::warning(code, span, message).help(help));
+    }
+
     /// Keeps or counts each.
     pub fn extend(&mut self, diagnostics: impl IntoIterator<Item = Diagnostic>) {
         diagnostics.into_iter().for_each(|each| self.push(each));

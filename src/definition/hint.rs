@@ -1,7 +1,4 @@
-//! What a person probably meant: words that are nearly right, words of other clouds and tools, and what
-//! YAML makes of an address without quotes.
-
-use super::yaml::{Key, Value};
+//! What a person probably meant: words that are nearly right, and words of other clouds and tools.
 
 /// Words that other clouds and tools use for ours. A pair is used only where ours can stand.
 const WORDS: &[(&str, &str)] = &[
@@ -101,38 +98,6 @@ pub fn example(name: &str) -> Option<&'static str> {
         "reason" => "write why it is meant so: `reason: the jump host is the only way in`",
         _ => return None,
     })
-}
-
-/// Why a key that looks like a value stands here: `{ port: 80,443 }` gives a key `443`.
-pub fn swallowed_comma(key: &Key, value: &Value) -> Option<String> {
-    let value_like = key.text.starts_with(|c: char| c.is_ascii_digit());
-    (value_like && *value == Value::Null).then(|| {
-        format!(
-            "in `{{ }}` a comma ends the value: quote the whole list, such as \"80,{}\"",
-            key.text
-        )
-    })
-}
-
-/// The address that YAML read as a mapping: `[2001:db8::]` gives `{ "2001:db8:": null }`.
-pub fn swallowed_address(value: &Value) -> Option<String> {
-    let Value::Mapping(entries) = value else {
-        return None;
-    };
-    let [(key, node)] = entries.as_slice() else {
-        return None;
-    };
-    let rest = match &node.value {
-        Value::Null => "",
-        Value::Scalar(text) => text,
-        _ => return None,
-    };
-    let hex = |text: &str| {
-        text.bytes()
-            .all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'/'))
-    };
-    let address = hex(&key.text) && hex(rest) && (key.text.contains(':') || rest.contains(':'));
-    address.then(|| format!("{}:{rest}", key.text))
 }
 
 #[cfg(test)]

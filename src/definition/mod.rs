@@ -21,5 +21,5 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use diagnostics::Diagnostics;
 pub use hint::closest;
 pub use model::Definition;
-pub use parse::{LARGEST_FILE, Parsed, parse};
-pub use source::{Place, Sources, Span, acts, printable};
+pub use parse::{Parsed, parse};
+pub use source::{LARGEST_FILE, Place, Sources, Span, acts, printable};

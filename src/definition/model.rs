@@ -1,8 +1,7 @@
 //! The definition as it was written: shapes are right, values are not yet judged.
 
-use super::parse::LARGEST_FILE;
 use super::reader::{Text, Texts};
-use super::source::{Sources, Span};
+use super::source::{LARGEST_FILE, Sources, Span};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 

@@ -4,7 +4,7 @@
 
 use super::diagnostic::Diagnostic;
 use super::diagnostics::Diagnostics;
-use super::hint::{example, swallowed_address, swallowed_comma};
+use super::hint::example;
 use super::keys::names_at;
 use super::source::Span;
 use super::yaml::{Key, Node, Value};
@@ -45,6 +45,15 @@ pub struct Fields<'n> {
     meant: Vec<&'static str>,
 }
 
+impl From<&Key<'_>> for Text {
+    fn from(key: &Key) -> Self {
+        Text {
+            span: key.span,
+            text: key.text.to_string(),
+        }
+    }
+}
+
 impl<'n> Fields<'n> {
     /// The value of a key, unless it is missing.
     pub fn get(&self, name: &str) -> Option<&'n Node<'n>> {
@@ -77,7 +86,7 @@ impl Reader {
             }
             let named = self.diagnostics.closest(&key.text, known);
             meant.extend(named);
-            let help = match (swallowed_comma(key, &value.value), named) {
+            let help = match (key.swallowed_comma(&value.value), named) {
                 (Some(help), _) => help,
                 (None, _) if key.text == "<<" => {
                     "merge keys are not read: use an alias for a whole value, or write the keys out"
@@ -124,6 +133,31 @@ impl Reader {
         }
     }
 
+    /// Every entry of a mapping with keys of the operator's choice. `path` is as in the table of keys.
+    pub fn each<T>(
+        &mut self,
+        fields: &Fields,
+        path: &'static str,
+        read: impl Fn(&mut Reader, Text, &Node) -> Option<T>,
+    ) -> Vec<T> {
+        let name = path.rsplit('.').next().unwrap_or(path);
+        let entries = fields.get(name).and_then(|node| self.entries(node, path));
+        let entries = entries.unwrap_or_default().iter();
+        entries
+            .filter_map(|(key, node)| read(self, key.into(), node))
+            .collect()
+    }
+
+    /// A mapping below this key, if there is one.
+    pub fn inner_fields<'n>(
+        &mut self,
+        fields: &Fields<'n>,
+        name: &str,
+        path: &'static str,
+    ) -> Option<Fields<'n>> {
+        self.fields(fields.get(name)?, path)
+    }
+
     /// A list, which may be empty.
     pub fn sequence<'n>(
         &mut self,
@@ -159,7 +193,7 @@ impl Reader {
         }
         let kind = node.value.kind();
         let message = format!("{what} must be a single value, not {kind}");
-        let help = match (&node.value, swallowed_address(&node.value)) {
+        let help = match (&node.value, node.value.swallowed_address()) {
             (_, Some(meant)) => {
                 format!("YAML reads an unquoted `{meant}` as a mapping; quote it: \"{meant}\"")
             }
@@ -169,6 +203,11 @@ impl Reader {
         };
         self.push(Diagnostic::error("wrong-type", node.span, message).help(help));
         None
+    }
+
+    /// The text of this key, if there is one.
+    pub fn optional_text(&mut self, fields: &Fields, name: &str) -> Option<Text> {
+        self.text(fields.get(name)?, format_args!("`{name}`"))
     }
 
     /// The texts of a list, which may be empty; what is no text is left out.
@@ -203,13 +242,16 @@ impl Reader {
         })
     }
 
+    /// The texts of this key, if there are any.
+    pub fn optional_texts(&mut self, fields: &Fields, name: &str) -> Option<Texts> {
+        self.texts(fields.get(name)?, format_args!("`{name}`"))
+    }
+
     fn item(&mut self, node: &Node, what: impl fmt::Display) -> Option<Text> {
         if let Value::Sequence(_) = node.value {
             let message = format!("{what} has a list within the list");
-            self.push(
-                Diagnostic::error("wrong-type", node.span, message)
-                    .help("lists do not nest: write the items themselves"),
-            );
+            let help = "lists do not nest: write the items themselves";
+            self.push(Diagnostic::error("wrong-type", node.span, message).help(help));
             return None;
         }
         self.text(node, format_args!("an item of {what}"))
@@ -234,6 +276,16 @@ impl Reader {
         let message = format!("`{what}` cannot be `{}`", text.text);
         self.push(Diagnostic::error("bad-value", text.span, message).help(help));
         None
+    }
+
+    /// The word of this key, if there is one.
+    pub fn optional_choice<T: Copy>(
+        &mut self,
+        fields: &Fields,
+        name: &str,
+        choices: &[(&'static str, T)],
+    ) -> Option<T> {
+        self.choice(fields.get(name)?, name, choices)
     }
 
     /// The node of a required key; `at` is where to say that it is missing.

@@ -4,6 +4,9 @@ use serde::{Serialize, Serializer};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+/// The largest file, in bytes: 16 MB.
+pub const LARGEST_FILE: usize = 16_000_000;
+
 /// A file that belongs to a definition: the path to show, and what was read.
 #[derive(Debug, Clone)]
 pub struct Source {

@@ -66,6 +66,38 @@ impl Value<'_> {
             Value::Unreadable => "unreadable",
         }
     }
+
+    /// The address that YAML read as a mapping: `[2001:db8::]` gives `{ "2001:db8:": null }`.
+    pub fn swallowed_address(&self) -> Option<String> {
+        let Value::Mapping(entries) = self else {
+            return None;
+        };
+        let [(key, node)] = entries.as_slice() else {
+            return None;
+        };
+        let rest = match &node.value {
+            Value::Null => "",
+            Value::Scalar(text) => text,
+            _ => return None,
+        };
+        let text = format!("{}:{rest}", key.text);
+        let hex = |b: u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'/');
+        let colons = key.text.contains(':') || rest.contains(':');
+        (colons && text.bytes().all(hex)).then_some(text)
+    }
+}
+
+impl Key<'_> {
+    /// Why a key that looks like a value stands here: `{ port: 80,443 }` gives a key `443`.
+    pub fn swallowed_comma(&self, value: &Value) -> Option<String> {
+        let value_like = self.text.starts_with(|c: char| c.is_ascii_digit());
+        (value_like && *value == Value::Null).then(|| {
+            format!(
+                "in `{{ }}` a comma ends the value: quote the whole list, such as \"80,{}\"",
+                self.text
+            )
+        })
+    }
 }
 
 /// Parses one file. Errors of the YAML itself end it, since what follows cannot be trusted: there is no
@@ -92,6 +124,10 @@ pub fn parse(source: u32, text: &str) -> (Option<Node<'_>>, Vec<Diagnostic>) {
 }
 
 type Fatal = Box<Diagnostic>;
+
+fn fatal(code: &'static str, span: Span, message: impl Into<String>, help: &str) -> Fatal {
+    Box::new(Diagnostic::error(code, span, message).help(help))
+}
 
 /// The entries of a mapping.
 pub type Entries<'a> = Vec<(Key<'a>, Node<'a>)>;
@@ -133,9 +169,7 @@ impl<'a> Builder<'a> {
                 let (message, help) = explain(error.kind(), before);
                 let width = after.chars().next().map_or(0, char::len_utf8);
                 let span = self.span(at as u32, (at + width) as u32);
-                Err(Box::new(
-                    Diagnostic::error("yaml-syntax", span, message).help(help),
-                ))
+                Err(fatal("yaml-syntax", span, message, help))
             }
             None => Ok((Event::StreamEnd, self.span(self.text_end, self.text_end))),
         }
@@ -155,19 +189,14 @@ impl<'a> Builder<'a> {
         loop {
             match self.next()? {
                 (Event::StreamEnd, span) => {
-                    return root.ok_or_else(|| {
-                        let diagnostic =
-                            Diagnostic::error("empty-file", span, "the file holds no definition");
-                        Box::new(diagnostic.help("begin with `version: 1`"))
-                    });
+                    let (message, help) =
+                        ("the file holds no definition", "begin with `version: 1`");
+                    return root.ok_or_else(|| fatal("empty-file", span, message, help));
                 }
                 (Event::DocumentStart(..), span) if root.is_some() => {
-                    let diagnostic = Diagnostic::error(
-                        "second-document",
-                        span,
-                        "a second YAML document starts here",
-                    );
-                    return Err(Box::new(diagnostic.help("put it into a file of its own")));
+                    let message = "a second YAML document starts here";
+                    let help = "put it into a file of its own";
+                    return Err(fatal("second-document", span, message, help));
                 }
                 (Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd, _) => {}
                 (event, span) => root = Some(self.node(event, span, 0)?),
@@ -184,8 +213,8 @@ impl<'a> Builder<'a> {
         self.count(Size { nodes: 1, text }, span)?;
         if depth > DEEPEST {
             let message = format!("lists and mappings nest more than {DEEPEST} levels deep");
-            let diagnostic = Diagnostic::error("too-deep", span, message);
-            return Err(Box::new(diagnostic.help("a definition needs eight levels")));
+            let help = "a definition needs eight levels";
+            return Err(fatal("too-deep", span, message, help));
         }
         let (anchor, node) = match event {
             Event::Scalar(text, style, anchor, _) => {
@@ -206,13 +235,8 @@ impl<'a> Builder<'a> {
                     }
                 };
                 let span = self.collection_span(span, end, items.last().map(|node| node.span));
-                (
-                    anchor,
-                    Node {
-                        span,
-                        value: Value::Sequence(items),
-                    },
-                )
+                let value = Value::Sequence(items);
+                (anchor, Node { span, value })
             }
             Event::MappingStart(_, anchor, _) => {
                 let before = self.diagnostics.len();
@@ -228,8 +252,7 @@ impl<'a> Builder<'a> {
             Event::Alias(id) => {
                 let Some(size) = self.anchors.get(&id).map(|(_, size)| *size) else {
                     let message = "this alias stands inside what it names";
-                    let diagnostic = Diagnostic::error("alias", span, message);
-                    return Err(Box::new(diagnostic.help("write the value itself")));
+                    return Err(fatal("alias", span, message, "write the value itself"));
                 };
                 self.count(size, span)?;
                 let named = self.anchors.get(&id).map(|(node, _)| node.value.clone());
@@ -271,11 +294,7 @@ impl<'a> Builder<'a> {
                 Value::Null => Cow::Borrowed(""),
                 other => {
                     let message = format!("a key must be a single value, not {}", other.kind());
-                    self.diagnostics.push(
-                        Diagnostic::error("wrong-type", key.span, message).help(
-                            "quote it if it is text; a `{{ … }}` of a template language was not filled in",
-                        ),
-                    );
+                    self.diagnostics.error("wrong-type", key.span, message, "quote it if it is text; a `{{ … }}` of a template language was not filled in");
                     continue;
                 }
             };
@@ -327,10 +346,8 @@ impl<'a> Builder<'a> {
                 "the file holds more than {MOST_NODES} values or {} MB of them, aliases counted as often as they are used",
                 MOST_TEXT / 1_000_000
             );
-            let diagnostic = Diagnostic::error("too-large", span, message);
-            return Err(Box::new(diagnostic.help(
-                "use fewer aliases, and put long lists of addresses into a `file:` template",
-            )));
+            let help = "use fewer aliases, and put long lists of addresses into a `file:` template";
+            return Err(fatal("too-large", span, message, help));
         }
         Ok(())
     }

@@ -4,9 +4,10 @@ use super::count::{Ended, EndedError};
 use crate::netfilter::netlink::Reader;
 use crate::policy::{Packet, Policy};
 use crate::ruleset::Ruleset;
+use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
@@ -89,7 +90,7 @@ impl EndedFlows {
         if !change.ruleset.recheck || matches!(change.before, Before::Unknown) {
             return;
         }
-        let mut work = self.work();
+        let mut work = self.0.work.lock();
         if let Some(skipped) = work.next.take() {
             change.before = skipped.before;
         }
@@ -107,7 +108,7 @@ impl EndedFlows {
 
     fn run(&self) {
         loop {
-            let mut work = self.work();
+            let mut work = self.0.work.lock();
             let Some(change) = work.next.take() else {
                 work.running = false;
                 self.0.idle.notify_all();
@@ -118,7 +119,7 @@ impl EndedFlows {
             let begin = Instant::now();
             match change.count(reader) {
                 Ok((ended, reader)) => {
-                    self.work().reader = Some(reader);
+                    self.0.work.lock().reader = Some(reader);
                     self.add(&ended, begin.elapsed());
                 }
                 Err(error) => warn!("it is not known which flows end: {error}"),
@@ -139,21 +140,15 @@ impl EndedFlows {
 
     /// Drops the count that has not begun: nothing is enforced any more.
     pub fn forget(&self) {
-        self.work().next = None;
+        self.0.work.lock().next = None;
     }
 
     /// Waits until all is counted.
     pub fn finish(&self, at_most: Duration) {
-        let work = self.work();
-        let running = self
-            .0
+        let mut work = self.0.work.lock();
+        self.0
             .idle
-            .wait_timeout_while(work, at_most, |work| work.running);
-        drop(running);
-    }
-
-    fn work(&self) -> MutexGuard<'_, Work> {
-        self.0.work.lock().unwrap_or_else(PoisonError::into_inner)
+            .wait_while_for(&mut work, |work| work.running, at_most);
     }
 }
 

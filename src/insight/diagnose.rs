@@ -148,6 +148,8 @@ pub fn of_service(flow: &Flow, policy: &Policy, listening: &[Listening]) -> Vec<
     };
     let list = if tcp { "ss -ltnp" } else { "ss -lunp" };
     let mut causes = Vec::new();
+    let local = flow.local;
+    let listen_here = format!("have it listen on {local} or on every address, and restart it");
     let family = if flow.local.is_ipv4() { "IPv4" } else { "IPv6" };
     match here.first() {
         None => causes.push(cause(
@@ -162,15 +164,12 @@ pub fn of_service(flow: &Flow, policy: &Policy, listening: &[Listening]) -> Vec<
                 who(first),
                 first.local
             ),
-            format!(
-                "have it listen on {} or on every address, and restart it",
-                flow.local
-            ),
+            listen_here,
         )),
         Some(first)
-            if here
+            if !here
                 .iter()
-                .all(|each| each.local.is_ipv4() != flow.local.is_ipv4()) =>
+                .any(|each| each.local.is_ipv4() == local.is_ipv4()) =>
         {
             causes.push(cause(
                 "one-family",
@@ -185,15 +184,11 @@ pub fn of_service(flow: &Flow, policy: &Policy, listening: &[Listening]) -> Vec<
         Some(first) => causes.push(cause(
             "other-address",
             format!(
-                "{} listens on {}, and not on {}",
+                "{} listens on {}, and not on {local}",
                 who(first),
-                first.local,
-                flow.local
+                first.local
             ),
-            format!(
-                "have it listen on {} or on every address, and restart it",
-                flow.local
-            ),
+            listen_here,
         )),
     }
     if here.is_empty() {

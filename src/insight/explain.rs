@@ -74,10 +74,6 @@ pub enum QuestionError {
 }
 
 /// Judges the packet that opens the flow.
-///
-/// # Errors
-///
-/// See [`QuestionError`].
 pub fn explain(policy: &Policy, question: &Question) -> Result<Answer, QuestionError> {
     let decision = policy.decide(&opening(policy, question)?);
     let mut answer = Answer {
@@ -94,11 +90,7 @@ pub fn explain(policy: &Policy, question: &Question) -> Result<Answer, QuestionE
             answer.rule = Some(id.to_string());
         }
         Reason::ApprovedService(name) => {
-            let approved = policy
-                .platform
-                .approved_services
-                .iter()
-                .find(|approved| approved.name == name);
+            let approved = policy.platform.approved_service(&name);
             answer.place = approved.and_then(|approved| approved.place.clone());
             answer.service = Some(name.to_string());
         }
@@ -108,10 +100,6 @@ pub fn explain(policy: &Policy, question: &Question) -> Result<Answer, QuestionE
 }
 
 /// The packet that opens the flow.
-///
-/// # Errors
-///
-/// See [`QuestionError`].
 pub fn opening(policy: &Policy, question: &Question) -> Result<Packet, QuestionError> {
     let interface = match (&question.interface, policy.bindings.as_slice()) {
         (Some(name), _) => name.clone(),

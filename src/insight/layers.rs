@@ -80,10 +80,6 @@ pub struct Explanation {
 }
 
 /// Judges a flow and says how. `expected` is a group that somebody expects to decide about it.
-///
-/// # Errors
-///
-/// See [`QuestionError`].
 pub fn explained(
     policy: &Policy,
     question: &Question,
@@ -91,10 +87,7 @@ pub fn explained(
 ) -> Result<Explanation, QuestionError> {
     let answer = explain(policy, question)?;
     let packet = opening(policy, question)?;
-    let binding = policy
-        .bindings
-        .iter()
-        .find(|binding| binding.interface.matches(&packet.interface));
+    let binding = policy.binding(&packet.interface);
     let Some(binding) = binding.filter(|_| answer.layer != "unmanaged") else {
         let names: Vec<String> = policy
             .bindings
@@ -182,8 +175,7 @@ fn layers(policy: &Policy, binding: &Binding, packet: &Packet, reason: &Reason) 
         _ if decided => layer("approved-service", false, NOT_ASKED),
         Reason::ApprovedService(name) => {
             decided = true;
-            let services = &policy.platform.approved_services;
-            let service = services.iter().find(|each| each.name == *name);
+            let service = policy.platform.approved_service(name);
             Layer {
                 place: service.and_then(|service| service.place.clone()),
                 ..layer("approved-service", true, format!("allows: {name}"))
@@ -316,17 +308,13 @@ fn expectation(binding: &Binding, name: &str, packet: &Packet, answer: &Answer) 
         (Some(Verdict::Refuse | Verdict::Observe), true) => {
             format!("{name} itself refuses it: {own}")
         }
-        (Some(Verdict::Allow), false) => {
-            format!(
-                "{name} would allow it ({own}), but is not asked{}",
-                decided_by(answer)
-            )
-        }
-        (Some(Verdict::Refuse | Verdict::Observe), false) => {
-            format!(
-                "{name} would refuse it ({own}), but is not asked{}",
-                decided_by(answer)
-            )
+        (Some(verdict), false) => {
+            let does = match verdict {
+                Verdict::Allow => "allow",
+                Verdict::Refuse | Verdict::Observe => "refuse",
+            };
+            let by = decided_by(answer);
+            format!("{name} would {does} it ({own}), but is not asked{by}")
         }
         (None, _) => format!("{name} says nothing about it: {own}{}", decided_by(answer)),
     };

@@ -188,10 +188,7 @@ pub fn rows<T: Line>(
         }
         active.extend(begins.get(first).into_iter().flatten());
         let last = cuts.get(at + 1).map_or(u16::MAX, |next| next - 1);
-        let ports = Interval {
-            first: *first,
-            last,
-        };
+        let ports = Interval::between(*first, last);
         let entries: Vec<u32> = active.iter().copied().collect();
         work.spend(2 * entries.len() + 1)?;
         match known.get(&entries) {

@@ -15,16 +15,16 @@ pub fn open_to(list: &[Entry], kind: Kind, port: u16) -> Option<AddressSet> {
         };
         let about = |v4| contains(&kind.ports_of(&entry.services, v4), port);
         if about(true) && !remote.v4().is_empty() {
-            let rest = without(&left4, remote.v4(), |point| point - 1);
+            let rest = without(&left4, remote.v4());
             if entry.allows {
-                open4.extend(without(&left4, &rest, |point| point - 1));
+                open4.extend(without(&left4, &rest));
             }
             left4 = rest;
         }
         if about(false) && !remote.v6().is_empty() {
-            let rest = without(&left6, remote.v6(), |point| point - 1);
+            let rest = without(&left6, remote.v6());
             if entry.allows {
-                open6.extend(without(&left6, &rest, |point| point - 1));
+                open6.extend(without(&left6, &rest));
             }
             left6 = rest;
         }

@@ -48,15 +48,9 @@ impl Work {
 }
 
 /// Addresses of a family, as numbers.
-pub trait Line: Point + std::hash::Hash {
+pub trait Line: Point {
     /// Whether they are IPv4.
     const V4: bool;
-    /// The lowest.
-    const FIRST: Self;
-    /// The highest.
-    const LAST: Self;
-    /// The one before; asked only where there is one.
-    fn before(self) -> Self;
     /// The part of this family in a set.
     fn in_set(set: &AddressSet) -> Arc<[Interval<Self>]>;
     /// A run of them.
@@ -67,11 +61,6 @@ macro_rules! line {
     ($number:ty, $v4:literal, $range:ident, $shared:ident) => {
         impl Line for $number {
             const V4: bool = $v4;
-            const FIRST: Self = 0;
-            const LAST: Self = <$number>::MAX;
-            fn before(self) -> Self {
-                self - 1
-            }
             fn in_set(set: &AddressSet) -> Arc<[Interval<Self>]> {
                 set.$shared()
             }
@@ -256,7 +245,7 @@ impl<T: Line> Space<T> {
         if ranges > MOST_RANGES {
             return Err(TooLarge);
         }
-        let mut starts = vec![T::FIRST];
+        let mut starts = vec![T::WHOLE.first];
         for interval in distinct.iter().flat_map(|list| list.iter()) {
             starts.push(interval.first);
             starts.extend(interval.last.successor());
@@ -365,26 +354,20 @@ impl<T: Line> Space<T> {
                 .is_some_and(|word| word >> (part % 64) & 1 == 1)
             {
                 let next = self.starts.get(at + 1);
-                let last = next.map_or(T::LAST, |next| next.before());
-                out.push(Interval {
-                    first: *first,
-                    last,
-                });
+                let last = next.map_or(T::WHOLE.last, |next| next.before());
+                out.push(Interval::between(*first, last));
             }
         }
         merged(out)
     }
 }
 
-/// What of the whole line does not lie in a list.
+/// What does not lie in a set; all addresses without one.
 pub fn outside(set: Option<&AddressSet>) -> Option<AddressSet> {
-    let Some(set) = set else {
-        return Some(AddressSet::any());
-    };
-    let any = AddressSet::any();
-    let v4 = crate::policy::interval::without(any.v4(), set.v4(), |point| point - 1);
-    let v6 = crate::policy::interval::without(any.v6(), set.v6(), |point| point - 1);
-    AddressSet::of(v4, v6)
+    match set {
+        Some(set) => set.complement(),
+        None => Some(AddressSet::any()),
+    }
 }
 
 #[cfg(test)]
@@ -394,10 +377,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn set(ranges: &[(u32, u32)]) -> Option<AddressSet> {
-        let ranges = ranges.iter().map(|(first, length)| Interval {
-            first: *first,
-            last: first.saturating_add(*length),
-        });
+        let ranges = ranges
+            .iter()
+            .map(|(first, length)| Interval::between(*first, first.saturating_add(*length)));
         AddressSet::of(ranges.collect(), vec![])
     }
 

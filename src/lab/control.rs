@@ -1,11 +1,8 @@
 //! The socket on which a lab is asked. Its name is abstract: it belongs to the machine's network namespace, in which it is bound before
 //! the lab leaves it, and it has gone when the lab has. Only the user who made the lab may ask.
 
-mod client;
-mod server;
-
-pub use client::{Asked, Client, ClientError, labs};
-pub use server::{bind, serve};
+pub mod client;
+pub mod server;
 
 use super::reach::Wanted;
 use super::service::Service;

@@ -1,16 +1,16 @@
 //! A program in a node: it has the node's network, its name as hostname, and the terminal that it was started from.
 
+use crate::netfilter::programs::{find, search_path};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigHandler, Signal, kill, killpg, signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpgrp, getpid, sethostname, setpgid, tcgetpgrp, tcsetpgrp};
-use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command};
 
 /// Why a program could not be run.
@@ -29,40 +29,21 @@ pub enum ExecError {
     Failed(String, io::Error),
 }
 
-/// Where programs are looked for: an ordinary user's path often lacks those of administration.
-pub fn search_path() -> OsString {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let own = std::env::split_paths(&path);
-    let more = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"];
-    // Nothing between two colons is the current folder, which nobody meant.
-    let folders = own
-        .filter(|folder| folder.is_absolute())
-        .chain(more.map(PathBuf::from));
-    std::env::join_paths(folders).unwrap_or_default()
-}
-
 /// Where this program is.
-fn find(program: &str) -> Option<PathBuf> {
-    if program.contains('/') {
-        let path = Path::new(program);
-        return path.is_file().then(|| path.to_owned());
+fn place(program: &str) -> Option<PathBuf> {
+    match program.contains('/') {
+        true => Some(PathBuf::from(program)).filter(|path| path.is_file()),
+        false => find(program),
     }
-    std::env::split_paths(&search_path())
-        .map(|folder| folder.join(program))
-        .find(|path| path.is_file())
 }
 
 /// Runs a program in a node, entered by the descriptors of [`Lab::door`](super::live::Lab::door), and gives its exit status; 128 and the
 /// signal's number if one has ended it. The process must have a single thread.
-///
-/// # Errors
-///
-/// See [`ExecError`].
 pub fn exec(node: &str, door: &[OwnedFd], program: &[String]) -> Result<u8, ExecError> {
     let [name, arguments @ ..] = program else {
         return Err(ExecError::Missing(String::new()));
     };
-    let path = find(name).ok_or_else(|| ExecError::Missing(name.clone()))?;
+    let path = place(name).ok_or_else(|| ExecError::Missing(name.clone()))?;
     let path = std::path::absolute(path).map_err(|error| ExecError::Failed(name.clone(), error))?;
     let here = std::env::current_dir();
     let [mounts, processes, network, user @ ..] = door else {

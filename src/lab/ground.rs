@@ -8,10 +8,13 @@ use nix::sched::{CloneFlags, clone, unshare};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::sys::wait::waitpid;
-use nix::unistd::{Pid, getegid, geteuid, pipe2, read, setsid, write};
+use nix::unistd::{
+    Pid, dup2_stderr, dup2_stdin, dup2_stdout, getegid, geteuid, pipe2, read, setsid, write,
+};
+use parking_lot::Mutex;
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::Mutex;
 
 /// Why there are no namespaces for a lab.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +49,10 @@ fn failed(what: &'static str) -> impl FnOnce(Errno) -> GroundError {
     }
 }
 
+fn errno(error: io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(0))
+}
+
 /// What all of a lab stands on. Dropped, everything that runs in it is killed.
 #[derive(Debug)]
 pub struct Ground {
@@ -63,10 +70,6 @@ pub struct Ground {
 impl Ground {
     /// Moves this process off the machine's network. Root stays who it is, if it may; anybody else becomes root of a user namespace.
     /// Must run while the process has a single thread; `unneeded`, the lab's socket, is closed in the process that is forked.
-    ///
-    /// # Errors
-    ///
-    /// See [`GroundError`].
     pub fn leave(unneeded: Option<BorrowedFd<'_>>) -> Result<Self, GroundError> {
         let (uid, gid) = (geteuid(), getegid());
         let as_root = uid.is_root() && unshare(CloneFlags::CLONE_NEWNET).is_ok();
@@ -74,11 +77,8 @@ impl Ground {
             unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)
                 .map_err(failed("user and network namespaces"))?;
             let map = |path, text: String| {
-                std::fs::write(path, text).map_err(|error| {
-                    failed("the user's id in its namespace")(Errno::from_raw(
-                        error.raw_os_error().unwrap_or(0),
-                    ))
-                })
+                let written = std::fs::write(path, text).map_err(errno);
+                written.map_err(failed("the user's id in its namespace"))
             };
             map("/proc/self/setgroups", "deny".into())?;
             map("/proc/self/uid_map", format!("0 {uid} 1"))?;
@@ -111,11 +111,8 @@ impl Ground {
         }
         let namespace = |kind: &str| {
             let opened = File::open(format!("/proc/{init}/ns/{kind}"));
-            opened.map(OwnedFd::from).map_err(|error| {
-                failed("a namespace's descriptor")(Errno::from_raw(
-                    error.raw_os_error().unwrap_or(0),
-                ))
-            })
+            let opened = opened.map(OwnedFd::from).map_err(errno);
+            opened.map_err(failed("a namespace's descriptor"))
         };
         Ok(Ground {
             user: match as_root {
@@ -144,12 +141,10 @@ impl Ground {
     pub fn processes(&self) -> BorrowedFd<'_> {
         self.processes.as_fd()
     }
-}
 
-impl Ground {
     /// Kills everything that runs in the lab, and waits for it.
     pub fn clear(&self) {
-        let mut cleared = super::node::lock(&self.cleared);
+        let mut cleared = self.cleared.lock();
         if !std::mem::replace(&mut *cleared, true) {
             // With the first process of their namespace the kernel kills all others, and waits for them.
             let _ = kill(self.init, Signal::SIGKILL);
@@ -179,7 +174,7 @@ fn first_process(to_close: &[RawFd], ended: BorrowedFd<'_>, say: BorrowedFd<'_>)
         Ok(()) => 0i32,
         Err(error) => error as i32,
     };
-    silence();
+    let _ = silence();
     let _ = write(say, &code.to_ne_bytes());
     let mut byte = [0];
     while matches!(read(ended, &mut byte), Err(Errno::EINTR)) {}
@@ -199,11 +194,9 @@ fn mounts() -> nix::Result<()> {
 }
 
 /// Lets go of the terminal and of pipes that somebody waits at the end of.
-fn silence() {
-    let null = File::options().read(true).write(true).open("/dev/null");
-    if let Ok(null) = null {
-        let _ = nix::unistd::dup2_stdin(&null);
-        let _ = nix::unistd::dup2_stdout(&null);
-        let _ = nix::unistd::dup2_stderr(&null);
-    }
+pub fn silence() -> io::Result<()> {
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&null)?;
+    dup2_stdout(&null)?;
+    Ok(dup2_stderr(&null)?)
 }

@@ -5,7 +5,7 @@ use super::cell::Cell;
 use super::ends::{End, between};
 use super::ground::Ground;
 use super::network::{Arranged, Network};
-use super::node::{Node, NodeError, lock};
+use super::node::{Node, NodeError};
 use super::plan::{GATEWAYS, INTERNET, is_no_host};
 use super::reach::{Reach, ReachError, ReachNode, Wanted, cells, descriptors, try_all};
 use super::read::{Reading, read};
@@ -14,11 +14,12 @@ use super::status::{LabStatus, node_status};
 use crate::daemon::report::now;
 use crate::definition::Sources;
 use crate::policy::Account;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// A lab: its nodes, and what they were made by.
@@ -124,7 +125,7 @@ impl Lab {
 
     /// The files that its templates name.
     pub fn template_files(&self) -> Vec<PathBuf> {
-        lock(&self.current).template_files.clone()
+        self.current.lock().template_files.clone()
     }
 
     /// Reads the definition again and makes the lab what it says. Nodes and policies that stay the same are not touched.
@@ -134,7 +135,7 @@ impl Lab {
     /// What was read, when it is refused: then nothing was changed.
     pub fn follow(&self) -> Result<Changed, Box<Reading>> {
         let start = Instant::now();
-        let mut given = lock(&self.given);
+        let mut given = self.given.lock();
         let mut attempt = given.clone();
         let mut reading = read(&self.definition, &mut attempt);
         let (Some(nodes), Some(account)) = (&reading.nodes, reading.loaded.account.take()) else {
@@ -142,46 +143,44 @@ impl Lab {
             let text: Vec<String> = rendered
                 .map(|diagnostic| diagnostic.render(&reading.loaded.sources, false))
                 .collect();
-            lock(&self.current).last_error = Some(format!(
+            self.current.lock().last_error = Some(format!(
                 "The last save was refused, and changed nothing:\n{}",
                 text.join("\n\n")
             ));
             return Err(Box::new(reading));
         };
-        let mut network = lock(&self.network);
+        let mut network = self.network.lock();
         let (arranged, mut errors) = network.arrange(nodes);
         let (enforced, more) = network.enforce(&account);
         errors.extend(more);
         let errors: Vec<String> = errors.iter().map(NodeError::to_string).collect();
         *given = attempt;
-        let nothing = arranged == Arranged::default() && enforced.is_empty() && errors.is_empty();
-        let mut current = lock(&self.current);
-        *current = Current {
-            account,
-            sources: reading.loaded.sources,
-            template_files: reading.loaded.template_files,
-            given: reading.given,
-            last_error: (!errors.is_empty()).then(|| {
-                format!(
-                    "The last save could not be followed in full:\n{}",
-                    errors.join("\n")
-                )
-            }),
-            changes: current.changes + u64::from(!nothing),
-        };
-        Ok(Changed {
+        let changed = Changed {
             arranged,
             enforced,
             errors,
             refused: reading.refused,
             took_ms: start.elapsed().as_secs_f64() * 1000.0,
-        })
+        };
+        let mut current = self.current.lock();
+        *current = Current {
+            account,
+            sources: reading.loaded.sources,
+            template_files: reading.loaded.template_files,
+            given: reading.given,
+            last_error: (!changed.errors.is_empty()).then(|| {
+                let errors = changed.errors.join("\n");
+                format!("The last save could not be followed in full:\n{errors}")
+            }),
+            changes: current.changes + u64::from(!changed.is_nothing()),
+        };
+        Ok(changed)
     }
 
     /// What there is.
     pub fn status(&self) -> LabStatus {
-        let nodes = lock(&self.network).nodes().to_vec();
-        let current = lock(&self.current);
+        let nodes = self.network.lock().nodes().to_vec();
+        let current = self.current.lock();
         LabStatus {
             name: self.name.clone(),
             pid: std::process::id(),
@@ -195,24 +194,20 @@ impl Lab {
     }
 
     /// Who reaches whom. The lab goes on meanwhile; what a save has overtaken is tried anew, so that the answer is of one time.
-    ///
-    /// # Errors
-    ///
-    /// See [`ReachError`].
     pub fn reach(
         &self,
         wanted: &Wanted,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Reach, ReachError> {
         let start = Instant::now();
-        let _alone = lock(&self.trying);
+        let _alone = self.trying.lock();
         for _ in 0..ATTEMPTS {
             let (nodes, changes) = self.nodes();
             let (services, mut cells) = cells(&nodes, wanted)?;
             let errors = try_all(&nodes, &mut cells, progress)?;
             let nodes = nodes.iter().map(|node| ReachNode::of(node)).collect();
             // Waits for a save that is being followed.
-            if lock(&self.network).changes() != changes {
+            if self.network.lock().changes() != changes {
                 continue;
             }
             return Ok(Reach {
@@ -222,7 +217,7 @@ impl Lab {
                 lines: self.lines(&cells),
                 cells,
                 errors,
-                last_error: lock(&self.current).last_error.clone(),
+                last_error: self.current.lock().last_error.clone(),
                 seconds: start.elapsed().as_secs_f64(),
             });
         }
@@ -231,7 +226,7 @@ impl Lab {
 
     /// The nodes, and how often they have changed.
     fn nodes(&self) -> (Vec<Arc<Node>>, u64) {
-        let network = lock(&self.network);
+        let network = self.network.lock();
         (network.nodes().to_vec(), network.changes())
     }
 
@@ -241,7 +236,7 @@ impl Lab {
     ///
     /// One line.
     pub fn try_one(&self, from: &str, to: &str, service: Service) -> Result<Vec<Cell>, String> {
-        let _alone = lock(&self.trying);
+        let _alone = self.trying.lock();
         for _ in 0..ATTEMPTS {
             let (nodes, changes) = self.nodes();
             // Who is played is so until all is tried.
@@ -249,7 +244,7 @@ impl Lab {
             let mut cells = between(&from, &to, service)?;
             let errors = try_all(&nodes, &mut cells, &mut |_, _| {});
             let errors = errors.map_err(|error| error.to_string())?;
-            if lock(&self.network).changes() != changes {
+            if self.network.lock().changes() != changes {
                 continue;
             }
             return match errors.first() {
@@ -262,14 +257,11 @@ impl Lab {
 
     /// A node by its name or by an address; an address outside that nobody has is given to the internet, as long as the end is held.
     fn end(&self, nodes: &[Arc<Node>], asked: &str) -> Result<End, String> {
-        let names = || {
-            let names: Vec<_> = nodes.iter().map(|node| node.name()).collect();
-            format!("the lab has no `{asked}`; it has {}", names.join(", "))
-        };
         let end = |node: &Arc<Node>, address, visit| End::new(node.clone(), address, visit);
         let Ok(address) = asked.parse::<IpAddr>() else {
             let node = nodes.iter().find(|node| node.name() == asked);
-            return node.map(|node| end(node, None, None)).ok_or_else(names);
+            let node = node.map(|node| end(node, None, None));
+            return node.ok_or_else(|| ReachError::unknown(asked, nodes).to_string());
         };
         let has = |node: &&Arc<Node>| node.plan().addresses().any(|(_, own)| own == address);
         if let Some(node) = nodes.iter().find(has) {
@@ -278,11 +270,11 @@ impl Lab {
         if is_no_host(address) || GATEWAYS.contains(&address) {
             return Err(format!("{address} is no host's address"));
         }
-        let inside = lock(&self.current).account.platform.is_internal(address);
+        let inside = self.current.lock().account.platform.is_internal(address);
         let internet = nodes.iter().find(|node| node.name() == INTERNET.0);
         match internet {
             Some(internet) if !inside => {
-                let visit = lock(&self.network).visit(internet, address);
+                let visit = self.network.lock().visit(internet, address);
                 let visit = visit.map_err(|error| error.to_string())?;
                 Ok(end(internet, Some(address), Some(visit)))
             }
@@ -298,7 +290,7 @@ impl Lab {
     ///
     /// One line.
     pub fn door(&self, asked: &str) -> Result<Vec<OwnedFd>, String> {
-        let network = lock(&self.network);
+        let network = self.network.lock();
         let Some(node) = network.node(asked) else {
             let names: Vec<_> = network.nodes().iter().map(|node| node.name()).collect();
             return Err(format!(
@@ -321,7 +313,7 @@ impl Lab {
 
     /// The text of each line that has decided something.
     fn lines(&self, cells: &[Cell]) -> BTreeMap<String, String> {
-        let current = lock(&self.current);
+        let current = self.current.lock();
         let mut lines = BTreeMap::new();
         let places = cells
             .iter()

@@ -24,7 +24,8 @@
 //! | [`wire`] | cables |
 //! | [`network`] | all nodes, arranged as planned |
 //! | [`visit`] | addresses that are played for a moment |
-//! | [`enforced`] | policies in nodes |
+//! | [`enforced`] | the policy of a node |
+//! | [`enforce`] | those of all nodes |
 //! | [`listen`] | what listens |
 //! | [`probe`] | what is tried |
 //! | [`cell`] | one cell of the matrix, and what is expected of it |
@@ -45,6 +46,7 @@ pub mod cell;
 pub mod control;
 pub mod differences;
 pub mod ends;
+pub mod enforce;
 pub mod enforced;
 pub mod evidence;
 pub mod exec;

@@ -1,6 +1,6 @@
 //! All nodes of a lab, joined by the router: made, changed and taken away as the definition says.
 
-use super::enforced::enforce_all;
+use super::enforce::enforce_all;
 use super::node::{Node, NodeError};
 use super::plan::{NodePlan, ROUTER};
 use super::visit::{Visit, Visits};

@@ -6,10 +6,10 @@ use super::plan::NodePlan;
 use super::route::Route;
 use crate::netfilter::enforce::Kernel;
 use nix::sched::{CloneFlags, unshare};
+use parking_lot::Mutex;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The longest that anything in a node may take.
@@ -78,7 +78,7 @@ impl Node {
 
     /// What it was made by.
     pub fn plan(&self) -> NodePlan {
-        lock(&self.plan).clone()
+        self.plan.lock().clone()
     }
 
     /// Its network namespace.
@@ -88,12 +88,12 @@ impl Node {
 
     /// What it enforces.
     pub fn enforced(&self) -> Option<Enforced> {
-        lock(&self.enforced).clone()
+        self.enforced.lock().clone()
     }
 
     /// Notes what it enforces.
     pub fn set_enforced(&self, enforced: Enforced) {
-        *lock(&self.enforced) = Some(enforced);
+        *self.enforced.lock() = Some(enforced);
     }
 
     /// Has what is planned listen, in place of what did. Gives whether that is anything else.
@@ -102,16 +102,16 @@ impl Node {
     ///
     /// When something cannot listen: a program that was started by hand may have the port.
     pub fn serve(&self, plan: NodePlan) -> Result<bool, NodeError> {
-        let same = lock(&self.plan).services == plan.services;
-        if same && lock(&self.listening).is_some() {
+        let same = self.plan.lock().services == plan.services;
+        if same && self.listening.lock().is_some() {
             return Ok(false);
         }
         // What listened so far must have let go before.
-        *lock(&self.listening) = None;
+        *self.listening.lock() = None;
         let (name, services) = (plan.name.clone(), plan.services.clone());
         let result = self.call(move |_| Listening::open(&name, &services))?;
-        *lock(&self.plan) = plan;
-        *lock(&self.listening) = Some(result.map_err(|what| self.error(what))?);
+        *self.plan.lock() = plan;
+        *self.listening.lock() = Some(result.map_err(|what| self.error(what))?);
         Ok(true)
     }
 
@@ -257,9 +257,4 @@ pub fn set(path: &str, value: &str) {
 pub fn get(path: &str) -> Option<String> {
     let text = std::fs::read_to_string(format!("/proc/sys/net/{path}")).ok()?;
     Some(text.trim().to_owned())
-}
-
-/// A lock, even if a thread panicked while it had it: what is locked here is replaced whole.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

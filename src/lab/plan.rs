@@ -108,6 +108,11 @@ struct Planner {
 }
 
 impl Planner {
+    fn wrong(&mut self, code: &'static str, at: Span, message: String, help: impl Into<String>) {
+        let diagnostic = Diagnostic::error(code, at, message).help(help);
+        self.diagnostics.push(diagnostic);
+    }
+
     fn instances(&mut self, outline: &Outline, account: &Account) -> Vec<NodePlan> {
         let mut nodes = Vec::new();
         for instance in &account.instances {
@@ -124,10 +129,8 @@ impl Planner {
                         "the interface {} of {} has no address, and a lab reaches nothing there",
                         name.text, instance.id
                     );
-                    self.diagnostics.push(
-                        Diagnostic::error("lab-no-address", interface.span, message)
-                            .help("list one, or leave `addresses` out: then the lab gives one from 10.0.0.0/16"),
-                    );
+                    let help = "list one, or leave `addresses` out: then the lab gives one from 10.0.0.0/16";
+                    self.wrong("lab-no-address", interface.span, message, help);
                     continue;
                 }
                 interfaces.push(InterfacePlan {
@@ -155,16 +158,12 @@ impl Planner {
             };
             if is_no_host(address) {
                 let message = format!("{address} cannot be the address of an interface");
-                self.diagnostics.push(
-                    Diagnostic::error("lab-bad-address", text.span, message)
-                        .help("give it one that a single host can have"),
-                );
+                let help = "give it one that a single host can have";
+                self.wrong("lab-bad-address", text.span, message, help);
             } else if GATEWAYS.contains(&address) {
                 let message = format!("{address} is the address of the lab's router");
-                self.diagnostics.push(
-                    Diagnostic::error("lab-address-twice", text.span, message)
-                        .help("give this interface another address"),
-                );
+                let help = "give this interface another address";
+                self.wrong("lab-address-twice", text.span, message, help);
             } else if let Some(first) = self.taken.insert(address, text.span) {
                 let message = format!("the address {address} is used twice");
                 self.diagnostics.push(
@@ -194,15 +193,14 @@ impl Planner {
         let (internet, addresses) = INTERNET;
         if !written.iter().any(|host| host.name.text == internet) {
             let free = addresses.into_iter().filter(|address| {
-                let Some(span) = self.taken.get(address) else {
+                let Some(span) = self.taken.get(address).copied() else {
                     return true;
                 };
                 let message = format!("{address} is the address of the lab's host `{internet}`");
-                self.diagnostics.push(
-                    Diagnostic::error("lab-address-twice", *span, message).help(format!(
-                        "use another, or give that host one: `lab: {{ hosts: {{ {internet}: [192.0.2.10] }} }}`"
-                    )),
+                let help = format!(
+                    "use another, or give that host one: `lab: {{ hosts: {{ {internet}: [192.0.2.10] }} }}`"
                 );
+                self.wrong("lab-address-twice", span, message, help);
                 false
             });
             let free = free.collect();
@@ -223,18 +221,15 @@ impl Planner {
             return;
         };
         let message = format!("`{text}` is no name of a host outside");
-        self.diagnostics
-            .push(Diagnostic::error("lab-bad-name", name.span, message).help(help));
+        self.wrong("lab-bad-name", name.span, message, help);
     }
 
     fn check_outside(&mut self, host: &str, text: &Text, account: &Account) {
         match AddressRange::parse_address(&text.text) {
             Err(_) => {
                 let message = format!("`{}` is not an address", text.text);
-                self.diagnostics.push(
-                    Diagnostic::error("lab-bad-address", text.span, message)
-                        .help("a host has single addresses: write 198.51.100.7 or \"2001:db8::7\""),
-                );
+                let help = "a host has single addresses: write 198.51.100.7 or \"2001:db8::7\"";
+                self.wrong("lab-bad-address", text.span, message, help);
             }
             // What is listed under an interface is internal too, and used twice.
             Ok(address)
@@ -243,11 +238,9 @@ impl Planner {
                 let message = format!(
                     "the host `{host}` is outside, and {address} lies inside the VPC's networks"
                 );
-                self.diagnostics.push(
-                    Diagnostic::error("lab-host-inside", text.span, message).help(
-                        "give it an address that is not in `internal_networks`, or make it an instance",
-                    ),
-                );
+                let help =
+                    "give it an address that is not in `internal_networks`, or make it an instance";
+                self.wrong("lab-host-inside", text.span, message, help);
             }
             Ok(_) => {}
         }
@@ -259,10 +252,10 @@ impl Planner {
             for text in &entry.services.items {
                 match Service::parse_listening(&text.text) {
                     Ok(services) => found.extend(services),
-                    Err(message) => self.diagnostics.push(
-                        Diagnostic::error("lab-bad-service", text.span, message)
-                            .help("write `tcp:80`, `tcp:80,443` or `udp:53`"),
-                    ),
+                    Err(message) => {
+                        let help = "write `tcp:80`, `tcp:80,443` or `udp:53`";
+                        self.wrong("lab-bad-service", text.span, message, help);
+                    }
                 }
             }
             if found.len() > MOST_SERVICES {
@@ -270,10 +263,8 @@ impl Planner {
                     "{} services of one: {MOST_SERVICES} is the most",
                     found.len()
                 );
-                self.diagnostics.push(
-                    Diagnostic::error("lab-bad-service", entry.services.span, message)
-                        .help("name those that are tried"),
-                );
+                let help = "name those that are tried";
+                self.wrong("lab-bad-service", entry.services.span, message, help);
                 continue;
             }
             let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
@@ -286,9 +277,7 @@ impl Planner {
                         None => "name an instance of this definition or a host of the lab".into(),
                     };
                     let message = format!("there is no instance or host `{}`", entry.name.text);
-                    self.diagnostics.push(
-                        Diagnostic::error("lab-unknown", entry.name.span, message).help(help),
-                    );
+                    self.wrong("lab-unknown", entry.name.span, message, help);
                 }
             }
         }

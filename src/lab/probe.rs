@@ -208,21 +208,13 @@ fn launch(shot: &Shot) -> nix::Result<(OwnedFd, Option<Found>)> {
     bind(socket.as_raw_fd(), &from)?;
     let port = shot.service.port().unwrap_or(0);
     let to = SockaddrStorage::from(SocketAddr::new(shot.target, port));
-    match connect(socket.as_raw_fd(), &to) {
-        Err(Errno::EINPROGRESS) => return Ok((socket, None)),
-        Err(error) => match refused(error) {
-            Some(found) => return Ok((socket, Some(found))),
-            None => return Err(error),
-        },
+    let sent = match connect(socket.as_raw_fd(), &to) {
         Ok(()) if kind == SockType::Stream => return Ok((socket, Some(Found::Reached))),
-        Ok(()) => {}
-    }
-    match ask(shot, &socket) {
-        Err(error) => match refused(error) {
-            Some(found) => Ok((socket, Some(found))),
-            None => Err(error),
-        },
-        Ok(()) => Ok((socket, None)),
+        connected => connected.and_then(|()| ask(shot, &socket)),
+    };
+    match sent {
+        Ok(()) | Err(Errno::EINPROGRESS) => Ok((socket, None)),
+        Err(error) => Ok((socket, Some(refused(error).ok_or(error)?))),
     }
 }
 

@@ -146,22 +146,25 @@ pub enum ReachError {
     Node(#[from] NodeError),
 }
 
+impl ReachError {
+    /// No node of the lab has this name.
+    pub(super) fn unknown(asked: &str, nodes: &[Arc<Node>]) -> Self {
+        let names: Vec<&str> = nodes.iter().map(|node| node.name()).collect();
+        ReachError::Unknown {
+            asked: asked.to_owned(),
+            known: names.join(", "),
+        }
+    }
+}
+
 /// All cells, with what is expected of each.
-///
-/// # Errors
-///
-/// See [`ReachError`].
 pub fn cells(
     nodes: &[Arc<Node>],
     wanted: &Wanted,
 ) -> Result<(Vec<Service>, Vec<Cell>), ReachError> {
-    let names: Vec<&str> = nodes.iter().map(|node| node.name()).collect();
     for asked in wanted.from.iter().chain(&wanted.to) {
-        if !names.contains(&asked.as_str()) {
-            return Err(ReachError::Unknown {
-                asked: asked.clone(),
-                known: names.join(", "),
-            });
+        if !nodes.iter().any(|node| node.name() == asked) {
+            return Err(ReachError::unknown(asked, nodes));
         }
     }
     let plans: Vec<_> = nodes.iter().map(|node| node.plan()).collect();

@@ -1,33 +1,19 @@
 //! Messages of rtnetlink that make links, addresses, routes and neighbours. Attributes are in `linux/if_link.h`,
 //! `linux/if_addr.h`, `linux/rtnetlink.h`, `linux/neighbour.h` and `linux/fib_rules.h`.
 
-use crate::netfilter::netlink::{NetlinkError, Reader};
+use crate::netfilter::netlink::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NetlinkError, Reader};
 use netlink_bindings::traits::{NetlinkRequest, Protocol};
-use nix::libc;
+use netlink_bindings::utils::{align, finalize_nested_header, push_header, write_header};
+use nix::libc::{
+    self, IFA_ADDRESS, IFA_LOCAL, IFLA_ADDRESS, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND,
+    IFLA_LINKINFO, IFLA_NET_NS_FD, NDA_DST, NDA_LLADDR, NUD_PERMANENT, RTA_DST, RTA_GATEWAY,
+    RTA_OIF, RTA_TABLE,
+};
 use std::net::{IpAddr, Ipv6Addr};
 
-const NLM_F_REPLACE: u16 = 0x100;
-const NLM_F_EXCL: u16 = 0x200;
-const NLM_F_CREATE: u16 = 0x400;
-
-const IFLA_ADDRESS: u16 = 1;
-const IFLA_IFNAME: u16 = 3;
-const IFLA_LINKINFO: u16 = 18;
-const IFLA_NET_NS_FD: u16 = 28;
-const IFLA_INFO_KIND: u16 = 1;
-const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
-const IFA_ADDRESS: u16 = 1;
-const IFA_LOCAL: u16 = 2;
 const IFA_F_NODAD: u8 = 2;
-const RTA_DST: u16 = 1;
-const RTA_OIF: u16 = 4;
-const RTA_GATEWAY: u16 = 5;
-const RTA_TABLE: u16 = 15;
 const RTNH_F_ONLINK: u32 = 4;
-const NDA_DST: u16 = 1;
-const NDA_LLADDR: u16 = 2;
-const NUD_PERMANENT: u16 = 0x80;
 const FRA_SRC: u16 = 2;
 const FRA_TABLE: u16 = 15;
 const FR_ACT_TO_TBL: u8 = 1;
@@ -80,30 +66,19 @@ impl Message {
         }
     }
 
+    /// A value is some dozens of bytes long.
     fn with(mut self, kind: u16, value: &[u8]) -> Self {
-        self.push(kind, value);
-        self
-    }
-
-    fn push(&mut self, kind: u16, value: &[u8]) {
-        // A value is some dozens of bytes long.
-        let length = (4 + value.len()) as u16;
-        self.payload.extend(length.to_ne_bytes());
-        self.payload.extend(kind.to_ne_bytes());
+        push_header(&mut self.payload, kind, value.len() as u16);
         self.payload.extend(value);
-        self.payload
-            .resize(self.payload.len().next_multiple_of(4), 0);
+        align(&mut self.payload);
+        self
     }
 
     /// An attribute that holds what `fill` adds.
     fn nested(mut self, kind: u16, fill: impl FnOnce(Self) -> Self) -> Self {
-        let start = self.payload.len();
-        self.push(kind, &[]);
+        let start = write_header(&mut self.payload, kind);
         let mut filled = fill(self);
-        let length = (filled.payload.len() - start) as u16;
-        if let Some(place) = filled.payload.get_mut(start..start + 2) {
-            place.copy_from_slice(&length.to_ne_bytes());
-        }
+        finalize_nested_header(&mut filled.payload, start);
         filled
     }
 }
@@ -146,10 +121,6 @@ pub struct Route(Reader);
 
 impl Route {
     /// Opens it.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn open() -> Result<Self, NetlinkError> {
         Ok(Route(Reader::route()?))
     }
@@ -159,10 +130,6 @@ impl Route {
     }
 
     /// A cable with one end here and the other in the network namespace `there`, a descriptor of this process.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn cable(&self, here: &End, far: &End, there: i32) -> Result<(), NetlinkError> {
         let name = |end: &End| [end.name.as_bytes(), &[0]].concat();
         let message = Message::new(
@@ -187,67 +154,39 @@ impl Route {
     }
 
     /// Takes a link away; of a cable both ends.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn cut(&self, index: u32) -> Result<(), NetlinkError> {
         self.tell(&Message::new(libc::RTM_DELLINK, 0, &link_header(index, 0)))
     }
 
     /// Switches a link on.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn up(&self, index: u32) -> Result<(), NetlinkError> {
         let header = link_header(index, libc::IFF_UP as u32);
         self.tell(&Message::new(libc::RTM_NEWLINK, 0, &header))
     }
 
     /// Gives a link one address that is on no network, and counts at once.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn address(&self, index: u32, address: IpAddr) -> Result<(), NetlinkError> {
         let flags = NLM_F_CREATE | NLM_F_REPLACE;
         self.tell(&own_address(libc::RTM_NEWADDR, flags, index, address))
     }
 
     /// Takes an address of a link away.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn no_address(&self, index: u32, address: IpAddr) -> Result<(), NetlinkError> {
         self.tell(&own_address(libc::RTM_DELADDR, 0, index, address))
     }
 
     /// A route to one address that is on a link.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn to(&self, index: u32, address: IpAddr) -> Result<(), NetlinkError> {
         let flags = NLM_F_CREATE | NLM_F_REPLACE;
         self.tell(&single(libc::RTM_NEWROUTE, flags, index, address))
     }
 
     /// Takes that route away, if it still leads to this link.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn not_to(&self, index: u32, address: IpAddr) -> Result<(), NetlinkError> {
         self.tell(&single(libc::RTM_DELROUTE, 0, index, address))
     }
 
     /// The default route of this family leads to a neighbour on a link.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn default(&self, index: u32, gateway: IpAddr, table: u32) -> Result<(), NetlinkError> {
         let header = route_header(gateway, 0, libc::RT_SCOPE_UNIVERSE, RTNH_F_ONLINK);
         let flags = NLM_F_CREATE | NLM_F_REPLACE;
@@ -259,10 +198,6 @@ impl Route {
     }
 
     /// What is sent from this address asks another table of routes.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn from(&self, address: IpAddr, table: u32) -> Result<(), NetlinkError> {
         // `struct fib_rule_hdr`: family, length of destination and source, tos, table (an attribute says it), two reserved, action, flags.
         let mut header = vec![family(address), 0, whole(address), 0, 0, 0, 0];
@@ -276,10 +211,6 @@ impl Route {
     }
 
     /// A neighbour that need not be asked for.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn neighbour(&self, index: u32, address: IpAddr, mac: Mac) -> Result<(), NetlinkError> {
         let flags = NLM_F_CREATE | NLM_F_REPLACE;
         let message = neighbour(libc::RTM_NEWNEIGH, flags, index, address);
@@ -287,10 +218,6 @@ impl Route {
     }
 
     /// Nothing is known of a neighbour any more.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn no_neighbour(&self, index: u32, address: IpAddr) -> Result<(), NetlinkError> {
         self.tell(&neighbour(libc::RTM_DELNEIGH, 0, index, address))
     }

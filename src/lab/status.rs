@@ -71,16 +71,11 @@ pub fn node_status(node: &Node) -> NodeStatus {
     let plan = node.plan();
     let enforced = node.enforced();
     let groups = |interface: &str| -> Vec<String> {
-        let bindings = enforced
-            .iter()
-            .flat_map(|enforced| &enforced.policy.bindings);
-        let mut bound = bindings.filter(|binding| binding.interface.matches(interface));
-        let groups = bound.next().map(|binding| &binding.groups);
-        groups
-            .into_iter()
-            .flatten()
-            .map(|group| group.id.to_string())
-            .collect()
+        let binding = enforced
+            .as_ref()
+            .and_then(|enforced| enforced.policy.binding(interface));
+        let groups = binding.into_iter().flat_map(|binding| &binding.groups);
+        groups.map(|group| group.id.to_string()).collect()
     };
     NodeStatus {
         name: plan.name.clone(),

@@ -1,10 +1,11 @@
 //! Addresses outside that somebody is played from for a moment: given to a host while it tries something, and taken away again.
 
-use super::node::{Node, NodeError, lock};
+use super::node::{Node, NodeError};
 use super::wire::{self, Cable};
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// How many hold an address of a cable.
 type Held = Arc<Mutex<HashMap<(u32, IpAddr), usize>>>;
@@ -36,7 +37,7 @@ impl Visits {
         cable: Cable,
         address: IpAddr,
     ) -> Result<Visit, NodeError> {
-        let mut held = lock(&self.0);
+        let mut held = self.0.lock();
         let count = held.entry((cable.index(), address)).or_default();
         if *count == 0 {
             wire::add(router, host, cable, address)?;
@@ -54,7 +55,7 @@ impl Visits {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        let mut held = lock(&self.held);
+        let mut held = self.held.lock();
         let key = (self.cable.index(), self.address);
         let Some(count) = held.get_mut(&key) else {
             return;

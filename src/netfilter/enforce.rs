@@ -2,22 +2,20 @@
 
 mod owned;
 
+pub use super::kernel::Kernel;
+
 use super::hits::{HitsError, RuleHits, hits_of_over, rule_hits_over};
-use super::labels::Labels;
-use super::marks::Slots;
 use super::native::NativeError;
-use super::netlink::{NetlinkError, Reader};
+use super::netlink::NetlinkError;
 use super::nft::NftError;
 use super::objects::{Objects, base_chains_stand_over, entries_over, in_force_over, objects_over};
-use super::ownership::{Owner, Table, table_over};
-use super::restore::Standby;
-use super::transport::{ApplyError, Transport};
+use super::ownership::{Owner, Table};
+use super::transport::ApplyError;
 use crate::ruleset::batch::{self, Command, Names};
 use crate::ruleset::change::{Change, Loaded};
 use crate::ruleset::table::BASE_CHAINS;
 use crate::ruleset::{Generation, Ruleset, TABLE};
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Why a policy could not be enforced. What was enforced before still is.
@@ -65,46 +63,7 @@ pub struct Enforced {
     pub switched_after: Duration,
 }
 
-/// The kernel's nftables, in the network namespace in which this was made.
-#[derive(Debug)]
-pub struct Kernel {
-    pub(super) transport: Transport,
-    pub(super) reader: Reader,
-    /// What was enforced last, unless that failed.
-    pub(super) loaded: Mutex<Option<Loaded>>,
-    pub(super) labels: Labels,
-    /// Whether it is known what an earlier process has left in force.
-    pub(super) known_labels: Mutex<bool>,
-    pub(super) slots: Mutex<Slots>,
-    /// What is enforced, written down for the case that another program deletes it.
-    pub(super) standby: Arc<Standby>,
-}
-
 impl Kernel {
-    /// Through [`super::native::Native`] or [`super::nft::Nft`].
-    ///
-    /// # Errors
-    ///
-    /// When there is no netlink socket to be had, or no nf_tables in this kernel.
-    pub fn new(transport: impl Into<Transport>) -> Result<Self, NetlinkError> {
-        let reader = Reader::netfilter().map_err(NetlinkError::about_nf_tables)?;
-        // Any other failure may pass, and is told by whatever meets it.
-        if let Err(error) = table_over(&reader)
-            && let error @ NetlinkError::NoNfTables = error.about_nf_tables()
-        {
-            return Err(error);
-        }
-        Ok(Kernel {
-            transport: transport.into(),
-            reader,
-            loaded: Mutex::new(None),
-            labels: Labels::new(),
-            known_labels: Mutex::default(),
-            slots: Mutex::default(),
-            standby: Arc::default(),
-        })
-    }
-
     /// Enforces a ruleset as a generation of at least `at_least`, in place of whatever stands in our table.
     ///
     /// # Errors
@@ -152,7 +111,7 @@ impl Kernel {
         let start = Instant::now();
         self.take_note();
         let mut table = self.changeable()?;
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = self.loaded.lock();
         // Taken: after any failure it is not known what the kernel has.
         let known = loaded
             .take()
@@ -235,7 +194,7 @@ impl Kernel {
     /// Gives what that was.
     pub fn forget(&self) -> Option<Ruleset> {
         self.take_note();
-        let loaded = &mut *self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = &mut *self.loaded.lock();
         loaded.take().map(|loaded| loaded.ruleset)
     }
 
@@ -308,28 +267,16 @@ impl Kernel {
     }
 
     /// The generation that is enforced, by whomever.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn in_force(&self) -> Result<Option<Generation>, NetlinkError> {
         in_force_over(&self.reader)
     }
 
     /// The counters of our rules.
-    ///
-    /// # Errors
-    ///
-    /// See [`HitsError`].
     pub fn hits(&self) -> Result<Vec<RuleHits>, HitsError> {
         rule_hits_over(&self.reader, TABLE)
     }
 
     /// Takes our table away. Gives whether a policy was in force.
-    ///
-    /// # Errors
-    ///
-    /// See [`EnforceError`].
     pub fn remove(&self) -> Result<bool, EnforceError> {
         self.forget();
         self.delete_table()

@@ -5,6 +5,8 @@ use netlink_bindings::conntrack::{
     ConntrackAttrs, IterableConntrackAttrs, IterableTupleAttrs, Nfgenmsg, Request, TupleAttrs,
     TupleIpAttrs, TupleProtoAttrs,
 };
+use netlink_bindings::traits::{NetlinkRequest, Protocol};
+use nix::libc;
 use std::net::IpAddr;
 
 /// One side of a flow.
@@ -97,6 +99,36 @@ impl Tuple {
             ports,
         })
     }
+}
+
+/// `IPCTNL_MSG_CT_NEW`, which the kernel's specification of the family does not have yet: a flow to be made, or changed.
+pub(super) struct Write<'m> {
+    /// What may be there before.
+    pub flags: u16,
+    /// Header and attributes.
+    pub message: &'m [u8],
+}
+
+impl NetlinkRequest for Write<'_> {
+    type ReplyType<'buffer> = ();
+
+    fn protocol(&self) -> Protocol {
+        // NFNL_SUBSYS_CTNETLINK in the high byte, IPCTNL_MSG_CT_NEW in the low one.
+        Protocol::Raw {
+            protonum: libc::NETLINK_NETFILTER as u16,
+            request_type: 0x0100,
+        }
+    }
+
+    fn flags(&self) -> u16 {
+        self.flags
+    }
+
+    fn payload(&self) -> &[u8] {
+        self.message
+    }
+
+    fn decode_reply(_: &[u8]) {}
 }
 
 pub(super) fn number(bytes: &[u8]) -> u128 {

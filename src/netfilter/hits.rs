@@ -1,22 +1,21 @@
 //! The counters of one table's rules and elements, read without the nft program.
 
 use std::collections::HashSet;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use netlink_bindings::nftables::{
-    ExprAttrs, ExprCounterAttrs, ExprListAttrs, ExprOps, IterableDataAttrs, IterableExprAttrs,
-    IterableExprListAttrs, IterableRuleAttrs, Nfgenmsg, Request, RuleAttrs, VerdictCode,
+    DataAttrs, ExprAttrs, ExprCounterAttrs, ExprListAttrs, ExprOps, IterableDataAttrs,
+    IterableExprAttrs, IterableExprListAttrs, IterableRuleAttrs, IterableSetelemAttrs, Request,
+    RuleAttrs, SetAttrs, SetelemAttrs, SetelemListElemAttrs, VerdictCode,
 };
-use nix::libc;
 
-use super::element_hits::element_hits_over;
-use super::netlink::{ATTEMPTS, NetlinkError, Reader};
+use super::netlink::{ATTEMPTS, NetlinkError, Reader, inet};
 
 /// `NFTNL_UDATA_RULE_COMMENT` and `NFTNL_UDATA_SET_ELEM_COMMENT` of libnftnl's `udata.h`.
 const UDATA_COMMENT: u8 = 0;
 
 /// What a rule has met, or an element of a map that decides.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RuleHits {
     /// The chain that the rule stands in, or the map that the element does.
     pub chain: String,
@@ -52,23 +51,12 @@ pub enum HitsError {
 /// The counters of one answer are not of one instant, but the set of rules is: the reading begins anew when a transaction of
 /// anyone was committed meanwhile, or was seen half-way. One case the kernel hides: of a table that someone is about to change,
 /// and then is refused, a rule may be missing. Who changes the table should not read it at the same time.
-///
-/// # Errors
-///
-/// See [`HitsError`].
 pub fn rule_hits(table: &str) -> Result<Vec<RuleHits>, HitsError> {
-    let reader = Reader::netfilter().map_err(|error| HitsError::Rules {
-        table: table.to_owned(),
-        error,
-    })?;
+    let reader = Reader::netfilter().map_err(|error| unread(table, error))?;
     rule_hits_over(&reader, table)
 }
 
 /// The same over a socket that is kept.
-///
-/// # Errors
-///
-/// See [`HitsError`].
 pub fn rule_hits_over(reader: &Reader, table: &str) -> Result<Vec<RuleHits>, HitsError> {
     let mut hits = read(reader, table, None)?;
     hits.extend(of_elements(reader, table, None)?);
@@ -79,10 +67,6 @@ pub fn rule_hits_over(reader: &Reader, table: &str) -> Result<Vec<RuleHits>, Hit
 const CHAINS_AT_ONCE: usize = 100;
 
 /// The rules of these chains, of many more perhaps all rules of the table, and the elements of these maps.
-///
-/// # Errors
-///
-/// See [`HitsError`].
 pub fn hits_of_over(
     reader: &Reader,
     table: &str,
@@ -103,37 +87,23 @@ pub fn hits_of_over(
     Ok(hits)
 }
 
-fn of_elements(
-    reader: &Reader,
-    table: &str,
-    maps: Option<&[String]>,
-) -> Result<Vec<RuleHits>, HitsError> {
-    let name = CString::new(table).map_err(|_| HitsError::Name(table.to_owned()))?;
-    element_hits_over(reader, &name, &header(), maps).map_err(|error| HitsError::Rules {
-        table: table.to_owned(),
-        error,
-    })
+fn unread(table: &str, error: NetlinkError) -> HitsError {
+    let table = table.to_owned();
+    HitsError::Rules { table, error }
 }
 
-fn header() -> Nfgenmsg {
-    Nfgenmsg {
-        nfgen_family: libc::NFPROTO_INET as u8,
-        ..Default::default()
-    }
+fn c_string(text: &str) -> Result<CString, HitsError> {
+    CString::new(text).map_err(|_| HitsError::Name(text.to_owned()))
 }
 
 fn read(reader: &Reader, table: &str, chain: Option<&str>) -> Result<Vec<RuleHits>, HitsError> {
-    let c_string = |text: &str| CString::new(text).map_err(|_| HitsError::Name(text.to_owned()));
     let name = c_string(table)?;
-    let mut request = Request::new().op_getrule_dump(&header());
+    let mut request = Request::new().op_getrule_dump(&inet());
     request.encode().push_table(&name);
     if let Some(chain) = chain {
         request.encode().push_chain(&c_string(chain)?);
     }
-    let failed = |error| HitsError::Rules {
-        table: table.to_owned(),
-        error,
-    };
+    let failed = |error| unread(table, error);
     for _ in 0..ATTEMPTS {
         let rules = reader
             .dump(&request, |(_, rule)| hits(rule))
@@ -151,13 +121,7 @@ fn read(reader: &Reader, table: &str, chain: Option<&str>) -> Result<Vec<RuleHit
 /// A rule's handle, unique in its table, and its hits.
 fn hits(rule: IterableRuleAttrs<'_>) -> Option<(u64, RuleHits)> {
     let (mut chain, mut handle) = (None, None);
-    let mut found = RuleHits {
-        chain: String::new(),
-        comment: None,
-        packets: 0,
-        bytes: 0,
-        drops: false,
-    };
+    let mut found = RuleHits::default();
     // One pass over the attributes: the bindings' getters each search from the beginning.
     for attribute in rule.flatten() {
         match attribute {
@@ -170,13 +134,8 @@ fn hits(rule: IterableRuleAttrs<'_>) -> Option<(u64, RuleHits)> {
             _ => {}
         }
     }
-    Some((
-        handle?,
-        RuleHits {
-            chain: chain?,
-            ..found
-        },
-    ))
+    found.chain = chain?;
+    Some((handle?, found))
 }
 
 /// Packets and bytes of the first counter among the expressions, and whether they end in a drop.
@@ -195,7 +154,7 @@ fn counted(list: IterableExprListAttrs<'_>) -> (u64, u64, bool) {
 }
 
 /// Packets and bytes of an expression that is a counter.
-pub(super) fn counter(expression: IterableExprAttrs<'_>) -> Option<(u64, u64)> {
+fn counter(expression: IterableExprAttrs<'_>) -> Option<(u64, u64)> {
     let counter = expression.flatten().find_map(|attribute| match attribute {
         ExprAttrs::Data(ExprOps::Counter(counter)) => Some(counter),
         _ => None,
@@ -212,13 +171,13 @@ pub(super) fn counter(expression: IterableExprAttrs<'_>) -> Option<(u64, u64)> {
 }
 
 /// Whether data of a rule or an element is the verdict `drop`.
-pub(super) fn drops(data: &IterableDataAttrs<'_>) -> bool {
+fn drops(data: &IterableDataAttrs<'_>) -> bool {
     let code = data.get_verdict().and_then(|verdict| verdict.get_code());
     code.is_ok_and(|code| code == VerdictCode::Drop as u32)
 }
 
 /// The comment in the user data of a rule or an element: entries of type u8, length u8 and value, as libnftnl writes them. The value ends in NUL.
-pub(super) fn comment(mut data: &[u8]) -> Option<String> {
+fn comment(mut data: &[u8]) -> Option<String> {
     while let [kind, length, rest @ ..] = data {
         let value = rest.get(..usize::from(*length))?;
         if *kind == UDATA_COMMENT {
@@ -228,6 +187,86 @@ pub(super) fn comment(mut data: &[u8]) -> Option<String> {
         data = rest.get(value.len()..)?;
     }
     None
+}
+
+/// What the elements of these maps have met, of those that count; of all maps of the table without a list.
+fn of_elements(
+    reader: &Reader,
+    table: &str,
+    maps: Option<&[String]>,
+) -> Result<Vec<RuleHits>, HitsError> {
+    let failed = |error| unread(table, error);
+    let name = c_string(table)?;
+    let mut hits = Vec::new();
+    for map in counting_maps(reader, &name).map_err(failed)? {
+        let text = map.to_string_lossy();
+        if maps.is_none_or(|maps| maps.iter().any(|each| *each == text)) {
+            hits.extend(elements(reader, &name, &map).map_err(failed)?);
+        }
+    }
+    Ok(hits)
+}
+
+/// The maps whose elements have counters.
+fn counting_maps(reader: &Reader, table: &CStr) -> Result<Vec<CString>, NetlinkError> {
+    let mut request = Request::new().op_getset_dump(&inet());
+    request.encode().push_table(table);
+    reader.dump_if_there(&request, |(_, set)| {
+        let (mut name, mut counts) = (None, false);
+        for attribute in set.flatten() {
+            match attribute {
+                SetAttrs::Name(text) => name = Some(text.to_owned()),
+                SetAttrs::Expr(_) | SetAttrs::Expressions(_) => counts = true,
+                _ => {}
+            }
+        }
+        name.filter(|_| counts)
+    })
+}
+
+fn elements(reader: &Reader, table: &CStr, map: &CStr) -> Result<Vec<RuleHits>, NetlinkError> {
+    let mut request = Request::new().op_getsetelem_dump(&inet());
+    request.encode().push_table(table).push_set(map);
+    let chain = map.to_string_lossy();
+    // A hash that grows while it is read may show an element twice.
+    let mut seen: HashSet<Vec<u8>> = HashSet::new();
+    // None if it has gone meanwhile.
+    let lists = reader.dump_if_there(&request, |(_, list)| {
+        let elements = list.get_elements().ok()?.flatten();
+        let hits = elements.filter_map(|SetelemListElemAttrs::Elem(element)| {
+            let (key, hits) = element_hits(&chain, element)?;
+            seen.insert(key).then_some(hits)
+        });
+        Some(hits.collect::<Vec<_>>())
+    })?;
+    Ok(lists.into_iter().flatten().collect())
+}
+
+/// An element's key and its hits; nothing for one that counts for nobody: without a counter, or without a comment, as those
+/// are where flows pass again.
+fn element_hits(map: &str, element: IterableSetelemAttrs<'_>) -> Option<(Vec<u8>, RuleHits)> {
+    let mut found = RuleHits {
+        chain: map.to_owned(),
+        ..RuleHits::default()
+    };
+    let (mut key, mut counts) = (None, None);
+    for attribute in element.flatten() {
+        match attribute {
+            SetelemAttrs::Key(data) => {
+                key = data.flatten().find_map(|data| match data {
+                    DataAttrs::Value(bytes) => Some(bytes.to_vec()),
+                    DataAttrs::Verdict(_) => None,
+                });
+            }
+            SetelemAttrs::Data(data) => found.drops = drops(&data),
+            SetelemAttrs::Userdata(notes) => found.comment = comment(notes),
+            SetelemAttrs::Expr(expression) => counts = counter(expression),
+            _ => {}
+        }
+    }
+    (found.packets, found.bytes) = counts?;
+    found.comment.as_ref()?;
+    Some((key?, found))
 }
 
 #[cfg(test)]

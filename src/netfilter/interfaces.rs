@@ -87,8 +87,10 @@ fn children<'a>(bound: &[&str], link: &'a Link, links: &'a [Link]) -> Vec<String
 
 #[cfg(test)]
 mod tests {
-    use super::interface_warnings;
+    use super::interface_warnings as warnings;
     use crate::netfilter::links::Link;
+
+    const NONE: [&str; 0] = [];
 
     fn link(index: u32, name: &str, kind: &str) -> Link {
         Link {
@@ -124,17 +126,14 @@ mod tests {
             on(5, link(4, "veth0", "veth")),
             on(4, link(5, "veth1", "veth")),
         ];
-        assert_eq!(
-            interface_warnings(&["eth0", "veth*"], &links, &[2]),
-            [] as [&str; 0]
-        );
+        assert_eq!(warnings(&["eth0", "veth*"], &links, &[2]), NONE);
     }
 
     #[test]
     fn names_that_match_nothing() {
         let links = [link(1, "lo", ""), link(2, "eth0", "")];
         assert_eq!(
-            interface_warnings(&["eth0", "eth1", "wg*", "l*"], &links, &[]),
+            warnings(&["eth0", "eth1", "wg*", "l*"], &links, &[]),
             [
                 "this host has no interface eth1",
                 "no interface of this host matches wg*",
@@ -147,13 +146,10 @@ mod tests {
     fn the_default_route_is_unbound() {
         let links = [link(1, "lo", ""), link(2, "eth0", ""), link(3, "eth1", "")];
         assert_eq!(
-            interface_warnings(&["eth0"], &links, &[3]),
+            warnings(&["eth0"], &links, &[3]),
             ["the default route leaves by eth1, which no security group is bound to"]
         );
-        assert_eq!(
-            interface_warnings(&["eth*"], &links, &[2, 3]),
-            [] as [&str; 0]
-        );
+        assert_eq!(warnings(&["eth*"], &links, &[2, 3]), NONE);
     }
 
     #[test]
@@ -166,18 +162,12 @@ mod tests {
         ];
         let warning =
             "eth0 is a port of the bridge br0: its packets do not pass eth0, bind br0 instead";
-        assert_eq!(interface_warnings(&["eth0"], &links, &[]), [warning]);
-        assert_eq!(interface_warnings(&["eth0", "br0"], &links, &[]), [warning]);
-        assert_eq!(interface_warnings(&["eth*"], &links, &[]), [warning]);
-        assert_eq!(
-            interface_warnings(&["eth*", "br0"], &links, &[]),
-            [] as [&str; 0]
-        );
-        assert_eq!(
-            interface_warnings(&["eth1"], &links, &[]),
-            [] as [&str; 0],
-            "packets of a VRF's port do pass it"
-        );
+        assert_eq!(warnings(&["eth0"], &links, &[]), [warning]);
+        assert_eq!(warnings(&["eth0", "br0"], &links, &[]), [warning]);
+        assert_eq!(warnings(&["eth*"], &links, &[]), [warning]);
+        assert_eq!(warnings(&["eth*", "br0"], &links, &[]), NONE);
+        // Packets of a VRF's port do pass it.
+        assert_eq!(warnings(&["eth1"], &links, &[]), NONE);
     }
 
     #[test]
@@ -189,16 +179,13 @@ mod tests {
             on(2, link(5, "gre1", "gre")),
         ];
         assert_eq!(
-            interface_warnings(&["eth0"], &links, &[]),
+            warnings(&["eth0"], &links, &[]),
             [
                 "eth0.7 (vlan) stands on eth0: its packets do not pass eth0, bind eth0.7",
                 "mac0 (macvlan) stands on eth0: its packets do not pass eth0, bind mac0"
             ]
         );
-        assert_eq!(
-            interface_warnings(&["eth*", "mac0"], &links, &[]),
-            [] as [&str; 0],
-            "they are bound as well"
-        );
+        // They are bound as well.
+        assert_eq!(warnings(&["eth*", "mac0"], &links, &[]), NONE);
     }
 }

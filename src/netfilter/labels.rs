@@ -9,17 +9,17 @@
 mod book;
 mod sweep;
 
+pub use self::book::OURS;
+
 use self::book::{Book, Next};
 use self::sweep::{Carriers, Kernel, Swept};
 use super::netlink::NetlinkError;
 use super::priority::set_niceness;
 use super::tracked::tracked_flows;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::cell::Cell;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Ours of the 128: 64 to 127.
-pub const OURS: u128 = !0 << 64;
 
 /// With so few flows labels are taken off at once, which takes less than 40 ms. With more the thread waits until
 /// fewer than half of the labels are clean.
@@ -79,7 +79,7 @@ impl Labels {
         let underway = self.0.book().reserve(bits);
         if underway {
             // What is being sent may still take them off; what follows does not.
-            drop(lock(&self.0.sending));
+            drop(self.0.sending.lock());
         }
     }
 
@@ -161,9 +161,10 @@ impl Labels {
 
     /// Waits until nothing is being cleared. Returns whether that came in time.
     pub fn settle(&self, at_most: Duration) -> bool {
+        let mut book = self.0.book();
         let idle = &self.0.idle;
-        let waited = idle.wait_timeout_while(self.0.book(), at_most, |book| book.running);
-        !waited.unwrap_or_else(PoisonError::into_inner).0.running
+        idle.wait_while_for(&mut book, |book| book.running, at_most);
+        !book.running
     }
 }
 
@@ -178,15 +179,14 @@ impl std::fmt::Debug for Labels {
 
 impl Shared {
     fn book(&self) -> MutexGuard<'_, Book> {
-        lock(&self.book)
+        self.book.lock()
     }
 
     /// Clears in the calling thread while nothing is known.
     fn know(&self) -> Result<(), NetlinkError> {
-        let book = self
-            .idle
-            .wait_while(self.book(), |book| book.running && !book.known)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut book = self.book();
+        let unknown = |book: &mut Book| book.running && !book.known;
+        self.idle.wait_while(&mut book, unknown);
         if book.known {
             return Ok(());
         }
@@ -267,7 +267,7 @@ impl Shared {
 
     /// Finds nothing to do and resets `running` under one lock, so that no label gets dirty unseen.
     fn rounds(&self, hurry: &dyn Fn()) -> Result<(), Failed> {
-        let mut carriers = lock(&self.carriers);
+        let mut carriers = self.carriers.lock();
         let (mut attempts, mut patient, mut cleared) = (0, true, 0);
         let began = Instant::now();
         loop {
@@ -297,7 +297,7 @@ impl Shared {
             hurry();
             let permit = || {
                 hurry();
-                let sending = lock(&self.sending);
+                let sending = self.sending.lock();
                 self.book().may_clear(bits).then_some(sending)
             };
             let swept = carriers.sweep(bits, &permit);
@@ -323,10 +323,6 @@ impl Shared {
 struct Failed {
     error: NetlinkError,
     bits: u128,
-}
-
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -38,11 +38,8 @@ impl Link {
     #[must_use]
     pub fn is_child(&self) -> bool {
         const KINDS: [&str; 5] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap"];
-        self.parent.is_some()
-            && self
-                .kind
-                .as_deref()
-                .is_some_and(|kind| KINDS.contains(&kind))
+        let kind = self.kind.as_deref();
+        self.parent.is_some() && kind.is_some_and(|kind| KINDS.contains(&kind))
     }
 }
 
@@ -71,14 +68,8 @@ pub fn links() -> Result<Vec<Link>, LinkError> {
     request.encode().push_ext_mask(SKIP_STATISTICS);
     dump(&request, |(header, attributes)| {
         let index = header.ifi_index as u32;
-        link(
-            index,
-            attributes,
-            addresses
-                .get_mut(&index)
-                .map(std::mem::take)
-                .unwrap_or_default(),
-        )
+        let own = addresses.remove(&index).unwrap_or_default();
+        link(index, attributes, own)
     })
     .map_err(LinkError::Links)
 }
@@ -125,11 +116,7 @@ fn default_routes<R>(
         };
         let request = rt_route::Request::new().op_getroute_dump(&header);
         let routes = dump(&request, |(header, route)| {
-            if is_default(&header, &route) {
-                of(&route)
-            } else {
-                None
-            }
+            is_default(&header, &route).then(|| of(&route)).flatten()
         });
         found.extend(routes.map_err(LinkError::Routes)?);
     }
@@ -183,11 +170,8 @@ fn is_default(header: &Rtmsg, attributes: &IterableRouteAttrs<'_>) -> bool {
 }
 
 fn leaves_by(attributes: &IterableRouteAttrs<'_>) -> Vec<u32> {
-    let single = attributes.get_oif().ok();
-    single
-        .into_iter()
-        .chain(next_hops(attributes.get_multipath().unwrap_or_default()))
-        .collect()
+    let hops = next_hops(attributes.get_multipath().unwrap_or_default());
+    attributes.get_oif().into_iter().chain(hops).collect()
 }
 
 /// The interface of each `struct rtnexthop` (`linux/rtnetlink.h`): length u16, flags u8, hops u8, interface i32, attributes.

@@ -53,55 +53,57 @@ pub fn listeners() -> Result<Vec<Listener>, NetlinkError> {
 }
 
 fn listener(tcp: bool, (message, attributes): (Msg, IterableReplyAttrs<'_>)) -> Option<Listener> {
-    let id = &message.sockid;
-    let ip = match i32::from(message.family) {
-        libc::AF_INET => IpAddr::from(*id.src.first_chunk::<4>()?),
-        libc::AF_INET6 => IpAddr::from(id.src).to_canonical(),
-        _ => return None,
-    };
-    let six_only = find_attr(attributes.get_buf(), INET_DIAG_SKV6ONLY)
-        .is_some_and(|value| value.first() == Some(&1));
+    let ip = address(message.family, &message.sockid.src)?;
     Some(Listener {
         tcp,
-        local: SocketAddr::new(ip, id.sport()),
-        both: ip.is_ipv6() && ip.is_unspecified() && !six_only,
+        local: SocketAddr::new(ip, message.sockid.sport()),
+        both: ip.is_ipv6() && ip.is_unspecified() && !is_ipv6_only(&attributes),
         inode: message.inode,
     })
+}
+
+/// An end of a socket, as it is on the wire.
+pub(super) fn address(family: u8, bytes: &[u8; 16]) -> Option<IpAddr> {
+    match i32::from(family) {
+        libc::AF_INET => bytes.first_chunk::<4>().map(|four| IpAddr::from(*four)),
+        libc::AF_INET6 => Some(IpAddr::from(*bytes).to_canonical()),
+        _ => None,
+    }
+}
+
+/// Whether a socket of IPv6 was told not to take IPv4.
+pub(super) fn is_ipv6_only(attributes: &IterableReplyAttrs<'_>) -> bool {
+    let value = find_attr(attributes.get_buf(), INET_DIAG_SKV6ONLY);
+    value.is_some_and(|value| value.first() == Some(&1))
 }
 
 /// The processes that have sockets open, as far as this process may look: `nginx (1234)` by the number of the socket.
 pub fn processes() -> HashMap<u32, String> {
     let mut found = HashMap::new();
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    for process in processes {
-        let path = process.path();
-        let Some(pid) = process
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<u32>().ok())
-        else {
-            continue;
-        };
-        let descriptors = fs::read_dir(path.join("fd"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        for descriptor in descriptors {
-            let Some(inode) = fs::read_link(descriptor.path())
-                .ok()
-                .and_then(|target| socket(target.to_str()?))
-            else {
-                continue;
-            };
-            found.entry(inode).or_insert_with(|| {
-                let name = fs::read_to_string(path.join("comm"));
-                let name = name.map_or_else(|_| "?".to_owned(), |name| name.trim_end().to_owned());
-                // A process names itself.
-                format!("{} ({pid})", printable(&name))
-            });
+    for (name, pid, sockets) in holders() {
+        for inode in sockets {
+            // A process names itself.
+            let text = || format!("{} ({pid})", printable(&name));
+            found.entry(inode).or_insert_with(text);
         }
     }
     found
+}
+
+/// The name and the number of each process that may be looked at, and the numbers of the sockets that it has open.
+pub(super) fn holders() -> impl Iterator<Item = (String, u32, Vec<u32>)> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|process| {
+        let pid = process.file_name().to_str()?.parse().ok()?;
+        let path = process.path();
+        let descriptors = fs::read_dir(path.join("fd")).ok()?.flatten();
+        let targets = descriptors.filter_map(|each| fs::read_link(each.path()).ok());
+        let sockets: Vec<u32> = targets
+            .filter_map(|target| socket(target.to_str()?))
+            .collect();
+        let name = fs::read_to_string(path.join("comm")).unwrap_or_else(|_| "?".to_owned());
+        (!sockets.is_empty()).then(|| (name.trim_end().to_owned(), pid, sockets))
+    })
 }
 
 /// The number in `socket:[18231]`.

@@ -14,6 +14,7 @@
 //! | [`transport`] | commands, by one of the two ways: |
 //! | [`native`] | messages of nf_tables over netlink |
 //! | [`nft`] | the nft program, with a time limit and its words kept |
+//! | [`programs`] | where an administrator's programs stand |
 //! | [`ownership`] | who may change our table |
 //! | [`others`] | who else has rules here |
 //! | [`events`] | what the kernel tells unasked: of our table, and of interfaces |
@@ -21,21 +22,22 @@
 //! | [`objects`] | the chains and sets of our table |
 //! | [`flows`] | the tracked flows |
 //! | [`marks`] | which labels say what of a flow |
+//! | [`slots`] | the labels that an interface keeps from one policy to the next |
 //! | [`labels`] | which labels no flow carries, and the others taken off in the background |
-//! | [`hits`] | the counters of our rules |
+//! | [`hits`] | the counters of our rules, and of elements that decide |
 //! | [`firewall`] | what the host's other rulesets make of a packet, seen on a copy of them |
 //! | [`trace`] | what all rules of a namespace make of a packet |
 //! | [`tracked`] | how full the table of tracked flows is |
 //! | [`blind`] | what passes this host without meeting our hooks |
 
 pub mod blind;
-mod element_hits;
 pub mod enforce;
 pub mod events;
 pub mod firewall;
 pub mod flows;
 pub mod hits;
 pub mod interfaces;
+mod kernel;
 pub mod labels;
 pub mod links;
 pub mod listeners;
@@ -47,9 +49,12 @@ pub mod objects;
 pub mod others;
 pub mod ownership;
 mod priority;
+pub mod programs;
 pub mod refusals;
 pub mod restore;
 pub mod seed;
+pub mod slots;
+mod standby;
 pub mod standing;
 pub mod trace;
 pub mod tracked;

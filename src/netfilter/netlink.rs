@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use netlink_bindings::builtin::Nlmsghdr;
+use netlink_bindings::nftables::Nfgenmsg;
 use netlink_bindings::traits::{NetlinkRequest, Protocol};
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -21,12 +22,33 @@ const BUFFER_BYTES: usize = 64 * 1024;
 pub(super) const ATTEMPTS: u32 = 20;
 
 const NETLINK_NETFILTER: u16 = 12;
-const NLM_F_REQUEST: u16 = 0x1;
-const NLM_F_ACK: u16 = 0x4;
+pub(super) const NLM_F_REQUEST: u16 = 0x1;
+pub(super) const NLM_F_ACK: u16 = 0x4;
+/// Put it in the place of one like it.
+pub(crate) const NLM_F_REPLACE: u16 = 0x100;
+/// Refused if it exists: nothing of a generation is mixed with what somebody else left.
+pub(crate) const NLM_F_EXCL: u16 = 0x200;
+/// Make it if it is not there.
+pub(crate) const NLM_F_CREATE: u16 = 0x400;
+/// At the end of the chain.
+pub(super) const NLM_F_APPEND: u16 = 0x800;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLMSG_NOOP: u16 = 1;
-const NLMSG_ERROR: u16 = 2;
+pub(super) const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
+
+/// The header of a message of nf_tables about the family `inet`.
+pub(super) fn inet() -> Nfgenmsg {
+    of_family(nix::libc::NFPROTO_INET as u8)
+}
+
+/// The same about any family.
+pub(super) fn of_family(family: u8) -> Nfgenmsg {
+    Nfgenmsg {
+        nfgen_family: family,
+        ..Default::default()
+    }
+}
 
 /// Why a dump failed.
 #[derive(Debug, thiserror::Error)]
@@ -112,46 +134,41 @@ impl Reader {
     ///
     /// When the kernel says that the dump was interrupted by a change, what was collected is thrown away and the dump begun
     /// again, so the answer is of one moment.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
-    pub fn dump<R, T>(
+    pub fn dump<R: NetlinkRequest, T>(
         &self,
         request: &R,
         keep: impl FnMut(R::ReplyType<'_>) -> Option<T>,
-    ) -> Result<Vec<T>, NetlinkError>
-    where
-        R: NetlinkRequest,
-    {
+    ) -> Result<Vec<T>, NetlinkError> {
         self.exchange(request, 0, keep)
     }
 
-    /// The same for a request that has one reply.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
-    pub fn ask<R, T>(
+    /// The same; none of what the kernel does not have (ENOENT), as it answers for the sets of a table that does not exist.
+    pub fn dump_if_there<R: NetlinkRequest, T>(
         &self,
         request: &R,
         keep: impl FnMut(R::ReplyType<'_>) -> Option<T>,
-    ) -> Result<Vec<T>, NetlinkError>
-    where
-        R: NetlinkRequest,
-    {
+    ) -> Result<Vec<T>, NetlinkError> {
+        match self.dump(request, keep) {
+            Err(NetlinkError::Refused(Errno::ENOENT)) => Ok(Vec::new()),
+            found => found,
+        }
+    }
+
+    /// The same for a request that has one reply.
+    pub fn ask<R: NetlinkRequest, T>(
+        &self,
+        request: &R,
+        keep: impl FnMut(R::ReplyType<'_>) -> Option<T>,
+    ) -> Result<Vec<T>, NetlinkError> {
         self.exchange(request, NLM_F_ACK, keep)
     }
 
-    fn exchange<R, T>(
+    fn exchange<R: NetlinkRequest, T>(
         &self,
         request: &R,
         flags: u16,
         mut keep: impl FnMut(R::ReplyType<'_>) -> Option<T>,
-    ) -> Result<Vec<T>, NetlinkError>
-    where
-        R: NetlinkRequest,
-    {
+    ) -> Result<Vec<T>, NetlinkError> {
         let (protocol, request_type) = protocol(request)?;
         if protocol != self.protocol {
             return Err(NetlinkError::Malformed(
@@ -160,14 +177,8 @@ impl Reader {
         }
         let mut buffer = vec![0; BUFFER_BYTES];
         for _ in 0..ATTEMPTS {
-            let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
-            let header = Nlmsghdr {
-                len: (Nlmsghdr::len() + request.payload().len()) as u32,
-                r#type: request_type,
-                flags: request.flags() | NLM_F_REQUEST | flags,
-                seq: sequence,
-                pid: 0,
-            };
+            let header = self.header(request, request_type, flags);
+            let sequence = header.seq;
             let message = [header.as_slice(), request.payload()].concat();
             send(self.socket.as_raw_fd(), &message, MsgFlags::empty())
                 .map_err(NetlinkError::Socket)?;
@@ -191,9 +202,17 @@ impl Reader {
         }
         Err(NetlinkError::Restless)
     }
-}
 
-impl Reader {
+    fn header(&self, request: &impl NetlinkRequest, kind: u16, flags: u16) -> Nlmsghdr {
+        Nlmsghdr {
+            len: (Nlmsghdr::len() + request.payload().len()) as u32,
+            r#type: kind,
+            flags: request.flags() | NLM_F_REQUEST | flags,
+            seq: self.sequence.fetch_add(1, Ordering::Relaxed),
+            pid: 0,
+        }
+    }
+
     /// Appends a request that is no dump to `messages`, to be told with others.
     ///
     /// # Errors
@@ -205,13 +224,7 @@ impl Reader {
         request: &impl NetlinkRequest,
     ) -> Result<(), NetlinkError> {
         let (_, request_type) = protocol(request)?;
-        let header = Nlmsghdr {
-            len: (Nlmsghdr::len() + request.payload().len()) as u32,
-            r#type: request_type,
-            flags: request.flags() | NLM_F_REQUEST,
-            seq: self.sequence.fetch_add(1, Ordering::Relaxed),
-            pid: 0,
-        };
+        let header = self.header(request, request_type, 0);
         messages.extend_from_slice(header.as_slice());
         messages.extend_from_slice(request.payload());
         messages.resize(messages.len().next_multiple_of(4), 0);
@@ -252,17 +265,10 @@ impl Reader {
 }
 
 /// One dump through a socket of its own, in the network namespace of the calling thread; see [`Reader::dump`].
-///
-/// # Errors
-///
-/// See [`NetlinkError`].
-pub fn dump<R, T>(
+pub fn dump<R: NetlinkRequest, T>(
     request: &R,
     keep: impl FnMut(R::ReplyType<'_>) -> Option<T>,
-) -> Result<Vec<T>, NetlinkError>
-where
-    R: NetlinkRequest,
-{
+) -> Result<Vec<T>, NetlinkError> {
     Reader::open(protocol(request)?.0)?.dump(request, keep)
 }
 
@@ -345,6 +351,23 @@ fn receive(
             }
         }
     }
+}
+
+/// The messages of a datagram, each with its header. What is damaged ends it.
+pub(super) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = (Nlmsghdr, &[u8])> {
+    std::iter::from_fn(move || {
+        let (header, payload, next) = split(datagram).ok()?;
+        datagram = next;
+        Some((header, payload))
+    })
+}
+
+/// The messages of netfilter in a datagram: the kind, the family and the attributes of each.
+pub(super) fn of_netfilter(datagram: &[u8]) -> impl Iterator<Item = (u16, u8, &[u8])> {
+    messages(datagram).filter_map(|(header, payload)| {
+        let (own, attributes) = payload.split_first_chunk::<{ Nfgenmsg::len() }>()?;
+        Some((header.r#type, own[0], attributes))
+    })
 }
 
 /// The first message of `bytes`: its header, its payload, and what follows.

@@ -1,17 +1,13 @@
 //! Runs the nft program, with a time limit and with everything it says kept.
 
 use super::events::EventSocket;
-use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
+use super::programs::{die_with_us, find};
+use parking_lot::Mutex;
 use std::io::{Read, Write};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+use std::sync::{Arc, Weak, mpsc};
 use std::time::Duration;
-
-/// Where programs of an administrator stand, also for users whose path leaves them out.
-const FOLDERS: &[&str] = &["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin"];
 
 /// A list of 100,000 addresses takes about two seconds on a slow machine; longer than this, nft hangs.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
@@ -55,13 +51,8 @@ pub enum NftError {
 impl Nft {
     /// Finds nft on the path or where it usually stands.
     pub fn find() -> Result<Self, NftError> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = std::env::split_paths(&path).chain(FOLDERS.iter().map(PathBuf::from));
-        let mut programs = folders.map(|folder| folder.join("nft"));
-        match programs.find(|program| program.is_file()) {
-            Some(program) => Ok(Self::at(&program)),
-            None => Err(NftError::Missing),
-        }
+        let program = find("nft").ok_or(NftError::Missing)?;
+        Ok(Self::at(&program))
     }
 
     /// The nft at this path.
@@ -81,12 +72,11 @@ impl Nft {
     /// What nft does from now on is kept from this listener. A script in nft's place must become nft (`exec`): what a child
     /// of it does counts as another program's.
     pub(super) fn is_not_for(&self, listener: &Arc<EventSocket>) {
-        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(listener);
+        *self.listener.lock() = Arc::downgrade(listener);
     }
 
     fn listener(&self) -> Option<Arc<EventSocket>> {
-        let listener = self.listener.lock();
-        listener.unwrap_or_else(PoisonError::into_inner).upgrade()
+        self.listener.lock().upgrade()
     }
 
     /// Applies a batch of nft text as one transaction.
@@ -118,12 +108,8 @@ impl Nft {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        // An nft that outlived us would go on loading beside whoever is started next. It counts for the thread, which waits for it.
-        // SAFETY: between fork and exec the closure makes one system call and allocates nothing.
-        #[allow(unsafe_code)]
-        unsafe {
-            command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?));
-        }
+        // An nft that outlived us would go on loading beside whoever is started next.
+        die_with_us(&mut command);
         let mut child = match command.spawn() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(NftError::Missing);

@@ -1,10 +1,10 @@
 //! The chains and sets of our table, read without the nft program.
 
-use super::netlink::{NetlinkError, Reader};
+use super::netlink::{NetlinkError, Reader, inet};
 use crate::ruleset::table::{BASE_CHAINS, Hook, is_lasting};
 use crate::ruleset::{Generation, TABLE};
 use netlink_bindings::nftables::{
-    ExprAttrs, ExprListAttrs, ExprOps, IterableExprListAttrs, Nfgenmsg, Request,
+    ExprAttrs, ExprListAttrs, ExprOps, IterableDataAttrs, IterableExprListAttrs, Request,
 };
 use nix::libc;
 use std::collections::BTreeSet;
@@ -25,41 +25,24 @@ pub struct Objects {
 }
 
 /// Lists the objects of our table; none if there is no such table.
-///
-/// # Errors
-///
-/// See [`NetlinkError`].
 pub fn objects() -> Result<Objects, NetlinkError> {
     objects_over(&Reader::netfilter()?)
 }
 
 /// The same over a socket that is kept.
-///
-/// # Errors
-///
-/// See [`NetlinkError`].
 pub fn objects_over(reader: &Reader) -> Result<Objects, NetlinkError> {
-    let header = Nfgenmsg {
-        nfgen_family: libc::NFPROTO_INET as u8,
-        ..Default::default()
-    };
     let table = table();
-    let chains = reader.dump(&Request::new().op_getchain_dump(&header), |(_, chain)| {
+    let chains = reader.dump(&Request::new().op_getchain_dump(&inet()), |(_, chain)| {
         // Chains cannot be asked for by table.
         (chain.get_table().ok()? == table.as_c_str()).then_some(())?;
         Some(chain.get_name().ok()?.to_string_lossy().into_owned())
     })?;
-    let mut request = Request::new().op_getset_dump(&header);
+    let mut request = Request::new().op_getset_dump(&inet());
     request.encode().push_table(&table);
-    let sets = reader.dump(&request, |(_, set)| {
+    let sets = reader.dump_if_there(&request, |(_, set)| {
         let name = set.get_name().ok()?.to_string_lossy().into_owned();
         Some((name, set.get_flags().unwrap_or(0) & NFT_SET_MAP != 0))
-    });
-    let sets = match sets {
-        // The kernel answers so for the sets of a table that does not exist.
-        Err(NetlinkError::Refused(nix::errno::Errno::ENOENT)) => Vec::new(),
-        sets => sets?,
-    };
+    })?;
     let (maps, sets): (Vec<_>, Vec<_>) = sets.into_iter().partition(|(_, is_map)| *is_map);
     let names = |list: Vec<(String, bool)>| list.into_iter().map(|(name, _)| name).collect();
     Ok(Objects {
@@ -71,17 +54,9 @@ pub fn objects_over(reader: &Reader) -> Result<Objects, NetlinkError> {
 
 /// Whether our base chains, as far as they are there, stand where they must, and no chain has a name that cannot be said: a chain's
 /// hook and priority cannot be changed, so one that another program has put in its place can only go with the table.
-///
-/// # Errors
-///
-/// See [`NetlinkError`].
 pub fn base_chains_stand_over(reader: &Reader) -> Result<bool, NetlinkError> {
-    let header = Nfgenmsg {
-        nfgen_family: libc::NFPROTO_INET as u8,
-        ..Default::default()
-    };
     let table = table();
-    let stand = reader.dump(&Request::new().op_getchain_dump(&header), |(_, chain)| {
+    let stand = reader.dump(&Request::new().op_getchain_dump(&inet()), |(_, chain)| {
         (chain.get_table().ok()? == table.as_c_str()).then_some(())?;
         let name = chain.get_name().ok()?.to_string_lossy().into_owned();
         if !is_plain(&name) {
@@ -100,19 +75,11 @@ pub fn base_chains_stand_over(reader: &Reader) -> Result<bool, NetlinkError> {
 }
 
 /// The generation that the base chains jump to: what is really enforced, whatever else is loaded.
-///
-/// # Errors
-///
-/// See [`NetlinkError`].
 pub fn in_force() -> Result<Option<Generation>, NetlinkError> {
     in_force_over(&Reader::netfilter()?)
 }
 
 /// The same over a socket that is kept.
-///
-/// # Errors
-///
-/// See [`NetlinkError`].
 pub fn in_force_over(reader: &Reader) -> Result<Option<Generation>, NetlinkError> {
     let entries = entries_over(reader)?;
     let targets = entries.iter().flatten().flatten();
@@ -122,75 +89,64 @@ pub fn in_force_over(reader: &Reader) -> Result<Option<Generation>, NetlinkError
 }
 
 /// For each base chain its rules, as the chain that each jumps to, if it does.
-///
-/// # Errors
-///
-/// See [`NetlinkError`].
 pub fn entries_over(reader: &Reader) -> Result<[Vec<Option<String>>; 2], NetlinkError> {
-    let header = Nfgenmsg {
-        nfgen_family: libc::NFPROTO_INET as u8,
-        ..Default::default()
-    };
     let mut entries = [Vec::new(), Vec::new()];
     for (base, rules) in BASE_CHAINS.iter().zip(&mut entries) {
-        let mut request = Request::new().op_getrule_dump(&header);
+        let mut request = Request::new().op_getrule_dump(&inet());
         request
             .encode()
             .push_table(&table())
             .push_chain(&name(base.name));
-        let found = reader.dump(&request, |(_, rule)| {
+        *rules = reader.dump_if_there(&request, |(_, rule)| {
             // Of a chain that does not exist the kernel lists nothing, and so it does of other tables' rules.
             (rule.get_chain().ok()?.to_str() == Ok(base.name)).then_some(())?;
             Some(rule.get_expressions().ok().and_then(target))
-        });
-        match found {
-            Err(NetlinkError::Refused(nix::errno::Errno::ENOENT)) => {}
-            found => *rules = found?,
-        }
+        })?;
     }
     Ok(entries)
 }
 
 /// The labels of connection tracking that rules of our table set, whoever has written them, each with its chain.
-///
-/// # Errors
-///
-/// See [`NetlinkError`].
 pub fn labels_set_over(reader: &Reader) -> Result<Vec<(String, u128)>, NetlinkError> {
-    let header = Nfgenmsg {
-        nfgen_family: libc::NFPROTO_INET as u8,
-        ..Default::default()
-    };
-    let mut request = Request::new().op_getrule_dump(&header);
+    let mut request = Request::new().op_getrule_dump(&inet());
     request.encode().push_table(&table());
-    let found = reader.dump(&request, |(_, rule)| {
+    reader.dump_if_there(&request, |(_, rule)| {
         // Of a table that does not exist the kernel lists those of all others.
         (rule.get_table().ok()? == table().as_c_str()).then_some(())?;
         let labels = rule.get_expressions().ok().and_then(set_labels)?;
-        Some((
-            rule.get_chain().ok()?.to_string_lossy().into_owned(),
-            labels,
-        ))
-    });
-    match found {
-        Err(NetlinkError::Refused(nix::errno::Errno::ENOENT)) => Ok(Vec::new()),
-        found => found,
-    }
+        let chain = rule.get_chain().ok()?.to_string_lossy();
+        Some((chain.into_owned(), labels))
+    })
+}
+
+/// What `of` finds in the data of an `immediate` expression of a rule.
+fn immediate<T>(
+    expressions: IterableExprListAttrs<'_>,
+    of: impl Fn(&IterableDataAttrs<'_>) -> Option<T>,
+) -> Option<T> {
+    let mut expressions = expressions.flatten();
+    expressions.find_map(|ExprListAttrs::Elem(mut expression)| {
+        expression.find_map(|attribute| match attribute {
+            Ok(ExprAttrs::Data(ExprOps::Immediate(immediate))) => of(&immediate.get_data().ok()?),
+            _ => None,
+        })
+    })
 }
 
 /// The labels that a rule sets: an `immediate` expression that holds the 16 bytes of all labels.
 fn set_labels(expressions: IterableExprListAttrs<'_>) -> Option<u128> {
-    expressions
-        .flatten()
-        .find_map(|ExprListAttrs::Elem(expression)| {
-            expression.flatten().find_map(|attribute| match attribute {
-                ExprAttrs::Data(ExprOps::Immediate(immediate)) => {
-                    let bytes = immediate.get_data().ok()?.get_value().ok()?;
-                    Some(u128::from_ne_bytes(bytes.try_into().ok()?))
-                }
-                _ => None,
-            })
-        })
+    immediate(expressions, |data| {
+        let bytes = data.get_value().ok()?;
+        Some(u128::from_ne_bytes(bytes.try_into().ok()?))
+    })
+}
+
+/// The chain that a rule jumps to: an `immediate` expression that holds a verdict with a chain.
+fn target(expressions: IterableExprListAttrs<'_>) -> Option<String> {
+    immediate(expressions, |data| {
+        let verdict = data.get_verdict().ok()?;
+        Some(verdict.get_chain().ok()?.to_string_lossy().into_owned())
+    })
 }
 
 impl Hook {
@@ -203,21 +159,6 @@ impl Hook {
         };
         number as u32
     }
-}
-
-/// The chain that a rule jumps to: an `immediate` expression that holds a verdict with a chain.
-fn target(expressions: IterableExprListAttrs<'_>) -> Option<String> {
-    expressions
-        .flatten()
-        .find_map(|ExprListAttrs::Elem(expression)| {
-            expression.flatten().find_map(|attribute| match attribute {
-                ExprAttrs::Data(ExprOps::Immediate(immediate)) => {
-                    let verdict = immediate.get_data().ok()?.get_verdict().ok()?;
-                    Some(verdict.get_chain().ok()?.to_string_lossy().into_owned())
-                }
-                _ => None,
-            })
-        })
 }
 
 /// Our table's name as netlink wants it.
@@ -258,10 +199,7 @@ impl Objects {
     pub fn but(&self, generation: Generation) -> Objects {
         self.select(|name| match Generation::of(name) {
             Some((of, _)) => of != generation,
-            None => {
-                let anonymous = name.starts_with("__");
-                !anonymous && !is_lasting(name)
-            }
+            None => !name.starts_with("__") && !is_lasting(name),
         })
     }
 

@@ -1,6 +1,6 @@
 //! Who else has rules in this network namespace.
 
-use super::native::TRACER;
+use super::native::tracer::TRACER;
 use super::netlink::{NetlinkError, dump};
 use crate::ruleset::TABLE;
 use netlink_bindings::nftables::{Nfgenmsg, Request};

@@ -5,10 +5,9 @@
 //! without that protection, until somebody asks for it with the same flags and so adopts it. What was made without the flags
 //! can never be owned.
 
-use super::netlink::{NetlinkError, Reader};
+use super::netlink::{NetlinkError, Reader, inet};
 use crate::ruleset::TABLE;
-use netlink_bindings::nftables::{Nfgenmsg, Request, TableFlags};
-use nix::libc;
+use netlink_bindings::nftables::{Request, TableFlags};
 use std::fmt;
 
 /// The flags that we ask for.
@@ -47,16 +46,8 @@ pub enum Protection {
 }
 
 /// Our table; none if there is none.
-///
-/// # Errors
-///
-/// See [`NetlinkError`].
 pub fn table_over(reader: &Reader) -> Result<Option<Table>, NetlinkError> {
-    let header = Nfgenmsg {
-        nfgen_family: libc::NFPROTO_INET as u8,
-        ..Default::default()
-    };
-    let tables = reader.dump(&Request::new().op_gettable_dump(&header), |(_, table)| {
+    let tables = reader.dump(&Request::new().op_gettable_dump(&inet()), |(_, table)| {
         (table.get_name().ok()?.to_str() == Ok(TABLE)).then_some(())?;
         Some(Table {
             flags: table.get_flags().unwrap_or(0),

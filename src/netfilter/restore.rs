@@ -1,59 +1,21 @@
 //! What another program has changed or deleted, enforced again.
 
-use super::enforce::{EnforceError, Enforced, Kernel};
-use super::native::{Native, Transaction};
+use super::enforce::{EnforceError, Enforced};
+use super::kernel::Kernel;
+use super::native::Native;
 use super::objects::objects_over;
+use super::standby::Written;
 use super::transport::Transport;
 use crate::ruleset::batch::{self, Names};
 use crate::ruleset::change::{Change, Loaded};
 use crate::ruleset::{Generation, Ruleset};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Of longer rulesets nothing is written down: this much is about 2 MB of messages.
 const LONGEST: usize = 3_000;
 
-/// Everything that is enforced as one transaction of the next generation: load, switch and marks. Made before it is needed.
-#[derive(Debug, Default)]
-pub struct Standby(Mutex<Written>);
-
-#[derive(Debug, Default)]
-enum Written {
-    /// Nothing is enforced, or it is about to change, or it is too long.
-    #[default]
-    Nothing,
-    /// Ready to be sent.
-    Ready(Transaction, Names),
-    /// It is in force, and nobody has taken note of that yet.
-    Sent(Names, Duration),
-}
-
-impl Standby {
-    /// Sends what is ready. Its objects must be new to the kernel: where others of these names are left, it does nothing.
-    pub(super) fn send(&self, native: &Native) {
-        let written = &mut *self.written();
-        let Written::Ready(transaction, _) = &*written else {
-            return;
-        };
-        let start = Instant::now();
-        let sent = native.send(transaction);
-        *written = match (sent, std::mem::take(written)) {
-            (Ok(()), Written::Ready(_, names)) => Written::Sent(names, start.elapsed()),
-            _ => Written::Nothing,
-        };
-    }
-
-    fn written(&self) -> MutexGuard<'_, Written> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Kernel {
     /// Enforces whole what another program has changed, as [`Self::enforce_with`] does.
-    ///
-    /// # Errors
-    ///
-    /// See [`EnforceError`].
     pub fn restore_with(
         &self,
         ruleset: &Ruleset,
@@ -95,7 +57,7 @@ impl Kernel {
             .map_err(EnforceError::from)
             .and_then(|left_over| self.delete(&left_over));
         let left_behind = deleted.err().map(|error| error.to_string());
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = self.loaded.lock();
         *loaded = left_behind.is_none().then(|| Loaded {
             ruleset: ruleset.clone(),
             names,
@@ -175,7 +137,7 @@ impl Kernel {
             return None;
         }
         self.take_note();
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = self.loaded.lock();
         let known = loaded.as_mut()?;
         let generation = known.names.generation().next();
         let names = Names::new(generation).marked(known.names.bits().clone());
@@ -192,7 +154,7 @@ impl Kernel {
             return None;
         };
         let generation = names.generation();
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = self.loaded.lock();
         if let Some(loaded) = &mut *loaded {
             loaded.names = names;
         }

@@ -11,17 +11,17 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use netlink_bindings::conntrack::{
-    NfCtStatus, NfCtTcpFlags, NfCtTcpFlagsMask, NfCtTcpState, Nfgenmsg, PushConntrackAttrs,
-    PushTupleAttrs,
+    NfCtStatus, NfCtTcpFlags, NfCtTcpFlagsMask, NfCtTcpState, PushConntrackAttrs, PushTupleAttrs,
 };
 use netlink_bindings::inet_diag::{IterableReplyAttrs, Msg, ReqV2, Request, TcpState};
-use netlink_bindings::traits::{NetlinkRequest, Protocol, Pusher};
-use netlink_bindings::utils::find_attr;
+use netlink_bindings::traits::Pusher;
 use netlink_socket2::NetlinkSocket;
 use nix::errno::Errno;
 use nix::libc;
 
-use super::netlink::{NetlinkError, dump};
+use super::flows::Write;
+use super::listeners::{address, is_ipv6_only};
+use super::netlink::{NetlinkError, dump, of_family};
 
 /// How long an idle seeded flow is remembered, in seconds: the kernel's own `nf_conntrack_tcp_timeout_established`. The first
 /// packet puts the host's setting in its place.
@@ -37,9 +37,6 @@ const LIVE: [TcpState; 6] = [
     TcpState::LastAck,
     TcpState::Closing,
 ];
-
-/// `INET_DIAG_SKV6ONLY` of `linux/inet_diag.h`: one byte, not the flag that the bindings take it for.
-const INET_DIAG_SKV6ONLY: u16 = 11;
 
 /// One TCP connection of this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,10 +92,9 @@ pub fn established_tcp() -> Result<Vec<TcpSocket>, SeedError> {
         .flat_map(Socket::listens_on)
         .collect();
     let opened_by_remote = |local: SocketAddr| {
-        let wildcard = if local.is_ipv4() {
-            IpAddr::from([0; 4])
-        } else {
-            Ipv6Addr::UNSPECIFIED.into()
+        let wildcard = match local {
+            SocketAddr::V4(_) => IpAddr::from([0; 4]),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
         [local.ip(), wildcard]
             .iter()
@@ -130,7 +126,7 @@ pub fn track(sockets: &[TcpSocket]) -> Result<usize, SeedError> {
     let mut netlink = NetlinkSocket::new();
     let mut tracked = 0;
     for socket in sockets {
-        match insert(&mut netlink, &NewFlow::of(socket)) {
+        match insert(&mut netlink, &new_flow(socket)) {
             Ok(()) => tracked += 1,
             Err(error) if error.raw_os_error() == Some(Errno::EEXIST as i32) => {}
             Err(error) => {
@@ -146,8 +142,10 @@ pub fn track(sockets: &[TcpSocket]) -> Result<usize, SeedError> {
     Ok(tracked)
 }
 
-fn insert(netlink: &mut NetlinkSocket, flow: &NewFlow) -> io::Result<()> {
-    netlink.request(flow)?.recv_ack().map_err(io::Error::from)
+fn insert(netlink: &mut NetlinkSocket, message: &[u8]) -> io::Result<()> {
+    let flags = (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
+    let mut answer = netlink.request(&Write { flags, message })?;
+    answer.recv_ack().map_err(io::Error::from)
 }
 
 /// A socket as the kernel lists it, a listening one or a connection.
@@ -162,14 +160,15 @@ struct Socket {
 impl Socket {
     fn decode((message, attributes): (Msg, IterableReplyAttrs<'_>)) -> Option<Self> {
         let id = &message.sockid;
-        let end =
-            |bytes: &[u8; 16], port| Some(SocketAddr::new(address(message.family, bytes)?, port));
+        let end = |bytes: &[u8; 16], port| {
+            let address = address(message.family, bytes)?;
+            Some(SocketAddr::new(address, port))
+        };
         Some(Self {
             local: end(&id.src, id.sport())?,
             remote: end(&id.dst, id.dport())?,
             listens: message.state == TcpState::Listen as u8,
-            ipv6_only: find_attr(attributes.get_buf(), INET_DIAG_SKV6ONLY)
-                .is_some_and(|value| value.first() == Some(&1)),
+            ipv6_only: is_ipv6_only(&attributes),
         })
     }
 
@@ -199,62 +198,40 @@ fn sockets_of(family: i32) -> Result<Vec<Socket>, NetlinkError> {
     dump(&Request::new().op_tcp_diag_dump(&header), Socket::decode)
 }
 
-fn address(family: u8, bytes: &[u8; 16]) -> Option<IpAddr> {
-    match i32::from(family) {
-        libc::AF_INET => bytes.first_chunk::<4>().map(|four| IpAddr::from(*four)),
-        libc::AF_INET6 => Some(IpAddr::from(*bytes).to_canonical()),
-        _ => None,
-    }
-}
+/// The kernel wants what a flow in both directions would have: answered, assured, and a state of the protocol.
+fn new_flow(socket: &TcpSocket) -> Vec<u8> {
+    let (opener, answerer) = if socket.opened_by_remote {
+        (socket.remote, socket.local)
+    } else {
+        (socket.local, socket.remote)
+    };
+    let family = match opener {
+        SocketAddr::V4(_) => libc::AF_INET,
+        SocketAddr::V6(_) => libc::AF_INET6,
+    };
+    let liberal = NfCtTcpFlags::BeLiberal as u8;
+    let liberal = || NfCtTcpFlagsMask {
+        flags: liberal,
+        mask: liberal,
+    };
+    let status =
+        NfCtStatus::SeenReply as u32 | NfCtStatus::Assured as u32 | NfCtStatus::Confirmed as u32;
 
-/// `IPCTNL_MSG_CT_NEW`, which the kernel's specification of the family does not have yet.
-struct NewFlow(Vec<u8>);
-
-impl NewFlow {
-    /// The kernel wants what a flow in both directions would have: answered, assured, and a state of the protocol.
-    fn of(socket: &TcpSocket) -> Self {
-        let (opener, answerer) = if socket.opened_by_remote {
-            (socket.remote, socket.local)
-        } else {
-            (socket.local, socket.remote)
-        };
-        let family = if opener.is_ipv4() {
-            libc::AF_INET
-        } else {
-            libc::AF_INET6
-        };
-        let liberal = NfCtTcpFlags::BeLiberal as u8;
-        let liberal = || NfCtTcpFlagsMask {
-            flags: liberal,
-            mask: liberal,
-        };
-        let status = NfCtStatus::SeenReply as u32
-            | NfCtStatus::Assured as u32
-            | NfCtStatus::Confirmed as u32;
-
-        let mut message = Vec::new();
-        message.extend_from_slice(
-            Nfgenmsg {
-                nfgen_family: family as u8,
-                ..Default::default()
-            }
-            .as_slice(),
-        );
-        let attributes = PushConntrackAttrs::new(&mut message);
-        let attributes = tuple(attributes.nested_tuple_orig(), opener, answerer).end_nested();
-        let attributes = tuple(attributes.nested_tuple_reply(), answerer, opener).end_nested();
-        attributes
-            .push_status(status)
-            .push_timeout(TIMEOUT_SECONDS)
-            .nested_protoinfo()
-            .nested_protoinfo_tcp()
-            .push_tcp_state(NfCtTcpState::Established as u8)
-            .push_tcp_flags_original(liberal())
-            .push_tcp_flags_reply(liberal())
-            .end_nested()
-            .end_nested();
-        Self(message)
-    }
+    let mut message = of_family(family as u8).as_slice().to_vec();
+    let attributes = PushConntrackAttrs::new(&mut message);
+    let attributes = tuple(attributes.nested_tuple_orig(), opener, answerer).end_nested();
+    let attributes = tuple(attributes.nested_tuple_reply(), answerer, opener).end_nested();
+    attributes
+        .push_status(status)
+        .push_timeout(TIMEOUT_SECONDS)
+        .nested_protoinfo()
+        .nested_protoinfo_tcp()
+        .push_tcp_state(NfCtTcpState::Established as u8)
+        .push_tcp_flags_original(liberal())
+        .push_tcp_flags_reply(liberal())
+        .end_nested()
+        .end_nested();
+    message
 }
 
 fn tuple<P: Pusher>(
@@ -278,26 +255,4 @@ fn tuple<P: Pusher>(
         .push_proto_src_port(from.port())
         .push_proto_dst_port(to.port())
         .end_nested()
-}
-
-impl NetlinkRequest for NewFlow {
-    type ReplyType<'buffer> = ();
-
-    fn protocol(&self) -> Protocol {
-        // NFNL_SUBSYS_CTNETLINK in the high byte, IPCTNL_MSG_CT_NEW in the low one.
-        Protocol::Raw {
-            protonum: libc::NETLINK_NETFILTER as u16,
-            request_type: 0x0100,
-        }
-    }
-
-    fn flags(&self) -> u16 {
-        (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16
-    }
-
-    fn payload(&self) -> &[u8] {
-        &self.0
-    }
-
-    fn decode_reply(_: &[u8]) {}
 }

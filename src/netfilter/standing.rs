@@ -1,6 +1,7 @@
 //! What an earlier process has left in force, taken up; and a host without a policy, closed.
 
-use super::enforce::{EnforceError, Kernel};
+use super::enforce::EnforceError;
+use super::kernel::Kernel;
 use super::netlink::NetlinkError;
 use super::objects::objects_over;
 use super::ownership::table_over;
@@ -9,15 +10,10 @@ use crate::ruleset::batch::{Command, Names};
 use crate::ruleset::change::Loaded;
 use crate::ruleset::closed::{self, CLOSED};
 use netlink_bindings::nftables::{Nfgenmsg, Request};
-use std::sync::PoisonError;
 
 impl Kernel {
     /// The number of the kernel's last transaction of nf_tables: as long as it is the same, no program has changed any table of
     /// this network namespace.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn transaction(&self) -> Result<u32, NetlinkError> {
         let request = Request::new().op_getgen_do(&Nfgenmsg::default());
         let number = self
@@ -30,16 +26,12 @@ impl Kernel {
     /// Goes on with a ruleset that an earlier process has loaded under these names, if the base chains lead to it: the next one
     /// is loaded as far as it differs. That nothing has changed in it since is for the caller to know; see
     /// [`Self::transaction`].
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn take_up(&self, ruleset: Ruleset, names: Names) -> Result<bool, NetlinkError> {
         let stands = self.is_entered(&names)?;
         if stands {
             self.marks_in_force(&names);
         }
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = self.loaded.lock();
         *loaded = stands.then_some(Loaded { ruleset, names });
         Ok(stands)
     }
@@ -51,15 +43,11 @@ impl Kernel {
 
     /// Looks at what was enforced last, unless that failed.
     pub fn look<R>(&self, look: impl FnOnce(Option<&Loaded>) -> R) -> R {
-        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = self.loaded.lock();
         look(loaded.as_ref())
     }
 
     /// Closes a host that has no policy, see [`closed`]. `seed` runs once before anything is tracked, and once when all is.
-    ///
-    /// # Errors
-    ///
-    /// See [`EnforceError`].
     pub fn close(&self, mut seed: impl FnMut()) -> Result<(), EnforceError> {
         seed();
         let table = self.changeable()?;
@@ -77,10 +65,6 @@ impl Kernel {
     }
 
     /// Whether this host was closed and has had no policy since.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`].
     pub fn is_closed(&self) -> Result<bool, NetlinkError> {
         if table_over(&self.reader)?.is_none() {
             return Ok(false);

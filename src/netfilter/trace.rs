@@ -2,9 +2,11 @@
 //! one was sent elsewhere. iptables-nft shows in it like any other table of nftables; iptables-legacy does not.
 
 use super::events::EventSocket;
-use super::native::{Native, NativeError, TRACER};
+use super::native::tracer::TRACER;
+use super::native::{Native, NativeError};
+use super::netlink::of_netfilter;
 use super::refusals::Flow;
-use super::refusals::message::{attribute, network, of_kind};
+use super::refusals::message::{attribute, network};
 use crate::ruleset::TABLE;
 use nix::errno::Errno;
 use nix::libc;
@@ -14,8 +16,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 /// `1 << (NFNLGRP_NFTRACE - 1)`.
 const GROUP: u32 = 1 << 8;
-/// `NFT_MSG_TRACE`, and the attributes of its messages.
-const NFT_MSG_TRACE: u16 = 17;
+/// `NFT_MSG_TRACE` of nf_tables, and the attributes of its messages.
+const TRACED: u16 = (libc::NFNL_SUBSYS_NFTABLES as u16) << 8 | 17;
 const NFTA_TRACE_TABLE: u16 = 1;
 const NFTA_TRACE_CHAIN: u16 = 2;
 const NFTA_TRACE_TYPE: u16 = 4;
@@ -93,10 +95,6 @@ pub struct Told {
 
 impl Trace {
     /// Begins, in the network namespace of the calling thread.
-    ///
-    /// # Errors
-    ///
-    /// See [`TraceError`].
     pub fn begin() -> Result<Self, TraceError> {
         // `ret 0xffff`: every datagram, whole.
         let whole = [libc::sock_filter {
@@ -186,9 +184,10 @@ fn code(mut attributes: &[u8]) -> Option<u32> {
 
 impl Told {
     fn take(&mut self, datagram: &[u8]) {
-        let kind = (libc::NFNL_SUBSYS_NFTABLES as u16) << 8 | NFT_MSG_TRACE;
-        for (family, attributes) in of_kind(datagram, kind) {
-            self.one(family, &Message::of(attributes));
+        for (kind, family, attributes) in of_netfilter(datagram) {
+            if kind == TRACED {
+                self.one(family, &Message::of(attributes));
+            }
         }
     }
 
@@ -297,8 +296,7 @@ mod tests {
         let mut told = Told::default();
         let mut datagram = vec![0; 64];
         datagram[..4].copy_from_slice(&64u32.to_ne_bytes());
-        let kind = (libc::NFNL_SUBSYS_NFTABLES as u16) << 8 | NFT_MSG_TRACE;
-        datagram[4..6].copy_from_slice(&kind.to_ne_bytes());
+        datagram[4..6].copy_from_slice(&TRACED.to_ne_bytes());
         for at in 16..64 {
             for value in [0, 3, 4, 5, 40, 255] {
                 let mut damaged = datagram.clone();

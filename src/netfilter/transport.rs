@@ -5,7 +5,7 @@ use super::events::tables::TableEvents;
 use super::native::{Native, NativeError};
 use super::nft::{Nft, NftError};
 use super::ownership::{Owner, Table};
-use super::restore::Standby;
+use super::standby::Standby;
 use crate::policy::Reason;
 use crate::ruleset::batch::{Command, Names};
 use crate::ruleset::text;
@@ -98,10 +98,6 @@ impl Transport {
     }
 
     /// Applies commands as one transaction: all of them or none.
-    ///
-    /// # Errors
-    ///
-    /// See [`ApplyError`].
     pub fn apply(&self, commands: &[Command], names: &Names) -> Result<(), ApplyError> {
         match self {
             Transport::Native(native) => native.apply(commands, names)?,

@@ -15,10 +15,6 @@ pub struct Ways {
 
 impl Ways {
     /// Reads the interfaces.
-    ///
-    /// # Errors
-    ///
-    /// See [`LinkError`].
     pub fn look() -> Result<Self, LinkError> {
         let names = links()?.into_iter().map(|link| (link.index, link.name));
         Ok(Ways {

@@ -1,6 +1,6 @@
 //! Addresses, CIDRs and ranges as a definition writes them, and sets of them.
 
-use super::interval::{Interval, contains, merged};
+use super::interval::{Interval, Point, contains, merged, without};
 use ipnet::IpNet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -94,23 +94,14 @@ fn mask_length(mask: Ipv4Addr) -> Option<u32> {
     (bits.leading_ones() == bits.count_ones()).then(|| bits.count_ones())
 }
 
-const MAPPED: Interval<u128> = Interval {
-    first: 0xffff_0000_0000,
-    last: 0xffff_ffff_ffff,
-};
+const MAPPED: Interval<u128> = Interval::between(0xffff_0000_0000, 0xffff_ffff_ffff);
 
 impl AddressRange {
     /// One address.
     pub fn single(address: IpAddr) -> Self {
         match address {
-            IpAddr::V4(a) => AddressRange::V4(Interval {
-                first: a.into(),
-                last: a.into(),
-            }),
-            IpAddr::V6(a) => AddressRange::V6(Interval {
-                first: a.into(),
-                last: a.into(),
-            }),
+            IpAddr::V4(a) => AddressRange::V4(Interval::point(a.into())),
+            IpAddr::V6(a) => AddressRange::V6(Interval::point(a.into())),
         }
     }
 
@@ -189,14 +180,14 @@ impl AddressRange {
             });
         }
         Ok(match net {
-            IpNet::V4(net) => AddressRange::V4(Interval {
-                first: net.network().into(),
-                last: net.broadcast().into(),
-            }),
-            IpNet::V6(net) => AddressRange::V6(Interval {
-                first: net.network().into(),
-                last: net.broadcast().into(),
-            }),
+            IpNet::V4(net) => AddressRange::V4(Interval::between(
+                net.network().into(),
+                net.broadcast().into(),
+            )),
+            IpNet::V6(net) => AddressRange::V6(Interval::between(
+                net.network().into(),
+                net.broadcast().into(),
+            )),
         })
     }
 
@@ -255,17 +246,15 @@ impl AddressSet {
     /// Every address of both families.
     pub fn any() -> Self {
         AddressSet {
-            v4: [Interval {
-                first: 0,
-                last: u32::MAX,
-            }]
-            .into(),
-            v6: [Interval {
-                first: 0,
-                last: u128::MAX,
-            }]
-            .into(),
+            v4: [u32::WHOLE].into(),
+            v6: [u128::WHOLE].into(),
         }
+    }
+
+    /// All other addresses; `None` if there are none.
+    pub fn complement(&self) -> Option<Self> {
+        let v4 = without(&[u32::WHOLE], &self.v4);
+        Self::of(v4, without(&[u128::WHOLE], &self.v6))
     }
 
     /// Whether it holds the address.

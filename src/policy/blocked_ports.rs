@@ -4,56 +4,18 @@
 //! Tencent Cloud?", exactly as written there: TCP has 135, 137, 138 and 139 but not 136, UDP has 135-139;
 //! 1433 is UDP only.
 
-use super::interval::Interval;
 use super::port::PortSet;
 
 /// TCP ports, in the order of the source document.
-pub const TCP: &[(u16, u16)] = &[
-    (42, 42),
-    (135, 135),
-    (137, 137),
-    (138, 138),
-    (139, 139),
-    (445, 445),
-    (593, 593),
-    (1025, 1025),
-    (1434, 1434),
-    (1068, 1068),
-    (3127, 3127),
-    (3128, 3128),
-    (3129, 3129),
-    (3130, 3130),
-    (4444, 4444),
-    (5554, 5554),
-    (5800, 5800),
-    (5900, 5900),
-    (9996, 9996),
-];
+pub const TCP: &str =
+    "42,135,137,138,139,445,593,1025,1434,1068,3127,3128,3129,3130,4444,5554,5800,5900,9996";
 
 /// UDP ports, in the order of the source document.
-pub const UDP: &[(u16, u16)] = &[
-    (1026, 1026),
-    (1027, 1027),
-    (1434, 1434),
-    (1068, 1068),
-    (5554, 5554),
-    (9996, 9996),
-    (1028, 1028),
-    (1433, 1433),
-    (135, 139),
-];
+pub const UDP: &str = "1026,1027,1434,1068,5554,9996,1028,1433,135-139";
 
-/// A table as a set.
-pub fn port_set(table: &[(u16, u16)]) -> Option<PortSet> {
-    PortSet::new(
-        table
-            .iter()
-            .map(|(first, last)| Interval {
-                first: *first,
-                last: *last,
-            })
-            .collect(),
-    )
+/// A list as a set.
+pub fn port_set(list: &str) -> Option<PortSet> {
+    PortSet::new(PortSet::parse(list).ok()?)
 }
 
 #[cfg(test)]

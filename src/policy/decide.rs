@@ -3,8 +3,9 @@
 
 use super::essential::is_essential;
 use super::host::{Binding, Policy};
-use super::packet::{About, Flow, Own, Packet, Protocol, State, Way};
+use super::packet::{About, Flow, Own, Packet, State, Way};
 use super::platform::Platform;
+use super::protocol::Protocol;
 use super::rule::{Action, Direction, Rule, RuleId, Service};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

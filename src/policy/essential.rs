@@ -1,7 +1,8 @@
 //! Essential traffic: neighbour discovery, multicast membership and DHCP. Without it a host has no address and no neighbour.
 //! It is the host's own. What the host forwards is judged by the rules.
 
-use super::packet::{Own, Packet, Protocol};
+use super::packet::{Own, Packet};
+use super::protocol::Protocol;
 use super::rule::Direction;
 use std::net::{IpAddr, Ipv6Addr};
 

@@ -46,10 +46,7 @@ pub struct HostFacts {
 impl Default for HostFacts {
     fn default() -> Self {
         HostFacts {
-            ephemeral_ports: Interval {
-                first: 32768,
-                last: 60999,
-            },
+            ephemeral_ports: Interval::between(32768, 60999),
             unbound: Vec::new(),
             known: Vec::new(),
         }

@@ -1,6 +1,7 @@
 //! Closed intervals, and sets of them: sorted, merged, never empty.
 
 use serde::{Deserialize, Serialize};
+use std::hash::Hash;
 
 /// From `first` to `last`, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -11,22 +12,44 @@ pub struct Interval<T> {
     pub last: T,
 }
 
-/// A number that has a next one.
-pub trait Point: Copy + Ord {
+/// A number on a line that ends on both sides.
+pub trait Point: Copy + Ord + Hash {
+    /// The whole line.
+    const WHOLE: Interval<Self>;
     /// The next one, or `None` after the highest.
     fn successor(self) -> Option<Self>;
+    /// The one before; asked only where there is one.
+    fn before(self) -> Self;
 }
 
 macro_rules! point {
     ($($number:ty),*) => { $(
         impl Point for $number {
+            const WHOLE: Interval<Self> = Interval::between(0, <$number>::MAX);
             fn successor(self) -> Option<Self> {
                 self.checked_add(1)
+            }
+            fn before(self) -> Self {
+                self - 1
             }
         }
     )* };
 }
 point!(u8, u16, u32, u128);
+
+impl<T> Interval<T> {
+    /// From `first` to `last`, which does not lie before it.
+    pub const fn between(first: T, last: T) -> Self {
+        Interval { first, last }
+    }
+}
+
+impl<T: Copy> Interval<T> {
+    /// One point.
+    pub const fn point(point: T) -> Self {
+        Interval::between(point, point)
+    }
+}
 
 impl<T: Point> Interval<T> {
     /// From `first` to `last`; `None` if reversed.
@@ -69,11 +92,7 @@ pub fn merged<T: Point>(mut intervals: Vec<Interval<T>>) -> Vec<Interval<T>> {
 }
 
 /// What of `whole` does not lie in `hole`; both merged, and so is the result.
-pub fn without<T: Point>(
-    whole: &[Interval<T>],
-    hole: &[Interval<T>],
-    before: impl Fn(T) -> T,
-) -> Vec<Interval<T>> {
+pub fn without<T: Point>(whole: &[Interval<T>], hole: &[Interval<T>]) -> Vec<Interval<T>> {
     let mut out = Vec::new();
     for interval in whole {
         let mut rest = Some(*interval);
@@ -84,11 +103,7 @@ pub fn without<T: Point>(
                 break;
             };
             if cut.first > now.first {
-                // `before` is only asked for points above another one.
-                out.push(Interval {
-                    first: now.first,
-                    last: before(cut.first),
-                });
+                out.push(Interval::between(now.first, cut.first.before()));
             }
             rest = cut
                 .last
@@ -106,6 +121,18 @@ pub fn contains<T: Point>(merged: &[Interval<T>], point: T) -> bool {
     after > 0 && merged[after - 1].contains(point)
 }
 
+/// Whether two merged lists share a point.
+pub fn touch<T: Point>(one: &[Interval<T>], other: &[Interval<T>]) -> bool {
+    let (few, many) = match one.len() <= other.len() {
+        true => (one, other),
+        false => (other, one),
+    };
+    few.iter().any(|each| {
+        let at = many.partition_point(|entry| entry.last < each.first);
+        many.get(at).is_some_and(|entry| entry.first <= each.last)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,7 +148,7 @@ mod tests {
             };
             let (raw, raw_holes) = (make(&pairs), make(&holes));
             let (set, hole) = (merged(raw.clone()), merged(raw_holes.clone()));
-            let rest = without(&set, &hole, |point| point - 1);
+            let rest = without(&set, &hole);
             for list in [&set, &hole, &rest] {
                 prop_assert!(list.windows(2).all(|pair| pair[0].last < u16::MAX && pair[0].last + 1 < pair[1].first));
             }

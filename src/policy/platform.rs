@@ -103,4 +103,10 @@ impl Platform {
             .as_ref()
             .is_some_and(|internal| internal.contains(address))
     }
+
+    /// The approved service of this name.
+    pub fn approved_service(&self, name: &str) -> Option<&ApprovedService> {
+        let mut services = self.approved_services.iter();
+        services.find(|service| *service.name == *name)
+    }
 }

@@ -1,6 +1,6 @@
 //! Ports as a definition writes them, and sets of them.
 
-use super::interval::{Interval, contains, merged, without};
+use super::interval::{Interval, Point, contains, merged, without};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -57,22 +57,12 @@ impl PortSet {
 
     /// One port.
     pub fn single(port: u16) -> Self {
-        let interval = Interval {
-            first: port,
-            last: port,
-        };
-        PortSet([interval].into())
+        PortSet([Interval::point(port)].into())
     }
 
     /// Every port: 0 too, which packets can carry though nobody can write it.
     pub fn all() -> Self {
-        PortSet(
-            [Interval {
-                first: 0,
-                last: u16::MAX,
-            }]
-            .into(),
-        )
+        PortSet([u16::WHOLE].into())
     }
 
     /// Whether it holds every port.
@@ -92,7 +82,7 @@ impl PortSet {
 
     /// The ports that `hole` does not hold; `None` if none are left.
     pub fn without(&self, hole: &PortSet) -> Option<Self> {
-        PortSet::new(without(&self.0, &hole.0, |port| port - 1))
+        PortSet::new(without(&self.0, &hole.0))
     }
 
     /// Reads one entry into intervals: `22`, `8000-8100`, `80,443,8000-8100` or `all`.

@@ -2,8 +2,8 @@
 
 use super::address::AddressSet;
 use super::id::GroupId;
-use super::packet::Protocol;
 use super::port::PortSet;
+use super::protocol::Protocol;
 use crate::definition::Place;
 use serde::{Deserialize, Serialize};
 use std::fmt;

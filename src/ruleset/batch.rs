@@ -8,12 +8,11 @@ mod elements;
 mod names;
 
 pub use self::elements::{Elements, ElementsOf};
-pub use self::names::Names;
+pub use self::names::{Name, Names};
 use super::ir::*;
 use super::table::{BASE_CHAINS, BaseChain};
 use crate::policy::Reason;
 use std::borrow::Cow;
-use std::sync::Arc;
 
 /// Elements of a set or map in one command. A transaction that is too long for the kernel's socket buffer is cut
 /// between commands.
@@ -80,9 +79,6 @@ pub enum Command<'r> {
     /// `delete table inet secgroupd`
     DeleteTable,
 }
-
-/// The name of an object in the kernel.
-pub type Name = Arc<str>;
 
 /// The load transaction: the table and its base chains if they are not there, and the generation's objects, which
 /// nothing refers to yet. It may be cut between commands, since nothing takes effect before the switch. What is
@@ -159,11 +155,7 @@ pub fn mark_again<'r>(ruleset: &'r Ruleset, names: &Names) -> Vec<Command<'r>> {
 
 /// The switch transaction: each base chain jumps to the generation's chain and to nothing else.
 pub fn switch() -> Vec<Command<'static>> {
-    let jump = |base: &BaseChain| NftRule {
-        matches: vec![],
-        verdict: NftVerdict::Jump(base.name.into()),
-        reason: None,
-    };
+    let jump = |base: &BaseChain| NftRule::plain(vec![], NftVerdict::Jump(base.name.into()));
     let each = |base: &BaseChain| {
         [
             Command::FlushChain(base.name.into()),
@@ -209,15 +201,10 @@ mod tests {
     use crate::ruleset::Generation;
 
     fn ruleset() -> Ruleset {
-        let point = |number: u16| Interval {
-            first: number,
-            last: number,
-        };
-        let address = |number: u32| Interval {
-            first: number,
-            last: number,
-        };
+        let point = |number: u16| Interval::point(number);
+        let address = |number: u32| Interval::point(number);
         let goto: NftVerdict = NftVerdict::Goto("in_0".into());
+        let lookup = NftVerdict::Map(MapKey::Port(Transport::Tcp), "in_0_1".into());
         Ruleset {
             sets: vec![Set {
                 name: "v4_0".into(),
@@ -228,14 +215,7 @@ mod tests {
                 key: MapKey::Port(Transport::Tcp),
                 elements: MapElements::Ports(vec![(point(22), goto)]),
             }],
-            chains: vec![Chain {
-                name: "in_0".into(),
-                rules: vec![NftRule {
-                    matches: vec![],
-                    verdict: NftVerdict::Map(MapKey::Port(Transport::Tcp), "in_0_1".into()),
-                    reason: None,
-                }],
-            }],
+            chains: vec![Chain::new("in_0", vec![NftRule::plain(vec![], lookup)])],
             ..Ruleset::default()
         }
     }

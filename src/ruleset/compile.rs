@@ -12,16 +12,11 @@ use super::diagram::plan::{Plan, Runs, plan};
 use super::exempt::exempt_chain;
 use super::flows::{self, goto, plain};
 use super::ir::*;
+use super::list::{List, lists, unbound_slots};
 use super::remote::Remotes;
 use super::table::DIRECTIONS;
-use crate::policy::{Direction, InterfaceName, Policy, Protocol, Reason, SecurityGroup, Verdict};
+use crate::policy::{Direction, InterfaceName, Policy, Protocol, Reason, Verdict};
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-
-/// How many interfaces have a slot of their own, the most specific names first. Each slot takes two of 64 bits.
-const MOST_SLOTS: usize = 20;
-/// So many slots from earlier bindings keep their bits for interfaces that are not bound; the others give them up when bits are short.
-const MOST_BEFORE: usize = 6;
 
 /// Compiles a policy. The result is a function of the policy alone, its facts about the host included.
 pub fn compile(policy: &Policy) -> Ruleset {
@@ -109,113 +104,6 @@ fn exempt(direction: Direction) -> Chain {
     chain
 }
 
-/// Interfaces that are bound to the same groups in the same order: they share chains, and a flow may move between them.
-pub(super) struct List {
-    /// `in_0` are the chains of list 0.
-    pub index: usize,
-    /// Names its marks.
-    pub key: ListKey,
-    /// `None` for the list of unbound interfaces, which has no rules.
-    pub groups: Option<Vec<Arc<SecurityGroup>>>,
-    /// Its interfaces with their slots, the most specific name first. No name stands for all interfaces that no list names.
-    pub interfaces: Vec<(Option<InterfaceName>, Slot)>,
-    /// The slots by which its interfaces were bound before: by a glob, or by their own names; of interfaces that are not bound, while they
-    /// were.
-    pub before: Vec<Slot>,
-    /// Whether what no rule matches is counted, and passes.
-    pub observes: bool,
-}
-
-/// The lists of a policy, in the order of its bindings. Where unbound interfaces refuse what comes in, theirs is the last.
-fn lists(policy: &Policy) -> Vec<List> {
-    let mut lists: Vec<List> = Vec::new();
-    for (at, binding) in policy.bindings.iter().enumerate() {
-        let slot = slot(at, &binding.interface);
-        let interface = (Some(binding.interface.clone()), slot);
-        let key = binding.key();
-        let known = lists.iter().position(|list| list.key == key);
-        let index = known.unwrap_or_else(|| {
-            lists.push(List {
-                index: lists.len(),
-                key,
-                groups: Some(binding.groups.clone()),
-                interfaces: Vec::new(),
-                before: Vec::new(),
-                observes: policy.platform.observe || binding.observes_the_rest(),
-            });
-            lists.len() - 1
-        });
-        lists[index].interfaces.push(interface);
-        let before = policy
-            .host
-            .known
-            .iter()
-            .filter(|name| was(policy, name, &binding.interface));
-        lists[index]
-            .before
-            .extend(before.map(|name| Slot::Interface(name.clone())));
-    }
-    if policy.platform.unbound_refuse {
-        let slots = unbound_slots(policy);
-        let named = slots.map(|(name, slot)| (Some(name.clone()), slot));
-        lists.push(List {
-            index: lists.len(),
-            key: "*".into(),
-            groups: None,
-            interfaces: named.chain([(None, Slot::Others)]).collect(),
-            before: bound_before(policy),
-            observes: policy.platform.observe,
-        });
-    }
-    lists
-}
-
-/// Slots of names that nothing is bound by any more: what was opened across those interfaces is known where they are unbound now.
-fn bound_before(policy: &Policy) -> Vec<Slot> {
-    let is_of_a_list = |known: &InterfaceName| {
-        let mut bindings = policy.bindings.iter();
-        bindings.any(|binding| was(policy, known, &binding.interface))
-    };
-    let known = policy
-        .host
-        .known
-        .iter()
-        .filter(|known| !is_of_a_list(known));
-    let mut known: Vec<&InterfaceName> = known.collect();
-    // A glob stands for many.
-    known.sort_by_key(|name| !name.is_glob());
-    let few = known.into_iter().take(MOST_BEFORE).cloned();
-    few.map(Slot::Interface).collect()
-}
-
-/// Whether an interface that is bound by `name` may have been bound as `known` before, which is not bound now.
-fn was(policy: &Policy, known: &InterfaceName, name: &InterfaceName) -> bool {
-    let mut bindings = policy.bindings.iter();
-    if bindings.any(|binding| binding.interface == *known) {
-        return false;
-    }
-    match known.is_glob() {
-        true => known.meets(name),
-        false => policy
-            .binding(&known.to_string())
-            .is_some_and(|binding| binding.interface == *name),
-    }
-}
-
-fn slot(at: usize, name: &InterfaceName) -> Slot {
-    match at < MOST_SLOTS {
-        true => Slot::Interface(name.clone()),
-        false => Slot::Rest,
-    }
-}
-
-/// The unbound interfaces that have a slot. When one is bound later, the flows that were opened across it are known.
-pub(super) fn unbound_slots(policy: &Policy) -> impl Iterator<Item = (&InterfaceName, Slot)> {
-    let room = MOST_SLOTS.saturating_sub(policy.bindings.len());
-    let names = policy.host.unbound.iter().take(room);
-    names.map(|name| (name, Slot::Interface(name.clone())))
-}
-
 /// The marks of a policy. Those that must have a bit come first.
 fn marks(policy: &Policy, lists: &[List]) -> Vec<Mark> {
     let interfaces = lists.iter().flat_map(|list| &list.interfaces);
@@ -263,10 +151,7 @@ impl List {
             verdict: self.refusal(&passed),
             reason: Some(self.rest()),
         });
-        Chain {
-            name: flows::list(direction, self.index).into(),
-            rules,
-        }
+        Chain::new(flows::list(direction, self.index), rules)
     }
 
     /// `in_0_new`: what opens a TCP flow by IPv4 skips the questions for its family and its protocol. No other kind of flow is opened as
@@ -294,10 +179,8 @@ impl List {
             }
         }
         let rest = list.rules.last().cloned();
-        Chain {
-            name: flows::opening(direction, self.index).into(),
-            rules: asks.into_iter().chain(rest).collect(),
-        }
+        let rules = asks.into_iter().chain(rest).collect();
+        Chain::new(flows::opening(direction, self.index), rules)
     }
 
     fn clauses(&self, policy: &Policy, direction: Direction) -> Vec<Clause> {
@@ -316,22 +199,6 @@ impl List {
                 .then(|| everything(Verdict::Observe, self.rest())),
         );
         clauses
-    }
-
-    /// What refuses where no rule matches.
-    pub(super) fn rest(&self) -> Reason {
-        match self.groups {
-            Some(_) => Reason::Default,
-            None => Reason::Unmanaged,
-        }
-    }
-
-    /// `drop`, or `goto passed_in_0` where it is only counted.
-    pub(super) fn refusal(&self, passed: &str) -> NftVerdict {
-        match self.observes {
-            true => NftVerdict::Observe(Some(passed.into())),
-            false => NftVerdict::Drop,
-        }
     }
 }
 
@@ -362,10 +229,7 @@ fn whether_chains(
                 if no != NftVerdict::Return {
                     rules.push(plain(vec![], no));
                 }
-                ruleset.chains.push(Chain {
-                    name: name.into(),
-                    rules,
-                });
+                ruleset.chains.push(Chain::new(name, rules));
             };
             let allowed = NftVerdict::Pass(flows::allowed(direction, list.index).into());
             let key = FlowKey::Opened(direction);

@@ -30,10 +30,7 @@ pub(super) fn exempt_chain(direction: Direction) -> Chain {
         reason: Some(Reason::Essential),
     }));
     rules.extend(looped_back);
-    Chain {
-        name: exempt(direction).into(),
-        rules,
-    }
+    Chain::new(exempt(direction), rules)
 }
 
 fn essential_inbound() -> Vec<Vec<Match>> {
@@ -107,15 +104,9 @@ fn dhcp_v4(from: u16, to: u16, host: &[Match]) -> Vec<Match> {
 /// `ip6 daddr { fe80::/10, ff02::1:2 }`
 fn to_dhcp_servers() -> Match {
     let link_local = 0xfe80_u128 << 112;
-    let link_local = Interval {
-        first: link_local,
-        last: link_local | ((1 << 118) - 1),
-    };
+    let link_local = Interval::between(link_local, link_local | ((1 << 118) - 1));
     let agents = 0xff02_0000_0000_0000_0000_0000_0001_0002;
-    let agents = Interval {
-        first: agents,
-        last: agents,
-    };
+    let agents = Interval::point(agents);
     Match::Address {
         side: Side::Destination,
         with: AddressMatch::Inline(Addresses::V6([link_local, agents].into())),

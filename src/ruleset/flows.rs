@@ -55,8 +55,8 @@
 //! An ICMP error passes where its flow has a mark by which packets pass here, and where its flow has no mark at all. Else it is judged by
 //! itself, like every other message. Where a list has no bit for its mark, errors about flows opened across its interfaces pass.
 
-use super::compile::{List, unbound_slots};
 use super::ir::*;
+use super::list::{List, unbound_slots};
 use crate::policy::{Direction, Policy, Protocol, Reason};
 use std::collections::BTreeSet;
 

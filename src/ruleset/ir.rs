@@ -3,10 +3,12 @@
 //! Names are nft's own words. A [`Ruleset`] is one generation's objects; where they hang in the table is
 //! said in [`super::table`].
 
-pub use super::map::{Element, FlowKey, Map, MapElements, MapKey, Pair, Prefixed};
+pub use super::key::{Family, FlowKey, FlowSide, MapKey, Side, Transport};
+pub use super::map::{Element, Map, MapElements, NftVerdict, Pair, Prefixed};
 pub use super::marks::{ListKey, Mark, Slot};
 
-use crate::policy::{Direction, InterfaceName, Interval, PortSet, Protocol, Reason};
+use super::marks::Bits;
+use crate::policy::{Direction, InterfaceName, Interval, PortSet, Reason};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
@@ -91,27 +93,6 @@ pub struct NftRule {
     pub verdict: NftVerdict,
     /// What this rule decides for. Where it is counted (see [`NftRule::counts`]), its comment says this.
     pub reason: Option<Reason>,
-}
-
-/// nft's verdicts.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum NftVerdict {
-    /// The packet has passed our hook.
-    Accept,
-    /// The packet is gone.
-    Drop,
-    /// Go on in another chain, and come back if it does not decide.
-    Jump(Arc<str>),
-    /// Go on in another chain, and do not come back.
-    Goto(Arc<str>),
-    /// Ask a verdict map, `ip saddr vmap @g7_…`; if it has nothing, the next rule.
-    Map(MapKey, Arc<str>),
-    /// Back to where the jump was.
-    Return,
-    /// Allowed: this chain marks the flow, and accepts. `goto g7_passed_in_0`
-    Pass(Arc<str>),
-    /// The packet would be refused, and passes as an allowed one: `goto g7_passed_in_0`, without a chain `accept`.
-    Observe(Option<Arc<str>>),
 }
 
 /// One condition. The nft text of each stands in [`super::text`].
@@ -263,33 +244,6 @@ pub enum AddressMatch {
     Set(String, Family),
 }
 
-/// The source or the destination of a packet; with interfaces, where it entered or where it leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Side {
-    /// `saddr`, `sport`, `iifname`.
-    Source,
-    /// `daddr`, `dport`, `oifname`.
-    Destination,
-}
-
-/// An address family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Family {
-    /// `ipv4`.
-    V4,
-    /// `ipv6`.
-    V6,
-}
-
-/// A protocol with ports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Transport {
-    /// `tcp`.
-    Tcp,
-    /// `udp`.
-    Udp,
-}
-
 /// A state of connection tracking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CtState {
@@ -303,21 +257,33 @@ pub enum CtState {
     New,
 }
 
-/// Which of a tracked flow's two sides sent a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum FlowSide {
-    /// The one that opened it.
-    Original,
-    /// The other.
-    Reply,
-}
-
 impl AddressMatch {
     /// Its family.
     pub fn family(&self) -> Family {
         match self {
             AddressMatch::Inline(addresses) => addresses.family(),
             AddressMatch::Set(_, family) => *family,
+        }
+    }
+}
+
+impl Match {
+    /// The set that it asks, what for, and whether it matches what is not in the set.
+    pub fn set(&self) -> Option<(&str, MapKey, bool)> {
+        let (key, with, negated) = match self {
+            Match::Address {
+                side,
+                with,
+                negated,
+            } => (MapKey::Address(*side, with.family()), with, negated),
+            Match::FlowAddress { key, with, negated } => {
+                (MapKey::FlowAddress(*key, with.family()), with, negated)
+            }
+            _ => return None,
+        };
+        match with {
+            AddressMatch::Set(name, _) => Some((name, key, *negated)),
+            AddressMatch::Inline(_) => None,
         }
     }
 }
@@ -350,6 +316,14 @@ impl Addresses {
             Addresses::V4(_) => Family::V4,
             Addresses::V6(_) => Family::V6,
         }
+    }
+}
+
+impl Chain {
+    /// A chain of this name.
+    pub fn new(name: impl Into<Arc<str>>, rules: Vec<NftRule>) -> Self {
+        let name = name.into();
+        Chain { name, rules }
     }
 }
 
@@ -391,13 +365,43 @@ impl NftRule {
     }
 }
 
-impl Transport {
-    /// Its protocol number.
-    pub fn protocol(self) -> Protocol {
-        match self {
-            Transport::Tcp => Protocol::TCP,
-            Transport::Udp => Protocol::UDP,
+/// What rules ask of the bits of marks.
+impl Bits {
+    /// The bits that a condition about marks asks for, any of which is enough, or that a statement sets. `None` for
+    /// conditions about something else.
+    pub fn asked(&self, each: &Match) -> Option<Vec<u8>> {
+        match each {
+            Match::Marked(marks) | Match::SetMarks(marks) => Some(self.of(marks)),
+            Match::MarkedOr(marks, others) => {
+                let bits = self.of(marks);
+                Some(if bits.is_empty() {
+                    self.of(others)
+                } else {
+                    bits
+                })
+            }
+            Match::OpenedSomewhere => {
+                let opened = self
+                    .iter()
+                    .filter(|(mark, _)| matches!(mark, Mark::Opened(..)));
+                let mut bits: Vec<u8> = opened.map(|(_, bit)| bit).collect();
+                bits.sort_unstable();
+                bits.dedup();
+                Some(bits)
+            }
+            _ => None,
         }
+    }
+
+    /// Whether a rule can hold. A rule is not written where none of the marks that it asks for has a bit.
+    pub fn can_hold(&self, rule: &NftRule) -> bool {
+        let asks = |each: &&Match| !matches!(each, Match::SetMarks(_));
+        let mut asked = rule
+            .matches
+            .iter()
+            .filter(asks)
+            .filter_map(|each| self.asked(each));
+        asked.all(|bits| !bits.is_empty())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The ruleset as nft's JSON, through the types of the `nftables` crate.
 //!
-//! What the crate cannot say (`rt ipsec`) has a serde type of its own; see [`Statement`].
+//! What the crate cannot say (`rt ipsec`) stands as a value of its own; see [`Statement`].
 
 mod expressions;
 
@@ -67,13 +67,6 @@ struct MapObject {
     elem: Vec<(Expression<'static>, serde_json::Value)>,
 }
 
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Statement {
-    Known(NfStatement<'static>),
-    Own(serde_json::Value),
-}
-
 /// The whole table with one generation switched in, as [`super::text::table`] prints it.
 pub fn table(ruleset: &Ruleset, generation: Generation) -> Batch {
     let names = &Names::new(generation).marked(Bits::example(&ruleset.marks));
@@ -113,11 +106,7 @@ pub fn table(ruleset: &Ruleset, generation: Generation) -> Batch {
         );
     }
     for base in BASE_CHAINS {
-        let jump = NftRule {
-            matches: vec![],
-            verdict: NftVerdict::Jump(base.name.into()),
-            reason: None,
-        };
+        let jump = NftRule::plain(vec![], NftVerdict::Jump(base.name.into()));
         commands.push(rule(&jump, base.name.to_owned(), names));
     }
     Batch { nftables: commands }

@@ -9,12 +9,33 @@
 //! In a map of one field an element leads to a chain, and a rule there decides and counts. In a map of pairs the element itself
 //! does: to the kernel a counter in an element costs a tenth of a chain with a rule.
 
-use super::ir::{Family, FlowSide, NftVerdict, Side, Transport};
-use crate::policy::{Direction, Interval, Reason};
+use super::key::MapKey;
+use crate::policy::{Interval, Reason};
 use serde::{Deserialize, Serialize};
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+
+/// nft's verdicts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum NftVerdict {
+    /// The packet has passed our hook.
+    Accept,
+    /// The packet is gone.
+    Drop,
+    /// Go on in another chain, and come back if it does not decide.
+    Jump(Arc<str>),
+    /// Go on in another chain, and do not come back.
+    Goto(Arc<str>),
+    /// Ask a verdict map, `ip saddr vmap @g7_…`; if it has nothing, the next rule.
+    Map(MapKey, Arc<str>),
+    /// Back to where the jump was.
+    Return,
+    /// Allowed: this chain marks the flow, and accepts. `goto g7_passed_in_0`
+    Pass(Arc<str>),
+    /// The packet would be refused, and passes as an allowed one: `goto g7_passed_in_0`, without a chain `accept`.
+    Observe(Option<Arc<str>>),
+}
 
 /// A verdict map.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,54 +46,6 @@ pub struct Map {
     pub key: MapKey,
     /// Its elements, sorted and apart.
     pub elements: MapElements,
-}
-
-/// What of a packet a verdict map is asked with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum MapKey {
-    /// `tcp dport`, `udp dport`.
-    Port(Transport),
-    /// `ip saddr`, `ip6 daddr`, …
-    Address(Side, Family),
-    /// The port that a tracked flow was opened to: `ct original proto-dst`, `ct reply proto-src`.
-    FlowPort(FlowKey, Transport),
-    /// The remote of a tracked flow: `ct original ip saddr`, `ct reply ip6 saddr`.
-    FlowAddress(FlowKey, Family),
-    /// The network of this prefix length around the address, and the port: `ip saddr & 255.255.255.0 . tcp dport`.
-    Pair(Side, Family, u8, Transport),
-    /// The same of what a tracked flow was opened with: `ct original ip saddr & 255.255.255.0 . ct original proto-dst`.
-    FlowPair(FlowKey, Family, u8, Transport),
-}
-
-/// Which of a flow's addresses is the remote, and which of its ports the one that the flow was opened to, as connection tracking keeps them.
-/// Of a translated flow the header of a packet holds something else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum FlowKey {
-    /// Of a flow that the remote has opened: `ct original saddr`, `ct original proto-dst`. Of one that this side has opened:
-    /// `ct reply saddr`, `ct reply proto-src`; the original tuple holds the destination before DNAT.
-    Opened(Direction),
-    /// Of an inbound flow that connection tracking has lost, and that an answer has opened anew the other way round:
-    /// `ct reply saddr`, `ct original proto-src`.
-    Lost,
-}
-
-impl FlowKey {
-    /// The tuple of the remote's address, which is a source in either.
-    pub fn address(self) -> FlowSide {
-        match self {
-            FlowKey::Opened(Direction::Inbound) => FlowSide::Original,
-            FlowKey::Opened(Direction::Outbound) | FlowKey::Lost => FlowSide::Reply,
-        }
-    }
-
-    /// The tuple of the port, and which of its ports.
-    pub fn port(self) -> (FlowSide, Side) {
-        match self {
-            FlowKey::Opened(Direction::Inbound) => (FlowSide::Original, Side::Destination),
-            FlowKey::Opened(Direction::Outbound) => (FlowSide::Reply, Side::Source),
-            FlowKey::Lost => (FlowSide::Original, Side::Source),
-        }
-    }
 }
 
 /// The elements of a verdict map.
@@ -148,11 +121,6 @@ impl<T: Copy + Ord + Hash> Element for Pair<T> {
 }
 
 impl MapKey {
-    /// Whether the elements of such a map decide about openings, and count them.
-    pub fn counts(self) -> bool {
-        matches!(self, MapKey::Pair(..))
-    }
-
     /// What the comment of an element says: the name of a count.
     pub fn named<T>(self, pair: &Pair<T>) -> Option<&Reason> {
         pair.reason.as_ref().filter(|_| self.counts())

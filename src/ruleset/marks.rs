@@ -9,7 +9,6 @@
 //! `nft` sets bits of a label and cannot clear one. A bit that was in force is therefore used again only after
 //! `netfilter::labels` has cleared it in all flows.
 
-use super::ir::{Match, NftRule};
 use crate::policy::{Direction, InterfaceName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -109,43 +108,6 @@ impl Bits {
     pub fn of_the_generation(&self) -> u128 {
         let marks = self.0.iter().filter(|(mark, _)| mark.is_of_a_generation());
         marks.fold(0, |all, (_, bit)| all | 1 << bit)
-    }
-
-    /// The bits that a condition about marks asks for, any of which is enough, or that a statement sets. `None` for
-    /// conditions about something else.
-    pub fn asked(&self, each: &Match) -> Option<Vec<u8>> {
-        match each {
-            Match::Marked(marks) | Match::SetMarks(marks) => Some(self.of(marks)),
-            Match::MarkedOr(marks, others) => {
-                let bits = self.of(marks);
-                Some(if bits.is_empty() {
-                    self.of(others)
-                } else {
-                    bits
-                })
-            }
-            Match::OpenedSomewhere => {
-                let opened = self
-                    .iter()
-                    .filter(|(mark, _)| matches!(mark, Mark::Opened(..)));
-                let mut bits: Vec<u8> = opened.map(|(_, bit)| bit).collect();
-                bits.sort_unstable();
-                bits.dedup();
-                Some(bits)
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether a rule can hold. A rule is not written where none of the marks that it asks for has a bit.
-    pub fn can_hold(&self, rule: &NftRule) -> bool {
-        let asks = |each: &&Match| !matches!(each, Match::SetMarks(_));
-        let mut asked = rule
-            .matches
-            .iter()
-            .filter(asks)
-            .filter_map(|each| self.asked(each));
-        asked.all(|bits| !bits.is_empty())
     }
 }
 

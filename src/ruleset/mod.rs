@@ -16,6 +16,8 @@ mod exempt;
 pub mod flows;
 pub mod ir;
 pub mod json;
+mod key;
+mod list;
 pub mod map;
 pub mod marks;
 mod remote;

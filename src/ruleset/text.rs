@@ -28,7 +28,7 @@ pub fn command(command: &Command, names: &Names) -> String {
             family,
             intervals,
         } => {
-            let (kind, flags) = (address_type(*family), interval_flag(*intervals));
+            let (kind, flags) = (family.address_type(), interval_flag(*intervals));
             format!("add set inet {TABLE} {name} {{ type {kind};{flags} }}")
         }
         Command::AddMap {
@@ -115,7 +115,7 @@ impl<'c> Block<'c> {
                 family,
                 intervals,
             } => {
-                let (kind, flags) = (address_type(*family), interval_flag(*intervals));
+                let (kind, flags) = (family.address_type(), interval_flag(*intervals));
                 self.begin(name, format!("set {name} {{ type {kind};{flags}"));
             }
             Command::AddMap {
@@ -192,7 +192,7 @@ pub fn table_of(ruleset: &Ruleset, names: &Names) -> String {
             out,
             "\tset {} {{\n\t\ttype {}",
             names.of(&set.name),
-            address_type(set.elements.family())
+            set.elements.family().address_type()
         );
         if !set.elements.are_points() {
             out += "\t\tflags interval\n";
@@ -244,11 +244,4 @@ pub fn table_of(ruleset: &Ruleset, names: &Names) -> String {
     out.truncate(out.trim_end().len());
     out += "\n}\n";
     out
-}
-
-fn address_type(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "ipv4_addr",
-        Family::V6 => "ipv6_addr",
-    }
 }

@@ -2,6 +2,7 @@
 //! [`Policy::decide`](crate::policy::Policy::decide) and the kernel. It shares nothing with the compiler.
 
 use super::ir::*;
+use crate::policy::interval::contains;
 use crate::policy::{
     About, Direction, Flow, InterfaceName, Interval, Own, Packet, Protocol, Reason, State, Verdict,
     Way,
@@ -107,62 +108,48 @@ impl<'r> Walker<'r> {
     /// What an element says, and what it decides for itself.
     fn look_up(&self, key: MapKey, map: &str, packet: &Packet) -> Option<Found<'r>> {
         let elements = *self.maps.get(map)?;
+        let is_of = |transport: Transport| packet.protocol == transport.protocol();
+        let port = match key {
+            MapKey::Port(transport) if is_of(transport) => packet.destination_port,
+            MapKey::Address(side, _) if side == Side::of_remote(packet.direction) => {
+                packet.destination_port
+            }
+            MapKey::Pair(side, .., transport)
+                if side == Side::of_remote(packet.direction) && is_of(transport) =>
+            {
+                packet.destination_port
+            }
+            MapKey::FlowAddress(key, _) => flow_port(packet, key)?,
+            MapKey::FlowPort(key, transport) | MapKey::FlowPair(key, .., transport)
+                if is_of(transport) =>
+            {
+                flow_port(packet, key)?
+            }
+            _ => return None,
+        };
+        use {IpAddr as Ip, MapElements as Of, MapKey as Key};
         match (key, elements, packet.remote) {
-            (MapKey::Port(transport), MapElements::Ports(list), _) => {
-                let asked = packet.protocol == transport.protocol();
-                asked.then(|| find(list, packet.destination_port))?
-            }
-            (MapKey::FlowPort(key, transport), MapElements::Ports(list), _) => {
-                let port = flow_port(packet, key)?;
-                let asked = packet.protocol == transport.protocol();
-                asked.then(|| find(list, port))?
-            }
-            (MapKey::FlowAddress(key, Family::V4), MapElements::V4(list), IpAddr::V4(address)) => {
-                flow_port(packet, key)?;
-                find(list, address.into())
-            }
-            (MapKey::FlowAddress(key, Family::V6), MapElements::V6(list), IpAddr::V6(address)) => {
-                flow_port(packet, key)?;
-                find(list, address.into())
-            }
-            (MapKey::Address(side, Family::V4), MapElements::V4(list), IpAddr::V4(address))
-                if side == remote_side(packet) =>
-            {
-                find(list, address.into())
-            }
-            (MapKey::Address(side, Family::V6), MapElements::V6(list), IpAddr::V6(address))
-                if side == remote_side(packet) =>
-            {
-                find(list, address.into())
-            }
+            (Key::Port(_) | Key::FlowPort(..), Of::Ports(list), _) => find(list, port),
             (
-                MapKey::Pair(side, _, bits, transport),
-                MapElements::PairsV4(list),
-                IpAddr::V4(address),
-            ) if side == remote_side(packet) && packet.protocol == transport.protocol() => {
-                find_pair(list, packet.destination_port, address.into(), bits)
-            }
+                Key::Address(_, Family::V4) | Key::FlowAddress(_, Family::V4),
+                Of::V4(list),
+                Ip::V4(address),
+            ) => find(list, address.into()),
             (
-                MapKey::Pair(side, _, bits, transport),
-                MapElements::PairsV6(list),
-                IpAddr::V6(address),
-            ) if side == remote_side(packet) && packet.protocol == transport.protocol() => {
-                find_pair(list, packet.destination_port, address.into(), bits)
-            }
+                Key::Address(_, Family::V6) | Key::FlowAddress(_, Family::V6),
+                Of::V6(list),
+                Ip::V6(address),
+            ) => find(list, address.into()),
             (
-                MapKey::FlowPair(key, _, bits, transport),
-                MapElements::PairsV4(list),
-                IpAddr::V4(address),
-            ) if packet.protocol == transport.protocol() => {
-                find_pair(list, flow_port(packet, key)?, address.into(), bits)
-            }
+                Key::Pair(.., bits, _) | Key::FlowPair(.., bits, _),
+                Of::PairsV4(list),
+                Ip::V4(address),
+            ) => find_pair(list, port, address.into(), bits),
             (
-                MapKey::FlowPair(key, _, bits, transport),
-                MapElements::PairsV6(list),
-                IpAddr::V6(address),
-            ) if packet.protocol == transport.protocol() => {
-                find_pair(list, flow_port(packet, key)?, address.into(), bits)
-            }
+                Key::Pair(.., bits, _) | Key::FlowPair(.., bits, _),
+                Of::PairsV6(list),
+                Ip::V6(address),
+            ) => find_pair(list, port, address.into(), bits),
             _ => None,
         }
     }
@@ -174,7 +161,7 @@ impl<'r> Walker<'r> {
                 .iter()
                 .any(|(first, last)| (*first..=*last).contains(&packet.icmp_type))
         };
-        let remote = remote_side(packet);
+        let remote = Side::of_remote(packet.direction);
         let leaves = packet.direction == Direction::Outbound;
         match each {
             Match::Interface(side, name) => *side == remote && name.matches(&packet.interface),
@@ -354,19 +341,6 @@ fn find_pair<T: Prefixed>(list: &[Pair<T>], port: u16, address: T, bits: u8) -> 
     found.map(|pair| (&pair.verdict, pair.reason.as_ref()))
 }
 
-fn holds_point<T: Copy + Ord>(list: &[Interval<T>], point: T) -> bool {
-    let at = list.partition_point(|interval| interval.last < point);
-    list.get(at).is_some_and(|interval| interval.first <= point)
-}
-
-/// The walk knows the remote only; nothing compiled asks for the own address.
-fn remote_side(packet: &Packet) -> Side {
-    match packet.direction {
-        Direction::Inbound => Side::Source,
-        Direction::Outbound => Side::Destination,
-    }
-}
-
 /// Whether an address is among these; `None` for one of the other family, which matches nothing, negated or not: the kernel
 /// asks for the family first.
 fn is_among(
@@ -379,8 +353,8 @@ fn is_among(
         AddressMatch::Set(name, _) => sets.get(name.as_str()).copied(),
     };
     match (addresses, remote) {
-        (Some(Addresses::V4(list)), IpAddr::V4(address)) => Some(holds_point(list, address.into())),
-        (Some(Addresses::V6(list)), IpAddr::V6(address)) => Some(holds_point(list, address.into())),
+        (Some(Addresses::V4(list)), IpAddr::V4(address)) => Some(contains(list, address.into())),
+        (Some(Addresses::V6(list)), IpAddr::V6(address)) => Some(contains(list, address.into())),
         _ => None,
     }
 }

@@ -1,7 +1,7 @@
 //! `flow-labels.json`: which labels say across which interface a flow was opened, over restarts and boots.
 
 use super::directory::{State, StateError};
-use crate::netfilter::marks::Slots;
+use crate::netfilter::slots::Slots;
 use serde::{Deserialize, Serialize};
 
 /// The file's name in the state directory.

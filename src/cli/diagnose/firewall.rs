@@ -1,6 +1,6 @@
 //! What the host's own firewall makes of a flow, in words: refused by which rule, let in, or sent on elsewhere.
 
-use super::Found;
+use super::found::Found;
 use crate::insight::diagnose::{Cause, Flow};
 use crate::insight::explain::{Question, explain};
 use crate::netfilter::firewall::{Asked, Blame, Fate, Seen, Turned, look as look_at};

@@ -1,6 +1,5 @@
 //! Which flows are looked at when a port is named: by which interface, from whom, and to which of its addresses.
 
-use super::{Arguments, Transport};
 use crate::insight::diagnose::Flow;
 use crate::insight::lint::host::reached_by;
 use crate::insight::listed::Kind;
@@ -8,11 +7,38 @@ use crate::netfilter::links::{Link, default_route_links};
 use crate::netfilter::ways::Ways;
 use crate::policy::{AddressSet, Interval, Policy};
 use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// What is asked about.
+#[derive(Debug, Args)]
+pub struct FlowOptions {
+    /// The destination port
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+    /// tcp or udp
+    #[arg(long, value_enum, default_value = "tcp")]
+    protocol: Transport,
+    /// Who should reach it; by default somebody whom the groups let in, if there is one
+    #[arg(long, value_name = "ADDRESS")]
+    from: Option<IpAddr>,
+    /// The address of this host that they ask for; by default the first one of the interface
+    #[arg(long, value_name = "ADDRESS")]
+    to: Option<IpAddr>,
+    /// The interface; by default the one by which that address, or everybody, is reached
+    #[arg(long, value_name = "NAME")]
+    interface: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Transport {
+    Tcp,
+    Udp,
+}
 
 /// The interface that is meant: the one that is named, the one by which that address is reached, or that of the default route.
 pub fn interface<'l>(
-    arguments: &Arguments,
+    arguments: &FlowOptions,
     policy: &Policy,
     links: &'l [Link],
 ) -> anyhow::Result<&'l Link> {
@@ -33,12 +59,7 @@ pub fn interface<'l>(
         return link.with_context(|| format!("{to} is no address of this host"));
     }
     let default = default_route_links().unwrap_or_default();
-    let bound = |link: &&Link| {
-        policy
-            .bindings
-            .iter()
-            .any(|each| each.interface.matches(&link.name))
-    };
+    let bound = |link: &&Link| policy.binding(&link.name).is_some();
     let mut of_default = links.iter().filter(|link| default.contains(&link.index));
     let any = || links.iter().find(|link| bound(link));
     of_default
@@ -49,7 +70,7 @@ pub fn interface<'l>(
 
 /// One flow for each family that can be meant.
 pub fn flows(
-    arguments: &Arguments,
+    arguments: &FlowOptions,
     policy: &Policy,
     link: &Link,
     links: &[Link],
@@ -58,11 +79,7 @@ pub fn flows(
         Transport::Tcp => ("tcp", Kind::Tcp),
         Transport::Udp => ("udp", Kind::Udp),
     };
-    let binding = policy
-        .bindings
-        .iter()
-        .find(|binding| binding.interface.matches(&link.name));
-    let open = match binding {
+    let open = match policy.binding(&link.name) {
         Some(binding) => reached_by(policy, binding, kind, arguments.port),
         None => Some(AddressSet::any()),
     };

@@ -1,7 +1,10 @@
 //! `secgroupd lab down`.
 
-use super::{LabOptions, Result, print};
-use crate::lab::control::{Client, Request};
+use crate::cli::options::LabOptions;
+use crate::cli::outcome::Result;
+use crate::cli::print;
+use crate::lab::control::Request;
+use crate::lab::control::client::Client;
 use clap::Args;
 use std::process::ExitCode;
 

@@ -1,7 +1,9 @@
 //! `secgroupd lab exec` and `secgroupd lab shell`.
 
-use super::{LabOptions, Result};
-use crate::lab::control::{Client, Request};
+use crate::cli::options::LabOptions;
+use crate::cli::outcome::Result;
+use crate::lab::control::Request;
+use crate::lab::control::client::Client;
 use crate::lab::exec;
 use clap::Args;
 use std::process::ExitCode;

@@ -12,7 +12,7 @@ mod status;
 mod test;
 mod up;
 
-use super::{Result, print};
+use crate::cli::outcome::Result;
 use clap::{Args, Subcommand};
 
 /// A local cloud: every instance of a definition becomes a network namespace that enforces its groups, joined by a router that plays the
@@ -67,14 +67,6 @@ enum Command {
     ///
     /// Everything that runs in it ends, too, and has gone when this returns.
     Down(down::Arguments),
-}
-
-/// Which lab is meant.
-#[derive(Debug, Args)]
-struct LabOptions {
-    /// The lab's name; may be left out where only one is up
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
 }
 
 pub fn run(arguments: Arguments) -> Result {

@@ -1,14 +1,16 @@
 //! `secgroupd lab probe`.
 
-use super::{LabOptions, Result, matrix, print};
-use crate::cli::NO;
+use super::matrix;
+use crate::cli::options::LabOptions;
+use crate::cli::outcome::{Result, yes};
+use crate::cli::print;
 use crate::lab::cell::{Agreement, Cell};
-use crate::lab::control::{Client, Request};
+use crate::lab::control::Request;
+use crate::lab::control::client::Client;
 use crate::lab::probe::Found;
 use crate::lab::service::Service;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use std::process::ExitCode;
 
 /// Tries one thing from one to another, and says which rules decide. Each end is an instance, a host outside, or an address; any address
 /// outside can be played.
@@ -71,10 +73,7 @@ pub fn run(arguments: &Arguments) -> Result {
     let good = |cell: &Cell| {
         cell.found == Found::Reached && !matches!(cell.agreement, Agreement::Different(_))
     };
-    Ok(match cells.iter().all(good) {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(NO),
-    })
+    Ok(yes(cells.iter().all(good)))
 }
 
 fn said(cell: &Cell) -> String {

@@ -1,16 +1,18 @@
 //! `secgroupd lab reach`.
 
 use super::progress::Progress;
-use super::{LabOptions, Result, matrix, page, print};
-use crate::cli::NO;
-use crate::lab::control::{Client, Request};
+use super::{matrix, page};
+use crate::cli::options::LabOptions;
+use crate::cli::outcome::{Result, yes};
+use crate::cli::print;
+use crate::lab::control::Request;
+use crate::lab::control::client::Client;
 use crate::lab::reach::{Reach, Wanted};
 use crate::lab::service::Service;
 use anyhow::Context;
 use clap::Args;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 /// Tries who reaches whom, with real packets: each instance and host outside, each service. A cell is reached, closed (the host answered
 /// that nothing listens) or silent, beside what explain predicts. A difference that an instance's own iptables explains is shown as such.
@@ -94,10 +96,7 @@ pub fn run(arguments: &Arguments) -> Result {
         let what = crate::daemon::host::count(different, "cell");
         print::error(&format!("{what} not as predicted, and nothing explains it"));
     }
-    Ok(match reach.is_right() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(NO),
-    })
+    Ok(yes(reach.is_right()))
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! `secgroupd lab status`.
 
-use super::{LabOptions, Result, print};
+use crate::cli::options::LabOptions;
+use crate::cli::outcome::Result;
+use crate::cli::print;
 use crate::daemon::host::count;
 use crate::daemon::report::now;
-use crate::lab::control::{Client, Request, labs};
+use crate::lab::control::Request;
+use crate::lab::control::client::{Client, labs};
 use crate::lab::service::Service;
 use crate::lab::status::{LabStatus, NodeStatus};
 use crate::source::shown::shown;

@@ -1,8 +1,8 @@
 //! `secgroupd lab test`.
 
 use super::progress::Progress;
-use super::{Result, print};
-use crate::cli::{ERROR, NO};
+use crate::cli::outcome::{ERROR, NO, Result, yes};
+use crate::cli::print;
 use crate::daemon::host::count;
 use crate::daemon::logging;
 use crate::lab::addresses::Given;
@@ -131,10 +131,7 @@ fn judged(reach: &Reach, differences: &[String]) -> ExitCode {
     for error in &reach.errors {
         print::error(error);
     }
-    match differences.is_empty() && reach.is_right() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(NO),
-    }
+    yes(differences.is_empty() && reach.is_right())
 }
 
 fn expected(file: &Path) -> anyhow::Result<Vec<Expectation>> {

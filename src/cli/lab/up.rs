@@ -1,15 +1,16 @@
 //! `secgroupd lab up`.
 
 use super::progress::Progress;
-use super::{Result, matrix, names, print, status};
-use crate::cli::{ERROR, NO};
+use super::{matrix, names, status};
+use crate::cli::outcome::{ERROR, NO, Result};
+use crate::cli::print;
 use crate::daemon::host::count;
 use crate::daemon::logging;
 use crate::lab::addresses::{Given, GivenAddress};
 use crate::lab::cell::Cell;
-use crate::lab::control::{bind, serve};
+use crate::lab::control::server::{bind, serve};
 use crate::lab::follow::{Event, follow};
-use crate::lab::ground::Ground;
+use crate::lab::ground::{Ground, silence};
 use crate::lab::live::{Changed, Lab};
 use crate::lab::reach::{Reach, Wanted};
 use crate::lab::read::read;
@@ -316,14 +317,8 @@ fn detach() -> anyhow::Result<Detached> {
 
 /// Lets go of the terminal, and says that the lab is up.
 fn background(ready: OwnedFd) -> anyhow::Result<()> {
-    let null = std::fs::File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/null")?;
     nix::unistd::setsid()?;
-    nix::unistd::dup2_stdin(&null)?;
-    nix::unistd::dup2_stdout(&null)?;
-    nix::unistd::dup2_stderr(&null)?;
+    silence()?;
     nix::unistd::write(&ready, b"1")?;
     Ok(())
 }

@@ -126,8 +126,8 @@ pub(super) fn now() -> String {
 }
 
 fn protocol(protocol: Protocol) -> String {
-    let known = Protocol::NAMES.iter().find(|(_, each)| *each == protocol);
-    known.map_or_else(|| protocol.0.to_string(), |(name, _)| (*name).to_owned())
+    let name = protocol.name().map(str::to_owned);
+    name.unwrap_or_else(|| protocol.0.to_string())
 }
 
 /// `10.0.0.9:4242`, `[2001:db8::9]:4242`, `10.0.0.9`.

@@ -19,8 +19,9 @@ pub use limit::Limit;
 pub use recent::Answer;
 
 use crate::policy::Policy;
+use parking_lot::Mutex;
 use recent::Recent;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// What the thread and the daemon share.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +29,7 @@ pub struct Refusals {
     shared: Arc<Mutex<Shared>>,
 }
 
+/// Whole even if a thread panicked while it had it: the parts are each replaced whole.
 #[derive(Debug, Default)]
 struct Shared {
     recent: Recent,
@@ -40,14 +42,9 @@ struct Shared {
 }
 
 impl Refusals {
-    /// Even if a thread panicked while it had it: its parts are each replaced whole.
-    fn shared(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// This is enforced from now on. Whoever is told of refusals listens, from the first such policy on.
     pub fn follow(&self, generation: u64, policy: Option<&Policy>) {
-        let mut shared = self.shared();
+        let mut shared = self.shared.lock();
         if shared.generation == generation && shared.policy.is_some() == policy.is_some() {
             return;
         }
@@ -62,7 +59,7 @@ impl Refusals {
 
     /// The events after this number, see [`Answer`].
     pub fn after(&self, number: Option<u64>) -> Answer {
-        let shared = self.shared();
+        let shared = self.shared.lock();
         let policy = shared.policy.as_ref();
         let mut answer = shared.recent.after(number);
         answer.told = policy.is_some_and(|policy| policy.platform.events);

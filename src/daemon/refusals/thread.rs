@@ -31,7 +31,7 @@ pub(super) fn start(refusals: &Refusals) {
     if let Some(why) = &failed {
         warn!("refused packets are not told: {why}");
     }
-    let mut shared = refusals.shared();
+    let mut shared = refusals.shared.lock();
     shared.listens = failed.is_none();
     shared.failed = failed;
 }
@@ -45,7 +45,7 @@ fn listen(mut listener: Listener, refusals: &Refusals) {
         }
     };
     warn!("refused packets are no longer told: {error}");
-    let mut shared = refusals.shared();
+    let mut shared = refusals.shared.lock();
     shared.listens = false;
     shared.failed = Some(error.to_string());
 }
@@ -110,7 +110,7 @@ impl<'r> Hearing<'r> {
             Direction::Outbound => told.leaves,
         };
         let interface = number.map(|number| self.name(number)).unwrap_or_default();
-        let policy = self.refusals.shared().policy.clone();
+        let policy = self.refusals.shared.lock().policy.clone();
         let refusal = Refusal::of(told, flow, interface, policy.as_deref());
         let event = Event::Refused(refusal.clone());
         if !self.in_journal(&event) {
@@ -130,7 +130,7 @@ impl<'r> Hearing<'r> {
                 if refusal.observed { "would be refused" } else { "refused" }
             );
         }
-        self.refusals.shared().recent.push(event);
+        self.refusals.shared.lock().recent.push(event);
     }
 
     /// Whether the journal has it, or nobody is to be told; else a line has to say it.
@@ -167,6 +167,6 @@ impl<'r> Hearing<'r> {
                 "more packets were refused than are told one by one"
             );
         }
-        self.refusals.shared().recent.push(event);
+        self.refusals.shared.lock().recent.push(event);
     }
 }

@@ -1,6 +1,5 @@
 //! The lab's part of a definition.
 
-use super::each;
 use crate::definition::model::{LabEntry, LabHostEntry, LabServicesEntry};
 use crate::definition::reader::Reader;
 use crate::definition::yaml::Node;
@@ -8,11 +7,11 @@ use crate::definition::yaml::Node;
 /// What stands under `lab`.
 pub fn lab(reader: &mut Reader, node: &Node) -> Option<LabEntry> {
     let fields = reader.fields(node, "lab")?;
-    let hosts = each(reader, &fields, "lab.hosts", |reader, name, node| {
+    let hosts = reader.each(&fields, "lab.hosts", |reader, name, node| {
         let addresses = reader.texts(node, format_args!("the host `{}`", name.text))?;
         Some(LabHostEntry { name, addresses })
     });
-    let services = each(reader, &fields, "lab.services", |reader, name, node| {
+    let services = reader.each(&fields, "lab.services", |reader, name, node| {
         let services = reader.texts(node, format_args!("the services of `{}`", name.text))?;
         Some(LabServicesEntry { name, services })
     });

@@ -4,15 +4,13 @@ mod lab;
 mod platform;
 mod promises;
 
+use self::platform::observe;
 use super::diagnostic::{Diagnostic, Severity};
 use super::merge::merge;
 use super::model::*;
 use super::reader::{Fields, Reader, Text};
-use super::source::{Sources, Span};
+use super::source::{LARGEST_FILE, Sources, Span};
 use super::yaml::{Key, Node, Value, parse as parse_yaml};
-
-/// The largest file, in bytes: 16 MB.
-pub const LARGEST_FILE: usize = 16_000_000;
 
 /// What came out of parsing: as much of the definition as could be read, and what is wrong with it.
 #[derive(Debug)]
@@ -72,10 +70,8 @@ fn file<'a>(
             end: 0,
         };
         let message = format!("the file is larger than {} MB", LARGEST_FILE / 1_000_000);
-        reader.push(
-            Diagnostic::error("too-large", start, message)
-                .help("split it: the files of a directory are merged"),
-        );
+        let help = "split it: the files of a directory are merged";
+        reader.push(Diagnostic::error("too-large", start, message).help(help));
         return None;
     }
     // A byte order mark is no part of the text that places are counted in.
@@ -118,14 +114,13 @@ fn definition(reader: &mut Reader, root: &Node) -> Definition {
     let Some(fields) = reader.fields(root, "") else {
         return definition;
     };
-    definition.security_groups = each(reader, &fields, "security_groups", group);
-    definition.address_templates = each(reader, &fields, "address_templates", address_template);
-    definition.service_templates =
-        each(reader, &fields, "service_templates", |reader, id, node| {
-            let items = reader.texts(node, format_args!("`{}`", id.text));
-            Some(ServiceTemplateEntry { id, items })
-        });
-    definition.instances = each(reader, &fields, "instances", instance);
+    definition.security_groups = reader.each(&fields, "security_groups", group);
+    definition.address_templates = reader.each(&fields, "address_templates", address_template);
+    definition.service_templates = reader.each(&fields, "service_templates", |reader, id, node| {
+        let items = reader.texts(node, format_args!("`{}`", id.text));
+        Some(ServiceTemplateEntry { id, items })
+    });
+    definition.instances = reader.each(&fields, "instances", instance);
     if let Some(node) = fields.get("platform") {
         definition.platform = platform::platform(reader, node).unwrap_or_default();
     }
@@ -137,34 +132,6 @@ fn definition(reader: &mut Reader, root: &Node) -> Definition {
     definition
 }
 
-/// Reads every entry of a mapping with keys of the operator's choice. `path` is as in the table of keys.
-fn each<T>(
-    reader: &mut Reader,
-    fields: &Fields,
-    path: &'static str,
-    read: impl Fn(&mut Reader, Text, &Node) -> Option<T>,
-) -> Vec<T> {
-    let name = path.rsplit('.').next().unwrap_or(path);
-    let entries = fields.get(name).and_then(|node| reader.entries(node, path));
-    let entries: &[(Key, Node)] = entries.unwrap_or_default();
-    entries
-        .iter()
-        .filter_map(|(key, node)| {
-            let id = Text {
-                span: key.span,
-                text: key.text.to_string(),
-            };
-            read(reader, id, node)
-        })
-        .collect()
-}
-
-fn optional_text(reader: &mut Reader, fields: &Fields, name: &str) -> Option<Text> {
-    fields
-        .get(name)
-        .and_then(|node| reader.text(node, format_args!("`{name}`")))
-}
-
 fn group(reader: &mut Reader, id: Text, node: &Node) -> Option<GroupEntry> {
     let Some(fields) = reader.fields(node, "security_groups.<sg-id>") else {
         // It is wrong, but it is defined: what names it is right.
@@ -172,20 +139,14 @@ fn group(reader: &mut Reader, id: Text, node: &Node) -> Option<GroupEntry> {
     };
     Some(GroupEntry {
         id,
-        name: optional_text(reader, &fields, "name"),
-        region: optional_text(reader, &fields, "region"),
-        project: optional_text(reader, &fields, "project"),
+        name: reader.optional_text(&fields, "name"),
+        region: reader.optional_text(&fields, "region"),
+        project: reader.optional_text(&fields, "project"),
         observe: observe(reader, &fields),
         silence: promises::silence(reader, &fields, "security_groups.<sg-id>.silence[]"),
         inbound: rules(reader, &fields, "inbound"),
         outbound: rules(reader, &fields, "outbound"),
     })
-}
-
-/// `mode`, of the platform or of a group.
-fn observe(reader: &mut Reader, fields: &Fields) -> Option<bool> {
-    let modes = [("enforce", false), ("observe", true)];
-    reader.choice(fields.get("mode")?, "mode", &modes)
 }
 
 fn rules(reader: &mut Reader, fields: &Fields, direction: &'static str) -> Vec<Option<RuleEntry>> {
@@ -220,7 +181,7 @@ fn rule(reader: &mut Reader, node: &Node, direction: &'static str) -> Option<Rul
         .required(&fields, remote_key, "a rule", node.span)
         .and_then(|node| reader.texts(node, format_args!("`{remote_key}`")));
     let service = rule_service(reader, &fields);
-    let description = optional_text(reader, &fields, "description");
+    let description = reader.optional_text(&fields, "description");
     Some(RuleEntry {
         span: node.span,
         allow,
@@ -241,20 +202,15 @@ fn rule_service(reader: &mut Reader, fields: &Fields) -> Option<RuleService> {
         }
         (Some(node), _) => {
             let message = "a rule has either `service` or `protocol` and `port`, not both";
-            reader.push(
-                Diagnostic::error("service-and-protocol", node.span, message).help(
-                    "remove one of the two; the entries of a service template have their ports",
-                ),
-            );
+            let help = "remove one of the two; the entries of a service template have their ports";
+            reader.push(Diagnostic::error("service-and-protocol", node.span, message).help(help));
             None
         }
         (None, Some(node)) => {
             if let Value::Sequence(_) = node.value {
                 let message = "a rule has one protocol";
-                reader.push(
-                    Diagnostic::error("wrong-type", node.span, message)
-                        .help("write a rule for each protocol, or a service template"),
-                );
+                let help = "write a rule for each protocol, or a service template";
+                reader.push(Diagnostic::error("wrong-type", node.span, message).help(help));
                 return None;
             }
             let protocol = reader.text(node, "`protocol`")?;
@@ -306,27 +262,20 @@ fn instance(reader: &mut Reader, id: Text, node: &Node) -> Option<InstanceEntry>
         ("eni", Kind::Eni),
         ("database", Kind::Database),
     ];
-    let kind = fields
-        .get("kind")
-        .and_then(|node| reader.choice(node, "kind", &kinds));
+    let kind = reader.optional_choice(&fields, "kind", &kinds);
     let billing = [("prepaid", true), ("pay-as-you-go", false)];
-    let prepaid = fields
-        .get("billing")
-        .and_then(|node| reader.choice(node, "billing", &billing));
-    let smtp_node = fields.get("smtp");
-    let unblocked = smtp_node
-        .and_then(|node| reader.choice(node, "smtp", &[("blocked", false), ("unblocked", true)]));
-    let hostname = optional_text(reader, &fields, "hostname");
+    let prepaid = reader.optional_choice(&fields, "billing", &billing);
+    let words = [("blocked", false), ("unblocked", true)];
+    let unblocked = reader.optional_choice(&fields, "smtp", &words);
+    let hostname = reader.optional_text(&fields, "hostname");
     let what = format!("the instance `{}`", id.text);
     let interfaces = reader
         .required(&fields, "interfaces", &what, id.span)
         .and_then(|node| reader.entries(node, "instances.<ins-id>.interfaces"));
     if interfaces.is_some_and(|interfaces| interfaces.is_empty()) {
         let message = format!("instance `{}` has no interface", id.text);
-        reader.push(
-            Diagnostic::error("no-interface", id.span, message)
-                .help("name at least one, such as `eth0: { security_groups: [] }`"),
-        );
+        let help = "name at least one, such as `eth0: { security_groups: [] }`";
+        reader.push(Diagnostic::error("no-interface", id.span, message).help(help));
     }
     let interfaces = interfaces
         .unwrap_or_default()
@@ -338,7 +287,8 @@ fn instance(reader: &mut Reader, id: Text, node: &Node) -> Option<InstanceEntry>
         hostname,
         kind: kind.unwrap_or_default(),
         prepaid: prepaid.unwrap_or(false),
-        smtp_unblocked: smtp_node
+        smtp_unblocked: fields
+            .get("smtp")
             .filter(|_| unblocked == Some(true))
             .map(|node| node.span),
         interfaces,
@@ -355,10 +305,7 @@ fn interface(reader: &mut Reader, key: &Key, node: &Node) -> Option<InterfaceEnt
         key.span,
     );
     Some(InterfaceEntry {
-        name: Text {
-            span: key.span,
-            text: key.text.to_string(),
-        },
+        name: key.into(),
         addresses: addresses_node
             .map(|node| reader.list(node, "`addresses`"))
             .unwrap_or_default(),

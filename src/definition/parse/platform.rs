@@ -1,6 +1,5 @@
 //! The platform's part of a definition.
 
-use super::{each, observe, optional_text};
 use crate::definition::diagnostic::Diagnostic;
 use crate::definition::model::{ApprovedServiceEntry, BlockedProfile, PlatformEntry};
 use crate::definition::reader::{Fields, Reader, Text};
@@ -9,42 +8,32 @@ use crate::definition::yaml::Node;
 /// What stands under `platform`.
 pub fn platform(reader: &mut Reader, node: &Node) -> Option<PlatformEntry> {
     let fields = reader.fields(node, "platform")?;
-    let mut platform = PlatformEntry::default();
-    if let Some(node) = fields.get("internal_networks") {
-        platform.internal_networks = reader.texts(node, "`internal_networks`");
-    }
-    if let Some(fields) = fields
-        .get("blocked_ports")
-        .and_then(|node| reader.fields(node, "platform.blocked_ports"))
-    {
+    let mut platform = PlatformEntry {
+        internal_networks: reader.optional_texts(&fields, "internal_networks"),
+        ..PlatformEntry::default()
+    };
+    if let Some(fields) = reader.inner_fields(&fields, "blocked_ports", "platform.blocked_ports") {
         blocked_ports(reader, &fields, &mut platform);
     }
-    if let Some(fields) = fields
-        .get("smtp")
-        .and_then(|node| reader.fields(node, "platform.smtp"))
-    {
-        let block = fields.get("block");
-        platform.smtp_block = block
-            .and_then(|node| reader.choice(node, "block", &[("true", true), ("false", false)]));
-        platform.unblocks_per_account = optional_text(reader, &fields, "unblocks_per_account");
+    if let Some(fields) = reader.inner_fields(&fields, "smtp", "platform.smtp") {
+        let words = [("true", true), ("false", false)];
+        platform.smtp_block = reader.optional_choice(&fields, "block", &words);
+        platform.unblocks_per_account = reader.optional_text(&fields, "unblocks_per_account");
     }
-    platform.approved_services = each(reader, &fields, "approved_services", approved_service);
-    let unbound = fields.get("unbound_interfaces");
-    platform.unbound_refuse = unbound.and_then(|node| {
-        reader.choice(
-            node,
-            "unbound_interfaces",
-            &[("ignore", false), ("refuse", true)],
-        )
-    });
-    let established = fields.get("established");
-    platform.recheck = established
-        .and_then(|node| reader.choice(node, "established", &[("recheck", true), ("keep", false)]));
-    let events = fields.get("events");
-    platform.events = events
-        .and_then(|node| reader.choice(node, "events", &[("none", false), ("refusals", true)]));
+    platform.approved_services = reader.each(&fields, "approved_services", approved_service);
+    let words = [("ignore", false), ("refuse", true)];
+    platform.unbound_refuse = reader.optional_choice(&fields, "unbound_interfaces", &words);
+    let words = [("recheck", true), ("keep", false)];
+    platform.recheck = reader.optional_choice(&fields, "established", &words);
+    let words = [("none", false), ("refusals", true)];
+    platform.events = reader.optional_choice(&fields, "events", &words);
     platform.observe = observe(reader, &fields);
     Some(platform)
+}
+
+/// `mode`, of the platform or of a group.
+pub fn observe(reader: &mut Reader, fields: &Fields) -> Option<bool> {
+    reader.optional_choice(fields, "mode", &[("enforce", false), ("observe", true)])
 }
 
 fn blocked_ports(reader: &mut Reader, fields: &Fields, platform: &mut PlatformEntry) {
@@ -52,40 +41,20 @@ fn blocked_ports(reader: &mut Reader, fields: &Fields, platform: &mut PlatformEn
         ("tencent", BlockedProfile::Tencent),
         ("none", BlockedProfile::None),
     ];
-    platform.blocked_profile = fields
-        .get("profile")
-        .and_then(|node| reader.choice(node, "profile", &profiles));
+    platform.blocked_profile = reader.optional_choice(fields, "profile", &profiles);
     let directions = [
         ("inbound", (true, false)),
         ("outbound", (false, true)),
         ("both", (true, true)),
     ];
-    platform.blocked_direction = fields
-        .get("direction")
-        .and_then(|node| reader.choice(node, "direction", &directions));
-    platform.blocked_external_only = fields
-        .get("peers")
-        .and_then(|node| reader.choice(node, "peers", &[("any", false), ("external", true)]));
-    for (name, path, into) in [
-        (
-            "add",
-            "platform.blocked_ports.add",
-            &mut platform.blocked_add,
-        ),
-        (
-            "remove",
-            "platform.blocked_ports.remove",
-            &mut platform.blocked_remove,
-        ),
-    ] {
-        let Some(fields) = fields.get(name).and_then(|node| reader.fields(node, path)) else {
-            continue;
-        };
-        for (protocol, into) in ["tcp", "udp"].into_iter().zip(into) {
-            *into = fields
-                .get(protocol)
-                .and_then(|node| reader.texts(node, format_args!("`{protocol}`")));
-        }
+    platform.blocked_direction = reader.optional_choice(fields, "direction", &directions);
+    let peers = [("any", false), ("external", true)];
+    platform.blocked_external_only = reader.optional_choice(fields, "peers", &peers);
+    if let Some(fields) = reader.inner_fields(fields, "add", "platform.blocked_ports.add") {
+        platform.blocked_add = ["tcp", "udp"].map(|name| reader.optional_texts(&fields, name));
+    }
+    if let Some(fields) = reader.inner_fields(fields, "remove", "platform.blocked_ports.remove") {
+        platform.blocked_remove = ["tcp", "udp"].map(|name| reader.optional_texts(&fields, name));
     }
 }
 
@@ -99,9 +68,7 @@ fn approved_service(reader: &mut Reader, name: Text, node: &Node) -> Option<Appr
     let protocols = reader
         .required(&fields, "protocol", &what, name.span)
         .and_then(|node| reader.texts(node, "`protocol`"));
-    let port = fields
-        .get("port")
-        .and_then(|node| reader.texts(node, "`port`"));
+    let port = reader.optional_texts(&fields, "port");
     let (wanted, other) = match inbound {
         Some(true) => ("source", "destination"),
         _ => ("destination", "source"),

@@ -1,6 +1,7 @@
 //! The part of a definition that is about its rules: tests that they must pass, and warnings that are meant so.
 
 use crate::definition::codes::choices;
+use crate::definition::diagnostic::Diagnostic;
 use crate::definition::model::{SilenceEntry, TestEntry};
 use crate::definition::reader::{Fields, Reader, Text};
 use crate::definition::yaml::Node;
@@ -29,7 +30,7 @@ fn test(reader: &mut Reader, node: &Node) -> Option<TestEntry> {
         from,
         to,
         protocol,
-        port: super::optional_text(reader, &fields, "port"),
+        port: reader.optional_text(&fields, "port"),
         expect,
     })
 }
@@ -59,11 +60,7 @@ pub fn silence(reader: &mut Reader, fields: &Fields, path: &'static str) -> Vec<
 fn reason_of(reader: &mut Reader, node: &Node) -> Option<Text> {
     let reason = reader.text(node, "`reason`")?;
     if reason.text.trim().is_empty() {
-        let wrong = crate::definition::Diagnostic::error(
-            "bad-value",
-            reason.span,
-            "an empty text is not a reason",
-        );
+        let wrong = Diagnostic::error("bad-value", reason.span, "an empty text is not a reason");
         reader.push(wrong.help("write why the warning is meant so, for whoever reads this next"));
         return None;
     }

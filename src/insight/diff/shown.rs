@@ -65,16 +65,8 @@ impl Change {
         }
         let any = AddressSet::any();
         let families = [
-            family(
-                set.v4(),
-                without(any.v4(), set.v4(), |point| point - 1),
-                AddressRange::V4,
-            ),
-            family(
-                set.v6(),
-                without(any.v6(), set.v6(), |point| point - 1),
-                AddressRange::V6,
-            ),
+            family(set.v4(), without(any.v4(), set.v4()), AddressRange::V4),
+            family(set.v6(), without(any.v6(), set.v6()), AddressRange::V6),
         ];
         families
             .into_iter()

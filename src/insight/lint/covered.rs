@@ -3,8 +3,8 @@
 use super::facts::Table;
 use crate::insight::listed::{Entry, Kind, Row, rows};
 use crate::insight::space::{Bits, Line, TooLarge, Work};
-use crate::policy::interval::Point;
-use crate::policy::{AddressSet, Interval};
+use crate::policy::Interval;
+use crate::policy::interval::{Point, touch};
 use std::collections::BTreeSet;
 
 /// What one look at two entries takes.
@@ -243,26 +243,11 @@ fn meet(one: &Entry, other: &Entry) -> bool {
                 &kind.ports_of(&other.services, v4),
             )
         });
-        ports && addresses_touch(remote, of_other, v4)
-    })
-}
-
-fn addresses_touch(one: &AddressSet, other: &AddressSet, v4: bool) -> bool {
-    match v4 {
-        true => touch(one.v4(), other.v4()),
-        false => touch(one.v6(), other.v6()),
-    }
-}
-
-/// Whether two sorted lists share a point.
-fn touch<T: Point>(one: &[Interval<T>], other: &[Interval<T>]) -> bool {
-    let (few, many) = match one.len() <= other.len() {
-        true => (one, other),
-        false => (other, one),
-    };
-    few.iter().any(|each| {
-        let at = many.partition_point(|entry| entry.last < each.first);
-        many.get(at).is_some_and(|entry| entry.first <= each.last)
+        let addresses = || match v4 {
+            true => touch(remote.v4(), of_other.v4()),
+            false => touch(remote.v6(), of_other.v6()),
+        };
+        ports && addresses()
     })
 }
 

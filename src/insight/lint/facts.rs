@@ -1,78 +1,16 @@
 //! What becomes of each rule, in every place where its group is bound: whether it ever decides, whether anything would change
 //! without it, and at which ports a group of higher priority decides the opposite. All of it exactly.
 
+pub use super::fact::{ADMIN_PORTS, Overruled};
+
+use super::fact::{Context, Fact, Facts};
 use super::walk::Walk;
 use crate::definition::model::Kind as InstanceKind;
 use crate::insight::listed::{Entry, Kind, entries, rows};
 use crate::insight::space::{Bits, Line, Space, TooLarge, Work};
 use crate::policy::interval::{merged, without};
-use crate::policy::{Account, Direction, GroupId, Interval, Reason, Rule, SecurityGroup, Service};
+use crate::policy::{Account, Direction, GroupId, Service};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
-
-/// Groups that are asked one after the other, and where.
-#[derive(Debug)]
-pub struct Context {
-    /// The groups, highest priority first.
-    pub groups: Vec<Arc<SecurityGroup>>,
-    /// Whether TCP 25 to external addresses is blocked.
-    pub smtp_blocked: bool,
-    /// `ins-web1 (eth0)`, the first place; `None` for a group that is bound nowhere.
-    pub place: Option<String>,
-    /// In how many places they are bound like this.
-    pub places: usize,
-}
-
-/// All that is known.
-#[derive(Debug)]
-pub struct Facts<'a> {
-    /// Every different list of groups.
-    pub contexts: Vec<Context>,
-    /// Every rule, by where it lies in memory.
-    pub rules: HashMap<*const Rule, usize>,
-    /// The same in order, with what is known of it.
-    pub of: Vec<(&'a Rule, Fact)>,
-    /// What groups of higher priority leave of rules, in the context that is looked at.
-    pub(super) claimed: HashMap<usize, Claimed>,
-}
-
-/// Ports about which a rule would decide something if its group were asked alone, by kind of flow.
-#[derive(Debug, Default)]
-pub struct Claimed {
-    /// All of it is decided the opposite before, in a family.
-    pub lost: BTreeMap<Kind, Vec<Interval<u16>>>,
-    /// Some of it is not.
-    pub free: BTreeMap<Kind, Vec<Interval<u16>>>,
-    /// Some of the rules that decide instead.
-    pub by: BTreeSet<usize>,
-}
-
-/// What is known of one rule.
-#[derive(Debug, Default)]
-pub struct Fact {
-    /// Whether it decides about any flow, anywhere.
-    pub decides: bool,
-    /// Whether it decides about TCP 22, and about TCP 3389.
-    pub admin: [bool; 2],
-    /// Whether any flow would fare otherwise without it, or without it and the rules that never decide.
-    pub needed: bool,
-    /// The first context in which a group of higher priority overrules it.
-    pub overruled: Option<Overruled>,
-}
-
-/// Ports of which all that a rule says is decided the opposite by groups of higher priority.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Overruled {
-    /// The context, as an index.
-    pub context: usize,
-    /// The ports by kind of flow; all of them where there are none.
-    pub ports: BTreeMap<Kind, Vec<Interval<u16>>>,
-    /// Some of the rules that decide instead.
-    pub by: BTreeSet<usize>,
-}
-
-/// Ports that administrators use: SSH, and the desktop of Windows.
-pub const ADMIN_PORTS: [u16; 2] = [22, 3389];
 
 /// Works out what becomes of each rule.
 ///
@@ -194,19 +132,13 @@ impl<'l, 'p, T: Line> Table<'l, 'p, T> {
 }
 
 impl Facts<'_> {
-    /// The number of a rule.
-    pub fn number(&self, entry: &Entry) -> Option<usize> {
-        let (_, rule) = entry.rule?;
-        self.rules.get(&std::ptr::from_ref(rule)).copied()
-    }
-
     /// Of what groups of higher priority have left in a context: a port is lost where it is in both families.
     fn conclude(&mut self, context: usize) {
         for (number, claimed) in self.claimed.drain() {
             let fact = &mut self.of[number].1;
             let lost = claimed.lost.into_iter().filter_map(|(kind, lost)| {
                 let free = claimed.free.get(&kind).cloned().unwrap_or_default();
-                let lost = without(&merged(lost), &merged(free), |port| port - 1);
+                let lost = without(&merged(lost), &merged(free));
                 (!lost.is_empty()).then_some((kind, lost))
             });
             let ports: BTreeMap<_, _> = lost.collect();
@@ -257,16 +189,5 @@ impl Facts<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// The words for what decides.
-pub fn decider(reason: &Reason) -> String {
-    match reason {
-        Reason::Rule(id) => id.to_string(),
-        Reason::BlockedPorts => "the platform's block of ports".to_owned(),
-        Reason::Smtp => "the platform's block of TCP 25".to_owned(),
-        Reason::ApprovedService(name) => format!("the approved service {name}"),
-        other => other.to_string(),
     }
 }

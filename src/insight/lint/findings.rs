@@ -1,12 +1,12 @@
 //! What is known of each rule, told: with the rules that have to do with it.
 
 use super::covered::{covering, instead};
-use super::facts::{ADMIN_PORTS, Context, Fact, Facts, Overruled, decider};
+use super::fact::{ADMIN_PORTS, Context, Fact, Facts, Overruled, decider};
+use super::finding::Finding;
 use super::written::{is_whole, of_rule};
-use super::{Finding, TooLarge};
 use crate::definition::{Definition, codes};
 use crate::insight::listed::{Entry, Kind, entries};
-use crate::insight::space::Work;
+use crate::insight::space::{TooLarge, Work};
 use crate::policy::places::Written;
 use crate::policy::{Account, Action, Direction, PortSet, Rule};
 use std::collections::{BTreeMap, BTreeSet};
@@ -116,22 +116,22 @@ impl<'t> Told<'t> {
 
     fn never_matches(&mut self, rule: &Rule) -> Finding {
         let help = "remove it, or move it before what covers it";
-        let plain = "this rule can never match: all of it is decided before";
-        let Some((context, list, index)) = self.home(rule) else {
-            return Finding::new(codes::NEVER_MATCHES, plain.to_owned(), help);
+        let plain = || {
+            let message = "this rule can never match: all of it is decided before";
+            Finding::new(codes::NEVER_MATCHES, message.to_owned(), help)
         };
-        let place = list[index].rule.map(|(place, _)| place);
-        if self.left.spend(40 * index).is_err() {
-            return Finding::new(codes::NEVER_MATCHES, plain.to_owned(), help);
-        }
+        let home = self.home(rule);
+        let afford = home.filter(|(.., index)| self.left.spend(40 * index).is_ok());
+        let Some((context, list, index)) = afford else {
+            return plain();
+        };
         // Within its own group it holds wherever that is bound.
-        let own: Vec<usize> = (0..=index)
-            .filter(|at| list[*at].rule.map(|(place, _)| place) == place)
-            .collect();
-        let part: Vec<Entry> = own.iter().map(|at| list[*at].clone()).collect();
-        let within = covering(&part, part.len() - 1, &mut self.left)
-            .ok()
-            .flatten();
+        let group = |entry: &Entry| entry.rule.map(|(place, _)| place);
+        let own = list[..=index].iter();
+        let own = own.filter(|entry| group(entry) == group(&list[index]));
+        let part: Vec<Entry> = own.cloned().collect();
+        let within = covering(&part, part.len() - 1, &mut self.left).ok();
+        let within = within.flatten();
         if let Some(cover) = within {
             let cover: Vec<&Entry> = cover.iter().map(|at| &part[*at]).collect();
             let message = format!("this rule can never match: {}", all_of_it(&cover));
@@ -139,7 +139,7 @@ impl<'t> Told<'t> {
             return self.with_rules(found, &cover);
         }
         let Ok(Some(cover)) = covering(&list, index, &mut self.left) else {
-            return Finding::new(codes::NEVER_MATCHES, plain.to_owned(), help);
+            return plain();
         };
         let cover: Vec<&Entry> = cover.iter().map(|at| &list[*at]).collect();
         let opposed = cover
@@ -217,12 +217,7 @@ impl<'t> Told<'t> {
             return Finding::new(codes::CHANGES_NOTHING, plain, help);
         };
         let rules: Vec<&Entry> = deciders.iter().filter_map(|at| part.get(*at)).collect();
-        let mut names: Vec<String> = rules.iter().map(|each| decider(&each.reason)).collect();
-        if names.len() > NAMED {
-            let more = names.len() - NAMED;
-            names.truncate(NAMED);
-            names.push(format!("{more} more"));
-        }
+        let mut names = names(&rules);
         if deciders.contains(&part.len()) {
             names.push("default, where no rule matches".to_owned());
         }
@@ -279,14 +274,20 @@ fn flows(ports: &BTreeMap<Kind, Vec<crate::policy::Interval<u16>>>, rule: &Rule)
     each.collect::<Vec<_>>().join(" and ")
 }
 
-fn all_of_it(cover: &[&Entry]) -> String {
-    let mut names: Vec<String> = cover.iter().map(|each| decider(&each.reason)).collect();
+/// The names of those that decide, of many the first ones.
+fn names(deciders: &[&Entry]) -> Vec<String> {
+    let all = deciders.iter().map(|each| decider(&each.reason));
+    let mut names: Vec<String> = all.collect();
     if names.len() > NAMED {
         let more = names.len() - NAMED;
         names.truncate(NAMED);
         names.push(format!("{more} more"));
     }
-    match names.as_slice() {
+    names
+}
+
+fn all_of_it(cover: &[&Entry]) -> String {
+    match names(cover).as_slice() {
         [one] => format!("{one} decides all of it before"),
         [rest @ .., last] => format!(
             "{} and {last} together decide all of it before",

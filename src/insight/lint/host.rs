@@ -1,10 +1,10 @@
 //! What a host needs and what the rules of its instance make of it. The host itself is asked elsewhere.
 
-use super::Finding;
+use super::finding::Finding;
 use crate::definition::codes;
 use crate::insight::listed::{Kind, entries};
 use crate::insight::open::open_to;
-use crate::policy::{Binding, Direction, Packet, Policy, Protocol, Verdict};
+use crate::policy::{AddressSet, Binding, Direction, Packet, Policy, Verdict};
 use std::net::{IpAddr, SocketAddr};
 
 /// A server that the host uses.
@@ -62,28 +62,16 @@ impl Listening {
 /// Warnings about what the host needs and does not get.
 pub fn findings(policy: &Policy, host: &Host) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (servers, code, what, kind, port) in [
-        (
-            &host.resolvers,
-            codes::RESOLVER_REFUSED,
-            "resolver",
-            Kind::Udp,
-            53,
-        ),
+    let (dns, ntp, ping) = ((Kind::Udp, 53), (Kind::Udp, 123), (Kind::Icmp, 0));
+    for (servers, code, what, (kind, port)) in [
+        (&host.resolvers, codes::RESOLVER_REFUSED, "resolver", dns),
         (
             &host.time_servers,
             codes::TIME_SERVER_REFUSED,
             "time server",
-            Kind::Udp,
-            123,
+            ntp,
         ),
-        (
-            &host.gateways,
-            codes::GATEWAY_REFUSED,
-            "gateway",
-            Kind::Icmp,
-            0,
-        ),
+        (&host.gateways, codes::GATEWAY_REFUSED, "gateway", ping),
     ] {
         let refused = servers
             .iter()
@@ -152,23 +140,14 @@ fn open_at(
     direction: Direction,
     kind: Kind,
     port: u16,
-) -> Option<crate::policy::AddressSet> {
-    let list = entries(
-        &policy.platform,
-        &binding.groups,
-        policy.smtp_blocked,
-        direction,
-    );
+) -> Option<AddressSet> {
+    let smtp_blocked = policy.smtp_blocked;
+    let list = entries(&policy.platform, &binding.groups, smtp_blocked, direction);
     open_to(&list, kind, port)
 }
 
 /// Who may reach this port at a binding; `None`: nobody.
-pub fn reached_by(
-    policy: &Policy,
-    binding: &Binding,
-    kind: Kind,
-    port: u16,
-) -> Option<crate::policy::AddressSet> {
+pub fn reached_by(policy: &Policy, binding: &Binding, kind: Kind, port: u16) -> Option<AddressSet> {
     open_at(policy, binding, Direction::Inbound, kind, port)
 }
 
@@ -200,13 +179,4 @@ pub fn is_open(policy: &Policy, listening: &Listening, all: &[Listening]) -> boo
                 })
             })
     })
-}
-
-/// The protocol of a name that a person writes.
-pub fn kind_of(protocol: Protocol) -> Option<Kind> {
-    match protocol {
-        Protocol::TCP => Some(Kind::Tcp),
-        Protocol::UDP => Some(Kind::Udp),
-        _ => None,
-    }
 }

@@ -2,7 +2,9 @@
 //! definition is too large to be worked out in some seconds. Only `check` pays for it.
 
 mod covered;
+mod fact;
 pub mod facts;
+pub mod finding;
 mod findings;
 pub mod host;
 mod silence;
@@ -10,50 +12,9 @@ mod walk;
 mod written;
 
 use super::space::{TooLarge, Work};
-use crate::definition::{Definition, Diagnostic, Severity, Span};
-use crate::policy::{Account, GroupId, RuleId};
-
-/// One thing that is probably not meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// One of [`crate::definition::codes::CODES`].
-    pub code: &'static str,
-    /// Where.
-    pub span: Option<Span>,
-    /// The group that it is about.
-    pub group: Option<GroupId>,
-    /// The rule that it is about.
-    pub rule: Option<RuleId>,
-    /// What it is, in one line.
-    pub message: String,
-    /// Other places, each with a word about it.
-    pub related: Vec<(Span, String)>,
-    /// The way out.
-    pub help: String,
-}
-
-impl Finding {
-    /// About no rule in particular.
-    pub fn new(code: &'static str, message: String, help: impl Into<String>) -> Self {
-        Finding {
-            code,
-            span: None,
-            group: None,
-            rule: None,
-            message,
-            related: Vec::new(),
-            help: help.into(),
-        }
-    }
-
-    fn warning(self) -> Diagnostic {
-        let warning = Diagnostic::new(Severity::Warning, self.code, self.span, self.message);
-        let related = self.related.into_iter();
-        related.fold(warning.help(self.help), |warning, (span, label)| {
-            warning.related(span, label)
-        })
-    }
-}
+use crate::definition::{Definition, Diagnostic, Severity};
+use crate::policy::Account;
+use finding::Finding;
 
 /// All warnings about a definition that is valid, and those that were found on the host; without those that it silences.
 pub fn lint(definition: &Definition, account: &Account, on_host: Vec<Finding>) -> Vec<Diagnostic> {

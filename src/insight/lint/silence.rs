@@ -1,6 +1,6 @@
 //! What a definition says about its warnings: that one is meant so, and why.
 
-use super::Finding;
+use super::finding::Finding;
 use crate::definition::model::SilenceEntry;
 use crate::definition::{Definition, Diagnostic, Diagnostics, codes};
 use crate::policy::{Direction, GroupId, RuleId};

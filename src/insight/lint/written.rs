@@ -1,12 +1,12 @@
 //! What shows in a rule as it is written, without asking what other rules leave of it.
 
-use super::Finding;
+use super::finding::Finding;
 use crate::definition::model::Kind as InstanceKind;
 use crate::definition::reader::Texts;
 use crate::definition::{Definition, codes};
 use crate::insight::listed::Kind;
 use crate::insight::space::outside;
-use crate::policy::interval::Point;
+use crate::policy::interval::touch;
 use crate::policy::places::Written;
 use crate::policy::{
     Account, Action, AddressSet, Direction, GroupId, Interval, Platform, PortSet, Rule, Service,
@@ -220,12 +220,6 @@ fn meet(one: Option<&AddressSet>, other: Option<&AddressSet>) -> bool {
     let (Some(one), Some(other)) = (one, other) else {
         return false;
     };
-    fn touch<T: Point>(one: &[Interval<T>], other: &[Interval<T>]) -> bool {
-        one.iter().any(|each| {
-            let at = other.partition_point(|entry| entry.last < each.first);
-            other.get(at).is_some_and(|entry| entry.first <= each.last)
-        })
-    }
     touch(one.v4(), other.v4()) || touch(one.v6(), other.v6())
 }
 

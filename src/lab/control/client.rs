@@ -87,10 +87,6 @@ pub struct Asked {
 
 impl Client {
     /// Connects to the lab of this name, or to the only one.
-    ///
-    /// # Errors
-    ///
-    /// See [`ClientError`].
     pub fn connect(name: Option<&str>) -> Result<Self, ClientError> {
         let up = labs();
         let lab = match (name, up.as_slice()) {
@@ -117,10 +113,6 @@ impl Client {
     }
 
     /// Asks, and waits for the answer.
-    ///
-    /// # Errors
-    ///
-    /// See [`ClientError`].
     pub fn ask(
         &mut self,
         request: &Request,

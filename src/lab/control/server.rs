@@ -38,10 +38,6 @@ pub enum BindError {
 }
 
 /// Binds the socket of a lab of this name, in the network namespace of this process.
-///
-/// # Errors
-///
-/// See [`BindError`].
 pub fn bind(lab: &str) -> Result<UnixListener, BindError> {
     if !is_name(lab) {
         return Err(BindError::Name(lab.to_owned()));

@@ -5,7 +5,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::process::{Command, Stdio};
 
-use super::BlindSpot;
+use super::spot::BlindSpot;
+use crate::netfilter::programs;
 
 /// A program of iptables-legacy, and the kernel's list of the tables in use, which only root may read.
 const FAMILIES: [(&str, &str, &str); 2] = [
@@ -56,32 +57,19 @@ fn notrack(program: &'static str, names: &str) -> Result<Vec<BlindSpot>, String>
 /// What `iptables-legacy-save -t raw` prints. A service's search path may lack the directories of administration.
 fn save(program: &str) -> Result<String, String> {
     let name = format!("{program}-save");
-    let places = [
-        name.clone(),
-        format!("/usr/sbin/{name}"),
-        format!("/sbin/{name}"),
-    ];
-    for place in &places {
-        match Command::new(place)
-            .args(["-t", "raw"])
-            .stdin(Stdio::null())
-            .output()
-        {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(format!("{name}: {error}")),
-            Ok(output) if output.status.success() => {
-                return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-            }
-            Ok(output) => {
-                let said = String::from_utf8_lossy(&output.stderr);
-                return Err(format!(
-                    "{name}: {}",
-                    said.lines().next().unwrap_or("failed without a word")
-                ));
-            }
-        }
+    let place =
+        programs::find(&name).ok_or_else(|| format!("the program {name} is not installed"))?;
+    let mut command = Command::new(place);
+    command.args(["-t", "raw"]).stdin(Stdio::null());
+    let output = command
+        .output()
+        .map_err(|error| format!("{name}: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Err(format!("the program {name} is not installed"))
+    let said = String::from_utf8_lossy(&output.stderr);
+    let first = said.lines().next().unwrap_or("failed without a word");
+    Err(format!("{name}: {first}"))
 }
 
 /// How many rules of each chain take state away, in the words of iptables-save.

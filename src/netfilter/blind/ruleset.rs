@@ -9,8 +9,8 @@ use netlink_bindings::nftables::{
 };
 use nix::libc;
 
-use super::super::netlink::{NetlinkError, dump};
-use super::BlindSpot;
+use super::spot::BlindSpot;
+use crate::netfilter::netlink::{NetlinkError, dump, of_family};
 
 /// Ours holds no such rules, and may hold very many others.
 const OWN_TABLE: (u8, &std::ffi::CStr) = (libc::NFPROTO_INET as u8, c"secgroupd");
@@ -75,10 +75,7 @@ fn notrack() -> Result<Vec<BlindSpot>, NetlinkError> {
 
 /// How many rules of each chain of the table say `notrack`.
 fn stateless_rules(family: u8, table: &CString) -> Result<BTreeMap<String, usize>, NetlinkError> {
-    let mut request = Request::new().op_getrule_dump(&Nfgenmsg {
-        nfgen_family: family,
-        ..Default::default()
-    });
+    let mut request = Request::new().op_getrule_dump(&of_family(family));
     request.encode().push_table(table);
     let chains = dump(&request, |(_, rule)| {
         is_notrack(&rule)

@@ -1,7 +1,8 @@
 //! Whom our table belongs to, and what that lets others do.
 
-use super::{EnforceError, Kernel};
+use super::EnforceError;
 use crate::netfilter::events::tables::TableEvents;
+use crate::netfilter::kernel::Kernel;
 use crate::netfilter::ownership::{Protection, Table, table_over};
 use crate::netfilter::transport::{ApplyError, Transport};
 use nix::errno::Errno;
@@ -9,10 +10,6 @@ use std::os::fd::BorrowedFd;
 
 impl Kernel {
     /// Makes what an earlier process has left enforced ours, if there is such. Gives whether it is now.
-    ///
-    /// # Errors
-    ///
-    /// See [`EnforceError`].
     pub fn adopt(&self) -> Result<bool, EnforceError> {
         let table = table_over(&self.reader)?;
         if table.is_some_and(|table| table.is_orphan()) {
@@ -33,10 +30,6 @@ impl Kernel {
     }
 
     /// What keeps other programs from changing our table.
-    ///
-    /// # Errors
-    ///
-    /// See [`EnforceError`].
     pub fn protection(&self) -> Result<Protection, EnforceError> {
         let Some(table) = table_over(&self.reader)? else {
             return Ok(Protection::NoTable);

@@ -6,11 +6,11 @@
 //! deletion first, or to wake an event loop, takes too long for that. So does a processor's wait for other programs, before it begins
 //! and in the midst of it: the thread goes before them where it may. It is seldom awake, and never for longer than one answer.
 
-use super::socket::{EventSocket, TYPE_AT, if_is, load, not_from};
+use super::socket::{
+    EventSocket, LEAVE, NFTABLES, TYPE_AT, if_is, is_of_our_table, load, not_from,
+};
+use crate::netfilter::netlink::of_netfilter;
 use crate::netfilter::priority::set_niceness;
-use crate::ruleset::TABLE;
-use netlink_bindings::builtin::Nlmsghdr;
-use netlink_bindings::nftables::{Nfgenmsg, TableAttrs};
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 /// So many deletions in one datagram, of about a page, are of the whole table: nobody takes single rules away so fast.
 const WHOLESALE: usize = 8;
+/// What tells of one.
+const DELETED_RULE: i32 = libc::NFNL_SUBSYS_NFTABLES << 8 | libc::NFT_MSG_DELRULE;
 
 /// Answers deletions of our table until it is dropped.
 #[derive(Debug)]
@@ -31,11 +33,8 @@ pub(in crate::netfilter) struct Sentinel {
 impl Sentinel {
     /// Waits for what others than the socket with this port delete. `answer` may be called several times for one deletion.
     pub fn post(port: u32, answer: impl Fn() + Send + 'static) -> Result<Self, Errno> {
-        let socket = EventSocket::join(
-            SockProtocol::NetlinkNetFilter,
-            super::tables::GROUP,
-            &filter(port),
-        )?;
+        let filter = filter(port);
+        let socket = EventSocket::join(SockProtocol::NetlinkNetFilter, NFTABLES, &filter)?;
         let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?);
         let stopped = stop.clone();
         std::thread::Builder::new()
@@ -94,45 +93,18 @@ fn wait(socket: &EventSocket, stop: &EventFd, answer: impl Fn()) {
 fn filter(port: u32) -> Vec<libc::sock_filter> {
     let mut filter = not_from(Some(port));
     let take = filter.pop();
-    let kind = (libc::NFNL_SUBSYS_NFTABLES << 8 | libc::NFT_MSG_DELRULE) as u16;
     filter.extend([
         load(libc::BPF_H, TYPE_AT),
-        if_is(u32::from(kind.to_be()), 1, 0),
-        super::socket::LEAVE,
+        if_is(u32::from((DELETED_RULE as u16).to_be()), 1, 0),
+        LEAVE,
     ]);
     filter.extend(take);
     filter
 }
 
-fn is_wholesale(mut datagram: &[u8]) -> bool {
-    let mut deletions = 0;
-    while let Some(header) = datagram
-        .get(..Nlmsghdr::len())
-        .and_then(Nlmsghdr::new_from_slice)
-    {
-        let length = (header.len as usize).max(Nlmsghdr::len());
-        if datagram
-            .get(Nlmsghdr::len()..length)
-            .is_some_and(|payload| is_deletion(header.r#type, payload))
-        {
-            deletions += 1;
-        }
-        datagram = datagram
-            .get(length.next_multiple_of(4)..)
-            .unwrap_or_default();
-    }
-    deletions >= WHOLESALE
-}
-
-/// Whether a message is of a rule of ours that was deleted.
-fn is_deletion(kind: u16, payload: &[u8]) -> bool {
-    let Some((&[family, ..], attributes)) = payload.split_first_chunk::<{ Nfgenmsg::len() }>()
-    else {
-        return false;
+fn is_wholesale(datagram: &[u8]) -> bool {
+    let is_deletion = |(kind, family, attributes): &(u16, u8, &[u8])| {
+        i32::from(*kind) == DELETED_RULE && is_of_our_table(*family, attributes)
     };
-    i32::from(kind) == (libc::NFNL_SUBSYS_NFTABLES << 8 | libc::NFT_MSG_DELRULE)
-        && i32::from(family) == libc::NFPROTO_INET
-        && TableAttrs::new(attributes)
-            .get_name()
-            .is_ok_and(|name| name.to_bytes() == TABLE.as_bytes())
+    of_netfilter(datagram).filter(is_deletion).count() >= WHOLESALE
 }

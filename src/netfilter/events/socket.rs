@@ -1,5 +1,7 @@
 //! A member of multicast groups, what it is spared, and its datagrams.
 
+use crate::ruleset::TABLE;
+use netlink_bindings::nftables::TableAttrs;
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce};
 use nix::sys::socket::{
@@ -28,6 +30,9 @@ const DATAGRAM_BYTES: usize = 32 * 1024;
 /// Where `nlmsg_type` and `nlmsg_pid` stand in a message's header.
 pub(super) const TYPE_AT: u32 = 4;
 const PORT_AT: u32 = 12;
+
+/// The group `NFNLGRP_NFTABLES`, as a bit.
+pub(super) const NFTABLES: u32 = 1 << (libc::NFNLGRP_NFTABLES - 1);
 
 /// A member of multicast groups.
 #[derive(Debug)]
@@ -137,6 +142,13 @@ impl Inbox {
 
 fn errno(error: std::io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
+/// Whether a message of nf_tables is about a thing of our table, whose name is the first attribute of every kind, by the same number.
+pub(super) fn is_of_our_table(family: u8, attributes: &[u8]) -> bool {
+    let table = TableAttrs::new(attributes).get_name();
+    i32::from(family) == libc::NFPROTO_INET
+        && table.is_ok_and(|name| name.to_bytes() == TABLE.as_bytes())
 }
 
 const fn step(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {

@@ -4,19 +4,15 @@
 //! (`nf_tables_commit` in `net/netfilter/nf_tables_api.c`). What this program changes is kept from the socket.
 
 use super::sentinel::Sentinel;
-use super::socket::{EventSocket, Inbox, Received, not_from};
-use crate::ruleset::TABLE;
-use netlink_bindings::builtin::Nlmsghdr;
-use netlink_bindings::nftables::{GenAttrs, Nfgenmsg, TableAttrs};
+use super::socket::{EventSocket, Inbox, NFTABLES, Received, is_of_our_table, not_from};
+use crate::netfilter::netlink::of_netfilter;
+use netlink_bindings::nftables::GenAttrs;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::SockProtocol;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-
-/// `NFNLGRP_NFTABLES`, as a bit.
-pub(super) const GROUP: u32 = 1 << (libc::NFNLGRP_NFTABLES - 1);
 
 /// Tells what other programs change in our table.
 #[derive(Debug)]
@@ -70,7 +66,7 @@ impl TableEvents {
         but: Option<u32>,
     ) -> Result<(Self, Arc<EventSocket>), Errno> {
         let filter = not_from(but);
-        let socket = EventSocket::join(SockProtocol::NetlinkNetFilter, GROUP, &filter)?;
+        let socket = EventSocket::join(SockProtocol::NetlinkNetFilter, NFTABLES, &filter)?;
         let socket = Arc::new(socket);
         let events = TableEvents {
             inbox: Inbox::of(socket.clone())?,
@@ -113,27 +109,14 @@ struct Reading {
 }
 
 impl Reading {
-    fn read(&mut self, mut datagram: &[u8]) {
-        while let Some(header) = datagram
-            .get(..Nlmsghdr::len())
-            .and_then(Nlmsghdr::new_from_slice)
-        {
-            let length = (header.len as usize).max(Nlmsghdr::len());
-            if let Some(payload) = datagram.get(Nlmsghdr::len()..length) {
-                self.message(header.r#type, payload);
-            }
-            datagram = datagram
-                .get(length.next_multiple_of(4)..)
-                .unwrap_or_default();
+    fn read(&mut self, datagram: &[u8]) {
+        for (kind, family, attributes) in of_netfilter(datagram) {
+            self.message(kind, family, attributes);
         }
     }
 
-    fn message(&mut self, message: u16, payload: &[u8]) {
-        let [subsystem, message] = message.to_be_bytes();
-        let Some((&[family, ..], attributes)) = payload.split_first_chunk::<{ Nfgenmsg::len() }>()
-        else {
-            return;
-        };
+    fn message(&mut self, kind: u16, family: u8, attributes: &[u8]) {
+        let [subsystem, message] = kind.to_be_bytes();
         if i32::from(subsystem) != libc::NFNL_SUBSYS_NFTABLES {
             return;
         }
@@ -141,11 +124,7 @@ impl Reading {
             return self.end(program(attributes));
         }
         let Some(what) = what(message) else { return };
-        // The table's name is the first attribute of every kind of thing, and has the same number.
-        let table = TableAttrs::new(attributes).get_name();
-        let ours = i32::from(family) == libc::NFPROTO_INET
-            && table.is_ok_and(|name| name.to_bytes() == TABLE.as_bytes());
-        if ours {
+        if is_of_our_table(family, attributes) {
             *self.open.counts.entry(what).or_default() += 1;
         }
     }
@@ -283,6 +262,8 @@ fn program(attributes: &[u8]) -> Option<Program> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ruleset::TABLE;
+    use netlink_bindings::utils::{align, push_header};
 
     /// A message of nf_tables about a thing of `table`.
     fn message(number: i32, family: i32, table: &str) -> Vec<u8> {
@@ -294,10 +275,9 @@ mod tests {
     fn with(number: i32, family: i32, attributes: &[(u16, Vec<u8>)]) -> Vec<u8> {
         let mut payload = vec![family as u8, 0, 0, 0];
         for (kind, value) in attributes {
-            payload.extend((4 + value.len() as u16).to_ne_bytes());
-            payload.extend(kind.to_ne_bytes());
+            push_header(&mut payload, *kind, value.len() as u16);
             payload.extend(value);
-            payload.resize(payload.len().next_multiple_of(4), 0);
+            align(&mut payload);
         }
         let mut bytes = (16 + payload.len() as u32).to_ne_bytes().to_vec();
         bytes.extend(((libc::NFNL_SUBSYS_NFTABLES << 8 | number) as u16).to_ne_bytes());

@@ -1,7 +1,8 @@
 //! The host's rulesets as its own programs list them, to be loaded elsewhere.
 
-use super::program::{find, run};
+use super::program::run;
 use crate::netfilter::links::{Link, links};
+use crate::netfilter::programs::find;
 use crate::ruleset::TABLE;
 use std::fs;
 

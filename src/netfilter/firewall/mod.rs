@@ -10,82 +10,17 @@
 
 mod blame;
 mod copy;
+mod fate;
 mod program;
 mod scratch;
 
 pub use blame::Blame;
+pub use fate::{Asked, Fate, FirewallError, Seen, Turned};
 
 use super::links::Link;
 use super::ways::Ways;
 use copy::Copy;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
-
-/// A flow to the host.
-#[derive(Debug, Clone)]
-pub struct Asked {
-    /// The interface that it enters by.
-    pub interface: String,
-    /// The host's address.
-    pub local: IpAddr,
-    /// Who opens it.
-    pub remote: IpAddr,
-    /// `true` for TCP, `false` for UDP.
-    pub tcp: bool,
-    /// The destination port.
-    pub port: u16,
-}
-
-/// What became of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
-    /// It arrived, and so did the answer.
-    Passed,
-    /// These refused it.
-    Refused(Vec<Blame>),
-    /// It did not arrive, and no rule can be named.
-    Lost,
-}
-
-/// Where a flow is sent instead of where it was meant to go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Turned {
-    /// There.
-    pub to: SocketAddr,
-    /// The interface by which it leaves this host; `None` where it stays.
-    pub leaves_by: Option<String>,
-    /// The rule that does it, if it is known.
-    pub by: Option<Blame>,
-}
-
-/// What was seen.
-#[derive(Debug, Clone)]
-pub struct Seen {
-    /// What became of the flow.
-    pub fate: Fate,
-    /// Where it was sent instead; what became of it is what became of it there.
-    pub turned: Option<Turned>,
-    /// The rulesets that were copied.
-    pub copied: Vec<String>,
-    /// Those that were not, each with the reason.
-    pub not_copied: Vec<String>,
-    /// Whether some of it is ufw's.
-    pub ufw: bool,
-}
-
-/// Why nothing could be seen.
-#[derive(Debug, thiserror::Error)]
-pub enum FirewallError {
-    /// Only root can make the namespaces.
-    #[error("no scratch network namespace can be made: {0}")]
-    Namespace(nix::Error),
-    /// A program that is needed failed.
-    #[error("{0}")]
-    Program(String),
-    /// A socket in the namespace failed.
-    #[error("the flow could not be opened in the scratch namespace: {0}")]
-    Socket(std::io::Error),
-}
 
 /// What iptables-legacy has refused so far in the network namespace of the calling thread. No trace shows its rules, but each counts.
 ///
@@ -106,10 +41,6 @@ pub fn refused_by_legacy() -> Result<BTreeMap<Blame, u64>, FirewallError> {
 }
 
 /// Opens the flow against a copy of the host's rulesets.
-///
-/// # Errors
-///
-/// See [`FirewallError`].
 pub fn look(asked: &Asked) -> Result<Seen, FirewallError> {
     let copy = Copy::of_this_host();
     let mut seen = attempt(asked, &copy, None)?;

@@ -1,40 +1,22 @@
 //! The programs of the host's firewall, run with what they say kept, and never for long.
 
-use super::FirewallError;
-use nix::sys::prctl::set_pdeathsig;
+use super::fate::FirewallError;
+use crate::netfilter::programs::{die_with_us, find};
 use nix::sys::signal::Signal;
 use std::io::Write;
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// Where programs of an administrator stand, also for users whose path leaves them out.
-const FOLDERS: [&str; 5] = ["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin"];
-
 /// Longer than this none of them takes.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
-
-/// Where a program stands, if it is installed.
-pub fn find(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(FOLDERS.iter().map(PathBuf::from));
-    folders
-        .map(|folder| folder.join(name))
-        .find(|program| program.is_file())
-}
 
 fn command(name: &str, arguments: &[&str]) -> Result<Command, FirewallError> {
     let program =
         find(name).ok_or_else(|| FirewallError::Program(format!("{name} is not installed")))?;
     let mut command = Command::new(program);
     command.args(arguments).env("LC_ALL", "C");
-    // SAFETY: prctl is a plain system call, and nothing else runs between fork and exec.
-    #[allow(unsafe_code)]
-    unsafe {
-        command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?));
-    }
+    die_with_us(&mut command);
     Ok(command)
 }
 

@@ -3,8 +3,9 @@
 
 use super::blame::{Blame, REFUSING, TURNING, arrives_as, grown, traced, turned as turned_by};
 use super::copy::{Copy, Part};
-use super::program::{find, run as run_program, start};
-use super::{Asked, Fate, FirewallError, Seen, Turned};
+use super::fate::{Asked, Fate, FirewallError, Seen, Turned};
+use super::program::{run as run_program, start};
+use crate::netfilter::programs::find;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::socket::{
@@ -140,10 +141,9 @@ impl Scratch {
 
     /// Interfaces of the host's names and addresses; the one that is asked about leads to the far side.
     fn cables(&self, asked: &Asked, copy: &Copy) -> Result<(), FirewallError> {
-        let bits = if asked.remote.is_ipv4() { 32 } else { 128 };
-        let (local, remote, interface) = (asked.local, asked.remote, &asked.interface);
+        let (remote, interface) = (asked.remote, &asked.interface);
         self.at_host()?;
-        let far = format!("/proc/{}/fd/{}", std::process::id(), self.far.as_raw_fd());
+        let far = path(&self.far);
         let mut lines = String::from("link set lo up\n");
         let links = copy.links.iter().filter(|link| link.name != "lo");
         for (number, link) in links.clone().take(MOST_LINKS).enumerate() {
@@ -154,18 +154,13 @@ impl Scratch {
             };
             lines += &format!("link add {name} type veth peer name {there} netns {far}\n");
             for address in &link.addresses {
-                let (bits, quickly) = match address {
-                    IpAddr::V4(_) => (32, ""),
-                    IpAddr::V6(_) => (128, " nodad"),
-                };
+                let (bits, quickly) = alone(*address);
                 lines += &format!("address add {address}/{bits} dev {name}{quickly}\n");
             }
         }
         let [near_mac, far_mac, ..] = MACS;
         lines += &format!("link set {interface} address {near_mac} up\n");
-        lines += &format!("route add {remote}/{bits} dev {interface}\n");
-        lines +=
-            &format!("neighbour replace {remote} lladdr {far_mac} dev {interface} nud permanent\n");
+        lines += &leads_to(remote, far_mac, interface);
         // An address that cannot be given twice, or a name that is taken, is no reason to stop.
         run_program("ip", &["-force", "-batch", "-"], &lines).or_else(|error| {
             let links = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
@@ -175,12 +170,7 @@ impl Scratch {
             }
         })?;
         self.at_far()?;
-        let quickly = if bits == 128 { " nodad" } else { "" };
-        let lines = format!(
-            "link set lo up\nlink set {FAR} address {far_mac} up\naddress add {remote}/{bits} dev {FAR}{quickly}\n\
-             route add {local}/{bits} dev {FAR}\nneighbour replace {local} lladdr {near_mac} dev {FAR} nud permanent\n"
-        );
-        run_program("ip", &["-batch", "-"], &lines)?;
+        other_end(FAR, (remote, far_mac), (asked.local, near_mac))?;
         self.at_host()
     }
 
@@ -191,22 +181,13 @@ impl Scratch {
         to: IpAddr,
         interface: &str,
     ) -> Result<(), FirewallError> {
-        let (bits, quickly) = match to {
-            IpAddr::V4(_) => (32, ""),
-            IpAddr::V6(_) => (128, " nodad"),
-        };
-        let remote = asked.remote;
         let [.., near_mac, behind_mac] = MACS;
         self.at_host()?;
         for switch in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
             // A kernel without IPv6 has no such switch.
             let _ = fs::write(format!("/proc/sys/net/{switch}"), "1");
         }
-        let behind = format!(
-            "/proc/{}/fd/{}",
-            std::process::id(),
-            self.behind.as_raw_fd()
-        );
+        let behind = path(&self.behind);
         // A cable of its own under the same name: that of before leads to the far side.
         let addresses = run_program("ip", &["-o", "address", "show", "dev", interface], "")?;
         let mut lines = format!(
@@ -220,16 +201,10 @@ impl Scratch {
             let quickly = if address.contains(':') { " nodad" } else { "" };
             lines += &format!("address add {address} dev {interface}{quickly}\n");
         }
-        lines += &format!(
-            "route add {to}/{bits} dev {interface}\nneighbour replace {to} lladdr {behind_mac} dev {interface} nud permanent\n"
-        );
+        lines += &leads_to(to, behind_mac, interface);
         run_program("ip", &["-batch", "-"], &lines)?;
         enter(&self.behind)?;
-        let lines = format!(
-            "link set lo up\nlink set {BEHIND} address {behind_mac} up\naddress add {to}/{bits} dev {BEHIND}{quickly}\n\
-             route add {remote}/{bits} dev {BEHIND}\nneighbour replace {remote} lladdr {near_mac} dev {BEHIND} nud permanent\n"
-        );
-        run_program("ip", &["-batch", "-"], &lines)?;
+        other_end(BEHIND, (to, behind_mac), (asked.remote, near_mac))?;
         self.at_host()
     }
 
@@ -274,6 +249,41 @@ impl Scratch {
         self.at_host()?;
         Ok(arrived)
     }
+}
+
+/// Where a program of this process finds a namespace.
+fn path(namespace: &File) -> String {
+    format!("/proc/{}/fd/{}", std::process::id(), namespace.as_raw_fd())
+}
+
+/// The length of a prefix that is one address, and what spares such an address of an interface the search for its like.
+fn alone(address: IpAddr) -> (u8, &'static str) {
+    match address {
+        IpAddr::V4(_) => (32, ""),
+        IpAddr::V6(_) => (128, " nodad"),
+    }
+}
+
+/// The way to whoever is at the other end of a cable.
+fn leads_to(address: IpAddr, mac: &str, interface: &str) -> String {
+    let (bits, _) = alone(address);
+    format!(
+        "route add {address}/{bits} dev {interface}\nneighbour replace {address} lladdr {mac} dev {interface} nud permanent\n"
+    )
+}
+
+/// Switches on the other end of a cable, with the address there, and the way to what is at the host's end.
+fn other_end(
+    name: &str,
+    (own, own_mac): (IpAddr, &str),
+    (peer, peer_mac): (IpAddr, &str),
+) -> Result<String, FirewallError> {
+    let (bits, quickly) = alone(own);
+    let lines = format!(
+        "link set lo up\nlink set {name} address {own_mac} up\naddress add {own}/{bits} dev {name}{quickly}\n{}",
+        leads_to(peer, peer_mac, name)
+    );
+    run_program("ip", &["-batch", "-"], &lines)
 }
 
 fn enter(namespace: &File) -> Result<(), FirewallError> {

@@ -1,7 +1,9 @@
 //! Which label is what: reserved, in force, taken, clean or dirty. Asks the kernel nothing.
 
-use super::OURS;
 use std::time::{Duration, Instant};
+
+/// Ours of the 128: 64 to 127.
+pub const OURS: u128 = !0 << 64;
 
 /// How long a packet that was on its way at a switch may still set a label that has gone.
 pub(super) const ON_THEIR_WAY: Duration = Duration::from_millis(20);

@@ -4,12 +4,10 @@
 //! `net/netfilter/nf_conntrack_netlink.c`), so all flows are read. The dump and the changes have a socket each, so that
 //! memory holds one part of the dump, however many flows there are. A changed flow does not restart the dump.
 
-use crate::netfilter::flows::number;
-use crate::netfilter::netlink::{NetlinkError, Reader};
+use crate::netfilter::flows::{Write, number};
+use crate::netfilter::netlink::{NetlinkError, Reader, of_family};
 use netlink_bindings::conntrack::{Nfgenmsg, Request};
-use netlink_bindings::traits::{NetlinkRequest, Protocol};
-use nix::libc;
-use std::sync::MutexGuard;
+use parking_lot::MutexGuard;
 
 /// Whether labels may still be taken off, which holds while the guard lives.
 pub(super) type Permit<'a> = dyn Fn() -> Option<MutexGuard<'a, ()>> + 'a;
@@ -79,7 +77,13 @@ impl Carriers for Kernel {
             if carried != 0 {
                 swept.found |= carried;
                 swept.flows += 1;
-                if let Err(error) = writes.append(&mut part, &Change(&message)) {
+                if let Err(error) = writes.append(
+                    &mut part,
+                    &Write {
+                        flags: 0,
+                        message: &message,
+                    },
+                ) {
                     swept.refusal.get_or_insert(error);
                 }
                 if part.len() >= PART_BYTES {
@@ -114,11 +118,7 @@ fn without(message: &mut Vec<u8>, family: u8, attributes: &[u8], bits: u128) -> 
     }
     if labels & bits != 0 {
         message.clear();
-        let header = Nfgenmsg {
-            nfgen_family: family,
-            ..Default::default()
-        };
-        message.extend(header.as_slice());
+        message.extend(of_family(family).as_slice());
         for attribute in [tuple, zone] {
             message.extend(attribute);
             message.resize(message.len().next_multiple_of(4), 0);
@@ -130,29 +130,4 @@ fn without(message: &mut Vec<u8>, family: u8, attributes: &[u8], bits: u128) -> 
         }
     }
     labels
-}
-
-/// `IPCTNL_MSG_CT_NEW` about a flow that exists, which the kernel's specification of the family does not have yet.
-struct Change<'m>(&'m [u8]);
-
-impl NetlinkRequest for Change<'_> {
-    type ReplyType<'buffer> = ();
-
-    fn protocol(&self) -> Protocol {
-        // NFNL_SUBSYS_CTNETLINK in the high byte, IPCTNL_MSG_CT_NEW in the low one.
-        Protocol::Raw {
-            protonum: libc::NETLINK_NETFILTER as u16,
-            request_type: 0x0100,
-        }
-    }
-
-    fn flags(&self) -> u16 {
-        0
-    }
-
-    fn payload(&self) -> &[u8] {
-        self.0
-    }
-
-    fn decode_reply(_: &[u8]) {}
 }

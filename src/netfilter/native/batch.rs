@@ -1,17 +1,9 @@
 //! The bytes of one transaction: messages between a batch's begin and its end, and whose command each is.
 
+use crate::netfilter::netlink::{NLM_F_ACK, NLM_F_REQUEST, inet};
 use netlink_bindings::builtin::Nlmsghdr;
 use netlink_bindings::nftables::Nfgenmsg;
 use nix::libc;
-
-const NLM_F_REQUEST: u16 = 0x1;
-const NLM_F_ACK: u16 = 0x4;
-/// Make it if it is not there.
-pub(super) const NLM_F_CREATE: u16 = 0x400;
-/// Refused if it exists: nothing of a generation is mixed with what somebody else left.
-pub(super) const NLM_F_EXCL: u16 = 0x200;
-/// At the end of the chain.
-pub(super) const NLM_F_APPEND: u16 = 0x800;
 
 /// The bytes of the message that ends a batch.
 const END_BYTES: usize = Nlmsghdr::len() + Nfgenmsg::len();
@@ -106,12 +98,8 @@ impl Batch {
         flags: u16,
         attributes: impl FnOnce(&mut Vec<u8>),
     ) {
-        let header = Nfgenmsg {
-            nfgen_family: libc::NFPROTO_INET as u8,
-            ..Default::default()
-        };
         let kind = (libc::NFNL_SUBSYS_NFTABLES << 8) | kind;
-        self.write(kind, flags, header, attributes);
+        self.write(kind, flags, inet(), attributes);
     }
 
     /// The number of a new set without a name, by which a later message of the transaction finds it.

@@ -1,8 +1,9 @@
 //! The messages of each command.
 
-use super::batch::{Batch, NLM_F_CREATE, NLM_F_EXCL};
+use super::batch::Batch;
 use super::elements::Change;
 use super::{rules, sets};
+use crate::netfilter::netlink::{NLM_F_CREATE, NLM_F_EXCL};
 use crate::ruleset::TABLE;
 use crate::ruleset::batch::{Command, Names};
 use netlink_bindings::nftables::{PushChainAttrs, PushRuleAttrs, PushSetAttrs, PushTableAttrs};

@@ -2,49 +2,20 @@
 //!
 //! A header is read only once it is known to be there: `tcp dport 22` becomes `meta l4proto tcp`, and then the port.
 
-mod fields;
-
-use super::expressions::{Expressions, Origin, SetName, Verdict};
-use super::rules::{FROM_LINK, LINK_LOCAL, LOCAL, TO_MANY, TO_MANY_V4, intervals};
+use super::expressions::{Origin, SetName, Verdict};
+use super::fields::*;
+use super::writer::Writer;
 use crate::policy::{Direction, InterfaceName, Protocol};
-use crate::ruleset::batch::Names;
 use crate::ruleset::ir::*;
 use crate::ruleset::marks::mask;
 use crate::ruleset::table::EVENTS_GROUP;
-use fields::{
-    HOP_LIMIT, ICMP_TYPE, LINK_HEADER, TCP_FLAGS, TIME_TO_LIVE, address_bytes, tuple_number,
-    v4_prefix, v6_prefix,
-};
-pub(super) use fields::{flow_address, flow_port};
-use netlink_bindings::nftables::{CmpOps, FibFlags, MetaKeys};
+use netlink_bindings::nftables::{CmpOps, CtKeys, FibFlags, MetaKeys};
 use nix::libc;
 
 /// An interface's name in a register, padded with NUL (`IFNAMSIZ`).
 const INTERFACE_BYTES: usize = 16;
 
-/// Writes the expressions of one rule.
-pub(super) struct Writer<'b, 'n> {
-    out: Expressions<'b>,
-    /// The family and the protocol that the rule has asked for so far: what a header is read as must be asked first, once.
-    family: Option<Family>,
-    protocol: Option<u8>,
-    /// The sets in braces that are still to be asked.
-    sets: std::vec::IntoIter<u32>,
-    names: &'n Names,
-}
-
-impl<'b, 'n> Writer<'b, 'n> {
-    /// `sets` are the numbers of the sets in the rule's braces, in their order.
-    pub fn new(buffer: &'b mut Vec<u8>, sets: Vec<u32>, names: &'n Names) -> Self {
-        Writer {
-            out: Expressions::new(buffer),
-            family: None,
-            protocol: None,
-            sets: sets.into_iter(),
-            names,
-        }
-    }
-
+impl Writer<'_, '_> {
     /// Writes all conditions, the counter and the verdict.
     pub fn rule(mut self, rule: &NftRule) {
         let mut rest = rule.matches.as_slice();
@@ -83,17 +54,17 @@ impl<'b, 'n> Writer<'b, 'n> {
             Match::State(state) => self.state(*state),
             Match::Told(told) => self.out.log(&told.to_string(), EVENTS_GROUP),
             Match::NotEstablished => {
-                self.out.ct_state();
+                self.out.ct(CtKeys::State);
                 self.out
                     .compare(CmpOps::Neq, &state_bit(CtState::Established).to_ne_bytes());
             }
             Match::FlowSide(side) => {
-                self.out.ct_direction();
+                self.out.ct(CtKeys::Direction);
                 self.out.compare(CmpOps::Eq, &[tuple_number(*side) as u8]);
             }
             Match::Marked(_) | Match::MarkedOr(..) | Match::OpenedSomewhere => {
                 let bits = self.names.bits().asked(condition).unwrap_or_default();
-                self.out.ct_labels();
+                self.out.ct(CtKeys::Labels);
                 self.out.mask(&mask(&bits).to_ne_bytes());
                 self.out.compare(CmpOps::Neq, &[0; 16]);
             }
@@ -228,31 +199,9 @@ impl<'b, 'n> Writer<'b, 'n> {
 
     /// `ct state established`: the state is a bit.
     fn state(&mut self, state: CtState) {
-        self.out.ct_state();
+        self.out.ct(CtKeys::State);
         self.out.mask(&state_bit(state).to_ne_bytes());
         self.out.compare(CmpOps::Neq, &0u32.to_ne_bytes());
-    }
-
-    /// `meta nfproto ipv4`, if it was not asked before.
-    fn family(&mut self, family: Family) {
-        if self.family != Some(family) {
-            let number = match family {
-                Family::V4 => libc::NFPROTO_IPV4,
-                Family::V6 => libc::NFPROTO_IPV6,
-            };
-            self.out.meta(MetaKeys::Nfproto);
-            self.out.compare(CmpOps::Eq, &[number as u8]);
-            self.family = Some(family);
-        }
-    }
-
-    /// `meta l4proto tcp`, if it was not asked before.
-    fn protocol(&mut self, protocol: u8) {
-        if self.protocol != Some(protocol) {
-            self.out.meta(MetaKeys::L4Proto);
-            self.out.compare(CmpOps::Eq, &[protocol]);
-            self.protocol = Some(protocol);
-        }
     }
 
     /// `icmp type { 3, 11-12 }`: ICMP belongs to a family, unless the protocol was asked in the rule's own words.
@@ -270,27 +219,6 @@ impl<'b, 'n> Writer<'b, 'n> {
         self.out.load(field, 4);
         let ports = [from.to_be_bytes(), to.to_be_bytes()];
         self.out.compare(CmpOps::Eq, ports.as_flattened());
-    }
-
-    /// `ip saddr 10.0.0.0/8`, `ip saddr { … }`, `ip saddr @g7_v4_0`; the same of `ct original ip saddr`.
-    fn address(&mut self, origin: Origin, with: &AddressMatch, negated: bool) {
-        match with {
-            AddressMatch::Inline(Addresses::V4(list)) => {
-                self.field(origin, list, negated, v4_prefix);
-            }
-            AddressMatch::Inline(Addresses::V6(list)) => {
-                self.field(origin, list, negated, v6_prefix);
-            }
-            AddressMatch::Set(set, family) => {
-                self.out.load(origin, address_bytes(*family));
-                let name = self.names.of(set);
-                let set = SetName {
-                    name: &name,
-                    id: None,
-                };
-                self.out.lookup(set, negated);
-            }
-        }
     }
 
     /// `fib daddr type { local, broadcast }`

@@ -3,9 +3,9 @@
 //! A set of intervals is a tree of bounds: each element says where an interval begins, and another, flagged as an end,
 //! where it ends (exclusive). An interval up to the highest point has no end.
 
-use super::batch::{Batch, NLM_F_CREATE};
+use super::batch::Batch;
 use super::expressions::{SetName, Verdict};
-use super::rules::comment;
+use crate::netfilter::netlink::NLM_F_CREATE;
 use crate::policy::{Interval, Point};
 use crate::ruleset::TABLE;
 use crate::ruleset::batch::Names;
@@ -21,6 +21,11 @@ const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
 /// left of it.
 const ATTRIBUTE_BYTES: usize = 64_000;
 
+/// `NFTNL_UDATA_RULE_COMMENT` and `NFTNL_UDATA_SET_ELEM_COMMENT` of libnftnl's `udata.h`.
+const UDATA_COMMENT: u8 = 0;
+/// The longest comment in nft's user data, whose lengths are a byte, NUL included.
+const COMMENT_BYTES: usize = 254;
+
 /// `NFTNL_UDATA_SET_ELEM_FLAGS` (1), 4 bytes, `NFTNL_SET_ELEM_F_INTERVAL_OPEN` (1): nft's own note that an interval has no end.
 const OPEN: [u8; 6] = udata_u32(1, 1);
 
@@ -28,6 +33,12 @@ const OPEN: [u8; 6] = udata_u32(1, 1);
 pub(super) const fn udata_u32(kind: u8, value: u32) -> [u8; 6] {
     let [a, b, c, d] = value.to_ne_bytes();
     [kind, 4, a, b, c, d]
+}
+
+/// nft's note of a comment, of rules and of elements: its type, its length, and the text with NUL.
+pub(super) fn comment(text: &str) -> Vec<u8> {
+    let text = &text.as_bytes()[..text.len().min(COMMENT_BYTES)];
+    [&[UDATA_COMMENT, text.len() as u8 + 1], text, &[0]].concat()
 }
 
 /// A number that elements are keyed by.

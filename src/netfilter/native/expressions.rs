@@ -91,26 +91,10 @@ impl<'b> Expressions<'b> {
     }
 
     /// `[ ct load state => reg 1 ]`
-    pub fn ct_state(&mut self) {
+    pub fn ct(&mut self, key: CtKeys) {
         self.next()
             .nested_data_ct()
-            .push_key(CtKeys::State as u32)
-            .push_dreg(REGISTER);
-    }
-
-    /// `[ ct load direction => reg 1 ]`
-    pub fn ct_direction(&mut self) {
-        self.next()
-            .nested_data_ct()
-            .push_key(CtKeys::Direction as u32)
-            .push_dreg(REGISTER);
-    }
-
-    /// `[ ct load label => reg 1 ]`
-    pub fn ct_labels(&mut self) {
-        self.next()
-            .nested_data_ct()
-            .push_key(CtKeys::Labels as u32)
+            .push_key(key as u32)
             .push_dreg(REGISTER);
     }
 

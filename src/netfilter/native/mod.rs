@@ -8,14 +8,16 @@
 //! |---|---|
 //! | `socket` | the netlink socket, and the kernel's answers |
 //! | `batch` | the bytes of a transaction, and which message is whose command |
-//! | `answer` | what the kernel's answers to it say |
+//! | `answer`, `error` | what the kernel's answers to it say |
 //! | `commands` | the messages of each command |
 //! | `sets` | sets and maps, and nft's notes in them |
 //! | `elements` | what they hold |
 //! | `rules` | one rule: its sets in braces and its message |
 //! | `conditions` | what a rule asks of a packet, as nft orders and abbreviates it |
+//! | `writer` | the fields of a packet, loaded and compared |
+//! | `fields` | where they stand |
 //! | `expressions` | each expression of the kernel's |
-//! | `tracer` | a table that has packets traced |
+//! | [`tracer`] | a table that has packets traced |
 //!
 //! What the kernel holds afterwards is the same as after `nft -f` of what [`crate::ruleset::text`] writes; `tests/encoder.rs`
 //! compares them. Attributes are in `linux/netfilter/nf_tables.h`.
@@ -25,24 +27,26 @@ mod batch;
 mod commands;
 mod conditions;
 mod elements;
+mod error;
 mod expressions;
+mod fields;
 mod rules;
 mod sets;
 mod socket;
-mod tracer;
+pub mod tracer;
+mod writer;
 
 use super::ownership::OWNED;
 use crate::ruleset::TABLE;
 use crate::ruleset::batch::{Command, Names};
-pub use answer::{NativeError, Refusal};
 use answer::{accepted, judge};
 use batch::Batch;
 use commands::{add_table, delete_table, encode};
+pub use error::{NativeError, Refusal};
 use nix::errno::Errno;
 use socket::Socket;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
-pub use tracer::TRACER;
 
 /// About how many bytes of what may be cut are sent in one transaction: enough that the wait for the kernel's commit does
 /// not count, and little memory.
@@ -101,10 +105,6 @@ impl Native {
 
     /// Makes our table if it is not there, owned by this socket; adopts it if its owner has gone. Gives whether the
     /// kernel can do that: an older one, and any with a table that was made without an owner, refuse.
-    ///
-    /// # Errors
-    ///
-    /// See [`NativeError`].
     pub fn own_table(&self) -> Result<bool, NativeError> {
         let mut batch = Batch::new();
         batch.command(usize::MAX, |batch| add_table(batch, TABLE, Some(OWNED)));
@@ -112,10 +112,6 @@ impl Native {
     }
 
     /// Switches on a table that another program has switched off (`dormant`), by giving it the flags that it had.
-    ///
-    /// # Errors
-    ///
-    /// See [`NativeError`].
     pub fn wake_table(&self, flags: u32) -> Result<(), NativeError> {
         let mut batch = Batch::new();
         batch.command(usize::MAX, |batch| add_table(batch, TABLE, Some(flags)));
@@ -123,10 +119,6 @@ impl Native {
     }
 
     /// Whether the kernel knows tables that are owned and stay. It is tried in a transaction that fails in any case.
-    ///
-    /// # Errors
-    ///
-    /// See [`NativeError`].
     pub fn knows_ownership(&self) -> Result<bool, NativeError> {
         if let Some(known) = self.ownership.get() {
             return Ok(*known);

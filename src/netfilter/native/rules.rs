@@ -1,51 +1,21 @@
 //! One rule as a message, behind the sets in its braces.
 
-use super::batch::{Batch, NLM_F_APPEND, NLM_F_CREATE};
-use super::conditions::Writer;
-use super::elements::Key;
+use super::batch::Batch;
+use super::elements::{Key, comment};
+use super::fields::*;
 use super::sets::{Compared, constant_address_types, constant_set};
+use super::writer::Writer;
+use crate::netfilter::netlink::{NLM_F_APPEND, NLM_F_CREATE};
 use crate::policy::Interval;
 use crate::ruleset::TABLE;
 use crate::ruleset::batch::Names;
 use crate::ruleset::ir::*;
-use netlink_bindings::nftables::{FibFlags, PushRuleAttrs};
+use netlink_bindings::nftables::PushRuleAttrs;
 use netlink_bindings::utils::{finalize_nested_header, push_nested_header};
 use nix::libc;
 
 /// The list of a rule's expressions: the bindings' own would lend the buffer away for all of them.
 const NFTA_RULE_EXPRESSIONS: u16 = 4;
-/// `NFTNL_UDATA_RULE_COMMENT` and `NFTNL_UDATA_SET_ELEM_COMMENT` of libnftnl's `udata.h`.
-const UDATA_COMMENT: u8 = 0;
-/// The longest comment in nft's user data, whose lengths are a byte, NUL included.
-const COMMENT_BYTES: usize = 254;
-
-/// `RTN_…` of `linux/rtnetlink.h`.
-pub(super) const LOCAL: u32 = 2;
-const BROADCAST: u32 = 3;
-const ANYCAST: u32 = 4;
-const MULTICAST: u32 = 5;
-
-/// Where `::` and `fe80::/10` lie.
-pub(super) const FROM_LINK: [Interval<u128>; 2] = [
-    Interval { first: 0, last: 0 },
-    Interval {
-        first: 0xfe80 << 112,
-        last: (0xfe80 << 112) | ((1 << 118) - 1),
-    },
-];
-/// `fe80::/10`.
-pub(super) const LINK_LOCAL: [Interval<u128>; 1] = [FROM_LINK[1]];
-/// `224.0.0.0/4`.
-pub(super) const TO_MANY_V4: [Interval<u32>; 1] = [Interval {
-    first: 0xe000_0000,
-    last: 0xefff_ffff,
-}];
-/// `ff00::/8`.
-pub(super) const TO_MANY: [Interval<u128>; 1] = [Interval {
-    first: 0xff << 120,
-    last: u128::MAX,
-}];
-
 /// `add rule inet secgroupd g7_in_0 …`
 pub(super) fn add_rule(batch: &mut Batch, chain: &str, rule: &NftRule, names: &Names) {
     let sets = constant_sets(batch, rule, names);
@@ -64,12 +34,6 @@ pub(super) fn add_rule(batch: &mut Batch, chain: &str, rule: &NftRule, names: &N
             }
         },
     );
-}
-
-/// nft's note of a comment, of rules and of elements: its type, its length, and the text with NUL.
-pub(super) fn comment(text: &str) -> Vec<u8> {
-    let text = &text.as_bytes()[..text.len().min(COMMENT_BYTES)];
-    [&[UDATA_COMMENT, text.len() as u8 + 1], text, &[0]].concat()
 }
 
 /// Writes the sets and maps in a rule's braces. Gives their numbers, in the order in which the rule asks them.
@@ -110,12 +74,7 @@ fn constant_sets(batch: &mut Batch, rule: &NftRule, names: &Names) -> Vec<u32> {
             }
             Match::ToThisHost => {
                 let types = [LOCAL, BROADCAST, ANYCAST, MULTICAST];
-                sets.push(constant_address_types(
-                    batch,
-                    FibFlags::Daddr,
-                    &types,
-                    names,
-                ));
+                sets.push(constant_address_types(batch, &types, names));
             }
             Match::FromLinkToMany => {
                 let compared = Compared::Address(Side::Source, Family::V6);
@@ -123,21 +82,11 @@ fn constant_sets(batch: &mut Batch, rule: &NftRule, names: &Names) -> Vec<u32> {
             }
             Match::LoopedBack => {
                 let types = [BROADCAST, MULTICAST];
-                sets.push(constant_address_types(
-                    batch,
-                    FibFlags::Daddr,
-                    &types,
-                    names,
-                ));
+                sets.push(constant_address_types(batch, &types, names));
             }
             Match::ToOwnOrBroadcast => {
                 let types = [LOCAL, BROADCAST];
-                sets.push(constant_address_types(
-                    batch,
-                    FibFlags::Daddr,
-                    &types,
-                    names,
-                ));
+                sets.push(constant_address_types(batch, &types, names));
             }
             Match::Interface(..)
             | Match::Loopback(_)
@@ -192,11 +141,4 @@ fn several_addresses(
         Addresses::V4(list) => several(batch, compared, list, names),
         Addresses::V6(list) => several(batch, compared, list, names),
     }
-}
-
-pub(super) fn intervals(types: &[(u8, u8)]) -> Vec<Interval<u8>> {
-    types
-        .iter()
-        .map(|&(first, last)| Interval { first, last })
-        .collect()
 }

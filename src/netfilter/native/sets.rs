@@ -3,14 +3,15 @@
 //! User data are nft's own notes, by which a listing prints what was written; the kernel only keeps them. Their types are
 //! in libnftnl's `udata.h`, their contents in nft's `mnl_nft_set_add`.
 
-use super::batch::{Batch, NLM_F_CREATE, NLM_F_EXCL};
-use super::conditions::{flow_address, flow_port};
+use super::batch::Batch;
 use super::elements::{Change, Key, Shape, elements, pairs, udata_u32};
 use super::expressions::SetName;
+use super::fields::{flow_address, flow_port};
+use crate::netfilter::netlink::{NLM_F_CREATE, NLM_F_EXCL};
 use crate::policy::Interval;
 use crate::ruleset::TABLE;
 use crate::ruleset::batch::{Elements, ElementsOf, Names};
-use crate::ruleset::ir::{Family, FlowKey, MapKey, Side, Transport};
+use crate::ruleset::ir::{Family, FlowKey, MapKey, NftVerdict, Side, Transport};
 use netlink_bindings::nftables::{CtDirection, CtKeys, FibFlags, PushSetAttrs, SetFlags};
 use nix::libc;
 
@@ -34,30 +35,16 @@ struct KeyType {
     length: u32,
 }
 
-const IPV4_ADDR: KeyType = KeyType {
-    number: 7,
-    length: 4,
-};
-const IPV6_ADDR: KeyType = KeyType {
-    number: 8,
-    length: 16,
-};
-const INET_SERVICE: KeyType = KeyType {
-    number: 13,
-    length: 2,
-};
-const ICMP_TYPE: KeyType = KeyType {
-    number: 14,
-    length: 1,
-};
-const ICMPV6_TYPE: KeyType = KeyType {
-    number: 29,
-    length: 1,
-};
-const FIB_ADDRTYPE: KeyType = KeyType {
-    number: 38,
-    length: 4,
-};
+const fn key_type(number: u32, length: u32) -> KeyType {
+    KeyType { number, length }
+}
+
+const IPV4_ADDR: KeyType = key_type(7, 4);
+const IPV6_ADDR: KeyType = key_type(8, 16);
+const INET_SERVICE: KeyType = key_type(13, 2);
+const ICMP_TYPE: KeyType = key_type(14, 1);
+const ICMPV6_TYPE: KeyType = key_type(29, 1);
+const FIB_ADDRTYPE: KeyType = key_type(38, 4);
 
 /// What a rule compares with the elements in its braces.
 #[derive(Debug, Clone, Copy)]
@@ -140,31 +127,36 @@ pub(super) fn change_elements(
         true => Shape::Intervals,
         false => Shape::Points,
     };
-    let add = change != Change::Delete;
     match list {
-        Elements::V4(list) => {
-            let list = list.iter().map(|interval| (*interval, None));
-            elements(batch, set, shape, change, list, names);
-        }
-        Elements::V6(list) => {
-            let list = list.iter().map(|interval| (*interval, None));
-            elements(batch, set, shape, change, list, names);
-        }
-        Elements::PortMap(list) => {
-            let list = list.iter().map(|(i, to)| (*i, add.then_some(to)));
-            elements(batch, set, shape, change, list, names);
-        }
-        Elements::V4Map(list) => {
-            let list = list.iter().map(|(i, to)| (*i, add.then_some(to)));
-            elements(batch, set, shape, change, list, names);
-        }
-        Elements::V6Map(list) => {
-            let list = list.iter().map(|(i, to)| (*i, add.then_some(to)));
-            elements(batch, set, shape, change, list, names);
-        }
+        Elements::V4(list) => elements(batch, set, shape, change, plain(list), names),
+        Elements::V6(list) => elements(batch, set, shape, change, plain(list), names),
+        Elements::PortMap(list) => mapped(batch, set, shape, change, list, names),
+        Elements::V4Map(list) => mapped(batch, set, shape, change, list, names),
+        Elements::V6Map(list) => mapped(batch, set, shape, change, list, names),
         Elements::V4Pairs(key, list) => pairs(batch, set, change, key, list, names),
         Elements::V6Pairs(key, list) => pairs(batch, set, change, key, list, names),
     }
+}
+
+/// Elements of a map; none is deleted by its verdict.
+fn mapped<K: Key>(
+    batch: &mut Batch,
+    set: SetName,
+    shape: Shape,
+    change: Change,
+    list: &[(Interval<K>, NftVerdict)],
+    names: &Names,
+) {
+    let add = change != Change::Delete;
+    let list = list.iter().map(|(i, to)| (*i, add.then_some(to)));
+    elements(batch, set, shape, change, list, names);
+}
+
+/// Elements of a set.
+fn plain<K: Key>(
+    list: &[Interval<K>],
+) -> impl Iterator<Item = (Interval<K>, Option<&'static NftVerdict>)> {
+    list.iter().map(|interval| (*interval, None))
 }
 
 /// `{ 80, 8000-8100 }` in a rule: gives the number by which the rule finds it.
@@ -194,36 +186,24 @@ pub(super) fn constant_set<K: Key>(
     notes.extend(compared.note());
     constant(batch, compared.key(), flags, size, &notes, |batch, set| {
         let change = Change::Add { first: true };
-        let list = list.iter().map(|interval| (*interval, None));
-        elements(batch, set, shape, change, list, names);
+        elements(batch, set, shape, change, plain(list), names);
     })
 }
 
-/// `{ local, broadcast }` in a rule, as routing numbers them (`RTN_…`).
-pub(super) fn constant_address_types(
-    batch: &mut Batch,
-    address: FibFlags,
-    types: &[u32],
-    names: &Names,
-) -> u32 {
+/// `fib daddr type { local, broadcast }` in a rule, as routing numbers them (`RTN_…`).
+pub(super) fn constant_address_types(batch: &mut Batch, types: &[u32], names: &Names) -> u32 {
     const TYPE: u32 = 3;
     let mut notes = udata_u32(KEY_BYTEORDER, HOST).to_vec();
-    let inside = [udata_u32(0, TYPE), udata_u32(1, address as u32)];
+    let inside = [udata_u32(0, TYPE), udata_u32(1, FibFlags::Daddr as u32)];
     notes.extend(typeof_note(KEY_TYPEOF, EXPR_FIB, &inside));
     constant(batch, FIB_ADDRTYPE, 0, types.len(), &notes, |batch, set| {
         // In the host's order, unlike what stands in packets.
         let list = types.iter().map(|number| {
             let key = u32::from_be_bytes(number.to_ne_bytes());
-            (point(key), None)
+            (Interval::point(key), None)
         });
-        elements(
-            batch,
-            set,
-            Shape::Points,
-            Change::Add { first: true },
-            list,
-            names,
-        );
+        let change = Change::Add { first: true };
+        elements(batch, set, Shape::Points, change, list, names);
     })
 }
 
@@ -319,13 +299,6 @@ fn typeof_note(kind: u8, expression: u32, inside: &[[u8; 6]]) -> Vec<u8> {
 fn flow_note((key, side): (CtKeys, CtDirection)) -> Vec<u8> {
     let inside = [udata_u32(0, key as u32), udata_u32(1, side as u32)];
     typeof_note(KEY_TYPEOF, EXPR_CT, &inside)
-}
-
-fn point<K: Copy>(key: K) -> Interval<K> {
-    Interval {
-        first: key,
-        last: key,
-    }
 }
 
 impl KeyType {

@@ -1,6 +1,7 @@
 //! The netlink socket that transactions go through: how much it takes at once, and what the kernel answers.
 
-use super::NativeError;
+use super::error::NativeError;
+use crate::netfilter::netlink::{NLMSG_ERROR, messages};
 use netlink_bindings::builtin::{NlmsgerrAttrs, Nlmsghdr};
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{SndBuf, SndBufForce};
@@ -9,8 +10,8 @@ use nix::sys::socket::{
     getsockopt, recv, send, setsockopt, socket,
 };
 use nix::{libc, setsockopt_impl, sockopt_impl};
+use parking_lot::Mutex;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
 
 // Both are missing in nix. Without the first a refusal has neither place nor words; with the second it does not carry
 // the refused message.
@@ -34,7 +35,6 @@ const OWN_BYTES: usize = 32;
 /// An answer without words is 36 bytes long.
 const ANSWER_BYTES: usize = 4096;
 
-const NLMSG_ERROR: u16 = 2;
 const NLM_F_CAPPED: u16 = 0x100;
 const NLM_F_ACK_TLVS: u16 = 0x200;
 
@@ -125,10 +125,7 @@ impl Socket {
 
     /// Sends a transaction, which the kernel commits or refuses before this returns, and reads all answers to it.
     pub fn exchange(&self, transaction: &[u8]) -> Result<Answers, NativeError> {
-        let _alone = self
-            .exchanging
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.exchanging.lock();
         // What a process before us was killed before it read.
         self.answers()?;
         loop {
@@ -161,21 +158,10 @@ impl Socket {
 }
 
 impl Answers {
-    fn read(&mut self, mut datagram: &[u8]) {
-        while let Some(header) = datagram
-            .get(..Nlmsghdr::len())
-            .and_then(Nlmsghdr::new_from_slice)
-        {
-            let length = (header.len as usize).max(Nlmsghdr::len());
-            if header.r#type == NLMSG_ERROR
-                && let Some(body) = datagram.get(Nlmsghdr::len()..length)
-            {
-                self.answers.extend(answer(&header, body));
-            }
-            datagram = datagram
-                .get(length.next_multiple_of(4)..)
-                .unwrap_or_default();
-        }
+    fn read(&mut self, datagram: &[u8]) {
+        let errors = messages(datagram).filter(|(header, _)| header.r#type == NLMSG_ERROR);
+        self.answers
+            .extend(errors.filter_map(|(header, body)| answer(&header, body)));
     }
 }
 

@@ -1,10 +1,11 @@
 //! A table that changes nothing, and has the kernel tell what becomes of each packet: it marks them where they come in, and once more
 //! where every other rule is behind them.
 
-use super::batch::{Batch, NLM_F_APPEND, NLM_F_CREATE};
+use super::batch::Batch;
 use super::commands::{ACCEPT, add_table, delete_table};
 use super::expressions::Expressions;
 use super::{Native, NativeError};
+use crate::netfilter::netlink::{NLM_F_APPEND, NLM_F_CREATE};
 use crate::ruleset::batch::{Command, Names};
 use netlink_bindings::nftables::{PushChainAttrs, PushRuleAttrs};
 use netlink_bindings::utils::{finalize_nested_header, push_nested_header};
@@ -31,10 +32,6 @@ const CHAINS: [(&str, i32, i32); 5] = [
 
 impl Native {
     /// Has packets traced from now on, in this namespace.
-    ///
-    /// # Errors
-    ///
-    /// See [`NativeError`].
     pub fn trace(&self) -> Result<(), NativeError> {
         let mut batch = Batch::new();
         batch.command(usize::MAX, |batch| {
@@ -48,10 +45,6 @@ impl Native {
     }
 
     /// No longer.
-    ///
-    /// # Errors
-    ///
-    /// See [`NativeError`].
     pub fn trace_no_more(&self) -> Result<(), NativeError> {
         let mut batch = Batch::new();
         batch.command(usize::MAX, |batch| delete_table(batch, TRACER));

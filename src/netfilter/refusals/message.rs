@@ -1,5 +1,6 @@
 //! One packet as the kernel tells it.
 
+use crate::netfilter::netlink::of_netfilter;
 use nix::libc;
 
 /// `linux/netfilter/nfnetlink_log.h`.
@@ -10,10 +11,6 @@ const NFULA_IFINDEX_OUTDEV: u16 = 5;
 const NFULA_PAYLOAD: u16 = 9;
 const NFULA_PREFIX: u16 = 10;
 const NFULA_SEQ: u16 = 12;
-
-/// A netlink header, and that of nfnetlink behind it.
-const NETLINK_HEADER: usize = 16;
-const HEADERS: usize = NETLINK_HEADER + 4;
 
 /// A packet that was refused, or would have been.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,34 +31,9 @@ pub struct Told<'d> {
 
 /// The packets of a datagram. What is damaged ends it.
 pub fn messages(datagram: &[u8]) -> impl Iterator<Item = Told<'_>> {
-    let kind = (libc::NFNL_SUBSYS_ULOG as u16) << 8 | NFULNL_MSG_PACKET;
-    of_kind(datagram, kind).map(|(_, attributes)| told(attributes))
-}
-
-/// The messages of a kind in a datagram of nfnetlink: the family and the attributes of each. What is damaged ends it.
-pub(in crate::netfilter) fn of_kind(
-    mut datagram: &[u8],
-    wanted: u16,
-) -> impl Iterator<Item = (u8, &[u8])> {
-    std::iter::from_fn(move || {
-        loop {
-            let length = number(datagram.get(..4)?)? as usize;
-            let kind = u16::from_ne_bytes(datagram.get(4..6)?.try_into().ok()?);
-            let message = datagram.get(..length)?;
-            let family = *message.get(NETLINK_HEADER)?;
-            let attributes = message.get(HEADERS..)?;
-            let next = length.next_multiple_of(4).min(datagram.len());
-            datagram = datagram.get(next..)?;
-            if kind == wanted {
-                return Some((family, attributes));
-            }
-        }
-    })
-}
-
-/// A number in the host's order.
-fn number(bytes: &[u8]) -> Option<u32> {
-    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+    const PACKET: u16 = (libc::NFNL_SUBSYS_ULOG as u16) << 8 | NFULNL_MSG_PACKET;
+    let packets = of_netfilter(datagram).filter(|(kind, ..)| *kind == PACKET);
+    packets.map(|(_, _, attributes)| told(attributes))
 }
 
 /// A number in the network's order.
@@ -101,14 +73,17 @@ pub(in crate::netfilter) fn attribute(bytes: &[u8]) -> Option<(&[u8], u16, &[u8]
 #[cfg(test)]
 mod tests {
     use super::*;
+    use netlink_bindings::utils::{align, push_header};
+
+    /// A netlink header, and that of nfnetlink behind it.
+    const HEADERS: usize = 16 + 4;
 
     fn with(kind: u16, attributes: &[(u16, &[u8])]) -> Vec<u8> {
         let mut bytes = vec![0; HEADERS];
         for (number, value) in attributes {
-            bytes.extend((4 + value.len() as u16).to_ne_bytes());
-            bytes.extend(number.to_ne_bytes());
+            push_header(&mut bytes, *number, value.len() as u16);
             bytes.extend(*value);
-            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            align(&mut bytes);
         }
         let length = bytes.len() as u32;
         bytes[..4].copy_from_slice(&length.to_ne_bytes());

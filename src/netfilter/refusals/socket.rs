@@ -1,6 +1,7 @@
 //! The listener of our group of NFLOG.
 
 use crate::ruleset::table::EVENTS_GROUP;
+use netlink_bindings::utils::{align, push_header};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce, ReceiveTimeout};
@@ -84,10 +85,9 @@ impl Listener {
         message.extend([libc::AF_UNSPEC as u8, 0]);
         message.extend(EVENTS_GROUP.to_be_bytes());
         for (number, value) in attributes {
-            message.extend((4 + value.len() as u16).to_ne_bytes());
-            message.extend(number.to_ne_bytes());
+            push_header(&mut message, *number, value.len() as u16);
             message.extend(*value);
-            message.resize(message.len().next_multiple_of(4), 0);
+            align(&mut message);
         }
         let length = (message.len() as u32).to_ne_bytes();
         message[..4].copy_from_slice(&length);

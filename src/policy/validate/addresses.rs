@@ -105,7 +105,7 @@ impl<'d> Addresses<'d> {
         if let (false, true, Some(item)) = (errors, sets.is_empty(), left_out.first())
             && !remote.items.iter().any(|item| of_group(&item))
         {
-            diagnostics.push(nothing_left(item, family));
+            diagnostics.push(wrong_family(item, family, true));
             return Err(());
         }
         match sets.as_slice() {
@@ -166,7 +166,7 @@ impl<'d> Addresses<'d> {
         }
         let set = AddressSet::new([range?])?;
         if !has_family(&set, family) {
-            diagnostics.push(other_family(item, family));
+            diagnostics.push(wrong_family(item, family, false));
             return None;
         }
         Some(set)
@@ -181,38 +181,19 @@ fn has_family(set: &AddressSet, family: Option<Family>) -> bool {
     }
 }
 
-fn other_family(item: &Text, family: Option<Family>) -> Diagnostic {
-    let (message, help) = match family {
-        Some(Family::V4) => (
-            format!("icmp is IPv4 only, and `{}` is IPv6", item.text),
-            "use `protocol: icmpv6` for this remote",
-        ),
-        _ => (
-            format!("icmpv6 is IPv6 only, and `{}` is IPv4", item.text),
-            "use `protocol: icmp` for this remote",
-        ),
+/// Of a remote that is an address of the other family; or of a template, whose addresses of the other family are left out: when none
+/// are left, the rule would be empty.
+fn wrong_family(item: &Text, family: Option<Family>, is_template: bool) -> Diagnostic {
+    let (protocol, own, other_protocol, other) = match family {
+        Some(Family::V4) => ("icmp", "IPv4", "icmpv6", "IPv6"),
+        _ => ("icmpv6", "IPv6", "icmp", "IPv4"),
     };
-    Diagnostic::error("wrong-family", item.span, message).help(help)
-}
-
-/// A template's addresses of the other family are left out; when none are left, the rule would be empty.
-fn nothing_left(item: &Text, family: Option<Family>) -> Diagnostic {
-    let (message, help) = match family {
-        Some(Family::V4) => (
-            format!(
-                "icmp is IPv4 only, and `{}` holds no IPv4 address",
-                item.text
-            ),
-            "use `protocol: icmpv6`, or another template",
-        ),
-        _ => (
-            format!(
-                "icmpv6 is IPv6 only, and `{}` holds no IPv6 address",
-                item.text
-            ),
-            "use `protocol: icmp`, or another template",
-        ),
+    let (is, instead) = match is_template {
+        true => (format!("holds no {own} address"), ", or another template"),
+        false => (format!("is {other}"), " for this remote"),
     };
+    let message = format!("{protocol} is {own} only, and `{}` {is}", item.text);
+    let help = format!("use `protocol: {other_protocol}`{instead}");
     Diagnostic::error("wrong-family", item.span, message).help(help)
 }
 
@@ -225,10 +206,8 @@ pub fn range(item: &Text, diagnostics: &mut Diagnostics) -> Option<AddressRange>
                     "`{}` means just this network here; the cloud itself silently reads it as 0.0.0.0/0",
                     item.text
                 );
-                diagnostics.push(
-                    Diagnostic::warning("zero-network", item.span, message)
-                        .help("write 0.0.0.0/0 if the whole of IPv4 is meant"),
-                );
+                let help = "write 0.0.0.0/0 if the whole of IPv4 is meant";
+                diagnostics.warning("zero-network", item.span, message, help);
             }
             Some(range)
         }
@@ -245,8 +224,7 @@ pub fn range(item: &Text, diagnostics: &mut Diagnostics) -> Option<AddressRange>
                 }
                 _ => error.help(),
             };
-            diagnostics
-                .push(Diagnostic::error("bad-address", item.span, error.to_string()).help(help));
+            diagnostics.error("bad-address", item.span, error.to_string(), help);
             None
         }
     }
@@ -276,10 +254,8 @@ fn templates<'d>(
             }
             AddressTemplateContent::File { written, .. } if is_group => {
                 let message = "a group of templates lists ids of templates and has no file";
-                diagnostics.push(
-                    Diagnostic::error("group-with-file", written.span, message)
-                        .help("give the file to an `ipm-` template and name that here"),
-                );
+                let help = "give the file to an `ipm-` template and name that here";
+                diagnostics.error("group-with-file", written.span, message, help);
                 None
             }
             AddressTemplateContent::Items(items) => {
@@ -342,10 +318,7 @@ fn file(
         if let Some((address, bytes)) = AddressRange::leading_ipv4(&text.as_bytes()[start..])
             && let Some(after) = after_line_break(text.as_bytes(), start + bytes)
         {
-            v4.push(Interval {
-                first: address,
-                last: address,
-            });
+            v4.push(Interval::point(address));
             start = after;
             continue;
         }
@@ -385,21 +358,18 @@ fn file(
     if let Some(span) = first_unlisted {
         let more = wrong - MOST_WRONG_LINES;
         let message = format!("from here on {more} more lines of this file are wrong");
-        diagnostics.push(
-            Diagnostic::error("bad-address", span, message)
-                .help("one address, CIDR or range a line; `#` begins a comment"),
-        );
+        let help = "one address, CIDR or range a line; `#` begins a comment";
+        diagnostics.error("bad-address", span, message, help);
     }
     if v4.is_empty() && v6.is_empty() && wrong == 0 {
         let message = format!("the file `{}` holds no address", written.text);
-        diagnostics.push(Diagnostic::error("empty-list", written.span, message).help(
-            "nothing empty ever means \"any\": put an address into it, or remove the template",
-        ));
+        let help =
+            "nothing empty ever means \"any\": put an address into it, or remove the template";
+        diagnostics.error("empty-list", written.span, message, help);
     }
-    if wrong > 0 {
-        None
-    } else {
-        AddressSet::of(v4, v6)
+    match wrong {
+        0 => AddressSet::of(v4, v6),
+        _ => None,
     }
 }
 

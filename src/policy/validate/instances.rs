@@ -24,10 +24,9 @@ pub fn instances(
         let id = match InstanceId::parse(&entry.id.text) {
             Ok(id) => Some(id),
             Err(error) => {
-                diagnostics.push(
-                    Diagnostic::error("bad-id", entry.id.span, error.to_string())
-                        .help("ids look like `ins-web1`"),
-                );
+                let message = error.to_string();
+                let help = "ids look like `ins-web1`";
+                diagnostics.error("bad-id", entry.id.span, message, help);
                 None
             }
         };
@@ -101,14 +100,9 @@ fn check_hostname<'d>(
     let name = entry.hostname.as_ref().unwrap_or(&entry.id);
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     if name.text.is_empty() || !name.text.bytes().all(allowed) {
-        diagnostics.push(
-            Diagnostic::error(
-                "bad-hostname",
-                name.span,
-                format!("`{}` is not a hostname", name.text),
-            )
-            .help("write what `hostname` or `hostname -f` prints on that host"),
-        );
+        let message = format!("`{}` is not a hostname", name.text);
+        let help = "write what `hostname` or `hostname -f` prints on that host";
+        diagnostics.error("bad-hostname", name.span, message, help);
         return;
     }
     if let Some(first) = seen.add(name) {
@@ -136,7 +130,7 @@ fn smtp_request(entry: &InstanceEntry, diagnostics: &mut Diagnostics) -> bool {
             "`{}` is no CVM: its TCP 25 is not blocked, and nothing is spent",
             entry.id.text
         );
-        diagnostics.push(Diagnostic::warning("unblock-kind", span, message).help("remove `smtp`"));
+        diagnostics.warning("unblock-kind", span, message, "remove `smtp`");
         return false;
     }
     if !entry.prepaid {
@@ -144,10 +138,8 @@ fn smtp_request(entry: &InstanceEntry, diagnostics: &mut Diagnostics) -> bool {
             "TCP 25 of `{}` cannot be unblocked: pay-as-you-go instances are not supported",
             entry.id.text
         );
-        diagnostics.push(
-            Diagnostic::error("unblock-billing", span, message)
-                .help("write `billing: prepaid`, or remove `smtp: unblocked`"),
-        );
+        let help = "write `billing: prepaid`, or remove `smtp: unblocked`";
+        diagnostics.error("unblock-billing", span, message, help);
     }
     entry.prepaid
 }
@@ -162,10 +154,9 @@ fn interface(
     let name = match InterfaceName::parse(&entry.name.text) {
         Ok(name) => Some(name),
         Err(error) => {
-            diagnostics.push(
-                Diagnostic::error("bad-interface", entry.name.span, error.to_string())
-                    .help(error.help()),
-            );
+            let message = error.to_string();
+            let help = error.help();
+            diagnostics.error("bad-interface", entry.name.span, message, help);
             None
         }
     };
@@ -174,10 +165,8 @@ fn interface(
             "`{}` stands for several interfaces and has no addresses of its own",
             entry.name.text
         );
-        diagnostics.push(
-            Diagnostic::error("glob-addresses", span, message)
-                .help("name the interface in full, or remove `addresses`"),
-        );
+        let help = "name the interface in full, or remove `addresses`";
+        diagnostics.error("glob-addresses", span, message, help);
     }
     let addresses: Vec<IpAddr> = entry
         .addresses
@@ -192,10 +181,8 @@ fn interface(
         };
         if !bound.insert(id.clone()) {
             let message = format!("`{id}` is bound to this interface already");
-            diagnostics.push(
-                Diagnostic::warning("bound-twice", text.span, message)
-                    .help("remove it: its first place decides"),
-            );
+            let help = "remove it: its first place decides";
+            diagnostics.warning("bound-twice", text.span, message, help);
             continue;
         }
         groups.push(id);
@@ -227,7 +214,7 @@ fn address(
                 ),
                 _ => (error.to_string(), error.help()),
             };
-            diagnostics.push(Diagnostic::error("bad-address", text.span, message).help(help));
+            diagnostics.error("bad-address", text.span, message, help);
             return None;
         }
     };

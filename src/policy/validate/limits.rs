@@ -71,11 +71,8 @@ impl Room {
             let message = format!(
                 "lists that are put together hold more than {MOST_COPIED} addresses and ports, each counted as often as it is used"
             );
-            diagnostics.push(
-                Diagnostic::new(Severity::Error, "too-large", at, message).help(
-                    "put what is used together into one template, and name that alone: it is stored once",
-                ),
-            );
+            let help = "put what is used together into one template, and name that alone: it is stored once";
+            diagnostics.push(Diagnostic::new(Severity::Error, "too-large", at, message).help(help));
         }
         false
     }
@@ -94,10 +91,8 @@ pub fn instances(
                 "instance `{}` has more than {MOST_INTERFACES} interfaces",
                 entry.id.text
             );
-            diagnostics.push(
-                Diagnostic::error("too-large", entry.id.span, message)
-                    .help("let a glob stand for many: `veth*`"),
-            );
+            let help = "let a glob stand for many: `veth*`";
+            diagnostics.error("too-large", entry.id.span, message, help);
         }
     }
     let size = |id: &GroupId| {

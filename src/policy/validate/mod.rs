@@ -61,7 +61,7 @@ pub fn validate(definition: &Definition, earlier: Vec<Diagnostic>) -> Validated 
     let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
     // Of rules that are wrong themselves nobody expects anything.
     if !earlier.iter().any(is_error) && !diagnostics.errors_since(nothing_yet) {
-        promises::judge(&promises, definition, &account, &mut diagnostics);
+        promises::judge::judge(&promises, definition, &account, &mut diagnostics);
     }
     let mut diagnostics = [earlier, diagnostics.into_vec()].concat();
     // In the order in which a person meets them.

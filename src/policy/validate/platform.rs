@@ -5,7 +5,7 @@ use super::rules::{Context, only_family};
 use super::services::{port_set, services};
 use crate::definition::model::{ApprovedServiceEntry, BlockedProfile, PlatformEntry};
 use crate::definition::reader::Texts;
-use crate::definition::{Definition, Diagnostic, Diagnostics};
+use crate::definition::{Definition, Diagnostics};
 use crate::policy::account::Instance;
 use crate::policy::address::{AddressRange, AddressSet};
 use crate::policy::blocked_ports;
@@ -71,7 +71,7 @@ fn unblocks(entry: &PlatformEntry, diagnostics: &mut Diagnostics) -> u32 {
         _ => {
             let message = format!("`unblocks_per_account` cannot be `{}`", text.text);
             let help = format!("write a number from 0 to {MOST_UNBLOCKS}");
-            diagnostics.push(Diagnostic::error("bad-value", text.span, message).help(help));
+            diagnostics.error("bad-value", text.span, message, help);
             UNBLOCKS_PER_ACCOUNT
         }
     }
@@ -80,7 +80,7 @@ fn unblocks(entry: &PlatformEntry, diagnostics: &mut Diagnostics) -> u32 {
 fn blocked_ports(entry: &PlatformEntry, diagnostics: &mut Diagnostics) -> BlockedPorts {
     let tables = match entry.blocked_profile.unwrap_or(BlockedProfile::Tencent) {
         BlockedProfile::Tencent => [blocked_ports::TCP, blocked_ports::UDP],
-        BlockedProfile::None => [&[][..], &[][..]],
+        BlockedProfile::None => [""; 2],
     };
     let mut ports = |protocol: usize| -> Option<PortSet> {
         let profile = blocked_ports::port_set(tables[protocol]);
@@ -129,9 +129,8 @@ fn without(
     };
     if let Some(nothing) = nothing {
         let message = format!("{nothing} is not blocked anyway");
-        diagnostics.push(
-            Diagnostic::warning("not-blocked", texts.span, message).help("remove it from `remove`"),
-        );
+        let help = "remove it from `remove`";
+        diagnostics.warning("not-blocked", texts.span, message, help);
     }
     ports?.without(&hole)
 }
@@ -176,10 +175,10 @@ fn approved_service(
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if name.is_empty() || name.len() > 64 || !name.bytes().all(allowed) {
         let message = format!("`{name}` is not a name for an approved service");
-        context.diagnostics.push(
-            Diagnostic::error("bad-id", entry.name.span, message)
-                .help("a name has letters, digits, `-`, `_` and `.`, and 64 bytes at most"),
-        );
+        let help = "a name has letters, digits, `-`, `_` and `.`, and 64 bytes at most";
+        context
+            .diagnostics
+            .error("bad-id", entry.name.span, message, help);
     }
     let port = entry.port.as_ref();
     let services = match &entry.protocols {

@@ -1,18 +1,16 @@
 //! The tests of a definition: promises about its rules. One that is broken refuses the definition, so that no reload enforces it.
-//! Here their words are understood; [`judge`](mod@judge) holds them against the rules.
+//! Here their words are understood; [`judge`] holds them against the rules.
 
-mod judge;
-
-pub use judge::judge;
+pub mod judge;
 
 use crate::definition::model::TestEntry;
 use crate::definition::reader::Text;
-use crate::definition::{Definition, Diagnostic, Diagnostics, Severity};
+use crate::definition::{Definition, Diagnostics};
 use crate::policy::account::Instance;
 use crate::policy::address::AddressRange;
 use crate::policy::decide::Verdict;
-use crate::policy::packet::Protocol;
 use crate::policy::port::PortSet;
+use crate::policy::protocol::Protocol;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -116,8 +114,7 @@ impl Names<'_> {
         match promise.unjudgeable() {
             None => Some(promise),
             Some((message, help)) => {
-                let wrong = Diagnostic::error("test-ends", entry.span, message);
-                diagnostics.push(wrong.help(help));
+                diagnostics.error("test-ends", entry.span, message, help);
                 None
             }
         }
@@ -134,8 +131,7 @@ impl Names<'_> {
                         None => "write it under `instances`, or name an address".to_owned(),
                     };
                     let message = format!("the instance `{}` is not defined", text.text);
-                    let wrong = Diagnostic::error("undefined-instance", text.span, message);
-                    diagnostics.push(wrong.help(help));
+                    diagnostics.error("undefined-instance", text.span, message, help);
                 }
                 return None;
             };
@@ -152,8 +148,7 @@ impl Names<'_> {
             }
             Err(error) => {
                 let help = "an end of a test is one address, or the id of an instance";
-                let wrong = Diagnostic::error("bad-address", text.span, error.to_string());
-                diagnostics.push(wrong.help(help));
+                diagnostics.error("bad-address", text.span, error.to_string(), help);
                 None
             }
         }
@@ -210,7 +205,7 @@ fn protocol(text: &Text, diagnostics: &mut Diagnostics) -> Option<Protocol> {
             None => format!("it is one of {all}"),
         };
         let message = format!("`{}` is not a protocol of a flow", text.text);
-        diagnostics.push(Diagnostic::error("bad-protocol", text.span, message).help(help));
+        diagnostics.error("bad-protocol", text.span, message, help);
     }
     named.map(|(_, protocol)| *protocol)
 }
@@ -249,7 +244,7 @@ fn port(
         (Some(_), false) => "port-without-ports",
         _ => "bad-port",
     };
-    diagnostics.push(Diagnostic::new(Severity::Error, code, Some(span), message).help(help));
+    diagnostics.error(code, span, message, help);
     None
 }
 
@@ -313,10 +308,7 @@ impl Promise<'_> {
 
     /// `tcp 443 from 198.51.100.7 to ins-web1`
     fn words(&self) -> String {
-        let name = Protocol::NAMES
-            .iter()
-            .find(|(_, protocol)| *protocol == self.protocol)
-            .map_or("", |(name, _)| name);
+        let name = self.protocol.name().unwrap_or_default();
         let port = self.port.map(|port| format!(" {port}")).unwrap_or_default();
         let [from, to] = self.names;
         format!("{name}{port} from {from} to {to}")

@@ -4,7 +4,7 @@ use super::addresses::{Addresses, Family};
 use super::services::{Services, service};
 use super::uses::GroupUses;
 use crate::definition::model::{GroupEntry, RuleEntry, RuleService};
-use crate::definition::{Definition, Diagnostic, Diagnostics, Sources};
+use crate::definition::{Definition, Diagnostics, Sources};
 use crate::policy::id::GroupId;
 use crate::policy::rule::{Action, Direction, Rule, RuleId, SecurityGroup, Service};
 use std::collections::BTreeMap;
@@ -36,9 +36,11 @@ pub fn groups(
                 groups.insert(id.clone(), Arc::new(group(id, entry, context)));
             }
             Err(error) => {
-                context.diagnostics.push(
-                    Diagnostic::error("bad-id", entry.id.span, error.to_string())
-                        .help("ids look like `sg-web` or `sg-6ebxp9qd`"),
+                context.diagnostics.error(
+                    "bad-id",
+                    entry.id.span,
+                    error.to_string(),
+                    "ids look like `sg-web` or `sg-6ebxp9qd`",
                 );
             }
         }

@@ -3,7 +3,7 @@
 use super::limits::Room;
 use super::templates::{Names, Nesting};
 use crate::definition::reader::{Text, Texts};
-use crate::definition::{Definition, Diagnostic, Diagnostics};
+use crate::definition::{Definition, Diagnostics};
 use crate::policy::id::{ServiceTemplateGroupId, ServiceTemplateId};
 use crate::policy::port::PortSet;
 use crate::policy::rule::Service;
@@ -65,9 +65,8 @@ impl<'d> Services<'d> {
             }
             None => {
                 let message = format!("`{}` is not the id of a service template", item.text);
-                diagnostics.push(Diagnostic::error("bad-id", item.span, message).help(
-                    "`service` names a `ppm-` or `ppmg-` template; write `protocol` and `port` otherwise",
-                ));
+                let help = "`service` names a `ppm-` or `ppmg-` template; write `protocol` and `port` otherwise";
+                diagnostics.error("bad-id", item.span, message, help);
                 None
             }
         }
@@ -116,10 +115,8 @@ fn entry(item: &Text, diagnostics: &mut Diagnostics) -> Option<Service> {
         ("gre", None) => Service::Gre,
         _ => {
             let message = format!("`{}` is not a service", item.text);
-            diagnostics.push(
-                Diagnostic::error("bad-service", item.span, message)
-                    .help("write `tcp:80,443`, `udp:53`, `tcp:all`, `icmp`, `icmpv6` or `gre`"),
-            );
+            let help = "write `tcp:80,443`, `udp:53`, `tcp:all`, `icmp`, `icmpv6` or `gre`";
+            diagnostics.error("bad-service", item.span, message, help);
             return None;
         }
     };
@@ -132,10 +129,7 @@ pub fn service(
     port: Option<&Texts>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Service> {
-    let ports = match port {
-        Some(port) => port_set(&port.items, diagnostics),
-        None => Some(PortSet::all()),
-    };
+    let ports = ports_of(port, diagnostics);
     with_ports(protocol, port, ports, diagnostics)
 }
 
@@ -145,16 +139,20 @@ pub fn services(
     port: Option<&Texts>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Service>> {
-    let ports = match port {
-        Some(port) => port_set(&port.items, diagnostics),
-        None => Some(PortSet::all()),
-    };
-    let services: Vec<Option<Service>> = protocols
-        .items
-        .iter()
+    let ports = ports_of(port, diagnostics);
+    let items = protocols.items.iter();
+    let services: Vec<Option<Service>> = items
         .map(|protocol| with_ports(protocol, port, ports.clone(), diagnostics))
         .collect();
     merged(services.into_iter().collect::<Option<Vec<_>>>()?)
+}
+
+/// All ports where none are written.
+fn ports_of(port: Option<&Texts>, diagnostics: &mut Diagnostics) -> Option<PortSet> {
+    match port {
+        Some(port) => port_set(&port.items, diagnostics),
+        None => Some(PortSet::all()),
+    }
 }
 
 fn with_ports(
@@ -171,7 +169,7 @@ fn with_ports(
             Some(name) => format!("did you mean `{name}`? It is one of {all}"),
             None => format!("it is one of {all}"),
         };
-        diagnostics.push(Diagnostic::error("bad-protocol", protocol.span, message).help(help));
+        diagnostics.error("bad-protocol", protocol.span, message, help);
         return None;
     }
     let ports = ports?;
@@ -187,7 +185,7 @@ fn with_ports(
                 "remove `port`, or write `protocol: tcp` or `udp`",
             ),
         };
-        diagnostics.push(Diagnostic::error("port-without-ports", span, message).help(help));
+        diagnostics.error("port-without-ports", span, message, help);
         return None;
     }
     Some(match name {
@@ -209,9 +207,7 @@ pub fn port_set(items: &[Text], diagnostics: &mut Diagnostics) -> Option<PortSet
             Ok(parsed) => intervals.extend(parsed),
             Err(error) => {
                 wrong = true;
-                diagnostics.push(
-                    Diagnostic::error("bad-port", item.span, error.to_string()).help(error.help()),
-                );
+                diagnostics.error("bad-port", item.span, error.to_string(), error.help());
             }
         }
     }

@@ -132,18 +132,14 @@ impl<'n, 'd, T: Clone + Weight, J: Fn(Vec<T>) -> Option<T>> Nesting<'n, 'd, T, J
         if let Some(start) = self.path.iter().position(|outer| *outer == inner) {
             let circle = self.path[start..].join(" -> ");
             let message = format!("`{inner}` contains itself: {circle} -> {inner}");
-            diagnostics.push(
-                Diagnostic::error("template-cycle", item.span, message)
-                    .help("remove one step of the circle"),
-            );
+            let help = "remove one step of the circle";
+            diagnostics.error("template-cycle", item.span, message, help);
             return None;
         }
         if self.path.len() > DEEPEST {
             let message = format!("groups of templates nest more than {DEEPEST} levels deep");
-            diagnostics.push(
-                Diagnostic::error("too-deep", item.span, message)
-                    .help("name the templates themselves"),
-            );
+            let help = "name the templates themselves";
+            diagnostics.error("too-deep", item.span, message, help);
             return None;
         }
         self.expand(inner, diagnostics);
@@ -156,9 +152,9 @@ impl<'n, 'd, T: Clone + Weight, J: Fn(Vec<T>) -> Option<T>> Nesting<'n, 'd, T, J
         } else {
             let [one, group] = self.names.prefixes;
             let message = format!("`{inner}` is not the id of {kind} templates");
-            diagnostics.push(Diagnostic::error("bad-id", item.span, message).help(format!(
+            diagnostics.error("bad-id", item.span, message, format!(
                 "a `{group}` group lists templates: put the values into a `{one}` template and name that"
-            )));
+            ));
         }
         None
     }

@@ -56,8 +56,7 @@ impl<'d> GroupUses<'d> {
                     true => format!("did you mean `{prefixed}`?"),
                     false => "ids look like `sg-web` or `sg-6ebxp9qd`".to_owned(),
                 };
-                diagnostics
-                    .push(Diagnostic::error("bad-id", text.span, error.to_string()).help(help));
+                diagnostics.error("bad-id", text.span, error.to_string(), help);
                 None
             }
         }

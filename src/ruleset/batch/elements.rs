@@ -1,6 +1,6 @@
 //! Elements of sets and maps, as commands tell them.
 
-use super::Name;
+use super::names::Name;
 use crate::policy::Interval;
 use crate::ruleset::ir::{Addresses, Map, MapElements, MapKey, NftVerdict, Pair, Set};
 

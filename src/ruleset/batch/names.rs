@@ -1,10 +1,13 @@
 //! What the kernel calls the objects of a ruleset.
 
-use super::Name;
 use crate::ruleset::marks::Bits;
 use crate::ruleset::table::Generation;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The name of an object in the kernel.
+pub type Name = Arc<str>;
 
 /// The kernel's name of each object of a ruleset: `g7_in_0_3` for `in_0_3`, unless the object is one that an earlier
 /// generation has loaded.

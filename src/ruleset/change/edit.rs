@@ -399,23 +399,16 @@ struct Changed<'n> {
 
 /// Which address of a packet the rule asks this set for.
 fn side(rule: &NftRule, set: &str) -> Option<Side> {
-    rule.matches.iter().find_map(|each| match each {
-        Match::Address {
-            side,
-            with: AddressMatch::Set(name, _),
-            ..
-        } if name == set => Some(*side),
+    let mut sets = rule.matches.iter().filter_map(Match::set);
+    match sets.find(|(name, ..)| *name == set)?.1 {
+        MapKey::Address(side, _) => Some(side),
         // Of flows of this direction the source of a packet that opens one, and so on: sides that differ are never compared.
-        Match::FlowAddress {
-            key,
-            with: AddressMatch::Set(name, _),
-            ..
-        } if name == set => Some(match key.address() {
+        MapKey::FlowAddress(key, _) => Some(match key.address() {
             FlowSide::Original => Side::Source,
             FlowSide::Reply => Side::Destination,
         }),
         _ => None,
-    })
+    }
 }
 
 /// Whether an address is in both of two lists of single addresses.

@@ -175,33 +175,11 @@ pub fn target(verdict: &NftVerdict) -> Option<&str> {
 pub fn alike(new: &NftRule, old: &NftRule) -> bool {
     new.reason == old.reason
         && new.matches.len() == old.matches.len()
-        && new.matches.iter().zip(&old.matches).all(|pair| match pair {
-            (
-                Match::Address {
-                    side,
-                    with: AddressMatch::Set(_, family),
-                    negated,
-                },
-                Match::Address {
-                    side: old_side,
-                    with: AddressMatch::Set(_, old_family),
-                    negated: old_negated,
-                },
-            ) => (side, family, negated) == (old_side, old_family, old_negated),
-            (
-                Match::FlowAddress {
-                    key,
-                    with: AddressMatch::Set(_, family),
-                    negated,
-                },
-                Match::FlowAddress {
-                    key: old_key,
-                    with: AddressMatch::Set(_, old_family),
-                    negated: old_negated,
-                },
-            ) => (key, family, negated) == (old_key, old_family, old_negated),
-            (new, old) => new == old,
-        })
+        && new
+            .matches
+            .iter()
+            .zip(&old.matches)
+            .all(|(new, old)| likewise(new, old))
         && match (&new.verdict, &old.verdict) {
             (NftVerdict::Map(new, _), NftVerdict::Map(old, _)) => new == old,
             (new, old) => match (target(new), target(old)) {
@@ -211,20 +189,18 @@ pub fn alike(new: &NftRule, old: &NftRule) -> bool {
         }
 }
 
+/// The same of two conditions.
+fn likewise(new: &Match, old: &Match) -> bool {
+    match (new.set(), old.set()) {
+        (Some((_, key, negated)), Some((_, old, not))) => (key, negated) == (old, not),
+        _ => new == old,
+    }
+}
+
 /// What a rule leads to: sets, then what its verdict names.
 pub fn references(rule: &NftRule) -> Vec<&str> {
-    let sets = rule.matches.iter().filter_map(|each| match each {
-        Match::Address {
-            with: AddressMatch::Set(name, _),
-            ..
-        }
-        | Match::FlowAddress {
-            with: AddressMatch::Set(name, _),
-            ..
-        } => Some(name.as_str()),
-        _ => None,
-    });
-    let mut names: Vec<&str> = sets.collect();
+    let sets = rule.matches.iter().filter_map(Match::set);
+    let mut names: Vec<&str> = sets.map(|(name, ..)| name).collect();
     match &rule.verdict {
         NftVerdict::Map(_, name) => names.push(name),
         verdict => names.extend(target(verdict)),

@@ -4,8 +4,8 @@ use super::buckets::{Buckets, Common};
 use super::regions::{Region, along};
 use super::sets::{Line, Relation, Relations, relation, split};
 use crate::policy::{
-    Action, AddressSet, Binding, Decision, Direction, Interval, Policy, PortSet, Protocol, Reason,
-    Service, Verdict,
+    Action, AddressSet, Binding, Decision, Direction, Interval, Point, Policy, PortSet, Protocol,
+    Reason, Service, Verdict,
 };
 use std::sync::Arc;
 
@@ -363,10 +363,7 @@ fn of_family<T: Line>(set: &AddressSet) -> Arc<[Interval<T>]> {
 
 /// The ports at which a service meets packets of a protocol.
 fn ports<T: Line>(service: &Service, protocol: Protocol) -> &[Interval<u16>] {
-    const WHOLE: &[Interval<u16>] = &[Interval {
-        first: 0,
-        last: u16::MAX,
-    }];
+    const WHOLE: &[Interval<u16>] = &[u16::WHOLE];
     let v4 = T::FAMILY == crate::ruleset::ir::Family::V4;
     match service {
         Service::All => WHOLE,

@@ -9,10 +9,13 @@
 //! connection tracking keeps of flows.
 
 mod buckets;
+mod difference;
 mod list;
 mod regions;
 mod samples;
 mod sets;
+
+pub use difference::Difference;
 
 use crate::policy::{Direction, Policy, Protocol, Verdict};
 use crate::ruleset::ir::{
@@ -20,32 +23,12 @@ use crate::ruleset::ir::{
 };
 use crate::ruleset::walk::Walker;
 use list::{List, Said};
-use regions::{Regions, Targets};
+use regions::Regions;
+use regions::run::{Run, at_interface};
+use regions::targets::Targets;
+use samples::sample_name;
 use sets::{Line, Relations};
 use std::collections::HashSet;
-use std::fmt;
-use std::net::IpAddr;
-
-/// A packet about which policy and ruleset disagree.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct Difference {
-    /// The packet, in words.
-    pub packet: String,
-    /// What the policy says.
-    pub policy: String,
-    /// What the ruleset says.
-    pub ruleset: String,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the compiled ruleset is wrong about {}: the policy says {}, the ruleset {}",
-            self.packet, self.policy, self.ruleset
-        )
-    }
-}
 
 /// How much was compared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -234,31 +217,6 @@ fn check_one_way(
     Ok(checked)
 }
 
-/// An interface that this name or glob binds, and no more specific one if that can be helped.
-fn sample_name(policy: &Policy, name: &str) -> String {
-    let Some(prefix) = name.strip_suffix('*') else {
-        return name.to_owned();
-    };
-    let candidates = [
-        format!("{prefix}~"),
-        prefix.to_owned(),
-        format!("{prefix}0"),
-    ];
-    let holds = |candidate: &&String| {
-        let holding = policy
-            .bindings
-            .iter()
-            .find(|binding| binding.interface.matches(candidate));
-        candidate.len() <= 15
-            && holding.is_some_and(|binding| binding.interface.to_string() == name)
-    };
-    candidates
-        .iter()
-        .find(holds)
-        .unwrap_or(&candidates[0])
-        .clone()
-}
-
 /// The chain of an interface's list: `in_0`.
 fn entry_of<'r>(regions: &Regions<'r>, direction: Direction, interface: &str) -> Option<&'r str> {
     let mut chain = enter(direction);
@@ -268,7 +226,7 @@ fn entry_of<'r>(regions: &Regions<'r>, direction: Direction, interface: &str) ->
         let rule = rules.iter().find(|rule| {
             rule.matches
                 .iter()
-                .all(|each| regions::at_interface(each, direction, interface))
+                .all(|each| at_interface(each, direction, interface))
         })?;
         chain = match &rule.verdict {
             NftVerdict::Goto(chain) | NftVerdict::Jump(chain) => chain,
@@ -308,35 +266,34 @@ fn family<T: Line>(
 ) -> Result<(usize, bool), Difference> {
     let (mut boxes, mut whole) = (0, true);
     let (mut targets, mut relations) = (Targets::new(), Relations::new());
-    let run = |protocol, about_a_flow, key| regions::Run {
+    let run = |protocol, about_a_flow, key| Run {
         direction,
         interface,
         protocol,
         about_a_flow,
         key,
     };
-    let mut compare =
-        |run: regions::Run, list: &List<T>, chain: &str, rest| -> Result<bool, Difference> {
-            regions.follow::<T>(
-                &run,
-                chain,
-                rest,
-                &mut targets,
-                &mut |region, verdict, reason| {
-                    boxes += 1;
-                    let said = match run.key {
-                        None => Said::Exactly(verdict, reason),
-                        Some(_) => Said::Passes(verdict.passes()),
-                    };
-                    list.holds(region, said, &mut relations)
-                        .map_err(|otherwise| Difference {
-                            packet: otherwise.region.words(&run),
-                            policy: otherwise.decision.to_string(),
-                            ruleset: format!("{verdict} by {reason} in {chain}"),
-                        })
-                },
-            )
-        };
+    let mut compare = |run: Run, list: &List<T>, chain: &str, rest| -> Result<bool, Difference> {
+        regions.follow::<T>(
+            &run,
+            chain,
+            rest,
+            &mut targets,
+            &mut |region, verdict, reason| {
+                boxes += 1;
+                let said = match run.key {
+                    None => Said::Exactly(verdict, reason),
+                    Some(_) => Said::Passes(verdict.passes()),
+                };
+                list.holds(region, said, &mut relations)
+                    .map_err(|otherwise| Difference {
+                        packet: otherwise.region.words(&run),
+                        policy: otherwise.decision.to_string(),
+                        ruleset: format!("{verdict} by {reason} in {chain}"),
+                    })
+            },
+        )
+    };
     for protocol in PROTOCOLS {
         let list = List::<T>::new(policy, direction, interface, protocol);
         // The base chain accepts what falls off the end.
@@ -372,18 +329,4 @@ fn family<T: Line>(
         }
     }
     Ok((boxes, whole))
-}
-
-fn words(run: &regions::Run, remote: IpAddr, port: u16) -> String {
-    let protocol = Protocol::NAMES
-        .iter()
-        .find(|(_, protocol)| *protocol == run.protocol);
-    let protocol = protocol.map_or_else(
-        || format!("protocol {}", run.protocol.0),
-        |(name, _)| (*name).to_owned(),
-    );
-    format!(
-        "{} {protocol} {remote} port {port} at {}",
-        run.direction, run.interface
-    )
 }

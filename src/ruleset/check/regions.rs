@@ -1,32 +1,16 @@
 //! Follows a ruleset with boxes of packets: ports × remote addresses, all else fixed.
 
-mod holds;
-mod targets;
+pub mod run;
+pub mod targets;
 
-use super::Difference;
+use super::difference::Difference;
 use super::sets::{Line, Set, by_target};
 use crate::policy::interval::Point;
-use crate::policy::{Direction, Interval, Protocol, Reason, Verdict};
+use crate::policy::{Interval, Protocol, Reason, Verdict};
 use crate::ruleset::ir::*;
-pub use holds::at_interface;
+use run::Run;
 use rustc_hash::FxHashMap;
-pub use targets::Targets;
-
-/// Packets of one protocol at one interface that open a flow from port 49152 with hop limit 64, not forwarded.
-#[derive(Debug, Clone, Copy)]
-pub struct Run<'i> {
-    /// Which way.
-    pub direction: Direction,
-    /// The interface.
-    pub interface: &'i str,
-    /// The protocol.
-    pub protocol: Protocol,
-    /// Whether they are ICMP messages about a tracked flow, other than errors, and open no flow themselves.
-    pub about_a_flow: bool,
-    /// Of packets of tracked flows. The chains ask what connection tracking keeps of the flow's opening, so ports and addresses of
-    /// boxes are the flow's.
-    pub key: Option<FlowKey>,
-}
+use targets::Targets;
 
 /// A box of packets: each of these ports with each of these addresses.
 #[derive(Debug, Clone)]
@@ -80,10 +64,7 @@ impl<'r> Regions<'r> {
         decide: &mut Decide<T>,
     ) -> Result<bool, Difference> {
         let has_ports = matches!(run.protocol, Protocol::TCP | Protocol::UDP);
-        let ports = Interval {
-            first: 0,
-            last: if has_ports { u16::MAX } else { 0 },
-        };
+        let ports = Interval::between(0, if has_ports { u16::MAX } else { 0 });
         let addresses = targets.whole.clone();
         let mut way = Way {
             regions: self,
@@ -128,7 +109,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
             if waiting.is_empty() {
                 return Ok(());
             }
-            if rule.matches.iter().any(|each| self.never(each)) {
+            if rule.matches.iter().any(|each| self.run.never::<T>(each)) {
                 continue;
             }
             let mut rest = Vec::new();
@@ -219,7 +200,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
                 parts.collect()
             }
             (MapKey::Address(side, family), elements)
-                if family == T::FAMILY && side == remote_side(self.run.direction) =>
+                if family == T::FAMILY && side == Side::of_remote(self.run.direction) =>
             {
                 let list = T::of_map(elements).unwrap_or_default();
                 let ports = region.ports;
@@ -235,7 +216,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
             }
             (MapKey::Pair(side, family, bits, transport), elements)
                 if family == T::FAMILY
-                    && side == remote_side(self.run.direction)
+                    && side == Side::of_remote(self.run.direction)
                     && transport.protocol() == self.run.protocol =>
             {
                 let list = T::of_pairs(elements).unwrap_or_default();
@@ -243,13 +224,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
                     .chunk_by(|a, b| a.port == b.port)
                     .map(|pairs| {
                         let port = pairs[0].port;
-                        (
-                            Interval {
-                                first: port,
-                                last: port,
-                            },
-                            pairs,
-                        )
+                        (Interval::point(port), pairs)
                     })
                     .collect();
                 let mut parts = Vec::with_capacity(2 * by_port.len() + 1);
@@ -279,7 +254,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
 
     /// A key in the words for packets that open flows, and whether it is over what the boxes of this run are.
     fn of_this_run(&self, key: MapKey) -> (bool, MapKey) {
-        let side = remote_side(self.run.direction);
+        let side = Side::of_remote(self.run.direction);
         match key {
             MapKey::FlowPort(of, transport) => (self.run.key == Some(of), MapKey::Port(transport)),
             MapKey::FlowAddress(of, family) => {
@@ -307,7 +282,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
         match first {
             Match::Port(transport, Side::Destination, ports)
             | Match::FlowPort(_, transport, ports)
-                if self.is_asked(first) =>
+                if self.run.is_asked(first) =>
             {
                 if transport.protocol() != self.run.protocol {
                     return rest.push(region);
@@ -323,7 +298,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
                 }
             }
             Match::Address { with, negated, .. } | Match::FlowAddress { with, negated, .. }
-                if self.is_asked(first) =>
+                if self.run.is_asked(first) =>
             {
                 let list = match with {
                     AddressMatch::Inline(list) => Some(list),
@@ -343,20 +318,8 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
                     self.cut(others, Region { ports, addresses }, matching, rest);
                 }
             }
-            each if self.holds(each) => self.cut(others, region, matching, rest),
+            each if self.run.holds::<T>(each) => self.cut(others, region, matching, rest),
             _ => rest.push(region),
-        }
-    }
-
-    /// Whether a condition over ports or remotes is over what the boxes of this run are.
-    pub(super) fn is_asked(&self, each: &Match) -> bool {
-        match each {
-            Match::Port(_, Side::Destination, _) => self.run.key.is_none(),
-            Match::Address { side, .. } => {
-                self.run.key.is_none() && *side == remote_side(self.run.direction)
-            }
-            Match::FlowPort(key, ..) | Match::FlowAddress { key, .. } => self.run.key == Some(*key),
-            _ => false,
         }
     }
 
@@ -373,14 +336,13 @@ impl<T: Line> Region<T> {
     /// One packet of the box.
     pub fn words(&self, run: &Run) -> String {
         let remote = self.addresses.first().map_or(T::WHOLE.first, |i| i.first);
-        super::words(run, remote.address(), self.ports.first)
-    }
-}
-
-fn remote_side(direction: Direction) -> Side {
-    match direction {
-        Direction::Inbound => Side::Source,
-        Direction::Outbound => Side::Destination,
+        let (remote, port) = (remote.address(), self.ports.first);
+        let number = || format!("protocol {}", run.protocol.0);
+        let protocol = run.protocol.name().map_or_else(number, str::to_owned);
+        format!(
+            "{} {protocol} {remote} port {port} at {}",
+            run.direction, run.interface
+        )
     }
 }
 

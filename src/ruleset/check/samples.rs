@@ -1,9 +1,9 @@
 //! Single packets for what boxes do not cover: states, forwarding, and the essential traffic.
 
-use super::Difference;
+use super::difference::Difference;
 use crate::policy::{
-    About, AddressRange, Decision, Direction, Flow, Own, Packet, Policy, PortSet, Protocol, Reason,
-    Rule, Service, State, Way,
+    About, AddressRange, Decision, Direction, Flow, Interval, Own, Packet, Point, Policy, PortSet,
+    Protocol, Reason, Rule, Service, State, Way,
 };
 use crate::ruleset::walk::Walker;
 use rustc_hash::FxHashMap;
@@ -59,7 +59,7 @@ fn tracked(policy: &Policy, direction: Direction, interface: &str) -> Vec<Packet
         Some(vec!["~".to_owned()]),
     ];
     for binding in policy.bindings.iter().take(OTHER_BINDINGS) {
-        let name = super::sample_name(policy, &binding.interface.to_string());
+        let name = sample_name(policy, &binding.interface.to_string());
         places.push(Some(vec![name]));
     }
     places.push(Some(vec![interface.to_owned(), "lo".to_owned()]));
@@ -124,6 +124,29 @@ fn icmp_of(remote: IpAddr) -> Protocol {
     }
 }
 
+/// An interface that this name or glob binds, and no more specific one if that can be helped.
+pub fn sample_name(policy: &Policy, name: &str) -> String {
+    let Some(prefix) = name.strip_suffix('*') else {
+        return name.to_owned();
+    };
+    let candidates = [
+        format!("{prefix}~"),
+        prefix.to_owned(),
+        format!("{prefix}0"),
+    ];
+    let holds = |candidate: &&String| {
+        candidate.len() <= 15
+            && policy
+                .binding(candidate)
+                .is_some_and(|binding| binding.interface.to_string() == name)
+    };
+    candidates
+        .iter()
+        .find(holds)
+        .unwrap_or(&candidates[0])
+        .clone()
+}
+
 /// Comparisons of a packet with a rule, for the boundary packets of one interface: about a second.
 const COMPARISONS: usize = 200_000_000;
 
@@ -138,17 +161,9 @@ pub fn boundaries(
     direction: Direction,
     interface: &str,
 ) -> Result<usize, Difference> {
-    let binding = policy
-        .bindings
-        .iter()
-        .find(|binding| binding.interface.matches(interface));
-    let groups = binding
-        .map(|binding| binding.groups.as_slice())
-        .unwrap_or_default();
-    let rules: Vec<&Rule> = groups
-        .iter()
-        .flat_map(|group| group.rules(direction))
-        .collect();
+    let groups = policy.binding(interface).map(|binding| &binding.groups);
+    let groups = groups.into_iter().flatten();
+    let rules: Vec<&Rule> = groups.flat_map(|group| group.rules(direction)).collect();
     let edges: Vec<Edges> = rules.iter().map(|rule| Edges::of(rule)).collect();
     let budget = COMPARISONS / rules.len().max(1);
     let mut packets = 0;
@@ -176,6 +191,17 @@ pub fn boundaries(
     Ok(packets)
 }
 
+/// The ends of an interval, and what lies next to them.
+fn around<T: Point>(interval: &Interval<T>) -> [T; 4] {
+    let Interval { first, last } = *interval;
+    let before = if first == T::WHOLE.first {
+        first
+    } else {
+        first.before()
+    };
+    [before, first, last, last.successor().unwrap_or(last)]
+}
+
 /// What a rule's packets look like at its edges.
 struct Edges {
     services: Vec<(Protocol, u16)>,
@@ -184,34 +210,16 @@ struct Edges {
 
 impl Edges {
     fn of(rule: &Rule) -> Self {
-        let ports = |ports: &PortSet| -> Vec<u16> {
+        let at_ports = |protocol, ports: &PortSet| -> Vec<(Protocol, u16)> {
             let list = ports.intervals();
             let ends = [list.first(), list.last()].into_iter().flatten();
-            ends.flat_map(|i| {
-                [
-                    i.first.saturating_sub(1),
-                    i.first,
-                    i.last,
-                    i.last.saturating_add(1),
-                ]
-            })
-            .collect()
+            ends.flat_map(around).map(|port| (protocol, port)).collect()
         };
         let services = rule.services.iter().flat_map(|service| match service {
-            Service::Tcp(set) => ports(set)
-                .into_iter()
-                .map(|port| (Protocol::TCP, port))
-                .collect(),
-            Service::Udp(set) => ports(set)
-                .into_iter()
-                .map(|port| (Protocol::UDP, port))
-                .collect(),
+            Service::Tcp(set) => at_ports(Protocol::TCP, set),
+            Service::Udp(set) => at_ports(Protocol::UDP, set),
             Service::All => vec![(Protocol::TCP, 9), (Protocol::UDP, 9), (Protocol(253), 0)],
-            other => other
-                .protocol()
-                .map(|protocol| (protocol, 0))
-                .into_iter()
-                .collect::<Vec<_>>(),
+            other => Vec::from_iter(other.protocol().map(|protocol| (protocol, 0))),
         });
         let ranges: Vec<AddressRange> = rule
             .remote
@@ -220,28 +228,14 @@ impl Edges {
             .collect();
         let ends = [ranges.first(), ranges.last()].into_iter().flatten();
         let addresses = ends.flat_map(|range| match range {
-            AddressRange::V4(i) => [
-                i.first.saturating_sub(1),
-                i.first,
-                i.last,
-                i.last.saturating_add(1),
-            ]
-            .map(|number| IpAddr::V4(Ipv4Addr::from(number))),
-            AddressRange::V6(i) => [
-                i.first.saturating_sub(1),
-                i.first,
-                i.last,
-                i.last.saturating_add(1),
-            ]
-            .map(|number| IpAddr::V6(Ipv6Addr::from(number))),
+            AddressRange::V4(i) => around(i).map(|number| IpAddr::V4(Ipv4Addr::from(number))),
+            AddressRange::V6(i) => around(i).map(|number| IpAddr::V6(Ipv6Addr::from(number))),
         });
         let mut edges = Edges {
             services: services.collect(),
             addresses: addresses.collect(),
         };
-        edges
-            .services
-            .sort_unstable_by_key(|(protocol, port)| (protocol.0, *port));
+        edges.services.sort_unstable();
         edges.services.dedup();
         edges.addresses.sort_unstable();
         edges.addresses.dedup();
@@ -324,14 +318,9 @@ fn samples(direction: Direction, interface: &str) -> Vec<Packet> {
         (global, 3),
         (global, 4),
     ] {
-        let protocol = if remote.is_ipv4() {
-            Protocol::ICMP
-        } else {
-            Protocol::ICMPV6
-        };
         packets.push(Packet {
             icmp_type,
-            ..opening(protocol, remote, 0)
+            ..opening(icmp_of(remote), remote, 0)
         });
     }
     let is_error = |packet: &Packet| match packet.protocol {

@@ -12,10 +12,6 @@ use std::sync::Arc;
 pub trait Line: Point + Prefixed {
     /// The family.
     const FAMILY: Family;
-    /// All of them.
-    const WHOLE: Interval<Self>;
-    /// The point before; asked only where there is one.
-    fn before(self) -> Self;
     /// The part of this family in a set.
     fn in_set(set: &AddressSet) -> Arc<[Interval<Self>]>;
     /// The elements of this family in a list of addresses.
@@ -30,13 +26,6 @@ macro_rules! line {
     ($number:ty, $family:ident, $pairs:ident, $shared:ident) => {
         impl Line for $number {
             const FAMILY: Family = Family::$family;
-            const WHOLE: Interval<Self> = Interval {
-                first: 0,
-                last: <$number>::MAX,
-            };
-            fn before(self) -> Self {
-                self - 1
-            }
             fn in_set(set: &AddressSet) -> Arc<[Interval<Self>]> {
                 set.$shared()
             }
@@ -227,10 +216,7 @@ mod tests {
     fn intervals(raw: &[(u32, u32)], shift: u32) -> Vec<Interval<u32>> {
         merged(
             raw.iter()
-                .map(|(first, length)| Interval {
-                    first: first + shift,
-                    last: first + length + shift,
-                })
+                .map(|(first, length)| Interval::between(first + shift, first + length + shift))
                 .collect(),
         )
     }

@@ -8,7 +8,6 @@ use crate::policy::Interval;
 use crate::policy::interval::Point;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
-use std::hash::Hash;
 use std::sync::Arc;
 
 /// The intervals of a dimension, each with the number of its class, and what holds in each class.
@@ -20,11 +19,19 @@ pub struct Classes<T> {
     pub clauses: Vec<Vec<u32>>,
 }
 
+impl<T: Point> Classes<T> {
+    /// The node of each class as a function over the dimension.
+    pub fn function(self, nodes: &[u32]) -> Function<T, u32> {
+        let pieces = self.intervals.into_iter();
+        let pieces = pieces.map(|(interval, class)| (interval, nodes[class as usize]));
+        merge_equal(pieces.collect())
+    }
+}
+
 /// Cuts a dimension by the sets of clauses. `None` if the classes would list more than `budget` clauses in all.
-pub fn classes<T: Point + Hash>(
+pub fn classes<T: Point>(
     sets: impl IntoIterator<Item = (Arc<[Interval<T>]>, u32)>,
     budget: usize,
-    before: impl Fn(T) -> T,
 ) -> Option<Classes<T>> {
     let groups = group(sets);
     // Where a set begins, and the first point after it, if there is one.
@@ -68,8 +75,7 @@ pub fn classes<T: Point + Hash>(
         if sweep.listed > budget {
             return None;
         }
-        // `before` is only asked for the point of a later event.
-        let last = events.get(at).map(|(next, ..)| before(*next));
+        let last = events.get(at).map(|(next, ..)| next.before());
         let last = last.or_else(|| {
             sweep
                 .active()
@@ -92,9 +98,7 @@ type Set<T> = Arc<[Interval<T>]>;
 type Group<T> = (Set<T>, Vec<u32>);
 
 /// Sets of equal content once, with all clauses that have them.
-fn group<T: Point + Hash>(
-    sets: impl IntoIterator<Item = (Arc<[Interval<T>]>, u32)>,
-) -> Vec<Group<T>> {
+fn group<T: Point>(sets: impl IntoIterator<Item = (Arc<[Interval<T>]>, u32)>) -> Vec<Group<T>> {
     let mut groups: Vec<Group<T>> = Vec::new();
     // Most equal sets are one allocation: asked first, since content may be a hundred thousand addresses. The
     // set is kept with its address, which could otherwise be another's next.
@@ -214,7 +218,7 @@ mod tests {
         fn every_point_knows_its_clauses(raw in prop::collection::vec((0u16..50, 0u16..20), 0..12), top in any::<bool>()) {
             let shift = if top { u16::MAX - 69 } else { 0 };
             let sets: Vec<(Arc<[Interval<u16>]>, u32)> = raw.iter().enumerate().map(|(at, (first, length))| ([Interval { first: first + shift, last: first + length + shift }].into(), at as u32)).collect();
-            let classes = classes(sets.clone(), usize::MAX, |point| point - 1).expect("no limit");
+            let classes = classes(sets.clone(), usize::MAX).expect("no limit");
             for point in (0..=70).map(|p: u16| shift.saturating_add(p)) {
                 let wanted: Vec<u32> = sets.iter().filter(|(set, _)| set[0].contains(point)).map(|(_, clause)| *clause).collect();
                 let found = classes.intervals.iter().find(|(interval, _)| interval.contains(point));

@@ -1,6 +1,5 @@
 //! The ordered list that a role is: the platform's rows and the rules of its groups, each as sets of ports and addresses.
 
-use crate::policy::interval::without;
 use crate::policy::{
     Action, AddressSet, Direction, Interval, Policy, PortSet, Reason, SecurityGroup, Service,
     Verdict,
@@ -138,8 +137,8 @@ fn whole() -> Ranges {
 }
 
 fn complement(set: &AddressSet) -> Ranges {
-    let any = AddressSet::any();
-    let v4 = without(any.v4(), set.v4(), |point| point - 1);
-    let v6 = without(any.v6(), set.v6(), |point| point - 1);
-    (v4.into(), v6.into())
+    match set.complement() {
+        Some(others) => ranges(&others),
+        None => ([].into(), [].into()),
+    }
 }

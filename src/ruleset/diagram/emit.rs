@@ -12,13 +12,11 @@ mod worded;
 
 use self::worded::Named;
 use super::clause::Clause;
+use super::family::Family as PlanFamily;
 use super::paint::Function;
 use super::pairs::Table;
-use super::plan::{
-    AddressFirst, Family as PlanFamily, Part, Parts, Plan, ServiceFirst, ServiceNode,
-};
-use super::pool::Dimension;
-use crate::policy::{Direction, Protocol, Reason, Service, Verdict};
+use super::plan::{AddressFirst, Part, Parts, Plan, ServiceFirst, ServiceNode};
+use crate::policy::{Direction, Point, Protocol, Reason, Service, Verdict};
 use crate::ruleset::ir::*;
 use crate::ruleset::remote::Remotes;
 use rustc_hash::FxHashMap;
@@ -133,7 +131,7 @@ impl<'e> Emitter<'e> {
         Emitter {
             emission,
             clauses,
-            side: remote_side(emission.direction),
+            side: Side::of_remote(emission.direction),
             remotes,
             ruleset,
             leaves: FxHashMap::default(),
@@ -516,12 +514,4 @@ fn ask_flow(rule: &mut NftRule, key: FlowKey) {
 /// Whether a function over ports is the same for all of them, and the same as that of other protocols.
 fn is_whole(function: &Function<u16, u32>, other: Option<u32>) -> bool {
     matches!(function.as_slice(), [(interval, node)] if *interval == u16::WHOLE && Some(*node) == other)
-}
-
-/// The remote is the source of an inbound and the destination of an outbound packet.
-fn remote_side(direction: Direction) -> Side {
-    match direction {
-        Direction::Inbound => Side::Source,
-        Direction::Outbound => Side::Destination,
-    }
 }

@@ -10,6 +10,7 @@
 pub mod classes;
 pub mod clause;
 pub mod emit;
+pub mod family;
 pub mod paint;
 pub mod pairs;
 pub mod plan;

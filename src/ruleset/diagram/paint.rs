@@ -9,12 +9,10 @@ pub type Function<T, V> = Vec<(Interval<T>, V)>;
 
 /// Paints layers over the whole line. Costs O(m log m) for m intervals over all layers.
 pub fn paint<'a, T: Point + 'a, V: Copy + PartialEq>(
-    whole: Interval<T>,
     layers: impl IntoIterator<Item = (&'a [Interval<T>], V)>,
-    before: impl Fn(T) -> T,
 ) -> Function<T, V> {
     // What is not painted yet, by first point.
-    let mut bare = BTreeMap::from([(whole.first, whole.last)]);
+    let mut bare = BTreeMap::from([(T::WHOLE.first, T::WHOLE.last)]);
     let mut painted: Function<T, V> = Vec::new();
     for (layer, value) in layers {
         if bare.is_empty() {
@@ -37,16 +35,13 @@ pub fn paint<'a, T: Point + 'a, V: Copy + PartialEq>(
                 bare.remove(&first);
                 if first < interval.first {
                     // There is a point before: the piece has one.
-                    bare.insert(first, before(interval.first));
+                    bare.insert(first, interval.first.before());
                 }
                 if let Some(after) = interval.last.successor().filter(|after| *after <= last) {
                     bare.insert(after, last);
                 }
                 painted.push((
-                    Interval {
-                        first: first.max(interval.first),
-                        last: last.min(interval.last),
-                    },
+                    Interval::between(first.max(interval.first), last.min(interval.last)),
                     value,
                 ));
             }
@@ -74,7 +69,6 @@ pub fn difference<T: Point, V: Copy + PartialEq>(
     function: &Function<T, V>,
     base: &Function<T, V>,
     at_most: usize,
-    before: impl Fn(T) -> T,
 ) -> Option<Function<T, Option<V>>> {
     let mut out: Function<T, Option<V>> = Vec::new();
     let (mut f, mut b) = (function.iter().peekable(), base.iter().peekable());
@@ -101,7 +95,7 @@ pub fn difference<T: Point, V: Copy + PartialEq>(
             if i.first <= point {
                 i.last
             } else {
-                before(i.first)
+                i.first.before()
             }
         });
         let Some(last) = ends.min() else { break };
@@ -125,11 +119,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const WHOLE: Interval<u16> = Interval {
-        first: 0,
-        last: u16::MAX,
-    };
-
     fn at(function: &Function<u16, u8>, point: u16) -> Option<u8> {
         function
             .iter()
@@ -141,10 +130,7 @@ mod tests {
         raw.iter()
             .map(|(first, length, value)| {
                 (
-                    vec![Interval {
-                        first: first + shift,
-                        last: first + length + shift,
-                    }],
+                    vec![Interval::between(first + shift, first + length + shift)],
                     *value,
                 )
             })
@@ -157,10 +143,10 @@ mod tests {
             let shift = if top { u16::MAX - 69 } else { 0 };
             let painted = |raw: &[(u16, u16, u8)]| {
                 let layers = layers(raw, shift);
-                paint(WHOLE, layers.iter().map(|(list, value)| (list.as_slice(), *value)), |point| point - 1)
+                paint(layers.iter().map(|(list, value)| (list.as_slice(), *value)))
             };
             let (fa, fb) = (painted(&a), painted(&b));
-            let delta = difference(&fa, &fb, usize::MAX / 4, |point| point - 1).expect("no limit");
+            let delta = difference(&fa, &fb, usize::MAX / 4).expect("no limit");
             for point in (0..=70).map(|p: u16| shift.saturating_add(p)) {
                 let first = layers(&a, shift).iter().find(|(list, _)| list[0].contains(point)).map(|(_, value)| *value);
                 prop_assert_eq!(at(&fa, point), first);

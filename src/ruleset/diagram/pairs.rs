@@ -17,7 +17,7 @@
 //! which has a hash for each combination of lengths; here the ports are exact, and what has ranges stays in the diagram.
 
 use super::clause::Clause;
-use super::plan::Family;
+use super::family::Family;
 use crate::policy::Service;
 use crate::ruleset::ir::Transport;
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};

@@ -31,14 +31,16 @@
 
 mod part;
 
-pub use self::part::{AddressFirst, Family, Part, ServiceFirst, ServiceNode};
+pub use self::part::{AddressFirst, Part, ServiceFirst, ServiceNode};
 use super::classes::classes;
 use super::clause::Clause;
+use super::family::Family;
 use super::paint::{Function, paint};
 use super::pairs::{Run, worth_it};
-use super::pool::{Dimension, Pool};
-use crate::policy::interval::merged;
+use super::pool::Pool;
+use crate::policy::interval::{Point, merged};
 use crate::policy::{Interval, Service};
+use crate::ruleset::key::Transport;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::ops::Range;
 
@@ -149,13 +151,6 @@ struct Size {
 /// Above so many elements the second order is not tried where the first takes at most twice the input: trying it
 /// would take as long as all the rest.
 const LARGE: usize = 500;
-
-/// TCP or UDP.
-#[derive(Clone, Copy, PartialEq)]
-enum Transport {
-    Tcp,
-    Udp,
-}
 
 impl List<'_> {
     fn numbers<T: Family>(&self) -> impl Iterator<Item = u32> + Clone {
@@ -298,20 +293,14 @@ impl List<'_> {
             let ports = self.ports(number, transport);
             (!ports.is_empty()).then(|| (ports.into(), number))
         });
-        let classes = classes(sets, *work, u16::before)?;
+        let classes = classes(sets, *work)?;
         let nodes: Option<Vec<u32>> = classes
             .clauses
             .iter()
             .map(|list| Some(pool.add(self.over_addresses(list, work)?)))
             .collect();
         let nodes = nodes?;
-        Some(super::paint::merge_equal(
-            classes
-                .intervals
-                .into_iter()
-                .map(|(interval, class)| (interval, nodes[class as usize]))
-                .collect(),
-        ))
+        Some(classes.function(&nodes))
     }
 
     /// Which of these entries decides at each address.
@@ -330,12 +319,8 @@ impl List<'_> {
             let value = self.value(*one);
             return Some(alone.map(|interval| (*interval, value)).collect());
         }
-        Some(paint(
-            T::WHOLE,
-            list.iter()
-                .map(|number| (&**T::addresses(self.clause(*number)), self.value(*number))),
-            T::before,
-        ))
+        let layer = |number: &u32| (&**T::addresses(self.clause(*number)), self.value(*number));
+        Some(paint(list.iter().map(layer)))
     }
 
     fn address_first<T: Family>(&self, limit: usize) -> Option<(usize, Part<T>)> {
@@ -343,7 +328,7 @@ impl List<'_> {
             .numbers::<T>()
             .map(|number| (T::addresses(self.clause(number)).clone(), number));
         // A staircase lists n²/2 entries and is small in the end; what is listed costs time, not pieces.
-        let classes = classes(sets, limit.saturating_mul(64), T::before)?;
+        let classes = classes(sets, limit.saturating_mul(64))?;
         let (mut tcp, mut udp) = (Pool::<u16>::default(), Pool::<u16>::default());
         let mut services: Vec<ServiceNode> = Vec::new();
         let mut known: FxHashMap<ServiceNode, u32> = FxHashMap::default();
@@ -369,13 +354,7 @@ impl List<'_> {
                 })
             })
             .collect();
-        let addresses = super::paint::merge_equal(
-            classes
-                .intervals
-                .into_iter()
-                .map(|(interval, class)| (interval, nodes[class as usize]))
-                .collect(),
-        );
+        let addresses = classes.function(&nodes);
         let (tcp, udp) = (tcp.write(), udp.write());
         let cost = without_most(&addresses) + 2 * services.len() + tcp.cost + udp.cost;
         (cost <= limit).then_some((
@@ -391,7 +370,7 @@ impl List<'_> {
 }
 
 /// How many pieces become elements: where they leave no gap, those that lead where most lead are none.
-fn without_most<T: Dimension>(function: &Function<T, u32>) -> usize {
+fn without_most<T: Point>(function: &Function<T, u32>) -> usize {
     if !is_gapless(function) {
         return function.len();
     }
@@ -408,7 +387,7 @@ pub fn counts<T>(function: &[(Interval<T>, u32)]) -> Vec<(u32, usize)> {
 }
 
 /// Whether a function says something everywhere.
-pub fn is_gapless<T: Dimension, V>(function: &[(Interval<T>, V)]) -> bool {
+pub fn is_gapless<T: Point, V>(function: &[(Interval<T>, V)]) -> bool {
     function
         .first()
         .is_some_and(|(first, _)| first.first == T::WHOLE.first)
@@ -446,13 +425,9 @@ impl<'l> PortLists<'l> {
     /// Which of these entries decides at each port.
     fn over_ports(&self, list: &[u32], transport: Transport) -> Function<u16, u32> {
         let lists = &self.lists[usize::from(transport == Transport::Udp)];
-        paint(
-            u16::WHOLE,
-            list.iter().map(|number| {
-                let at = *number as usize - self.start;
-                (lists[at].as_slice(), self.values[at])
-            }),
-            u16::before,
-        )
+        paint(list.iter().map(|number| {
+            let at = *number as usize - self.start;
+            (lists[at].as_slice(), self.values[at])
+        }))
     }
 }

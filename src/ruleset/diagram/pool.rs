@@ -1,30 +1,8 @@
 //! Functions of a dimension, each stored once; the like of one another as differences from a common base.
 
 use super::paint::{Function, difference};
-use crate::policy::Interval;
 use crate::policy::interval::Point;
 use rustc_hash::FxHashMap;
-use std::hash::Hash;
-
-/// A dimension of the diagram: ports, IPv4 or IPv6 addresses.
-pub trait Dimension: Point + Hash {
-    /// The whole line.
-    const WHOLE: Interval<Self>;
-    /// The point before; asked only where there is one.
-    fn before(self) -> Self;
-}
-
-macro_rules! dimension {
-    ($($number:ty),*) => { $(
-        impl Dimension for $number {
-            const WHOLE: Interval<Self> = Interval { first: 0, last: <$number>::MAX };
-            fn before(self) -> Self {
-                self - 1
-            }
-        }
-    )* };
-}
-dimension!(u16, u32, u128);
 
 /// How a function of a pool is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +20,7 @@ pub struct Pool<T> {
     known: FxHashMap<Function<T, u32>, u32>,
 }
 
-impl<T: Dimension> Default for Pool<T> {
+impl<T: Point> Default for Pool<T> {
     fn default() -> Self {
         Pool {
             known: FxHashMap::default(),
@@ -64,7 +42,7 @@ pub struct Written<T> {
 /// Fewer functions than this are written whole: a difference costs a packet one more lookup.
 const FEW_FUNCTIONS: usize = 8;
 
-impl<T: Dimension> Pool<T> {
+impl<T: Point> Pool<T> {
     /// The number of a function.
     pub fn add(&mut self, function: Function<T, u32>) -> u32 {
         let next = self.known.len() as u32;
@@ -98,7 +76,7 @@ impl<T: Dimension> Pool<T> {
             .map(|(at, function)| {
                 // A difference must save more than the jump to the base costs.
                 let at_most = (function.len() / 2).checked_sub(1).filter(|_| at != base)?;
-                difference(function, &functions[base], at_most, T::before)
+                difference(function, &functions[base], at_most)
             })
             .collect();
         let pieces = differences.iter().zip(&functions);

@@ -1,6 +1,5 @@
 //! The conditions of rules, and what stands in sets and maps, in the types of the crate.
 
-use super::Statement;
 use crate::policy::{AddressRange, Interval, Protocol};
 use crate::ruleset::batch::Names;
 use crate::ruleset::ir::*;
@@ -11,8 +10,17 @@ use nftables::expr::{
     NamedExpression, Payload, PayloadBase, PayloadField, PayloadRaw, Prefix, Range, SetItem,
 };
 use nftables::stmt::{Log, Match as NfMatch, Operator, Statement as NfStatement};
+use serde::Serialize;
 use serde_json::json;
 use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// A statement of a rule: as the crate has it, or as it lacks it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Statement {
+    Known(NfStatement<'static>),
+    Own(serde_json::Value),
+}
 
 /// `10.7.0.0 . 80 comment "sg-web/in/7"`
 pub(super) fn pair_element<T: Prefixed>(of: MapKey, pair: &Pair<T>) -> Expression<'static> {
@@ -175,12 +183,7 @@ pub(super) fn statements(each: &Match, names: &Names) -> Vec<Statement> {
         ],
         Match::FlowAddress { key, with, negated } => {
             let left = flow_address(*key, with.family());
-            let operator = if *negated {
-                Operator::NEQ
-            } else {
-                Operator::EQ
-            };
-            vec![matches(operator, left, compared(with, names))]
+            vec![matches(equal(*negated), left, compared(with, names))]
         }
         Match::Family(family) => one(meta(MetaKey::Nfproto), text(family.nfproto())),
         Match::Protocol(protocol) => one(
@@ -204,12 +207,7 @@ pub(super) fn statements(each: &Match, names: &Names) -> Vec<Statement> {
             negated,
         } => {
             let left = payload(with.family().header(), side.address());
-            let operator = if *negated {
-                Operator::NEQ
-            } else {
-                Operator::EQ
-            };
-            vec![matches(operator, left, compared(with, names))]
+            vec![matches(equal(*negated), left, compared(with, names))]
         }
         Match::IcmpType(types) => one(payload("icmp", "type"), types_set(types)),
         Match::Icmpv6Type(types) => one(payload("icmpv6", "type"), types_set(types)),
@@ -265,6 +263,13 @@ pub(super) fn statements(each: &Match, names: &Names) -> Vec<Statement> {
         )],
         Match::EnteredByEthernet => one(meta(MetaKey::Iiftype), text("ether")),
         Match::EnteredByKind(kind) => one(meta(MetaKey::Iifkind), text(kind.name())),
+    }
+}
+
+fn equal(negated: bool) -> Operator {
+    match negated {
+        true => Operator::NEQ,
+        false => Operator::EQ,
     }
 }
 
@@ -334,10 +339,7 @@ fn types_set(types: &[(u8, u8)]) -> Expression<'static> {
         types
             .iter()
             .map(|(first, last)| {
-                number_interval(&Interval {
-                    first: u16::from(*first),
-                    last: u16::from(*last),
-                })
+                number_interval(&Interval::between(u16::from(*first), u16::from(*last)))
             })
             .collect(),
     )

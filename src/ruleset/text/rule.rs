@@ -1,6 +1,5 @@
 //! One rule, or one element of a set or a map, as text.
 
-use super::address_type;
 use crate::policy::{AddressRange, Direction, Interval, PortSet};
 use crate::ruleset::batch::{Elements, Names};
 use crate::ruleset::ir::*;
@@ -91,9 +90,9 @@ fn flow_address(key: FlowKey, family: Family) -> String {
 pub(super) fn map_type(key: MapKey) -> String {
     match key {
         MapKey::Port(_) | MapKey::FlowPort(..) => "inet_service".into(),
-        MapKey::Address(_, family) | MapKey::FlowAddress(_, family) => address_type(family).into(),
+        MapKey::Address(_, family) | MapKey::FlowAddress(_, family) => family.address_type().into(),
         MapKey::Pair(_, family, ..) | MapKey::FlowPair(_, family, ..) => {
-            format!("{} . inet_service", address_type(family))
+            format!("{} . inet_service", family.address_type())
         }
     }
 }
@@ -268,12 +267,7 @@ fn port_list(ports: &PortSet) -> Vec<String> {
 fn pairs(types: &[(u8, u8)]) -> Vec<String> {
     types
         .iter()
-        .map(|(first, last)| {
-            interval(&Interval {
-                first: *first,
-                last: *last,
-            })
-        })
+        .map(|(first, last)| interval(&Interval::between(*first, *last)))
         .collect()
 }
 

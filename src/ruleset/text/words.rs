@@ -50,9 +50,15 @@ impl Family {
             Family::V6 => "ipv6",
         }
     }
-}
 
-impl Family {
+    /// nft's type of its addresses.
+    pub fn address_type(self) -> &'static str {
+        match self {
+            Family::V4 => "ipv4_addr",
+            Family::V6 => "ipv6_addr",
+        }
+    }
+
     /// nft's name of its header.
     pub fn header(self) -> &'static str {
         match self {

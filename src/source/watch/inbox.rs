@@ -1,8 +1,8 @@
 //! What the event thread leaves for the daemon: a small, bounded summary, whatever the number of events.
 
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::source::read::is_definition_name;
 
@@ -84,13 +84,9 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Sets which names matter from now on.
     pub fn expect(&self, interest: Interest) {
-        let inner = &mut *self.inner();
+        let inner = &mut *self.inner.lock();
         inner.writers.retain(|path| interest.holds(path));
         inner.fresh.retain(|path| interest.holds(path));
         inner.interest = interest;
@@ -98,7 +94,7 @@ impl Inbox {
 
     /// Takes in an event. Most are nobody's business here: a watched `/etc` sees every program that starts.
     pub fn put(&self, path: &Path, kind: Kind) {
-        let inner = &mut *self.inner();
+        let inner = &mut *self.inner.lock();
         if !inner.interest.holds(path) {
             return;
         }
@@ -138,7 +134,7 @@ impl Inbox {
 
     /// Takes in that events were lost.
     pub fn overflow(&self) {
-        let inner = &mut *self.inner();
+        let inner = &mut *self.inner.lock();
         inner.news.overflow = true;
         // Who closed what is not known any more.
         inner.writers.clear();
@@ -148,7 +144,7 @@ impl Inbox {
 
     /// Takes out what has happened.
     pub fn take(&self) -> News {
-        let inner = &mut *self.inner();
+        let inner = &mut *self.inner.lock();
         let writing = !inner.writers.is_empty();
         News {
             writing,
@@ -162,20 +158,20 @@ impl Inbox {
     }
 
     pub fn is_being_written(&self, path: &Path) -> bool {
-        self.inner().writers.contains(path)
+        self.inner.lock().writers.contains(path)
     }
 
     pub fn has_writers(&self) -> bool {
-        !self.inner().writers.is_empty()
+        !self.inner.lock().writers.is_empty()
     }
 
     pub fn has_news(&self) -> bool {
-        let news = &self.inner().news;
+        let news = &self.inner.lock().news;
         let is_saved = |happening: &Happening| happening.closed || happening.moved_in;
         news.overflow || news.happenings.values().any(is_saved)
     }
 
     pub fn forget_writers(&self) {
-        self.inner().writers.clear();
+        self.inner.lock().writers.clear();
     }
 }

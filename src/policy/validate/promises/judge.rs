@@ -38,10 +38,8 @@ pub fn judge(
             Ok(Some(broken)) => diagnostics.push(broken.told(promise, written.as_ref())),
             Err(TooMany) => {
                 let message = "the tests look at more pairs of addresses and rules than can be judged at every reload";
-                diagnostics.push(
-                    Diagnostic::error("too-large", promise.entry.span, message)
-                        .help("name single addresses instead of instances, or write fewer tests"),
-                );
+                let help = "name single addresses instead of instances, or write fewer tests";
+                diagnostics.error("too-large", promise.entry.span, message, help);
                 return;
             }
         }

@@ -7,6 +7,7 @@ use crate::ruleset::diagram::paint::{Function, merge_equal};
 use crate::ruleset::diagram::plan::{MANY_POINTS, counts, is_gapless};
 use crate::ruleset::diagram::pool::{Entry, Written};
 use crate::ruleset::ir::*;
+use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -89,8 +90,10 @@ impl Emitter<'_> {
         if self.emission.key == Some(FlowKey::Lost) {
             // Neighbours may have differed for other protocols alone.
             let mut first: BTreeMap<Target, u32> = BTreeMap::new();
+            let mut same: FxHashMap<u32, u32> = FxHashMap::default();
             for (_, value) in &mut pieces {
-                *value = *first.entry(target(*value)).or_insert(*value);
+                let of_target = || *first.entry(target(*value)).or_insert(*value);
+                *value = *same.entry(*value).or_insert_with(of_target);
             }
             pieces = merge_equal(pieces);
         }
@@ -206,22 +209,35 @@ impl Emitter<'_> {
         if let Decide::Named(_) = self.emission.decide {
             return Vec::new();
         }
-        let values = counts(pieces).into_iter().map(|(value, _)| target(value));
-        let few = values.collect::<BTreeSet<Target>>().len() <= FEW_TARGETS;
-        let mut ends: BTreeMap<Target, Vec<Interval<T>>> = BTreeMap::new();
-        pieces.retain(|(interval, value)| match target(*value) {
-            Target::Chain(_) if !few => true,
-            end => {
-                ends.entry(end).or_default().push(*interval);
+        let values = counts(pieces).into_iter().map(|(value, _)| value);
+        let targets: Vec<(u32, Target)> = values.map(|value| (value, target(value))).collect();
+        let different: BTreeSet<&Target> = targets.iter().map(|(_, target)| target).collect();
+        let few = different.len() <= FEW_TARGETS;
+        let mut ends: BTreeMap<&Target, usize> = BTreeMap::new();
+        let mut lists: Vec<Vec<Interval<T>>> = Vec::new();
+        // Where the pieces of a value go: long lists have few values.
+        let mut list_of: FxHashMap<u32, usize> = FxHashMap::default();
+        for (value, end) in &targets {
+            if few || !matches!(end, Target::Chain(_)) {
+                let new = ends.len();
+                list_of.insert(*value, *ends.entry(end).or_insert(new));
+            }
+        }
+        lists.resize_with(ends.len(), Vec::new);
+        pieces.retain(|(interval, value)| match list_of.get(value) {
+            None => true,
+            Some(at) => {
+                lists[*at].push(*interval);
                 false
             }
         });
-        let rule = |(end, list): (Target, Vec<Interval<T>>)| {
+        let rule = |(end, at): (&Target, usize)| {
+            let list = std::mem::take(&mut lists[at]);
             let asked = match T::set_of(&list) {
                 Some(addresses) => self.remotes.address(addresses, self.side),
                 None => T::condition(word, list)?,
             };
-            self.target_rule(vec![asked], &end)
+            self.target_rule(vec![asked], end)
         };
         ends.into_iter().filter_map(rule).collect()
     }

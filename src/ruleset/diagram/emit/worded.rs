@@ -1,13 +1,12 @@
 //! The dimensions of the diagram in nft's words.
 
-use crate::policy::{Interval, PortSet, Protocol};
-use crate::ruleset::diagram::plan::Family as PlanFamily;
-use crate::ruleset::diagram::pool::Dimension;
+use crate::policy::{Interval, Point, PortSet, Protocol};
+use crate::ruleset::diagram::family::Family as PlanFamily;
 use crate::ruleset::ir::{Addresses as AddressList, *};
 use std::sync::Arc;
 
 /// A dimension in nft's words.
-pub trait Worded: Dimension {
+pub trait Worded: Point {
     /// What there is to say beside the dimension: which protocol's port, whose address.
     type Word: Copy;
     /// `tcp dport { … }`, `ip saddr { … }`; `None` for no interval.
@@ -26,11 +25,8 @@ impl Worded for u16 {
     type Word = Transport;
 
     fn condition(transport: Transport, intervals: Vec<Interval<u16>>) -> Option<Match> {
-        Some(Match::Port(
-            transport,
-            Side::Destination,
-            PortSet::new(intervals)?,
-        ))
+        let ports = PortSet::new(intervals)?;
+        Some(Match::Port(transport, Side::Destination, ports))
     }
 
     fn present(transport: Transport) -> Vec<Match> {
@@ -50,8 +46,20 @@ impl Worded for u16 {
     }
 }
 
+/// A family of addresses with its words.
+pub trait Named: PlanFamily + Worded<Word = Side> {
+    /// In the words of the ruleset.
+    const FAMILY: Family;
+    /// A list of it.
+    fn list(intervals: Arc<[Interval<Self>]>) -> AddressList;
+    /// The elements of a map over pairs.
+    fn paired(pairs: Vec<Pair<Self>>) -> MapElements;
+    /// The protocol's number of its ICMP.
+    const ICMP_NUMBER: u8;
+}
+
 macro_rules! worded_addresses {
-    ($number:ty, $family:ident) => {
+    ($number:ty, $family:ident, $pairs:ident, $icmp:ident) => {
         impl Worded for $number {
             type Word = Side;
 
@@ -80,41 +88,20 @@ macro_rules! worded_addresses {
                 Some(AddressList::$family(elements.into()))
             }
         }
+
+        impl Named for $number {
+            const FAMILY: Family = Family::$family;
+            const ICMP_NUMBER: u8 = Protocol::$icmp.0;
+
+            fn list(intervals: Arc<[Interval<Self>]>) -> AddressList {
+                AddressList::$family(intervals)
+            }
+
+            fn paired(pairs: Vec<Pair<Self>>) -> MapElements {
+                MapElements::$pairs(pairs)
+            }
+        }
     };
 }
-worded_addresses!(u32, V4);
-worded_addresses!(u128, V6);
-
-/// A family of addresses with its words.
-pub trait Named: PlanFamily + Worded<Word = Side> {
-    /// In the words of the ruleset.
-    const FAMILY: Family;
-    /// A list of it.
-    fn list(intervals: Arc<[Interval<Self>]>) -> AddressList;
-    /// The elements of a map over pairs.
-    fn paired(pairs: Vec<Pair<Self>>) -> MapElements;
-    /// The protocol's number of its ICMP.
-    const ICMP_NUMBER: u8;
-}
-
-impl Named for u32 {
-    const FAMILY: Family = Family::V4;
-    fn list(intervals: Arc<[Interval<u32>]>) -> AddressList {
-        AddressList::V4(intervals)
-    }
-    fn paired(pairs: Vec<Pair<u32>>) -> MapElements {
-        MapElements::PairsV4(pairs)
-    }
-    const ICMP_NUMBER: u8 = Protocol::ICMP.0;
-}
-
-impl Named for u128 {
-    const FAMILY: Family = Family::V6;
-    fn list(intervals: Arc<[Interval<u128>]>) -> AddressList {
-        AddressList::V6(intervals)
-    }
-    fn paired(pairs: Vec<Pair<u128>>) -> MapElements {
-        MapElements::PairsV6(pairs)
-    }
-    const ICMP_NUMBER: u8 = Protocol::ICMPV6.0;
-}
+worded_addresses!(u32, V4, PairsV4, ICMP);
+worded_addresses!(u128, V6, PairsV6, ICMPV6);

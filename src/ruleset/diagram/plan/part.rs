@@ -1,13 +1,9 @@
 //! What a plan consists of.
 
-use crate::policy::{AddressRange, Interval, Service};
-use crate::ruleset::diagram::clause::Clause;
 use crate::ruleset::diagram::paint::Function;
 use crate::ruleset::diagram::pairs::Table;
-use crate::ruleset::diagram::pool::{Dimension, Written};
-use crate::ruleset::map::Prefixed;
+use crate::ruleset::diagram::pool::Written;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// A part of the list and how it is asked.
 #[derive(Debug, Clone)]
@@ -65,34 +61,4 @@ pub struct ServiceNode {
     pub gre: Option<u32>,
     /// Every other protocol.
     pub other: Option<u32>,
-}
-
-/// A family: which addresses of a clause are meant, and which ICMP.
-pub trait Family: Dimension + Prefixed {
-    /// The clause's addresses of this family.
-    fn addresses(clause: &Clause) -> &Arc<[Interval<Self>]>;
-    /// The length of the prefix that an interval is, if it is one network.
-    fn prefix_length(interval: Interval<Self>) -> Option<u8>;
-    /// Its ICMP.
-    const ICMP: Service;
-}
-
-impl Family for u32 {
-    fn addresses(clause: &Clause) -> &Arc<[Interval<u32>]> {
-        &clause.v4
-    }
-    fn prefix_length(interval: Interval<u32>) -> Option<u8> {
-        AddressRange::V4(interval).prefix_length()
-    }
-    const ICMP: Service = Service::Icmp;
-}
-
-impl Family for u128 {
-    fn addresses(clause: &Clause) -> &Arc<[Interval<u128>]> {
-        &clause.v6
-    }
-    fn prefix_length(interval: Interval<u128>) -> Option<u8> {
-        AddressRange::V6(interval).prefix_length()
-    }
-    const ICMP: Service = Service::Icmpv6;
 }

@@ -1,9 +1,24 @@
-//! Conditions that hold for all packets of a run, or for none.
+//! One run of boxes: what its packets have in common, and so the conditions that hold for all of them, or for none.
 
-use super::Way;
 use crate::policy::{Direction, Protocol};
 use crate::ruleset::check::sets::Line;
-use crate::ruleset::ir::{CtState, Family, FlowSide, Match, Side};
+use crate::ruleset::ir::{CtState, Family, FlowKey, FlowSide, Match, Side};
+
+/// Packets of one protocol at one interface that open a flow from port 49152 with hop limit 64, not forwarded.
+#[derive(Debug, Clone, Copy)]
+pub struct Run<'i> {
+    /// Which way.
+    pub direction: Direction,
+    /// The interface.
+    pub interface: &'i str,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// Whether they are ICMP messages about a tracked flow, other than errors, and open no flow themselves.
+    pub about_a_flow: bool,
+    /// Of packets of tracked flows. The chains ask what connection tracking keeps of the flow's opening, so ports and addresses of
+    /// boxes are the flow's.
+    pub key: Option<FlowKey>,
+}
 
 /// An ICMP type that is no error, of a message about a flow.
 const REDIRECT: u8 = 5;
@@ -20,16 +35,27 @@ pub fn at_interface(each: &Match, direction: Direction, interface: &str) -> bool
     }
 }
 
-impl<'r, T: Line + 'r> Way<'_, 'r, T> {
+impl Run<'_> {
+    /// Whether a condition over ports or remotes is over what the boxes of this run are.
+    pub fn is_asked(&self, each: &Match) -> bool {
+        match each {
+            Match::Port(_, Side::Destination, _) => self.key.is_none(),
+            Match::Address { side, .. } => {
+                self.key.is_none() && *side == Side::of_remote(self.direction)
+            }
+            Match::FlowPort(key, ..) | Match::FlowAddress { key, .. } => self.key == Some(*key),
+            _ => false,
+        }
+    }
+
     /// Whether a condition is the same for all packets of the run, and does not hold.
-    pub(super) fn never(&self, each: &Match) -> bool {
-        let varies = self.is_asked(each);
-        !varies && !self.holds(each)
+    pub fn never<T: Line>(&self, each: &Match) -> bool {
+        !self.is_asked(each) && !self.holds::<T>(each)
     }
 
     /// Conditions that hold for all packets of a run or for none.
-    pub(super) fn holds(&self, each: &Match) -> bool {
-        let (run, family) = (self.run, T::FAMILY);
+    pub fn holds<T: Line>(&self, each: &Match) -> bool {
+        let (run, family) = (self, T::FAMILY);
         let of_type = |protocol, types: &[(u8, u8)], wanted| {
             run.protocol == protocol && types.iter().any(|(a, b)| (*a..=*b).contains(&wanted))
         };

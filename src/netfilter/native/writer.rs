@@ -1,15 +1,82 @@
-//! The fields that conditions read, and how they are compared.
+//! Fields of a packet and of its flow, loaded once it is known that they are there, and compared.
 
-use super::Writer;
-use crate::netfilter::native::elements::Key;
-use crate::netfilter::native::expressions::{Field, Origin, SetName};
-use crate::netfilter::native::sets::CONSTANT_NAME;
-use crate::policy::{AddressRange, Interval};
-use crate::ruleset::ir::{Family, FlowKey, FlowSide, Side, Transport};
+use super::elements::Key;
+use super::expressions::{Expressions, Origin, SetName};
+use super::fields::*;
+use super::sets::CONSTANT_NAME;
+use crate::policy::Interval;
+use crate::ruleset::batch::Names;
+use crate::ruleset::ir::*;
 use crate::ruleset::map::Prefixed;
-use netlink_bindings::nftables::{CmpOps, CtDirection, CtKeys, PayloadBase};
+use netlink_bindings::nftables::{CmpOps, MetaKeys, PayloadBase};
+use nix::libc;
 
-impl Writer<'_, '_> {
+/// Writes the expressions of one rule.
+pub(super) struct Writer<'b, 'n> {
+    pub(super) out: Expressions<'b>,
+    /// The family and the protocol that the rule has asked for so far: what a header is read as must be asked first, once.
+    family: Option<Family>,
+    pub(super) protocol: Option<u8>,
+    /// The sets in braces that are still to be asked.
+    sets: std::vec::IntoIter<u32>,
+    pub(super) names: &'n Names,
+}
+
+impl<'b, 'n> Writer<'b, 'n> {
+    /// `sets` are the numbers of the sets in the rule's braces, in their order.
+    pub fn new(buffer: &'b mut Vec<u8>, sets: Vec<u32>, names: &'n Names) -> Self {
+        Writer {
+            out: Expressions::new(buffer),
+            family: None,
+            protocol: None,
+            sets: sets.into_iter(),
+            names,
+        }
+    }
+
+    /// `meta nfproto ipv4`, if it was not asked before.
+    pub(super) fn family(&mut self, family: Family) {
+        if self.family != Some(family) {
+            let number = match family {
+                Family::V4 => libc::NFPROTO_IPV4,
+                Family::V6 => libc::NFPROTO_IPV6,
+            };
+            self.out.meta(MetaKeys::Nfproto);
+            self.out.compare(CmpOps::Eq, &[number as u8]);
+            self.family = Some(family);
+        }
+    }
+
+    /// `meta l4proto tcp`, if it was not asked before.
+    pub(super) fn protocol(&mut self, protocol: u8) {
+        if self.protocol != Some(protocol) {
+            self.out.meta(MetaKeys::L4Proto);
+            self.out.compare(CmpOps::Eq, &[protocol]);
+            self.protocol = Some(protocol);
+        }
+    }
+
+    /// `ip saddr 10.0.0.0/8`, `ip saddr { … }`, `ip saddr @g7_v4_0`; the same of `ct original ip saddr`.
+    pub(super) fn address(&mut self, origin: Origin, with: &AddressMatch, negated: bool) {
+        match with {
+            AddressMatch::Inline(Addresses::V4(list)) => {
+                self.field(origin, list, negated, v4_prefix);
+            }
+            AddressMatch::Inline(Addresses::V6(list)) => {
+                self.field(origin, list, negated, v6_prefix);
+            }
+            AddressMatch::Set(set, family) => {
+                self.out.load(origin, address_bytes(*family));
+                let name = self.names.of(set);
+                let set = SetName {
+                    name: &name,
+                    id: None,
+                };
+                self.out.lookup(set, negated);
+            }
+        }
+    }
+
     /// Compares a field with a list: an address, a network, a range, or several in braces. `prefix` gives the length of
     /// the prefix if nft writes an interval as a network.
     pub(super) fn field<K: Key>(
@@ -89,10 +156,7 @@ impl Writer<'_, '_> {
             Side::Source => 0,
             Side::Destination => 2,
         };
-        Origin::Packet(Field {
-            base: PayloadBase::TransportHeader,
-            offset,
-        })
+        packet(PayloadBase::TransportHeader, offset)
     }
 
     /// Where connection tracking keeps the port that a flow was opened to, once it is known to have one.
@@ -111,75 +175,6 @@ impl Writer<'_, '_> {
             (Family::V6, Side::Source) => 8,
             (Family::V6, Side::Destination) => 24,
         };
-        Origin::Packet(Field {
-            base: PayloadBase::NetworkHeader,
-            offset,
-        })
+        packet(PayloadBase::NetworkHeader, offset)
     }
-}
-
-pub(super) const ICMP_TYPE: Origin = Origin::Packet(Field {
-    base: PayloadBase::TransportHeader,
-    offset: 0,
-});
-pub(super) const TCP_FLAGS: Origin = Origin::Packet(Field {
-    base: PayloadBase::TransportHeader,
-    offset: 13,
-});
-pub(super) const HOP_LIMIT: Origin = Origin::Packet(Field {
-    base: PayloadBase::NetworkHeader,
-    offset: 7,
-});
-pub(super) const TIME_TO_LIVE: Origin = Origin::Packet(Field {
-    base: PayloadBase::NetworkHeader,
-    offset: 8,
-});
-pub(super) const LINK_HEADER: Origin = Origin::Packet(Field {
-    base: PayloadBase::LinkLayerHeader,
-    offset: 0,
-});
-
-/// Where connection tracking keeps the port that a flow was opened to.
-pub(in crate::netfilter::native) fn flow_port(key: FlowKey) -> (CtKeys, CtDirection) {
-    let (tuple, side) = key.port();
-    let field = match side {
-        Side::Source => CtKeys::ProtoSrc,
-        Side::Destination => CtKeys::ProtoDst,
-    };
-    (field, tuple_number(tuple))
-}
-
-/// Where connection tracking keeps the remote of a flow; of the other family it has none, so the family need not be asked.
-pub(in crate::netfilter::native) fn flow_address(
-    key: FlowKey,
-    family: Family,
-) -> (CtKeys, CtDirection) {
-    let field = match family {
-        Family::V4 => CtKeys::SrcIp,
-        Family::V6 => CtKeys::SrcIp6,
-    };
-    (field, tuple_number(key.address()))
-}
-
-/// The kernel's number of a flow's tuple.
-pub(super) fn tuple_number(tuple: FlowSide) -> CtDirection {
-    match tuple {
-        FlowSide::Original => CtDirection::Original,
-        FlowSide::Reply => CtDirection::Reply,
-    }
-}
-
-pub(super) fn address_bytes(family: Family) -> u32 {
-    match family {
-        Family::V4 => 4,
-        Family::V6 => 16,
-    }
-}
-
-pub(super) fn v4_prefix(interval: &Interval<u32>) -> Option<u8> {
-    AddressRange::V4(*interval).prefix_length()
-}
-
-pub(super) fn v6_prefix(interval: &Interval<u128>) -> Option<u8> {
-    AddressRange::V6(*interval).prefix_length()
 }
