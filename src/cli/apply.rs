@@ -90,7 +90,7 @@ pub fn run(arguments: Arguments) -> Result {
     let loaded = load(&path, Trust::Checked);
     let result = host.reconcile(&loaded, &path, None, Attempt::Plain);
     host.ended.finish(LONGEST_COUNT);
-    host.keep();
+    host.save();
     if result.is_err() && loaded.account.is_none() && !arguments.json {
         // With colours, where the answer of a daemon has none.
         print::diagnostics(&loaded);

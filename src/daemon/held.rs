@@ -144,7 +144,7 @@ impl Daemon {
         }
         self.keep_socket();
         self.follow_table();
-        self.keeper.wake(&self.host);
+        self.saver.wake(&self.host);
         self.tell_state();
     }
 

@@ -135,15 +135,15 @@ impl Host {
         let error = result.err();
         if let Some(error) = &error {
             self.counts.is_unwritten();
-            if self.hits_not_kept.as_ref() != Some(error) {
+            if self.hits_not_saved.as_ref() != Some(error) {
                 warn!("the hits are not kept for the next start: {error}");
             }
         }
-        self.hits_not_kept = error;
+        self.hits_not_saved = error;
     }
 
     /// Keeps the hits, and waits for it.
-    pub fn keep_hits(&mut self) {
+    pub fn save_hits(&mut self) {
         self.look_at_hits();
         if let Some(unwritten) = self.unwritten_hits() {
             self.hits_written(unwritten.write());
@@ -153,18 +153,18 @@ impl Host {
 
 /// When hits are read and kept, while the daemon goes on.
 #[derive(Debug)]
-pub struct HitsKeeper {
+pub struct HitsSaver {
     timer: Interval,
     writing: Option<JoinHandle<()>>,
 }
 
-impl HitsKeeper {
+impl HitsSaver {
     /// Begins [`EVERY`] from now. Must be called within a tokio runtime with time.
     pub fn new() -> Self {
         let mut timer = interval(EVERY);
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         timer.reset();
-        HitsKeeper {
+        HitsSaver {
             timer,
             writing: None,
         }
@@ -176,12 +176,12 @@ impl HitsKeeper {
     }
 
     /// Reads and keeps, in a thread of its own; not while one that a slow disk keeps waiting does.
-    pub fn keep(&mut self, host: &Arc<Mutex<Host>>) {
+    pub fn save(&mut self, host: &Arc<Mutex<Host>>) {
         if self.writing.as_ref().is_some_and(|one| !one.is_finished()) {
             return;
         }
         let host = host.clone();
-        self.writing = Some(tokio::task::spawn_blocking(move || keep(&host)));
+        self.writing = Some(tokio::task::spawn_blocking(move || save(&host)));
     }
 
     /// Waits until nothing is being written.
@@ -195,18 +195,18 @@ impl HitsKeeper {
     /// Reads and keeps for the last time.
     pub async fn finish(&mut self, host: &Arc<Mutex<Host>>) {
         self.done().await;
-        self.keep(host);
+        self.save(host);
         self.done().await;
     }
 }
 
-impl Default for HitsKeeper {
+impl Default for HitsSaver {
     fn default() -> Self {
         Self::new()
     }
 }
 
-fn keep(host: &Mutex<Host>) {
+fn save(host: &Mutex<Host>) {
     host.lock().look_at_hits();
     write(host);
 }

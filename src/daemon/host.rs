@@ -7,9 +7,9 @@ pub(super) use self::bound::interface_summaries;
 pub use self::bound::interface_warnings;
 use super::checked::compare;
 use super::first;
-use super::keep::Written;
 use super::refusals::Refusals;
 use super::report::{Failure, Summary, now};
+use super::save::Written;
 use super::slots::{host_facts, take_over};
 use super::trial::Attempt;
 use crate::cloud::Ledger;
@@ -43,7 +43,7 @@ pub struct Host {
     /// What the rules and layers have met.
     pub(super) counts: Counts,
     /// Why that is not kept for the next start.
-    pub(super) hits_not_kept: Option<String>,
+    pub(super) hits_not_saved: Option<String>,
     /// The live flows that changes end.
     pub ended: EndedFlows,
     /// Whether nobody else could change our table even before this process was started.
@@ -55,9 +55,9 @@ pub struct Host {
     /// What the enforced policy was made of, until it is kept.
     pub(super) origin: Option<Origin>,
     pub(super) written: Written,
-    pub(super) not_kept: Option<String>,
+    pub(super) not_saved: Option<String>,
     /// The labels of interfaces, as they are on the disk.
-    pub(super) slots_kept: Slots,
+    pub(super) slots_saved: Slots,
     pub(super) trial: Option<Trial>,
 }
 
@@ -68,7 +68,7 @@ pub(super) struct Standing {
     pub policy: Option<Policy>,
     pub summary: Summary,
     /// Whether it is the kept policy, and no definition was enforced since.
-    pub from_kept: bool,
+    pub from_saved: bool,
 }
 
 impl Host {
@@ -87,7 +87,7 @@ impl Host {
         let is_closed =
             matches!(kernel.in_force(), Ok(None)) && kernel.is_closed().unwrap_or(false);
         let counts = hits::read(&state);
-        let slots_kept = take_over(&state, &kernel);
+        let slots_saved = take_over(&state, &kernel);
         Ok(Host {
             state,
             _lock: lock,
@@ -96,15 +96,15 @@ impl Host {
             instance,
             enforced: None,
             counts,
-            hits_not_kept: None,
+            hits_not_saved: None,
             ended: EndedFlows::default(),
             adopted: false,
             // As the boot unit may have left it.
             closed: is_closed,
             origin: None,
             written: Written::default(),
-            not_kept: None,
-            slots_kept,
+            not_saved: None,
+            slots_saved,
             trial: None,
         })
     }
@@ -288,7 +288,7 @@ impl Host {
         self.enforced = Some(Standing {
             policy: Some(policy),
             summary: summary.clone(),
-            from_kept: false,
+            from_saved: false,
         });
         Ok(summary)
     }
@@ -319,7 +319,7 @@ impl Host {
         self.ended.forget();
         // Neither a candidate's time nor a start brings anything back.
         self.end_trial();
-        self.forget_kept();
+        self.forget_saved();
         self.enforced = None;
         self.closed = false;
         self.forget_hits();

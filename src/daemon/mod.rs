@@ -8,7 +8,7 @@
 //! | `answer` | what it does when it is asked |
 //! | [`host`] | the reconcile step, which a single `apply` runs too |
 //! | `checked` | what is done beside the load and before the switch |
-//! | [`keep`] | the last good policy is saved |
+//! | [`save`], `saver` | the last good policy is saved |
 //! | [`resume`] | it is enforced at start and at boot |
 //! | `held` | when saves are not followed |
 //! | [`hits`] | what the rules have met, read from the kernel, saved and reported |
@@ -33,8 +33,6 @@ pub mod guard;
 mod held;
 pub mod hits;
 pub mod host;
-pub mod keep;
-mod keeper;
 pub mod logging;
 pub mod metrics;
 pub mod pace;
@@ -44,6 +42,8 @@ pub mod report;
 mod restore;
 pub mod resume;
 pub mod run;
+pub mod save;
+mod saver;
 mod slots;
 pub mod start;
 pub mod store;

@@ -38,11 +38,11 @@ impl Host {
         let assigned = self.kernel.assign_slots(ruleset);
         match assigned.map_err(|error| error.to_string()) {
             // Also what could not be written down the last time.
-            Ok(()) if self.kernel.slots() == self.slots_kept => Ok(()),
+            Ok(()) if self.kernel.slots() == self.slots_saved => Ok(()),
             Ok(()) => {
                 let slots = self.kernel.slots();
                 flow_labels::write(&self.state, &slots)?;
-                self.slots_kept = slots;
+                self.slots_saved = slots;
                 Ok(())
             }
             // Enforcing says so, and goes on.
@@ -58,7 +58,7 @@ impl Host {
     /// Forgets all labels, here and on disk: the policy has gone for good.
     pub(super) fn forget_slots(&mut self) {
         self.kernel.forget_slots();
-        self.slots_kept = Slots::default();
+        self.slots_saved = Slots::default();
         if let Err(error) = flow_labels::remove(&self.state) {
             warn!("{error}");
         }

@@ -9,8 +9,8 @@
 //! Killed between any two of these, the next start goes on where it was. A restart of the machine ends the trial.
 
 use super::host::{Host, Standing};
-use super::keep::Written;
 use super::report::{Failure, Summary, now};
+use super::save::Written;
 use crate::definition::{Diagnostic, Severity, Sources};
 use crate::flows::ended::{Before, PolicyChange};
 use crate::netfilter::enforce::EnforceError;
@@ -41,7 +41,7 @@ impl Host {
     }
 
     /// The file that holds what is enforced.
-    pub(super) fn kept_in(&self) -> &'static str {
+    pub(super) fn saved_in(&self) -> &'static str {
         match self.trial {
             Some(_) => CANDIDATE,
             None => POLICY,
@@ -85,8 +85,8 @@ impl Host {
                     .into(),
             ));
         }
-        self.keep();
-        match self.not_kept() {
+        self.save();
+        match self.not_saved() {
             None => Ok(()),
             Some(why) => Err(Failure::other(format!(
                 "the candidate was not tried: the policy that is enforced now could not come back, since it is not kept: {why}"
@@ -154,7 +154,7 @@ impl Host {
         let old = old.map_err(|error| failed(error.to_string()))?;
         self.remember(&trial, old.as_ref());
         match old {
-            Some(kept) => self.enforce_old(&kept).map_err(failed)?,
+            Some(saved) => self.enforce_old(&saved).map_err(failed)?,
             None => {
                 self.kernel
                     .remove()
@@ -165,13 +165,13 @@ impl Host {
             }
         }
         self.trial = None;
-        self.keep();
+        self.save();
         self.end_trial();
         Ok(self.enforced().cloned())
     }
 
-    fn enforce_old(&mut self, kept: &SavedPolicy) -> Result<(), String> {
-        let ruleset = kept.ruleset().map_err(|error| error.to_string())?;
+    fn enforce_old(&mut self, saved: &SavedPolicy) -> Result<(), String> {
+        let ruleset = saved.ruleset().map_err(|error| error.to_string())?;
         let now_enforced = self.enforced().map_or(0, |summary| summary.generation);
         self.before_change();
         let next = Generation(now_enforced).next();
@@ -180,7 +180,7 @@ impl Host {
             .enforce(&ruleset, next)
             .map_err(|error: EnforceError| error.to_string())?;
         self.counts.replaced(&enforced.replaced_hits, now());
-        if let Ok(policy) = kept.policy() {
+        if let Ok(policy) = saved.policy() {
             self.follow_rules(&policy, enforced.generation);
             let before = self.enforced.take();
             let before = Before::of(before.and_then(|standing| standing.policy));
@@ -190,13 +190,13 @@ impl Host {
                 ruleset,
             });
         }
-        self.stand_kept(kept, enforced.generation.0);
+        self.stand_saved(saved, enforced.generation.0);
         if let Some(Standing { summary, .. }) = &mut self.enforced {
             summary.since = now();
             summary.switched_after_ms = enforced.switched_after.as_secs_f64() * 1000.0;
         }
         self.origin = None;
-        self.written = Written::of(kept.key().clone());
+        self.written = Written::of(saved.key().clone());
         Ok(())
     }
 
@@ -204,8 +204,8 @@ impl Host {
     pub(super) fn trial_at_start(&self) -> Option<(Trial, Option<SavedPolicy>)> {
         let trial = Trial::read(&self.state)?;
         let running = !trial.left().is_zero();
-        let kept = running.then(|| trial.candidate(&self.state)).flatten();
-        Some((trial, kept))
+        let saved = running.then(|| trial.candidate(&self.state)).flatten();
+        Some((trial, saved))
     }
 
     /// That this was tried and not confirmed; a candidate that became the policy was.

@@ -1,4 +1,4 @@
-//! The last good policy: kept after each enforcement, for [`super::resume`].
+//! Saves the last good policy after each enforcement, for [`super::resume`].
 
 use super::host::Host;
 use super::start;
@@ -42,14 +42,14 @@ impl Host {
         }
     }
 
-    /// What was enforced since anything was kept last.
-    pub fn unkept(&mut self) -> Option<Origin> {
+    /// Takes what was enforced since anything was saved last.
+    pub fn unsaved(&mut self) -> Option<Origin> {
         self.origin.take()
     }
 
     /// What has to be written so that what is enforced outlives the machine; `None` if it is written already, or something else
     /// is enforced by now.
-    pub fn to_keep(&self, hashed: Hashed) -> Option<Writing> {
+    pub fn to_save(&self, hashed: Hashed) -> Option<Writing> {
         let standing = self.enforced.as_ref()?;
         if self.origin.is_some() || self.written.key.as_ref() == Some(&hashed.key) {
             return None;
@@ -68,25 +68,25 @@ impl Host {
         })
     }
 
-    /// Takes note of what was written, if there was anything to write, and of what the kernel has. What could not be written is to be
-    /// tried again, unless there is something newer; the same failure is told once.
-    pub fn kept(&mut self, result: Option<Result<Key, Unwritten>>) {
+    /// Records the result of a save, and what the kernel has. Tries again what could not be written, unless there is
+    /// something newer; logs the same failure once.
+    pub fn saved(&mut self, result: Option<Result<Key, Unwritten>>) {
         match result {
             None => {}
             Some(Ok(key)) => {
                 self.written.key = Some(key);
-                self.not_kept = None;
+                self.not_saved = None;
             }
             Some(Err(Unwritten { hashed, why })) => {
                 self.written = Written::default();
                 self.origin.get_or_insert(hashed.into_origin());
-                if self.not_kept.as_ref() != Some(&why) {
+                if self.not_saved.as_ref() != Some(&why) {
                     warn!("the enforced policy is not kept for the next start: {why}");
                 }
-                self.not_kept = Some(why);
+                self.not_saved = Some(why);
             }
         }
-        // Of something newer, what is enforced is not what was written.
+        // If a newer policy is waiting, the saved file does not describe the enforced one.
         if self.origin.is_none()
             && let Some(key) = self.written.key.clone()
             && let Err(error) = self.record(key)
@@ -95,12 +95,12 @@ impl Host {
         }
     }
 
-    /// Keeps what is enforced, and waits for it.
-    pub fn keep(&mut self) {
-        let hashed = self.unkept().map(Origin::hashed);
-        let writing = hashed.and_then(|hashed| self.to_keep(hashed));
-        self.kept(writing.map(Writing::write));
-        self.keep_hits();
+    /// Saves what is enforced, and waits for it.
+    pub fn save(&mut self) {
+        let hashed = self.unsaved().map(Origin::hashed);
+        let writing = hashed.and_then(|hashed| self.to_save(hashed));
+        self.saved(writing.map(Writing::write));
+        self.save_hits();
     }
 
     /// Writes what the kernel has now.
@@ -126,10 +126,10 @@ impl Host {
         Ok(())
     }
 
-    /// Forgets the kept policy: it was taken off this host on request.
-    pub(super) fn forget_kept(&mut self) {
+    /// Forgets the saved policy: it was taken off this host on request.
+    pub(super) fn forget_saved(&mut self) {
         self.written = Written::default();
-        (self.origin, self.not_kept) = (None, None);
+        (self.origin, self.not_saved) = (None, None);
         let removed = self
             .state
             .remove(POLICY)
@@ -149,21 +149,21 @@ impl Host {
         Ok(self.closed)
     }
 
-    /// Whether what is enforced has yet to be kept.
-    pub fn is_unkept(&self) -> bool {
+    /// Whether what is enforced has yet to be saved.
+    pub fn is_unsaved(&self) -> bool {
         self.origin.is_some()
     }
 
     /// Why the enforced policy will not be there at the next start.
-    pub fn not_kept(&self) -> Option<&str> {
-        self.not_kept.as_deref()
+    pub fn not_saved(&self) -> Option<&str> {
+        self.not_saved.as_deref()
     }
 
-    /// Whether the enforced policy is the kept one, and no definition was enforced since.
-    pub fn is_from_kept(&self) -> bool {
+    /// Whether the enforced policy is the saved one, and no definition was enforced since.
+    pub fn is_from_saved(&self) -> bool {
         self.enforced
             .as_ref()
-            .is_some_and(|standing| standing.from_kept)
+            .is_some_and(|standing| standing.from_saved)
     }
 
     /// Whether this host is closed for want of a policy.

@@ -1,8 +1,9 @@
-//! Keeps what is enforced while the daemon goes on: a slow disk delays no enforcement. One is written at a time, the newest next.
+//! Saves what is enforced while the daemon goes on: a slow disk delays no enforcement. One is written at a time, the
+//! newest next.
 
 use super::hits;
 use super::host::Host;
-use super::keep::Writing;
+use super::save::Writing;
 use crate::state::saved_policy::Origin;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -10,13 +11,13 @@ use tokio::task::JoinHandle;
 
 /// What is being written.
 #[derive(Debug, Default)]
-pub struct Keeper {
+pub struct Saver {
     writing: Option<JoinHandle<()>>,
     /// Whether there was something new meanwhile.
     again: bool,
 }
 
-impl Keeper {
+impl Saver {
     /// What is enforced has changed.
     pub fn wake(&mut self, host: &Arc<Mutex<Host>>) {
         if self.writing.is_some() {
@@ -24,7 +25,7 @@ impl Keeper {
             return;
         }
         let host = host.clone();
-        self.writing = Some(tokio::task::spawn_blocking(move || keep(&host)));
+        self.writing = Some(tokio::task::spawn_blocking(move || save(&host)));
     }
 
     /// Waits until one is written. Nothing is lost when the future is dropped before it is ready.
@@ -48,14 +49,14 @@ impl Keeper {
     }
 }
 
-/// The host is not kept from enforcing while its disk works.
-fn keep(host: &Mutex<Host>) {
+/// The host goes on enforcing while its disk works.
+fn save(host: &Mutex<Host>) {
     let lock = || host.lock();
-    let unkept = lock().unkept();
-    let hashed = unkept.map(Origin::hashed);
-    let writing = hashed.and_then(|hashed| lock().to_keep(hashed));
+    let unsaved = lock().unsaved();
+    let hashed = unsaved.map(Origin::hashed);
+    let writing = hashed.and_then(|hashed| lock().to_save(hashed));
     let result = writing.map(Writing::write);
-    lock().kept(result);
+    lock().saved(result);
     // What replaced chains had counted is in no kernel any more.
     hits::write(host);
 }
