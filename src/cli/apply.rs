@@ -5,14 +5,15 @@ use super::outcome::{ERROR, NO, Result};
 use super::print;
 use super::ssh::{Session, not_known};
 use crate::daemon::control::{ControlError, Request, Response, ask};
-use crate::daemon::host::{Host, LONGEST_LOOK, choose};
-use crate::daemon::install::Move;
-use crate::daemon::load::load;
-use crate::daemon::read::Trust;
+use crate::daemon::host::{Host, choose};
 use crate::daemon::report::{Failure, Status, Summary};
 use crate::daemon::run::absolute;
 use crate::daemon::tell::sentence;
 use crate::daemon::trial::Attempt;
+use crate::flows::ended::LONGEST_COUNT;
+use crate::source::load::load;
+use crate::source::read::Trust;
+use crate::source::replace::Move;
 use anyhow::{Error, bail};
 use clap::Args;
 use serde_json::json;
@@ -88,8 +89,8 @@ pub fn run(arguments: Arguments) -> Result {
     )?;
     let loaded = load(&path, Trust::Checked);
     let result = host.reconcile(&loaded, &path, None, Attempt::Plain);
-    host.ended.finish(LONGEST_LOOK);
-    host.keep();
+    host.ended.finish(LONGEST_COUNT);
+    host.save();
     if result.is_err() && loaded.account.is_none() && !arguments.json {
         // With colours, where the answer of a daemon has none.
         print::diagnostics(&loaded);

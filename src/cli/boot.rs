@@ -4,8 +4,8 @@ use super::options::{ClosedOptions, StateOptions, TransportOptions};
 use super::outcome::{ERROR, Result};
 use crate::daemon::host::Host;
 use crate::daemon::resume::Resumed;
-use crate::daemon::state::StateError;
 use crate::daemon::{logging, start};
+use crate::state::directory::StateError;
 use clap::Args;
 use std::process::ExitCode;
 use tracing::info;
@@ -41,7 +41,7 @@ pub fn run(arguments: Arguments) -> Result {
         Ok(Resumed::Nothing) if !host.is_closed() => {
             info!("no policy was kept on this host: nothing to do");
         }
-        Ok(_) => host.keep(),
+        Ok(_) => host.save(),
         // It was said.
         Err(_) => return Ok(ExitCode::from(ERROR)),
     }

@@ -3,11 +3,11 @@
 use super::options::DefinitionOptions;
 use super::outcome::{ERROR, NO, Result};
 use super::print;
-use crate::daemon::trial::last_enforced;
 use crate::definition::Place;
 use crate::insight::explain::{Answer, Question, explain};
 use crate::insight::layers::{Explanation, explained};
 use crate::policy::{Direction, Policy, Verdict};
+use crate::state::last_enforced::last_enforced;
 use anyhow::{Context, Error, anyhow};
 use clap::{Args, ValueEnum};
 use serde_json::json;

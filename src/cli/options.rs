@@ -4,15 +4,16 @@ use super::print;
 use crate::cloud::Ledger;
 use crate::cloud::ledger::Plan;
 use crate::daemon::control::{DEFAULT_SOCKET, Request, Response, ask};
-use crate::daemon::host::{LEDGER, choose};
-use crate::daemon::load::{Loaded, load};
-use crate::daemon::read::Trust;
+use crate::daemon::host::choose;
 use crate::daemon::start::{CLOSED, close};
-use crate::daemon::state::DEFAULT_DIRECTORY;
 use crate::netfilter::enforce::Kernel;
 use crate::netfilter::native::Native;
 use crate::netfilter::nft::Nft;
 use crate::policy::{Account, Policy};
+use crate::source::load::{Loaded, load};
+use crate::source::read::Trust;
+use crate::state::directory::DEFAULT_DIRECTORY;
+use crate::state::unblocks;
 use anyhow::{Context, Error, bail};
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
@@ -149,7 +150,7 @@ impl DefinitionOptions {
 /// What enforcing this account would do to the ledger of this host. Nothing is spent. Where the ledger may not be read,
 /// as by an ordinary user, none counts as spent, and that is said if it matters.
 pub fn plan(account: &Account, state: &Path) -> anyhow::Result<Plan> {
-    let path = state.join(LEDGER);
+    let path = state.join(unblocks::FILE);
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == ErrorKind::NotFound => None,

@@ -1,7 +1,7 @@
 //! How things are printed: colours for a terminal, one JSON object for a machine, errors in one form.
 
-use crate::daemon::load::Loaded;
 use crate::definition::{Diagnostic, Sources, acts, printable};
+use crate::source::load::Loaded;
 use anstream::{AutoStream, ColorChoice};
 use comfy_table::{ContentArrangement, Table, presets};
 use std::io::{IsTerminal, Write};

@@ -4,8 +4,8 @@ use super::options::{ClosedOptions, DefinitionOptions, SocketOptions, TransportO
 use super::outcome::Result;
 use crate::daemon::host::Host;
 use crate::daemon::metrics::MetricsAddress;
-use crate::daemon::state::StateError;
 use crate::daemon::{logging, run as daemon, store};
+use crate::state::directory::StateError;
 use anyhow::Context;
 use clap::Args;
 use std::process::ExitCode;

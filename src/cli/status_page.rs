@@ -3,8 +3,8 @@
 use super::print;
 use crate::daemon::host::count;
 use crate::daemon::report::{Hits, Status, Summary, now};
-use crate::daemon::route::shown;
 use crate::definition::printable as in_one_line;
+use crate::source::shown::shown;
 use comfy_table::CellAlignment;
 use std::collections::HashMap;
 use std::fmt::Write;

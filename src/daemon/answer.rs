@@ -57,7 +57,7 @@ impl Daemon {
         };
         if confirm.is_some() {
             // What would come back must be on the disk.
-            self.keeper.finish(&self.host).await;
+            self.saver.finish(&self.host).await;
         }
         let watched = path == self.options.definition;
         let loaded = read(path.clone()).await;
@@ -77,7 +77,7 @@ impl Daemon {
 
     /// The candidate is the policy for good, and the definition holds it by now.
     async fn confirm(&mut self, content: &str) -> Response {
-        self.keeper.finish(&self.host).await;
+        self.saver.finish(&self.host).await;
         if let Err(message) = self.host().confirm(content) {
             return Response::Refused {
                 message,
@@ -96,8 +96,8 @@ impl Daemon {
 
     async fn remove(&mut self) -> Response {
         // What is being written would be back on the disk after it.
-        self.keeper.finish(&self.host).await;
-        self.hits_keeper.done().await;
+        self.saver.finish(&self.host).await;
+        self.hits_saver.done().await;
         let removed = self.host().remove();
         match removed {
             Ok(removed) => {
@@ -146,11 +146,11 @@ impl Daemon {
             instance: host.instance().map(str::to_owned),
             enforced: host.enforced().cloned(),
             inherited: host.inherited(),
-            from_kept: host.is_from_kept(),
+            from_kept: host.is_from_saved(),
             closed: host.is_closed(),
             trial,
             held: self.held.asked,
-            not_kept: host.not_kept().map(str::to_owned),
+            not_kept: host.not_saved().map(str::to_owned),
             protection: host.protection(self.guard.is_listening()),
             restorations: self.guard.restorations(),
             last_restoration: self.guard.last().cloned(),
@@ -161,7 +161,7 @@ impl Daemon {
             reloads: self.reloads,
             failures: self.failures,
             ended_flows: host.ended.total(),
-            judged_again_flows: host.ended.judged_again(),
+            judged_again_flows: host.ended.reevaluated(),
             tracked_flows: tracked,
         };
         serde_json::to_value(status).unwrap_or_default()

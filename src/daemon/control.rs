@@ -16,7 +16,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::daemon::route::shown;
+use crate::source::shown::shown;
 pub use client::ask;
 pub use server::{Call, ControlSocket, Peer};
 pub(super) use server::{bind, make_way};

@@ -1,17 +1,13 @@
 //! While a candidate is on trial, or somebody edits and has said so, saves of the definition are not followed.
 
-use super::in_force::boot;
 use super::report::{Failure, TrialStatus};
 use super::run::Daemon;
-use super::state::State;
 use super::trial::Attempt;
+use crate::state::hold;
 use std::fmt::Display;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
-
-/// The file that says so in the state directory; it holds until the machine is started again.
-const HOLD: &str = "hold";
 
 /// How often a candidate's time is looked at: the clock of a sleeping machine stands still, and its time does not.
 const LOOK: Duration = Duration::from_secs(1);
@@ -61,7 +57,7 @@ impl Daemon {
     ///
     /// When a restart of the daemon would not know it.
     pub(super) fn hold(&mut self) -> Result<(), String> {
-        let written = self.host().state.write_atomically(HOLD, boot().as_bytes());
+        let written = hold::write(&self.host().state);
         written.map_err(|error| error.to_string())?;
         self.held.asked = true;
         warn!("as asked, saves of the definition are not followed until `secgroupd reload`");
@@ -72,7 +68,7 @@ impl Daemon {
     pub(super) fn let_go(&mut self) {
         self.held.missed = false;
         if std::mem::take(&mut self.held.asked)
-            && let Err(error) = self.host().state.remove(HOLD)
+            && let Err(error) = hold::remove(&self.host().state)
         {
             warn!("{error}");
         }
@@ -80,7 +76,7 @@ impl Daemon {
 
     /// Looks whether somebody edits since before this start.
     pub(super) fn recall_hold(&mut self) {
-        let asked = is_held(&self.host().state);
+        let asked = hold::is_set(&self.host().state);
         // That it may have been saved is said with it.
         (self.held.asked, self.held.missed) = (asked, asked);
         if asked {
@@ -148,7 +144,7 @@ impl Daemon {
         }
         self.keep_socket();
         self.follow_table();
-        self.keeper.wake(&self.host);
+        self.saver.wake(&self.host);
         self.tell_state();
     }
 
@@ -189,11 +185,6 @@ impl Daemon {
             seconds_left: trial.left().as_secs_f64(),
         })
     }
-}
-
-fn is_held(state: &State) -> bool {
-    let kept = state.read(HOLD).ok().flatten();
-    kept.is_some_and(|kept| kept == boot().as_bytes())
 }
 
 /// Waits until then; for ever if there is no such time.

@@ -1,18 +1,15 @@
-//! What the rules and layers have met: read from the kernel, kept in the state directory, and told.
+//! What the rules and layers have met: read from the kernel, saved, and reported.
 //!
-//! The file is small. It is written without waiting for the disk, every [`EVERY`], after a change and when the daemon stops, if there is
-//! anything new. After kill -9 it is at most that old. After a crash of the machine it may be damaged, which costs the counts alone.
+//! The file is written every [`EVERY`], after a change and when the daemon stops, if there is anything new. After kill -9
+//! it is at most that old.
 
-use super::counts::{Counts, Rules, reason};
 use super::host::Host;
-use super::in_force::boot;
-use super::kept::{KeptError, seal, sealed_begin, unseal};
 use super::report::{Hits, now};
-use super::state::State;
 use crate::policy::{Action, Direction, Policy, Reason, SecurityGroup};
 use crate::ruleset::Generation;
+use crate::state::counts::{Counts, Rules, reason};
+use crate::state::hits::{Unwritten, remove};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -21,58 +18,6 @@ use tracing::{debug, warn};
 
 /// How often hits are read and kept: no count that is told or kept is older.
 pub const EVERY: Duration = Duration::from_secs(10);
-
-/// The file's name in the state directory.
-const FILE: &str = "hits";
-
-/// The hits as they are kept.
-#[derive(Debug, Serialize, Deserialize)]
-struct Kept {
-    /// Since which start of the machine the kernel's counters count.
-    boot: String,
-    counts: Counts,
-}
-
-/// The counts that were kept, or none. A damaged file is told, and begun anew.
-pub(super) fn kept(state: &State) -> Counts {
-    let bytes = match state.read(FILE) {
-        Ok(Some(bytes)) => bytes,
-        Ok(None) => return Counts::default(),
-        Err(error) => {
-            warn!("the hits of before are not known: {error}");
-            return Counts::default();
-        }
-    };
-    let damaged = KeptError::Damaged("it cannot be read");
-    let kept =
-        unseal(&bytes).and_then(|bytes| postcard::from_bytes::<Kept>(bytes).map_err(|_| damaged));
-    match kept {
-        Ok(Kept {
-            boot: at,
-            mut counts,
-        }) => {
-            if at != boot() {
-                counts.gone();
-            }
-            counts
-        }
-        Err(why) => {
-            let path = state.directory().join(FILE);
-            warn!(
-                "the hits of before in {} cannot be used: {why}; they are counted anew",
-                path.display()
-            );
-            Counts::default()
-        }
-    }
-}
-
-/// Hits that are to be written, when nobody waits for it.
-#[derive(Debug)]
-pub struct Unwritten {
-    state: State,
-    bytes: Vec<u8>,
-}
 
 impl Host {
     /// Hits of every layer and rule that was met, and of every rule of the bound groups.
@@ -172,7 +117,7 @@ impl Host {
     /// Nothing has met anything: the policy was taken off this host on request.
     pub(super) fn forget_hits(&mut self) {
         self.counts = Counts::default();
-        if let Err(error) = self.state.remove(FILE) {
+        if let Err(error) = remove(&self.state) {
             warn!("the hits of the policy that was removed are still there: {error}");
         }
     }
@@ -182,16 +127,7 @@ impl Host {
         if !self.counts.has_changed() {
             return None;
         }
-        let kept = Kept {
-            boot: boot(),
-            counts: self.counts.clone(),
-        };
-        // Names and numbers can always be said.
-        let bytes = postcard::to_extend(&kept, sealed_begin()).ok()?;
-        Some(Unwritten {
-            state: self.state.clone(),
-            bytes,
-        })
+        Unwritten::of(&self.state, &self.counts)
     }
 
     /// Takes note of what became of that. The same failure is told once.
@@ -199,15 +135,15 @@ impl Host {
         let error = result.err();
         if let Some(error) = &error {
             self.counts.is_unwritten();
-            if self.hits_not_kept.as_ref() != Some(error) {
+            if self.hits_not_saved.as_ref() != Some(error) {
                 warn!("the hits are not kept for the next start: {error}");
             }
         }
-        self.hits_not_kept = error;
+        self.hits_not_saved = error;
     }
 
     /// Keeps the hits, and waits for it.
-    pub fn keep_hits(&mut self) {
+    pub fn save_hits(&mut self) {
         self.look_at_hits();
         if let Some(unwritten) = self.unwritten_hits() {
             self.hits_written(unwritten.write());
@@ -215,32 +151,20 @@ impl Host {
     }
 }
 
-impl Unwritten {
-    /// Writes.
-    ///
-    /// # Errors
-    ///
-    /// Why it could not be; what was kept before still is.
-    pub fn write(self) -> Result<(), String> {
-        let written = self.state.write_for_now(FILE, &seal(self.bytes));
-        written.map_err(|error| error.to_string())
-    }
-}
-
 /// When hits are read and kept, while the daemon goes on.
 #[derive(Debug)]
-pub struct HitsKeeper {
+pub struct HitsSaver {
     timer: Interval,
     writing: Option<JoinHandle<()>>,
 }
 
-impl HitsKeeper {
+impl HitsSaver {
     /// Begins [`EVERY`] from now. Must be called within a tokio runtime with time.
     pub fn new() -> Self {
         let mut timer = interval(EVERY);
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         timer.reset();
-        HitsKeeper {
+        HitsSaver {
             timer,
             writing: None,
         }
@@ -252,12 +176,12 @@ impl HitsKeeper {
     }
 
     /// Reads and keeps, in a thread of its own; not while one that a slow disk keeps waiting does.
-    pub fn keep(&mut self, host: &Arc<Mutex<Host>>) {
+    pub fn save(&mut self, host: &Arc<Mutex<Host>>) {
         if self.writing.as_ref().is_some_and(|one| !one.is_finished()) {
             return;
         }
         let host = host.clone();
-        self.writing = Some(tokio::task::spawn_blocking(move || keep(&host)));
+        self.writing = Some(tokio::task::spawn_blocking(move || save(&host)));
     }
 
     /// Waits until nothing is being written.
@@ -271,18 +195,18 @@ impl HitsKeeper {
     /// Reads and keeps for the last time.
     pub async fn finish(&mut self, host: &Arc<Mutex<Host>>) {
         self.done().await;
-        self.keep(host);
+        self.save(host);
         self.done().await;
     }
 }
 
-impl Default for HitsKeeper {
+impl Default for HitsSaver {
     fn default() -> Self {
         Self::new()
     }
 }
 
-fn keep(host: &Mutex<Host>) {
+fn save(host: &Mutex<Host>) {
     host.lock().look_at_hits();
     write(host);
 }

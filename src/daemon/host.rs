@@ -6,34 +6,30 @@ mod bound;
 pub(super) use self::bound::interface_summaries;
 pub use self::bound::interface_warnings;
 use super::checked::compare;
-use super::counts::Counts;
-use super::ended::{Before, EndedFlows, Look};
 use super::first;
-use super::keep::Written;
-use super::kept::{Origin, content};
-use super::load::Loaded;
 use super::refusals::Refusals;
-use super::report::{Failure, Summary, in_one_line, now};
+use super::report::{Failure, Summary, now};
+use super::save::Written;
 use super::slots::{host_facts, take_over};
-use super::state::{Lock, State, StateError};
-use super::trial::{Attempt, Trial};
+use super::trial::Attempt;
 use crate::cloud::Ledger;
 use crate::definition::{Diagnostic, Severity};
+use crate::flows::ended::{Before, EndedFlows, PolicyChange};
 use crate::netfilter::enforce::{EnforceError, Kernel};
 use crate::netfilter::slots::Slots;
 use crate::policy::{Account, Direction, Instance, Policy, Reason};
 use crate::ruleset::marks::Bits;
 use crate::ruleset::{Generation, compile};
+use crate::source::content::content;
+use crate::source::load::Loaded;
+use crate::state::counts::Counts;
+use crate::state::directory::{Lock, State, StateError};
+use crate::state::saved_policy::Origin;
+use crate::state::trial::Trial;
+use crate::state::{hits, refused_batch, unblocks, unconfirmed};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tracing::{debug, warn};
-
-/// The file of the unblock ledger in the state directory.
-pub const LEDGER: &str = "unblocks.json";
-/// How long a process that ends waits until the tracked flows are counted: many times what very many flows take.
-pub const LONGEST_LOOK: Duration = Duration::from_secs(10);
-/// The batch that was refused last, in the state directory.
-const REFUSED_BATCH: &str = "refused-batch.nft";
 
 /// This host: its state directory, its kernel, and what it enforces.
 #[derive(Debug)]
@@ -47,7 +43,7 @@ pub struct Host {
     /// What the rules and layers have met.
     pub(super) counts: Counts,
     /// Why that is not kept for the next start.
-    pub(super) hits_not_kept: Option<String>,
+    pub(super) hits_not_saved: Option<String>,
     /// The live flows that changes end.
     pub ended: EndedFlows,
     /// Whether nobody else could change our table even before this process was started.
@@ -59,9 +55,9 @@ pub struct Host {
     /// What the enforced policy was made of, until it is kept.
     pub(super) origin: Option<Origin>,
     pub(super) written: Written,
-    pub(super) not_kept: Option<String>,
+    pub(super) not_saved: Option<String>,
     /// The labels of interfaces, as they are on the disk.
-    pub(super) slots_kept: Slots,
+    pub(super) slots_saved: Slots,
     pub(super) trial: Option<Trial>,
 }
 
@@ -72,7 +68,7 @@ pub(super) struct Standing {
     pub policy: Option<Policy>,
     pub summary: Summary,
     /// Whether it is the kept policy, and no definition was enforced since.
-    pub from_kept: bool,
+    pub from_saved: bool,
 }
 
 impl Host {
@@ -90,8 +86,8 @@ impl Host {
         let lock = state.lock()?;
         let is_closed =
             matches!(kernel.in_force(), Ok(None)) && kernel.is_closed().unwrap_or(false);
-        let counts = super::hits::kept(&state);
-        let slots_kept = take_over(&state, &kernel);
+        let counts = hits::read(&state);
+        let slots_saved = take_over(&state, &kernel);
         Ok(Host {
             state,
             _lock: lock,
@@ -100,15 +96,15 @@ impl Host {
             instance,
             enforced: None,
             counts,
-            hits_not_kept: None,
+            hits_not_saved: None,
             ended: EndedFlows::default(),
             adopted: false,
             // As the boot unit may have left it.
             closed: is_closed,
             origin: None,
             written: Written::default(),
-            not_kept: None,
-            slots_kept,
+            not_saved: None,
+            slots_saved,
             trial: None,
         })
     }
@@ -168,7 +164,7 @@ impl Host {
             .kernel
             .in_force()
             .is_ok_and(|generation| generation.is_none());
-        let (ledger, damaged) = match self.ledger() {
+        let (ledger, damaged) = match unblocks::read(&self.state) {
             Ok(ledger) => (ledger, None),
             // What is enforced stays; but a host is not left open for the sake of TCP 25.
             Err(error) if !first => return Err(Failure::other(error)),
@@ -257,7 +253,7 @@ impl Host {
         if damaged.is_none()
             && trial.is_none()
             && plan.ledger != ledger
-            && let Err(error) = self.write_ledger(&plan.ledger)
+            && let Err(error) = unblocks::write(&self.state, &plan.ledger)
         {
             warn!("cannot keep the unblock ledger: {error}");
         }
@@ -275,16 +271,16 @@ impl Host {
             }
         }
         if attempt == Attempt::Forced {
-            self.acquit(&content(&loaded.sources));
+            unconfirmed::clear(&self.state, &content(&loaded.sources));
         }
         self.closed = false;
         let before = match self.enforced.take() {
             // No flow was judged again.
             _ if marks.is_some() && marks == self.marks() => Before::Unknown,
             None if first => Before::Nothing,
-            old => Before::of(old),
+            old => Before::of(old.and_then(|standing| standing.policy)),
         };
-        self.ended.look(Look {
+        self.ended.count(PolicyChange {
             before,
             policy: policy.clone(),
             ruleset,
@@ -292,7 +288,7 @@ impl Host {
         self.enforced = Some(Standing {
             policy: Some(policy),
             summary: summary.clone(),
-            from_kept: false,
+            from_saved: false,
         });
         Ok(summary)
     }
@@ -323,25 +319,12 @@ impl Host {
         self.ended.forget();
         // Neither a candidate's time nor a start brings anything back.
         self.end_trial();
-        self.forget_kept();
+        self.forget_saved();
         self.enforced = None;
         self.closed = false;
         self.forget_hits();
         self.forget_slots();
         Ok(removed)
-    }
-
-    /// The ledger as it was kept; none was kept on a new host.
-    fn ledger(&self) -> Result<Ledger, String> {
-        let bytes = self.state.read(LEDGER).map_err(|error| error.to_string())?;
-        Ledger::kept(bytes, &self.state.directory().join(LEDGER)).map_err(|error| error.to_string())
-    }
-
-    fn write_ledger(&self, ledger: &Ledger) -> Result<(), String> {
-        let bytes = serde_json::to_vec(ledger).map_err(|error| error.to_string())?;
-        self.state
-            .write_atomically(LEDGER, &bytes)
-            .map_err(|error| error.to_string())
     }
 
     /// A failure of the kernel, with the place of the rule that it refused; the refused batch is kept for whoever looks
@@ -357,12 +340,9 @@ impl Host {
             message += &format!("\nit is of the rule {id}, {}", rule.place);
         }
         if let Some(batch) = error.batch() {
-            match self.state.write_atomically(REFUSED_BATCH, batch.as_bytes()) {
-                Ok(()) => {
-                    message += &format!(
-                        "\nthe refused batch is kept in {}",
-                        self.state.directory().join(REFUSED_BATCH).display()
-                    )
+            match refused_batch::write(&self.state, batch) {
+                Ok(path) => {
+                    message += &format!("\nthe refused batch is kept in {}", path.display())
                 }
                 Err(error) => message += &format!("\nthe refused batch could not be kept: {error}"),
             }
@@ -406,14 +386,4 @@ fn all_spent(account: &Account, error: &str) -> (Ledger, Option<Diagnostic>) {
 /// `1 error`, `3 errors`.
 pub fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
-impl Loaded {
-    /// The warnings alone, each in one line with its place, for the log.
-    pub fn warnings(&self) -> impl Iterator<Item = String> {
-        self.diagnostics
-            .iter()
-            .filter(|d| d.severity == Severity::Warning)
-            .map(|d| in_one_line(&d.to_json(&self.sources)))
-    }
 }

@@ -8,24 +8,16 @@
 //! | `answer` | what it does when it is asked |
 //! | [`host`] | the reconcile step, which a single `apply` runs too |
 //! | `checked` | what is done beside the load and before the switch |
-//! | [`keep`] | the last good policy is kept, written down as [`kept`] says |
+//! | [`save`], `saver` | the last good policy is saved |
 //! | [`resume`] | it is enforced at start and at boot |
 //! | `held` | when saves are not followed |
-//! | [`counts`] | what the rules have met, as sums that outlive generations and restarts |
-//! | [`hits`] | the same read, kept and told |
-//! | `in_force` | which policy the kernel had last |
-//! | [`install`] | a confirmed candidate takes the definition's place |
+//! | [`hits`] | what the rules have met, read from the kernel, saved and reported |
 //! | [`trial`] | a candidate that must be confirmed in time |
 //! | `protect` | who may change what is enforced |
 //! | [`guard`] | what other programs change in our table is noticed, and when it is answered: at the [`pace`] that a fight allows |
 //! | `restore` | it is put right |
 //! | [`first`] | which flows the first enforcement must know |
-//! | [`ended`] | how many live flows a change ends, for the log |
-//! | `slots` | which labels say where a flow was opened, kept over restarts |
-//! | [`load`] | from a path to an account, through [`read`] |
-//! | [`read`] | the only place that reads a definition from disk, over [`route`] |
-//! | [`watch`] | when to read again |
-//! | [`state`] | the state directory and its lock |
+//! | `slots` | which labels say where a flow was opened |
 //! | [`store`] | what the service manager keeps for the next daemon |
 //! | [`control`] | the socket on which the command asks |
 //! | [`metrics`] | where Prometheus asks |
@@ -36,34 +28,24 @@
 mod answer;
 mod checked;
 pub mod control;
-pub mod counts;
-pub mod ended;
 pub mod first;
 pub mod guard;
 mod held;
 pub mod hits;
 pub mod host;
-mod in_force;
-pub mod install;
-pub mod keep;
-mod keeper;
-pub mod kept;
-pub mod load;
 pub mod logging;
 pub mod metrics;
 pub mod pace;
 mod protect;
-pub mod read;
 pub mod refusals;
 pub mod report;
 mod restore;
 pub mod resume;
-pub mod route;
 pub mod run;
+pub mod save;
+mod saver;
 mod slots;
 pub mod start;
-pub mod state;
 pub mod store;
 pub mod tell;
 pub mod trial;
-pub mod watch;

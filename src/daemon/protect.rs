@@ -27,7 +27,7 @@ impl Host {
             Some(known) => known,
             None => self.enforced_ruleset().map_err(Failure::other)?,
         };
-        let enforced = self.enforce_kept(&ruleset, next, deleted);
+        let enforced = self.enforce_saved(&ruleset, next, deleted);
         self.settle_hits();
         let enforced = enforced.map_err(|error| {
             let policy = self

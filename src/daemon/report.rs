@@ -2,6 +2,7 @@
 
 use crate::definition::{Diagnostic, Sources};
 use crate::netfilter::tracked::TrackedFlows;
+use crate::source::load::in_one_line;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -207,16 +208,6 @@ impl Failure {
             message,
             diagnostics: Vec::new(),
         }
-    }
-}
-
-/// `groups.yaml:5:19: action cannot be ...`: a diagnostic in one line.
-pub fn in_one_line(diagnostic: &Value) -> String {
-    let message = diagnostic["message"].as_str().unwrap_or_default();
-    let at = &diagnostic["at"];
-    match (at["file"].as_str(), &at["line"], &at["column"]) {
-        (Some(file), line, column) => format!("{file}:{line}:{column}: {message}"),
-        (None, ..) => message.to_owned(),
     }
 }
 

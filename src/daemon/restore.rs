@@ -52,7 +52,7 @@ impl Daemon {
                 }
                 self.keep_socket();
                 self.follow_table();
-                self.keeper.wake(&self.host);
+                self.saver.wake(&self.host);
             }
             // Removed on request, or left by an earlier daemon and never ours.
             Ok(false) => warn!("{}; this daemon enforces nothing to restore", due.change),

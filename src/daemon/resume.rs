@@ -2,12 +2,13 @@
 
 use super::first;
 use super::host::{Host, Standing, interface_summaries};
-use super::in_force::{InForce, boot};
-use super::kept::{Kept, POLICY};
 use super::report::{Summary, now};
 use crate::netfilter::enforce::{EnforceError, Enforced};
 use crate::policy::{Direction, Policy};
 use crate::ruleset::{Generation, Ruleset, Walker, compile};
+use crate::state::boot::boot_id;
+use crate::state::in_force::InForce;
+use crate::state::saved_policy::{POLICY, SavedPolicy};
 use std::path::PathBuf;
 use tracing::warn;
 
@@ -35,7 +36,7 @@ impl Host {
     /// Why there is one that cannot be used or not be enforced; what was in force still is.
     pub fn resume(&mut self) -> Result<Resumed, String> {
         match self.trial_at_start() {
-            None => self.resume_kept(false),
+            None => self.resume_saved(false),
             // Also where that fails, its time goes on, and so it does below.
             Some((trial, Some(candidate))) => {
                 self.trial = Some(trial);
@@ -44,14 +45,17 @@ impl Host {
             // Its time was up before this start, or the machine was started again.
             Some((trial, None)) => {
                 let old = self.state.read(POLICY).ok().flatten();
-                self.remember(&trial, old.and_then(|old| Kept::read(old).ok()).as_ref());
+                self.remember(
+                    &trial,
+                    old.and_then(|old| SavedPolicy::read(old).ok()).as_ref(),
+                );
                 self.trial = Some(trial.clone());
-                let resumed = self.resume_kept(true)?;
+                let resumed = self.resume_saved(true)?;
                 if resumed == Resumed::Nothing {
                     self.kernel.remove().map_err(|error| error.to_string())?;
                 }
                 self.trial = None;
-                self.keep();
+                self.save();
                 self.end_trial();
                 warn!(
                     "the candidate {} was not confirmed in time: the old policy is back",
@@ -63,14 +67,14 @@ impl Host {
     }
 
     /// With `back`, whatever else is in force gives way to it.
-    fn resume_kept(&mut self, back: bool) -> Result<Resumed, String> {
+    fn resume_saved(&mut self, back: bool) -> Result<Resumed, String> {
         let path = self.state.directory().join(POLICY);
         let bytes = self.state.read(POLICY).map_err(|error| error.to_string())?;
         let Some(bytes) = bytes else {
             return Ok(Resumed::Nothing);
         };
-        let kept = Kept::read(bytes).map_err(|error| error.to_string());
-        kept.and_then(|kept| self.resume_from(&kept, back)).map_err(|why| {
+        let saved = SavedPolicy::read(bytes).map_err(|error| error.to_string());
+        saved.and_then(|saved| self.resume_from(&saved, back)).map_err(|why| {
             format!(
                 "the kept policy {} cannot be used: {why}; the next definition that is enforced takes its place",
                 path.display()
@@ -78,22 +82,22 @@ impl Host {
         })
     }
 
-    fn resume_from(&mut self, kept: &Kept, back: bool) -> Result<Resumed, String> {
-        let ruleset = kept.ruleset().map_err(|error| error.to_string())?;
+    fn resume_from(&mut self, saved: &SavedPolicy, back: bool) -> Result<Resumed, String> {
+        let ruleset = saved.ruleset().map_err(|error| error.to_string())?;
         let there = self.kernel.in_force().map_err(|error| error.to_string())?;
-        let record = InForce::read(&self.state).filter(|record| record.boot == boot());
+        let record = InForce::read(&self.state).filter(|record| record.boot == boot_id());
         let in_change = InForce::before_change(&self.state).is_some_and(|before| {
-            before.boot == boot()
+            before.boot == boot_id()
                 && self.is_by_one_change(before.transaction)
                 && self.kernel.enters(&before.names)
         });
-        let kept_as = [
-            kept.summary().map(|summary| summary.generation),
+        let saved_as = [
+            saved.summary().map(|summary: Summary| summary.generation),
             record.as_ref().map(|record| record.generation),
         ];
-        let kept_as = kept_as.into_iter().flatten().max().unwrap_or(0);
+        let saved_as = saved_as.into_iter().flatten().max().unwrap_or(0);
         let record = record.filter(|record| {
-            record.key == *kept.key() && self.is_untouched(record) && self.take_up(kept, record)
+            record.key == *saved.key() && self.is_untouched(record) && self.take_up(saved, record)
         });
         let resumed = match (record, there) {
             (Some(record), _) => {
@@ -102,27 +106,27 @@ impl Host {
                 Resumed::Standing(generation)
             }
             // A change in place, in the midst of which the last process was killed, enters the same chains.
-            (None, Some(generation)) if !back && (generation.0 > kept_as || in_change) => {
+            (None, Some(generation)) if !back && (generation.0 > saved_as || in_change) => {
                 return Ok(Resumed::Later(generation.0));
             }
             _ => {
                 let enforced = self
-                    .enforce_kept(&ruleset, Generation(kept_as.max(1)), false)
+                    .enforce_saved(&ruleset, Generation(saved_as.max(1)), false)
                     .map_err(|error| error.to_string())?;
                 Resumed::Enforced(enforced.generation.0)
             }
         };
         if let Resumed::Standing(generation) | Resumed::Enforced(generation) = resumed {
-            self.stand_kept(kept, generation);
+            self.stand_saved(saved, generation);
             self.settle_hits();
         }
         Ok(resumed)
     }
 
     /// What is enforced is this kept policy, as this generation.
-    pub(super) fn stand_kept(&mut self, kept: &Kept, generation: u64) {
-        let summary = kept.summary().unwrap_or_else(|| plain_summary(kept));
-        self.written.key = Some(kept.key().clone());
+    pub(super) fn stand_saved(&mut self, saved: &SavedPolicy, generation: u64) {
+        let summary = saved.summary().unwrap_or_else(|| plain_summary(saved));
+        self.written.key = Some(saved.key().clone());
         self.closed = false;
         self.enforced = Some(Standing {
             summary: Summary {
@@ -130,21 +134,21 @@ impl Host {
                 ..summary
             },
             policy: None,
-            from_kept: true,
+            from_saved: true,
         });
     }
 
     /// Reads the kept policy's definition, which tells the places of its rules. What is enforced does not wait for it.
     pub fn recollect(&mut self) {
-        let wanted = |standing: &Standing| standing.from_kept && standing.policy.is_none();
+        let wanted = |standing: &Standing| standing.from_saved && standing.policy.is_none();
         if !self.enforced.as_ref().is_some_and(wanted) {
             return;
         }
-        let kept = self.state.read(self.kept_in()).ok().flatten();
-        let Some(Ok(kept)) = kept.map(Kept::read) else {
+        let saved = self.state.read(self.saved_in()).ok().flatten();
+        let Some(Ok(saved)) = saved.map(SavedPolicy::read) else {
             return;
         };
-        match (kept.policy(), &mut self.enforced) {
+        match (saved.policy(), &mut self.enforced) {
             (Ok(policy), Some(standing)) => {
                 standing.policy = Some(policy.clone());
                 let generation = Generation(standing.summary.generation);
@@ -152,7 +156,7 @@ impl Host {
             }
             (Err(why), _) => warn!(
                 "the kept policy is enforced as it was compiled by secgroupd {}; this version refuses its definition: {why}",
-                kept.program()
+                saved.program()
             ),
             (Ok(_), None) => {}
         }
@@ -181,9 +185,9 @@ impl Host {
                 .is_ok_and(|now| since(now) <= MOST_OF_A_CHANGE)
     }
 
-    fn take_up(&self, kept: &Kept, record: &InForce) -> bool {
+    fn take_up(&self, saved: &SavedPolicy, record: &InForce) -> bool {
         // Only what this program would say the same by can be changed in part.
-        let Some(ruleset) = kept.compiled() else {
+        let Some(ruleset) = saved.compiled() else {
             return false;
         };
         let taken = self.kernel.take_up(ruleset, record.names.clone());
@@ -191,7 +195,7 @@ impl Host {
     }
 
     /// Enforces a ruleset whose policy need not be known.
-    pub(super) fn enforce_kept(
+    pub(super) fn enforce_saved(
         &mut self,
         ruleset: &Ruleset,
         at_least: Generation,
@@ -228,10 +232,13 @@ impl Host {
         match self.enforced.as_ref().map(|standing| &standing.policy) {
             Some(Some(policy)) => Ok(compile(policy)),
             _ => {
-                let bytes = self.state.read(self.kept_in());
+                let bytes = self.state.read(self.saved_in());
                 let bytes = bytes.map_err(|error| error.to_string())?;
-                let kept = bytes.map(Kept::read).ok_or("the kept policy is gone")?;
-                kept.and_then(|kept| kept.ruleset())
+                let saved = bytes
+                    .map(SavedPolicy::read)
+                    .ok_or("the kept policy is gone")?;
+                saved
+                    .and_then(|saved| saved.ruleset())
                     .map_err(|error| error.to_string())
             }
         }
@@ -239,8 +246,8 @@ impl Host {
 }
 
 /// A summary where that of another version cannot be read.
-fn plain_summary(kept: &Kept) -> Summary {
-    let policy: Option<Policy> = kept.policy().ok();
+fn plain_summary(saved: &SavedPolicy) -> Summary {
+    let policy: Option<Policy> = saved.policy().ok();
     let rules = |direction| {
         policy
             .as_ref()
@@ -249,7 +256,7 @@ fn plain_summary(kept: &Kept) -> Summary {
     Summary {
         generation: 0,
         definition: PathBuf::from("(kept)"),
-        instance: kept.instance().to_string(),
+        instance: saved.instance().to_string(),
         since: now(),
         interfaces: policy.as_ref().map(interface_summaries).unwrap_or_default(),
         rules: [rules(Direction::Inbound), rules(Direction::Outbound)],

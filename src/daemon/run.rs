@@ -3,20 +3,21 @@
 use super::control::ControlSocket;
 use super::guard::Guard;
 use super::held::{Held, reached};
-use super::hits::HitsKeeper;
-use super::host::{Host, LONGEST_LOOK};
-use super::keeper::Keeper;
-use super::load::{Loaded, load};
+use super::hits::HitsSaver;
+use super::host::Host;
 use super::metrics::page::Durations;
 use super::metrics::{self, Endpoint, LastPage, MetricsAddress};
-use super::read::Trust;
 use super::refusals::Refusals;
 use super::report::{Failure, Summary};
+use super::saver::Saver;
 use super::store;
 use super::tell::{notify, sentence, still};
 use super::trial::Attempt;
-use super::watch::{Reason, Watch};
+use crate::flows::ended::LONGEST_COUNT;
 use crate::netfilter::events::links::LinkEvents;
+use crate::source::load::{Loaded, load};
+use crate::source::read::Trust;
+use crate::source::watch::{Reason, Watch};
 use parking_lot::{Mutex, MutexGuard};
 use sd_notify::NotifyState;
 use std::path::{Path, PathBuf};
@@ -87,8 +88,8 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
         reloads: 0,
         failures: 0,
         durations: Durations::default(),
-        keeper: Keeper::default(),
-        hits_keeper: HitsKeeper::new(),
+        saver: Saver::default(),
+        hits_saver: HitsSaver::new(),
         trial_ends: None,
         held: Held::default(),
         refusals: Refusals::default(),
@@ -99,8 +100,8 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
             reason = daemon.watch.changed() => daemon.follow(reason).await,
             due = daemon.guard.due() => daemon.restore(due).await,
             _ = next(&mut daemon.links) => daemon.follow_links(),
-            _ = daemon.keeper.done(&daemon.host) => {}
-            _ = daemon.hits_keeper.due() => daemon.keep_again(),
+            _ = daemon.saver.done(&daemon.host) => {}
+            _ = daemon.hits_saver.due() => daemon.save_again(),
             _ = reached(daemon.trial_ends) => daemon.look_at_trial().await,
             _ = hangup.recv() => {
                 let _ = daemon.reload("SIGHUP", Attempt::Plain).await;
@@ -114,9 +115,9 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
         }
     }
     notify(&[NotifyState::Stopping]);
-    ended.finish(LONGEST_LOOK);
-    daemon.keeper.finish(&daemon.host).await;
-    daemon.hits_keeper.finish(&daemon.host).await;
+    ended.finish(LONGEST_COUNT);
+    daemon.saver.finish(&daemon.host).await;
+    daemon.hits_saver.finish(&daemon.host).await;
     let enforced = {
         let host = daemon.host();
         host.enforced().is_some() || host.inherited().is_some()
@@ -154,8 +155,8 @@ pub(super) struct Daemon {
     pub(super) failures: u64,
     /// How long definitions took to be enforced or refused.
     pub(super) durations: Durations,
-    pub(super) keeper: Keeper,
-    pub(super) hits_keeper: HitsKeeper,
+    pub(super) saver: Saver,
+    pub(super) hits_saver: HitsSaver,
     /// When a candidate's time is looked at.
     pub(super) trial_ends: Option<tokio::time::Instant>,
     pub(super) held: Held,
@@ -262,7 +263,7 @@ impl Daemon {
                 info!("{} ({reason})", sentence(summary));
                 self.tell_ready();
                 self.time_trial();
-                self.keeper.wake(&self.host);
+                self.saver.wake(&self.host);
             }
             Err(failure) => {
                 self.failures += 1;
@@ -274,7 +275,7 @@ impl Daemon {
                     .for_each(|line| error!("{line}"));
                 (self.last_error, self.restore_failed) = (Some(failure.clone()), false);
                 // A refused change has set the record of what is in force aside.
-                self.keeper.wake(&self.host);
+                self.saver.wake(&self.host);
             }
         }
         self.tell_state();
@@ -282,11 +283,11 @@ impl Daemon {
     }
 
     /// Keeps the hits, and what could not be kept before.
-    fn keep_again(&mut self) {
-        self.hits_keeper.keep(&self.host);
-        let is_unkept = self.host().is_unkept();
-        if is_unkept {
-            self.keeper.wake(&self.host);
+    fn save_again(&mut self) {
+        self.hits_saver.save(&self.host);
+        let is_unsaved = self.host().is_unsaved();
+        if is_unsaved {
+            self.saver.wake(&self.host);
         }
     }
 

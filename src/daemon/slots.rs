@@ -1,52 +1,31 @@
-//! Which labels say across which interface a flow was opened: kept in the state directory, over restarts and boots.
+//! Which labels say across which interface a flow was opened: assigned here, saved by [`flow_labels`].
 //! Also what else verdicts ask of this host.
 
 use super::host::Host;
-use super::state::State;
 use crate::netfilter::enforce::Kernel;
 use crate::netfilter::links::links;
 use crate::netfilter::slots::Slots;
 use crate::policy::{HostFacts, InterfaceName, Interval, Policy};
 use crate::ruleset::Ruleset;
-use serde::{Deserialize, Serialize};
+use crate::state::directory::State;
+use crate::state::flow_labels;
 use tracing::{debug, warn};
-
-/// The file's name in the state directory.
-const FILE: &str = "flow-labels.json";
-/// The version of the file. A file of another version is not read: nobody knows then where live flows were opened.
-const VERSION: u32 = 1;
 
 /// How many interfaces that are not bound have labels of their own.
 const UNBOUND: usize = 6;
 
-#[derive(Debug, Serialize, Deserialize)]
-struct File {
-    version: u32,
-    /// Each interface, with the label of flows that were opened inbound across it and the label of outbound ones.
-    slots: Slots,
-}
-
 /// Reads what earlier processes have assigned, and returns it. Without it nobody knows where live flows were opened, and the log
 /// says so.
 pub(super) fn take_over(state: &State, kernel: &Kernel) -> Slots {
-    let read = state.read(FILE).map_err(|error| error.to_string());
-    let slots = read.and_then(|bytes| {
-        let Some(bytes) = bytes else { return Ok(None) };
-        let file: File = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
-        match file.version {
-            VERSION if file.slots.is_plain() => Ok(Some(file.slots)),
-            VERSION => Err("a label stands in it twice, or is not one of 64 to 127".into()),
-            other => Err(format!("it is of version {other}")),
-        }
-    });
-    match slots {
+    match flow_labels::read(state) {
         Ok(Some(slots)) => {
             kernel.know_slots(slots.clone());
             return slots;
         }
         Ok(None) => {}
         Err(why) => warn!(
-            "{FILE} in the state directory cannot be used ({why}): nobody knows across which interfaces live flows were opened"
+            "{} in the state directory cannot be used ({why}): nobody knows across which interfaces live flows were opened",
+            flow_labels::FILE
         ),
     }
     Slots::default()
@@ -59,18 +38,11 @@ impl Host {
         let assigned = self.kernel.assign_slots(ruleset);
         match assigned.map_err(|error| error.to_string()) {
             // Also what could not be written down the last time.
-            Ok(()) if self.kernel.slots() == self.slots_kept => Ok(()),
+            Ok(()) if self.kernel.slots() == self.slots_saved => Ok(()),
             Ok(()) => {
                 let slots = self.kernel.slots();
-                let file = File {
-                    version: VERSION,
-                    slots: slots.clone(),
-                };
-                let bytes = serde_json::to_vec(&file).map_err(|error| error.to_string())?;
-                self.state
-                    .write_atomically(FILE, &bytes)
-                    .map_err(|error| error.to_string())?;
-                self.slots_kept = slots;
+                flow_labels::write(&self.state, &slots)?;
+                self.slots_saved = slots;
                 Ok(())
             }
             // Enforcing says so, and goes on.
@@ -86,8 +58,8 @@ impl Host {
     /// Forgets all labels, here and on disk: the policy has gone for good.
     pub(super) fn forget_slots(&mut self) {
         self.kernel.forget_slots();
-        self.slots_kept = Slots::default();
-        if let Err(error) = self.state.remove(FILE) {
+        self.slots_saved = Slots::default();
+        if let Err(error) = flow_labels::remove(&self.state) {
             warn!("{error}");
         }
     }

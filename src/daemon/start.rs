@@ -39,7 +39,7 @@ impl Daemon {
         if self.host().enforced().is_some() {
             self.tell_ready();
         }
-        self.keeper.wake(&self.host);
+        self.saver.wake(&self.host);
     }
 
     /// Works on the host off the loop's thread; gives nothing if that panicked, which is logged.

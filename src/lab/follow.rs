@@ -2,7 +2,7 @@
 
 use super::live::{Changed, Lab};
 use super::read::Reading;
-use crate::daemon::watch::Watch;
+use crate::source::watch::Watch;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -3,9 +3,9 @@
 use super::addresses::{Given, GivenAddress, Outline};
 use super::plan::{NodePlan, plan};
 use crate::cloud::Ledger;
-use crate::daemon::load::{Loaded, load_completed};
-use crate::daemon::read::Trust;
 use crate::definition::Severity;
+use crate::source::load::{Loaded, load_completed};
+use crate::source::read::Trust;
 use std::path::Path;
 
 /// What was read.

@@ -288,9 +288,9 @@ fn no_clock() {
         "daemon/logging.rs",
         "daemon/refusals/event.rs",
         "daemon/report.rs",
-        "daemon/watch.rs",
-        "daemon/watch/look.rs",
         "lab/enforced.rs",
+        "source/watch.rs",
+        "source/watch/snapshot.rs",
     ];
     assert_eq!(uses, known);
 }

@@ -86,7 +86,7 @@ pub fn run(arguments: &Arguments) -> Result {
             .with_context(|| format!("cannot write {}", file.display()))?;
         print::out(&format!(
             "{} is written\n",
-            crate::daemon::route::shown(file)
+            crate::source::shown::shown(file)
         ));
     } else {
         print::out(&matrix::matrix(&reach, print::colour(&std::io::stdout())));

@@ -59,7 +59,7 @@ impl Page {
         self.generation = host.enforced().map(|summary| summary.generation);
         self.observes = host.enforced().is_some_and(|summary| summary.observe);
         self.ended_flows = host.ended.total();
-        self.judged_again_flows = host.ended.judged_again();
+        self.judged_again_flows = host.ended.reevaluated();
         self.tracked_flows = tracked_flows();
         self.hits = host.hits();
     }

@@ -1,0 +1,209 @@
+//! Saves the last good policy after each enforcement, for [`super::resume`].
+
+use super::host::Host;
+use super::start;
+use crate::netfilter::enforce::EnforceError;
+use crate::ruleset::compile;
+use crate::state::boot::boot_id;
+use crate::state::directory::{State, StateError};
+use crate::state::in_force::InForce;
+use crate::state::saved_policy::{Hashed, Key, Origin, POLICY, Unsealed};
+use tracing::{debug, warn};
+
+/// A policy that is to be written, when nobody waits for it.
+#[derive(Debug)]
+pub struct Writing {
+    state: State,
+    hashed: Hashed,
+    bytes: Result<Unsealed, String>,
+}
+
+/// A policy that could not be written, and why.
+#[derive(Debug)]
+pub struct Unwritten {
+    hashed: Box<Hashed>,
+    why: String,
+}
+
+/// What is on the disk.
+#[derive(Debug, Clone, Default)]
+pub struct Written {
+    /// Which policy.
+    pub(super) key: Option<Key>,
+    pub(super) in_force: Option<InForce>,
+}
+
+impl Host {
+    /// Before anything is changed in the kernel: what is on the disk about it will no longer be so.
+    pub(super) fn before_change(&mut self) {
+        self.written.in_force = None;
+        if let Err(error) = InForce::set_aside(&self.state) {
+            debug!("{error}");
+        }
+    }
+
+    /// Takes what was enforced since anything was saved last.
+    pub fn unsaved(&mut self) -> Option<Origin> {
+        self.origin.take()
+    }
+
+    /// What has to be written so that what is enforced outlives the machine; `None` if it is written already, or something else
+    /// is enforced by now.
+    pub fn to_save(&self, hashed: Hashed) -> Option<Writing> {
+        let standing = self.enforced.as_ref()?;
+        if self.origin.is_some() || self.written.key.as_ref() == Some(&hashed.key) {
+            return None;
+        }
+        let bytes = self.kernel.look(|loaded| match loaded {
+            Some(loaded) => hashed.write_down(&standing.summary, &loaded.ruleset),
+            None => {
+                let ruleset = standing.policy.as_ref().map(compile).unwrap_or_default();
+                hashed.write_down(&standing.summary, &ruleset)
+            }
+        });
+        Some(Writing {
+            state: self.state.clone(),
+            hashed,
+            bytes: bytes.map_err(|error| error.to_string()),
+        })
+    }
+
+    /// Records the result of a save, and what the kernel has. Tries again what could not be written, unless there is
+    /// something newer; logs the same failure once.
+    pub fn saved(&mut self, result: Option<Result<Key, Unwritten>>) {
+        match result {
+            None => {}
+            Some(Ok(key)) => {
+                self.written.key = Some(key);
+                self.not_saved = None;
+            }
+            Some(Err(Unwritten { hashed, why })) => {
+                self.written = Written::default();
+                self.origin.get_or_insert(hashed.into_origin());
+                if self.not_saved.as_ref() != Some(&why) {
+                    warn!("the enforced policy is not kept for the next start: {why}");
+                }
+                self.not_saved = Some(why);
+            }
+        }
+        // If a newer policy is waiting, the saved file does not describe the enforced one.
+        if self.origin.is_none()
+            && let Some(key) = self.written.key.clone()
+            && let Err(error) = self.record(key)
+        {
+            debug!("the next start will load the policy anew: {error}");
+        }
+    }
+
+    /// Saves what is enforced, and waits for it.
+    pub fn save(&mut self) {
+        let hashed = self.unsaved().map(Origin::hashed);
+        let writing = hashed.and_then(|hashed| self.to_save(hashed));
+        self.saved(writing.map(Writing::write));
+        self.save_hits();
+    }
+
+    /// Writes what the kernel has now.
+    fn record(&mut self, key: Key) -> Result<(), StateError> {
+        let Some(standing) = &self.enforced else {
+            return Ok(());
+        };
+        let names = self.kernel.look(|loaded| Some(loaded?.names.clone()));
+        let (Some(names), Ok(transaction)) = (names, self.kernel.transaction()) else {
+            return Ok(());
+        };
+        let in_force = InForce {
+            key,
+            boot: boot_id(),
+            transaction,
+            generation: standing.summary.generation,
+            names,
+        };
+        if self.written.in_force.as_ref() != Some(&in_force) {
+            in_force.write(&self.state)?;
+            self.written.in_force = Some(in_force);
+        }
+        Ok(())
+    }
+
+    /// Forgets the saved policy: it was taken off this host on request.
+    pub(super) fn forget_saved(&mut self) {
+        self.written = Written::default();
+        (self.origin, self.not_saved) = (None, None);
+        let removed = self
+            .state
+            .remove(POLICY)
+            .and_then(|()| InForce::remove(&self.state));
+        if let Err(error) = removed {
+            warn!("the kept policy is still there, and the next start enforces it: {error}");
+        }
+    }
+
+    /// Closes this host if it has no policy: until there is one, it refuses new inbound flows to itself. Gives whether it did.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel fails.
+    pub fn close(&mut self) -> Result<bool, EnforceError> {
+        self.closed = start::close(&self.kernel)?;
+        Ok(self.closed)
+    }
+
+    /// Whether what is enforced has yet to be saved.
+    pub fn is_unsaved(&self) -> bool {
+        self.origin.is_some()
+    }
+
+    /// Why the enforced policy will not be there at the next start.
+    pub fn not_saved(&self) -> Option<&str> {
+        self.not_saved.as_deref()
+    }
+
+    /// Whether the enforced policy is the saved one, and no definition was enforced since.
+    pub fn is_from_saved(&self) -> bool {
+        self.enforced
+            .as_ref()
+            .is_some_and(|standing| standing.from_saved)
+    }
+
+    /// Whether this host is closed for want of a policy.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+}
+
+impl Written {
+    /// A policy that is on the disk, and nothing else.
+    pub(super) fn of(key: Key) -> Self {
+        Written {
+            key: Some(key),
+            in_force: None,
+        }
+    }
+}
+
+impl Writing {
+    /// Writes, and says what.
+    ///
+    /// # Errors
+    ///
+    /// Why it could not be; what was kept before still is.
+    pub fn write(self) -> Result<Key, Unwritten> {
+        let Writing {
+            state,
+            hashed,
+            bytes,
+        } = self;
+        let written = bytes.and_then(|bytes| {
+            let written = state.write_atomically(POLICY, &bytes.seal());
+            written.map_err(|error| error.to_string())
+        });
+        match written {
+            Ok(()) => Ok(hashed.key),
+            Err(why) => Err(Unwritten {
+                hashed: Box::new(hashed),
+                why,
+            }),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What takes the place of what, and what does not.
+
+use super::*;
+use crate::source::read::Trust;
+
+const TEXT: &str = "version: 1\n";
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Folder(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        std::fs::canonicalize(self.0.path()).unwrap().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+fn hash(path: &Path) -> String {
+    content(&load(path, Trust::Any).sources)
+}
+
+#[test]
+fn a_file_over_a_file() {
+    let folder = Folder::new();
+    let (new, old) = (
+        folder.write("new.yaml", "version: 1\n# new\n"),
+        folder.write("old.yaml", TEXT),
+    );
+    std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let link = folder.path("link.yaml");
+    std::os::unix::fs::symlink("old.yaml", &link).unwrap();
+    // A link stays one.
+    let way = Move::of(&new, &link).unwrap();
+    assert_eq!(way, Move::Over(old.clone()));
+    let wrong = way.carry_out(&new, "0000").unwrap_err();
+    assert!(matches!(wrong, ReplaceError::Differs { .. }) && new.exists());
+    way.carry_out(&new, &hash(&new)).unwrap();
+    assert_eq!(
+        std::fs::read_to_string(&link).unwrap(),
+        "version: 1\n# new\n"
+    );
+    assert_eq!(std::fs::metadata(&old).unwrap().mode() & 0o777, 0o640);
+    assert!(!new.exists() && std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(
+        std::fs::read_dir(folder.path("")).unwrap().count(),
+        2,
+        "nothing is left"
+    );
+}
+
+#[test]
+fn the_definition_itself_stays_where_it_is() {
+    let folder = Folder::new();
+    let only = folder.write("etc/groups.yaml", TEXT);
+    for definition in [only.clone(), folder.path("etc")] {
+        let way = Move::of(&only, &definition).unwrap();
+        assert_eq!(way, Move::None);
+        way.carry_out(&only, &hash(&only)).unwrap();
+        assert!(only.exists());
+    }
+}
+
+#[test]
+fn a_file_in_a_directory() {
+    let folder = Folder::new();
+    let new = folder.write("new.yaml", TEXT);
+    let etc = folder.path("etc");
+    std::fs::create_dir(&etc).unwrap();
+    assert_eq!(
+        Move::of(&new, &etc).unwrap(),
+        Move::Over(etc.join("new.yaml"))
+    );
+    let only = folder.write("etc/groups.yaml", TEXT);
+    assert_eq!(Move::of(&new, &etc).unwrap(), Move::Over(only));
+    folder.write("etc/more.yml", TEXT);
+    let several = Move::of(&new, &etc).unwrap_err().to_string();
+    assert!(
+        several.contains("a directory of 2 files") && several.contains("copy of the whole"),
+        "{several}"
+    );
+}
+
+#[test]
+fn a_directory_for_a_directory() {
+    let folder = Folder::new();
+    folder.write("new/a.yaml", "version: 1\n# new\n");
+    folder.write("etc/b.yaml", TEXT);
+    let (new, etc) = (folder.path("new"), folder.path("etc"));
+    let way = Move::of(&new, &etc).unwrap();
+    way.carry_out(&new, &hash(&new)).unwrap();
+    assert!(etc.join("a.yaml").exists() && new.join("b.yaml").exists());
+    let file = folder.write("file.yaml", TEXT);
+    assert!(matches!(
+        Move::of(&new, &file),
+        Err(ReplaceError::Directory { .. })
+    ));
+}
+
+/// A template beside the candidate is another one beside the definition.
+#[test]
+fn relative_files_are_read_as_they_will_be() {
+    let folder = Folder::new();
+    let text = "version: 1\naddress_templates: { ipm-a: { file: list.txt } }\n";
+    let new = folder.write("new/groups.yaml", text);
+    let old = folder.write("etc/groups.yaml", TEXT);
+    folder.write("new/list.txt", "192.0.2.1\n");
+    folder.write("etc/list.txt", "192.0.2.2\n");
+    let way = Move::of(&new, &old).unwrap();
+    let differs = way.carry_out(&new, &hash(&new)).unwrap_err().to_string();
+    assert!(differs.contains("a relative `file:`"), "{differs}");
+    assert_eq!(std::fs::read_to_string(&old).unwrap(), TEXT);
+    folder.write("etc/list.txt", "192.0.2.1\n");
+    way.carry_out(&new, &hash(&new)).unwrap();
+    assert_eq!(std::fs::read_to_string(&old).unwrap(), text);
+}

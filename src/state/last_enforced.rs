@@ -1,0 +1,36 @@
+//! The policy that was enforced last, for whoever only asks.
+
+use super::directory::State;
+use super::saved_policy::{POLICY, SavedPolicy};
+use super::trial::Trial;
+use crate::policy::Policy;
+use crate::source::shown::shown;
+use std::path::Path;
+
+/// Reads the policy that was enforced last on this host: the candidate while its trial goes on, else the saved policy.
+///
+/// # Errors
+///
+/// A sentence, when none is saved, or it cannot be read.
+pub fn last_enforced(directory: &Path) -> Result<Policy, String> {
+    let path = directory.join(POLICY);
+    // Whoever only asks leaves no trace.
+    if !directory.exists() {
+        return Err(format!(
+            "{} does not exist: none was enforced",
+            shown(directory)
+        ));
+    }
+    let state = State::open(directory).map_err(|error| error.to_string())?;
+    let trial = Trial::read(&state).filter(|trial| !trial.left().is_zero());
+    if let Some(saved) = trial.and_then(|trial| trial.candidate(&state)) {
+        return saved.policy();
+    }
+    let bytes = state.read(POLICY).map_err(|error| error.to_string())?;
+    let saved = bytes
+        .map(SavedPolicy::read)
+        .ok_or_else(|| format!("no policy is kept in {}: none was enforced", shown(&path)))?;
+    saved
+        .map_err(|error| format!("{} cannot be used: {error}", shown(&path)))?
+        .policy()
+}
