@@ -277,14 +277,9 @@ fn outsider() {
             let (from, to) = (at(resolver, 53), at(family.host[0], port));
             injector.send(&Probe::udp(&*from, &*to));
         }
-        // An address of IPv6 may take a moment until it can be bound.
-        let bind = || site.peer.enter(|| UdpSocket::bind(at(resolver, 53)).ok());
-        let mut server = None;
-        super::site::until("the resolver's address is there", || {
-            server = bind();
-            server.is_some()
-        });
-        let server = server.unwrap();
+        let server = site
+            .peer
+            .enter(|| UdpSocket::bind(at(resolver, 53)).unwrap());
         server.set_read_timeout(Some(SOON)).unwrap();
         scenes.push((server, family.host[0], at(resolver, 53)));
     }

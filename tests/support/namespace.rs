@@ -136,10 +136,18 @@ impl Host {
         output.unwrap_or_else(|error| panic!("on {}: {error}", self.name))
     }
 
-    /// One or more lines of `ip`, without the word `ip`: `host.ip("route add default via 10.0.0.1")`.
+    /// One or more lines of `ip`, without the word `ip`: `host.ip("route add default via 10.0.0.1")`. An address of IPv6 counts at
+    /// once: without `nodad` the kernel may take its time on a busy machine, on `lo` too.
     pub fn ip(&self, lines: &str) {
+        let at_once = |line: &str| match line.split_once("addr add ") {
+            Some((_, rest)) if rest.contains(':') && !rest.contains("nodad") => {
+                format!("{line} nodad\n")
+            }
+            _ => format!("{line}\n"),
+        };
+        let lines: String = lines.lines().map(at_once).collect();
         let mut command = self.command("ip");
-        let fed = feed(command.args(["-batch", "-"]), lines);
+        let fed = feed(command.args(["-batch", "-"]), &lines);
         fed.unwrap_or_else(|error| panic!("on {}: {error}\n{lines}", self.name));
     }
 
