@@ -7,9 +7,10 @@ mod policy;
 
 use generate::{definition, pairs};
 use policy::policy;
-use secgroupd::policy::{Direction, Policy};
+use secgroupd::policy::{Direction, Policy, PortSet, Protocol};
 use secgroupd::ruleset::ir::{
-    AddressMatch, Addresses, FlowKey, MapElements, Match, NftVerdict, Ruleset,
+    AddressMatch, Addresses, FlowKey, MapElements, Match, NftRule, NftVerdict, Ruleset, Side,
+    Transport,
 };
 use secgroupd::ruleset::{Walker, check, compile};
 use std::collections::BTreeMap;
@@ -62,6 +63,39 @@ fn planted_faults_are_found() {
             "{kind}: {found:?}"
         );
     }
+}
+
+/// A flow by IPv4 and TCP is opened by `in_0_new`, and judged by `in_0_list` in other states. A fault in the way of the latter alone is
+/// found too.
+#[test]
+fn lists_that_openings_pass_by_are_compared() {
+    let mut planted = 0;
+    for seed in 0..40 {
+        let policy = any_policy(seed);
+        let right = compile(&policy);
+        let families = right.chains.iter().filter_map(|chain| {
+            let role = chain.name.strip_suffix("_list")?;
+            Some(format!("{role}_v4"))
+        });
+        for name in families {
+            let mut wrong = right.clone();
+            let mut chains = wrong.chains.iter_mut();
+            let family = chains.find(|chain| *chain.name == *name);
+            let Some(family) = family else { continue };
+            let of_tcp = [Match::Protocol(Protocol::TCP.0)];
+            let goes = |rule: &NftRule| matches!(rule.verdict, NftVerdict::Goto(_));
+            let leads = |rule: &&NftRule| rule.matches == of_tcp && goes(rule);
+            if family.rules.first().filter(leads).is_some() {
+                // A port that no sample has.
+                let port = Match::Port(Transport::Tcp, Side::Destination, PortSet::single(61_234));
+                let opens = NftRule::plain(vec![port], NftVerdict::Accept);
+                family.rules.insert(0, opens);
+                assert!(check(&policy, &wrong).is_err(), "seed {seed}: {name}");
+                planted += 1;
+            }
+        }
+    }
+    assert!(planted > 10, "{planted}");
 }
 
 /// The kinds of the faults that were planted, and whether each was found.

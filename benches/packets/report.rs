@@ -29,9 +29,9 @@ pub fn print(floor: &Floor, workloads: &[Measured], sweep: &Sweep, wide: &[At]) 
         }
     }
     println!(
-        "\nThrough a veth, the empty hook and connection tracking, to the drop, a packet takes {} ns. Of them, \
-         connection tracking takes {} ns\nfor a new flow and {} ns for an established one. A bare `ct state established \
-         accept` adds {} ns and {} ns.\n",
+        "\nA packet takes {} ns through a veth, the empty hook and connection tracking to the drop. Connection tracking \
+         takes {} ns of them\nfor a new flow and {} ns for an established one. A bare `ct state established accept` adds \
+         {} ns and {} ns.\n",
         thousands(floor.packet),
         thousands(floor.tracking[0]),
         thousands(floor.tracking[1]),

@@ -1,4 +1,4 @@
-//! What a subcommand gives back.
+//! What a subcommand returns.
 
 use std::process::ExitCode;
 

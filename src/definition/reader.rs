@@ -1,6 +1,6 @@
 //! Reads shapes out of the tree: a mapping with known keys, a text, a list of texts, one of a few words.
 //!
-//! Every function pushes what is wrong and gives `None`, so that the rest is still read.
+//! Every function pushes what is wrong and returns `None`, so that the rest is still read.
 
 use super::diagnostic::Diagnostic;
 use super::diagnostics::Diagnostics;

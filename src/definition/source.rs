@@ -45,7 +45,7 @@ pub struct Place {
 }
 
 impl Sources {
-    /// Adds a file and gives its index.
+    /// Adds a file and returns its index.
     pub fn add(&mut self, path: &str, text: &str) -> u32 {
         self.files.push(Source {
             path: path.into(),

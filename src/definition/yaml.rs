@@ -67,7 +67,7 @@ impl Value<'_> {
         }
     }
 
-    /// The address that YAML read as a mapping: `[2001:db8::]` gives `{ "2001:db8:": null }`.
+    /// The address that YAML read as a mapping: `[2001:db8::]` is `{ "2001:db8:": null }`.
     pub fn swallowed_address(&self) -> Option<String> {
         let Value::Mapping(entries) = self else {
             return None;
@@ -88,7 +88,7 @@ impl Value<'_> {
 }
 
 impl Key<'_> {
-    /// Why a key that looks like a value stands here: `{ port: 80,443 }` gives a key `443`.
+    /// Why a key that looks like a value stands here: `{ port: 80,443 }` has a key `443`.
     pub fn swallowed_comma(&self, value: &Value) -> Option<String> {
         let value_like = self.text.starts_with(|c: char| c.is_ascii_digit());
         (value_like && *value == Value::Null).then(|| {

@@ -111,11 +111,9 @@ impl<'r> Walker<'r> {
         let is_of = |transport: Transport| packet.protocol == transport.protocol();
         let port = match key {
             MapKey::Port(transport) if is_of(transport) => packet.destination_port,
-            MapKey::Address(side, _) if side == Side::of_remote(packet.direction) => {
-                packet.destination_port
-            }
+            MapKey::Address(side, _) if side == remote_side(packet) => packet.destination_port,
             MapKey::Pair(side, .., transport)
-                if side == Side::of_remote(packet.direction) && is_of(transport) =>
+                if side == remote_side(packet) && is_of(transport) =>
             {
                 packet.destination_port
             }
@@ -161,7 +159,7 @@ impl<'r> Walker<'r> {
                 .iter()
                 .any(|(first, last)| (*first..=*last).contains(&packet.icmp_type))
         };
-        let remote = Side::of_remote(packet.direction);
+        let remote = remote_side(packet);
         let leaves = packet.direction == Direction::Outbound;
         match each {
             Match::Interface(side, name) => *side == remote && name.matches(&packet.interface),
@@ -356,5 +354,13 @@ fn is_among(
         (Some(Addresses::V4(list)), IpAddr::V4(address)) => Some(contains(list, address.into())),
         (Some(Addresses::V6(list)), IpAddr::V6(address)) => Some(contains(list, address.into())),
         _ => None,
+    }
+}
+
+/// Which address of a packet is the remote's. The compiler has a table of its own: what is walked is compared with it.
+fn remote_side(packet: &Packet) -> Side {
+    match packet.direction {
+        Direction::Inbound => Side::Source,
+        Direction::Outbound => Side::Destination,
     }
 }

@@ -17,7 +17,7 @@ mod sets;
 
 pub use difference::Difference;
 
-use crate::policy::{Direction, Policy, Protocol, Verdict};
+use crate::policy::{Direction, Policy, Protocol, State, Verdict};
 use crate::ruleset::ir::{
     Chain, CtState, Family, FlowKey, INBOUND, Match, NftRule, NftVerdict, OUTBOUND, Ruleset,
 };
@@ -132,25 +132,30 @@ fn nothing_falls_off(ruleset: &Ruleset) -> Result<(), Difference> {
 /// What opens a TCP flow by IPv4 is asked by `in_0_new`, whose boxes are compared. `in_0_list`, which other packets of TCP come to, must
 /// lead to the same.
 fn openings_ask_the_list(ruleset: &Ruleset, regions: &Regions) -> Result<(), Difference> {
-    fn leads<'r>(rule: Option<&'r NftRule>, matches: &[Match]) -> Option<&'r str> {
-        let rule = rule.filter(|rule| rule.matches == matches)?;
-        match &rule.verdict {
-            NftVerdict::Goto(chain) | NftVerdict::Jump(chain) => Some(chain),
+    fn jumps<'r>(rule: Option<&'r NftRule>, matches: &[Match]) -> Option<&'r str> {
+        match &rule.filter(|rule| rule.matches == matches)?.verdict {
+            NftVerdict::Jump(chain) => Some(chain),
             _ => None,
         }
     }
+    let of_tcp = |chain: &str| {
+        let first = regions.chain(chain)?.rules.first()?;
+        match &first.verdict {
+            NftVerdict::Goto(chain) => {
+                (first.matches == [Match::Protocol(Protocol::TCP.0)]).then_some(&**chain)
+            }
+            _ => None,
+        }
+    };
     for list in &ruleset.chains {
         let role = list.name.strip_suffix("_list");
         let opening = role.and_then(|role| regions.chain(&format!("{role}_new")));
         let Some(opening) = opening else { continue };
-        let mut rules = list.rules.iter();
-        let family = rules.find_map(|rule| leads(Some(rule), &[Match::Family(Family::V4)]));
-        let first = family.and_then(|family| regions.chain(family)?.rules.first());
-        let of_tcp = leads(first, &[Match::Protocol(Protocol::TCP.0)]);
-        let asks = leads(opening.rules.first(), &[]);
+        let family = jumps(list.rules.first(), &[Match::Family(Family::V4)]);
+        let asks = jumps(opening.rules.first(), &[]);
+        let same = asks == family || (asks.is_some() && asks == family.and_then(of_tcp));
         let same_rest = list.rules.last() == opening.rules.last();
         let rules = if family.is_some() { 2 } else { 1 };
-        let same = asks == family || (asks.is_some() && asks == of_tcp);
         if !(same && same_rest && opening.rules.len() == rules) {
             return Err(Difference {
                 packet: "packets that open a TCP flow".into(),
@@ -227,7 +232,11 @@ fn check_one_way(
         let (more, whole_too) = family::<u128>(policy, regions, at, entry, asked)?;
         checked.boxes += boxes + more;
         if !(whole && whole_too) {
-            checked.packets += samples::boundaries(policy, walker, direction, &interface)?;
+            let state = match asked {
+                Asked::Openings => State::New,
+                Asked::Flows => State::Tracked(samples::unmarked()),
+            };
+            checked.packets += samples::boundaries(policy, walker, at, &state)?;
         }
     }
     let others = match asked {

@@ -200,7 +200,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
                 parts.collect()
             }
             (MapKey::Address(side, family), elements)
-                if family == T::FAMILY && side == Side::of_remote(self.run.direction) =>
+                if family == T::FAMILY && side == self.run.remote_side() =>
             {
                 let list = T::of_map(elements).unwrap_or_default();
                 let ports = region.ports;
@@ -216,7 +216,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
             }
             (MapKey::Pair(side, family, bits, transport), elements)
                 if family == T::FAMILY
-                    && side == Side::of_remote(self.run.direction)
+                    && side == self.run.remote_side()
                     && transport.protocol() == self.run.protocol =>
             {
                 let list = T::of_pairs(elements).unwrap_or_default();
@@ -254,7 +254,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
 
     /// A key in the words for packets that open flows, and whether it is over what the boxes of this run are.
     fn of_this_run(&self, key: MapKey) -> (bool, MapKey) {
-        let side = Side::of_remote(self.run.direction);
+        let side = self.run.remote_side();
         match key {
             MapKey::FlowPort(of, transport) => (self.run.key == Some(of), MapKey::Port(transport)),
             MapKey::FlowAddress(of, family) => {

@@ -147,6 +147,16 @@ pub fn sample_name(policy: &Policy, name: &str) -> String {
         .clone()
 }
 
+/// A flow of which nobody knows anything: the chains that only say whether a list allows it are asked.
+pub fn unmarked() -> Flow {
+    Flow {
+        way: Way::Opening,
+        opened: None,
+        own_of_another: false,
+        passes: None,
+    }
+}
+
 /// Comparisons of a packet with a rule, for the boundary packets of one interface: about a second.
 const COMPARISONS: usize = 200_000_000;
 
@@ -154,12 +164,12 @@ const COMPARISONS: usize = 200_000_000;
 const STRIDE: usize = 1_000_003;
 
 /// Compares the decisions about packets on the edges of rules: each rule's own ports and addresses and those next to
-/// them, crossed with those of the rules after it. Gives how many packets there were.
+/// them, crossed with those of the rules after it. Returns how many packets there were.
 pub fn boundaries(
     policy: &Policy,
     walker: &Walker,
-    direction: Direction,
-    interface: &str,
+    (direction, interface): (Direction, &str),
+    state: &State,
 ) -> Result<usize, Difference> {
     let groups = policy.binding(interface).map(|binding| &binding.groups);
     let groups = groups.into_iter().flatten();
@@ -181,7 +191,10 @@ pub fn boundaries(
                     if packets >= budget {
                         return Ok(packets);
                     }
-                    let packet = Packet::opening(direction, interface, *protocol, *remote, *port);
+                    let packet = Packet {
+                        state: state.clone(),
+                        ..Packet::opening(direction, interface, *protocol, *remote, *port)
+                    };
                     compare(policy.decide(&packet), walker, &packet)?;
                     packets += 1;
                 }

@@ -36,13 +36,19 @@ pub fn at_interface(each: &Match, direction: Direction, interface: &str) -> bool
 }
 
 impl Run<'_> {
+    /// Which address of a packet is the remote's. The compiler has a table of its own: the check shares none of its reasoning.
+    pub fn remote_side(&self) -> Side {
+        match self.direction {
+            Direction::Inbound => Side::Source,
+            Direction::Outbound => Side::Destination,
+        }
+    }
+
     /// Whether a condition over ports or remotes is over what the boxes of this run are.
     pub fn is_asked(&self, each: &Match) -> bool {
         match each {
             Match::Port(_, Side::Destination, _) => self.key.is_none(),
-            Match::Address { side, .. } => {
-                self.key.is_none() && *side == Side::of_remote(self.direction)
-            }
+            Match::Address { side, .. } => self.key.is_none() && *side == self.remote_side(),
             Match::FlowPort(key, ..) | Match::FlowAddress { key, .. } => self.key == Some(*key),
             _ => false,
         }
