@@ -84,6 +84,17 @@ enum Asked {
     Flows,
 }
 
+impl Asked {
+    /// Steps that the runs over one list may take in a family, about a second. What needs more is compared on boundary packets instead:
+    /// of flows sooner, since a list that was cut is asked about them entry by entry.
+    fn steps(self) -> usize {
+        match self {
+            Asked::Openings => 3_000_000,
+            Asked::Flows => 500_000,
+        }
+    }
+}
+
 const ASKED: [Asked; 2] = [Asked::Openings, Asked::Flows];
 
 /// What a list's chains around its rules do not decide would be accepted by the base chain: each ends with a rule for all packets.
@@ -296,7 +307,7 @@ fn family<T: Line>(
     entry: Option<&str>,
     asked: Asked,
 ) -> Result<(usize, bool), Difference> {
-    let (mut boxes, mut whole) = (0, true);
+    let (mut boxes, mut whole, mut steps) = (0, true, asked.steps());
     let (mut targets, mut relations) = (Targets::new(), Relations::new());
     let run = |protocol, about_a_flow, key| Run {
         direction,
@@ -311,6 +322,7 @@ fn family<T: Line>(
             chain,
             rest,
             &mut targets,
+            &mut steps,
             &mut |region, verdict, reason| {
                 boxes += 1;
                 let said = match run.key {

@@ -24,9 +24,6 @@ pub struct Region<T> {
 /// What the caller does with each box that is decided.
 pub type Decide<'d, T> = dyn FnMut(Region<T>, Verdict, &Reason) -> Result<(), Difference> + 'd;
 
-/// Steps that one run may take, about half a second. What needs more is compared on boundary packets instead.
-const STEPS: usize = 3_000_000;
-
 /// A ruleset, by names.
 #[derive(Debug)]
 pub struct Regions<'r> {
@@ -54,13 +51,14 @@ impl<'r> Regions<'r> {
     }
 
     /// Passes every box of the run's packets to `decide`, with what becomes of it. What falls off the end of the chain where they
-    /// `enter` has the verdict `rest`. Returns whether that was all of them: a run of more than [`STEPS`] ends early.
+    /// `enter` has the verdict `rest`. Returns whether that was all of them: the run ends when no `steps` are left.
     pub fn follow<T: Line + 'r>(
         &self,
         run: &Run,
         enter: &str,
         rest: Verdict,
         targets: &mut Targets<'r, T>,
+        steps: &mut usize,
         decide: &mut Decide<T>,
     ) -> Result<bool, Difference> {
         let has_ports = matches!(run.protocol, Protocol::TCP | Protocol::UDP);
@@ -70,14 +68,14 @@ impl<'r> Regions<'r> {
             regions: self,
             run,
             targets,
-            steps: STEPS,
+            steps,
         };
         let mut fell = Vec::new();
         way.in_chain(enter, Region { ports, addresses }, &mut fell, decide)?;
         for region in fell {
             decide(region, rest, &Reason::Unmanaged)?;
         }
-        Ok(way.steps > 0)
+        Ok(*way.steps > 0)
     }
 }
 
@@ -89,7 +87,7 @@ struct Way<'w, 'r, T> {
     regions: &'w Regions<'r>,
     run: &'w Run<'w>,
     targets: &'w mut Targets<'r, T>,
-    steps: usize,
+    steps: &'w mut usize,
 }
 
 impl<'r, T: Line + 'r> Way<'_, 'r, T> {
@@ -114,8 +112,8 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
             }
             let mut rest = Vec::new();
             for region in waiting {
-                self.steps = self.steps.saturating_sub(1);
-                if self.steps == 0 {
+                *self.steps = self.steps.saturating_sub(1);
+                if *self.steps == 0 {
                     return Ok(());
                 }
                 let mut matching = Vec::new();

@@ -1,8 +1,9 @@
-//! First match along one dimension: layers are painted from the first to the last, each only where nothing is yet.
+//! First match along one dimension: at each point the first layer that covers it shows.
 
 use crate::policy::Interval;
 use crate::policy::interval::Point;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 /// A function from points to values, with gaps: sorted, apart, neighbours of one value merged.
 pub type Function<T, V> = Vec<(Interval<T>, V)>;
@@ -11,43 +12,43 @@ pub type Function<T, V> = Vec<(Interval<T>, V)>;
 pub fn paint<'a, T: Point + 'a, V: Copy + PartialEq>(
     layers: impl IntoIterator<Item = (&'a [Interval<T>], V)>,
 ) -> Function<T, V> {
-    // What is not painted yet, by first point.
-    let mut bare = BTreeMap::from([(T::WHOLE.first, T::WHOLE.last)]);
-    let mut painted: Function<T, V> = Vec::new();
+    let mut values: Vec<V> = Vec::new();
+    let mut begins: Vec<(T, Reverse<usize>, T)> = Vec::new();
     for (layer, value) in layers {
-        if bare.is_empty() {
+        let at = Reverse(values.len());
+        begins.extend(layer.iter().map(|each| (each.first, at, each.last)));
+        values.push(value);
+        // Nothing shows through a layer over everything.
+        if layer == [T::WHOLE] {
             break;
         }
-        for interval in layer {
-            // The piece that begins at or before the interval, then those that begin inside.
-            let left = bare
-                .range(..=interval.first)
-                .next_back()
-                .filter(|(_, last)| **last >= interval.first);
-            let inside = bare.range(interval.first..=interval.last);
-            let mut pieces: Vec<(T, T)> = left
-                .into_iter()
-                .chain(inside)
-                .map(|(first, last)| (*first, *last))
-                .collect();
-            pieces.dedup();
-            for (first, last) in pieces {
-                bare.remove(&first);
-                if first < interval.first {
-                    // There is a point before: the piece has one.
-                    bare.insert(first, interval.first.before());
-                }
-                if let Some(after) = interval.last.successor().filter(|after| *after <= last) {
-                    bare.insert(after, last);
-                }
-                painted.push((
-                    Interval::between(first.max(interval.first), last.min(interval.last)),
-                    value,
-                ));
+    }
+    begins.sort_unstable();
+    let mut begins = begins.into_iter().peekable();
+    // What has begun, the topmost layer first. What has ended stays until it lies on top.
+    let mut open: BinaryHeap<(Reverse<usize>, T)> = BinaryHeap::new();
+    let mut painted: Function<T, V> = Vec::new();
+    let mut from = begins.peek().map(|(first, ..)| *first);
+    while let Some(first) = from {
+        while let Some((_, at, last)) = begins.next_if(|(begin, ..)| *begin <= first) {
+            // What lies under the topmost all along never shows.
+            let hidden = |(top, end): &(Reverse<usize>, T)| *top > at && *end >= last;
+            if !open.peek().is_some_and(hidden) {
+                open.push((at, last));
             }
         }
+        while open.peek().is_some_and(|(_, last)| *last < first) {
+            open.pop();
+        }
+        let next = begins.peek().map(|(begin, ..)| *begin);
+        let Some((Reverse(at), last)) = open.peek() else {
+            from = next;
+            continue;
+        };
+        let last = next.map_or(*last, |next| next.before().min(*last));
+        painted.push((Interval { first, last }, values[*at]));
+        from = last.successor();
     }
-    painted.sort_unstable_by_key(|(interval, _)| interval.first);
     merge_equal(painted)
 }
 

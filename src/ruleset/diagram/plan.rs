@@ -333,20 +333,24 @@ impl List<'_> {
         let mut services: Vec<ServiceNode> = Vec::new();
         let mut known: FxHashMap<ServiceNode, u32> = FxHashMap::default();
         let ports = PortLists::new(self);
+        let (start, all) = (self.range.start, self.range.clone());
+        let has = |wanted| all.clone().map(move |at| self.has(at as u32, &wanted));
+        let [icmp, gre, other] =
+            [T::ICMP, Service::Gre, Service::All].map(|wanted| has(wanted).collect::<Vec<bool>>());
         let nodes: Vec<u32> = classes
             .clauses
             .iter()
             .map(|list| {
-                let first = |wanted: &Service| {
-                    let first = list.iter().find(|number| self.has(**number, wanted));
+                let first = |has: &[bool]| {
+                    let first = list.iter().find(|number| has[**number as usize - start]);
                     first.map(|number| self.value(*number))
                 };
                 let node = ServiceNode {
                     tcp: tcp.add(ports.over_ports(list, Transport::Tcp)),
                     udp: udp.add(ports.over_ports(list, Transport::Udp)),
-                    icmp: first(&T::ICMP),
-                    gre: first(&Service::Gre),
-                    other: first(&Service::All),
+                    icmp: first(&icmp),
+                    gre: first(&gre),
+                    other: first(&other),
                 };
                 *known.entry(node).or_insert_with_key(|node| {
                     services.push(node.clone());
