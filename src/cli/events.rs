@@ -4,7 +4,7 @@ use super::options::SocketOptions;
 use super::outcome::Result;
 use super::print;
 use crate::daemon::control::Request;
-use crate::daemon::refusals::{Answer, Event};
+use crate::daemon::packet_log::{Answer, Event};
 use clap::Args;
 use std::process::ExitCode;
 use std::time::Duration;

@@ -1,14 +1,14 @@
 //! `secgroupd status`: what is enforced.
 
 use super::options::SocketOptions;
-use super::outcome::Result;
+use super::outcome::{Result, yes};
 use super::print;
 use super::status_page::page;
 use super::watch::watch;
 use crate::daemon::control::Request;
+use crate::daemon::report::Status;
 use clap::Args;
 use serde_json::Value;
-use std::process::ExitCode;
 use std::time::Duration;
 
 /// Shows what the running daemon enforces: generation, instance, interfaces, groups, hits per rule, last error.
@@ -17,7 +17,9 @@ use std::time::Duration;
   secgroupd status
   secgroupd status --watch                 every second, with packets a second; Ctrl-C ends it
   secgroupd status --watch | grep sg-web/in/3
-  secgroupd status --json | jq '.hits[] | select(.packets == 0)'")]
+  secgroupd status --json | jq '.hits[] | select(.packets == 0)'
+
+Exit status: 0 if the definition is enforced, 1 if the service is degraded or enforces nothing, 2 if no daemon answers.")]
 pub struct Arguments {
     #[command(flatten)]
     socket: SocketOptions,
@@ -35,9 +37,10 @@ pub fn run(arguments: Arguments) -> Result {
         return watch(socket, arguments.json);
     }
     let payload: Value = socket.ask(&Request::Status, Duration::from_secs(30))?;
+    let status: Status = serde_json::from_value(payload.clone())?;
     match arguments.json {
         true => print::json(&payload)?,
-        false => print::page(&page(&serde_json::from_value(payload)?, None)),
+        false => print::page(&page(&status, None)),
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(yes(status.is_well()))
 }

@@ -7,7 +7,7 @@ pub(super) use self::bound::interface_summaries;
 pub use self::bound::interface_warnings;
 use super::checked::compare;
 use super::first;
-use super::refusals::Refusals;
+use super::packet_log::PacketLog;
 use super::report::{Failure, Summary, now};
 use super::save::Written;
 use super::slots::{host_facts, take_over};
@@ -299,11 +299,11 @@ impl Host {
             .look(|loaded| Some(loaded?.names.bits().clone()))
     }
 
-    /// Tells whoever follows refusals what is enforced.
-    pub(super) fn tell(&self, refusals: &Refusals) {
+    /// Has the packet log follow what is enforced.
+    pub(super) fn tell(&self, packet_log: &PacketLog) {
         let enforced = self.enforced.as_ref();
         let generation = enforced.map_or(0, |standing| standing.summary.generation);
-        refusals.follow(
+        packet_log.follow(
             generation,
             enforced.and_then(|standing| standing.policy.as_ref()),
         );

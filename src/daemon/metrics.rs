@@ -1,25 +1,22 @@
-//! `GET /metrics`, for Prometheus: what `status` tells as numbers, on a unix socket or a loopback port, when asked for.
+//! `GET /metrics`, for Prometheus: the numbers of `status`, on a unix socket or a loopback port, when asked for.
 
 pub mod page;
 mod server;
 
-use super::control::{ControlError, bind, make_way};
+use super::enforcer::Enforcer;
+use super::socket::{SocketError, SocketFile, serve};
 use page::Page;
-use parking_lot::Mutex;
-use server::Listener;
+use server::{Asker, CONNECTIONS_AT_MOST, converse};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{mpsc, oneshot};
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, mpsc};
 
-use super::host::Host;
-
-/// How long a page is told again.
+/// How long a page is sent again.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// Where metrics can be asked for.
@@ -66,7 +63,7 @@ impl FromStr for MetricsAddress {
 pub enum MetricsError {
     /// The unix socket.
     #[error("metrics: {0}")]
-    Unix(#[from] ControlError),
+    Unix(#[from] SocketError),
     /// The port.
     #[error("cannot listen for metrics on {address}: {source}{}", hint(.source))]
     Port {
@@ -87,15 +84,11 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Somebody who asks for the page. Dropped unanswered, the asker is told that the daemon stops.
-pub type Asker = oneshot::Sender<String>;
-
 /// The open endpoint. Dropped, it serves nobody any more and takes its file away.
 #[derive(Debug)]
 pub struct Endpoint {
-    /// The socket's file, and which one it is.
-    file: Option<(PathBuf, (u64, u64))>,
     server: tokio::task::JoinHandle<()>,
+    _file: Option<SocketFile>,
 }
 
 impl Endpoint {
@@ -105,46 +98,31 @@ impl Endpoint {
     ///
     /// See [`MetricsError`].
     pub fn open(address: &MetricsAddress) -> Result<(Self, mpsc::Receiver<Asker>), MetricsError> {
-        let (askers, receiver) = mpsc::channel(server::CONNECTIONS_AT_MOST);
-        let endpoint = match address {
+        let (askers, receiver) = mpsc::channel(CONNECTIONS_AT_MOST);
+        let (server, _file) = match address {
             MetricsAddress::Unix(path) => {
-                let (listener, identity) = listen_at(path)?;
-                Endpoint {
-                    file: Some((path.clone(), identity)),
-                    server: tokio::spawn(server::serve(Listener::Unix(listener), askers)),
-                }
+                let (file, listener) = SocketFile::open(path)?;
+                let accept = async move || Ok(listener.accept().await?.0);
+                let answer = move |stream| converse(stream, askers.clone());
+                let served = async move { serve(CONNECTIONS_AT_MOST, accept, answer).await };
+                (tokio::spawn(served), Some(file))
             }
-            MetricsAddress::Loopback(address) => Endpoint {
-                file: None,
-                server: tokio::spawn(server::serve(Listener::Port(listen_on(*address)?), askers)),
-            },
+            MetricsAddress::Loopback(address) => {
+                let listener = listen_on(*address)?;
+                let accept = async move || Ok(listener.accept().await?.0);
+                let answer = move |stream| converse(stream, askers.clone());
+                let served = async move { serve(CONNECTIONS_AT_MOST, accept, answer).await };
+                (tokio::spawn(served), None)
+            }
         };
-        Ok((endpoint, receiver))
+        Ok((Endpoint { server, _file }, receiver))
     }
 }
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
         self.server.abort();
-        if let Some((path, identity)) = &self.file
-            // Perhaps another daemon's by now.
-            && std::fs::symlink_metadata(path).is_ok_and(|file| (file.dev(), file.ino()) == *identity)
-        {
-            let _ = std::fs::remove_file(path);
-        }
     }
-}
-
-fn listen_at(path: &Path) -> Result<(UnixListener, (u64, u64)), ControlError> {
-    let failed = |source| ControlError::Failed {
-        what: "open",
-        socket: path.to_owned(),
-        source,
-    };
-    make_way(path)?;
-    let listener = bind(path).map_err(failed)?;
-    let file = std::fs::symlink_metadata(path).map_err(failed)?;
-    Ok((listener, (file.dev(), file.ino())))
 }
 
 fn listen_on(address: SocketAddr) -> Result<TcpListener, MetricsError> {
@@ -171,20 +149,22 @@ pub async fn asked(askers: &mut Option<mpsc::Receiver<Asker>>) -> Asker {
 pub struct LastPage(Arc<Mutex<Option<(Instant, String)>>>);
 
 impl LastPage {
-    /// Answers in a thread of its own: the loop does not wait for the kernel's counters.
-    pub fn answer(&self, asker: Asker, mut page: Page, host: Arc<Mutex<Host>>) {
+    /// Answers while the loop goes on, which does not wait for the kernel's counters.
+    pub fn answer(&self, asker: Asker, mut page: Page, enforcer: Enforcer) {
         let last = self.0.clone();
-        tokio::task::spawn_blocking(move || {
-            let mut last = last.lock();
-            let (_, text) = match last.take() {
-                Some(made) if made.0.elapsed() < FRESH => last.insert(made),
-                _ => {
-                    page.look_at(&mut host.lock());
-                    last.insert((Instant::now(), page.text()))
-                }
-            };
-            // An asker who has gone away is no error.
-            let _ = asker.send(text.clone());
+        tokio::spawn(async move {
+            let mut last = last.lock().await;
+            if last.as_ref().is_none_or(|(at, _)| at.elapsed() >= FRESH) {
+                let made = enforcer.run(move |host| {
+                    page.look_at(host);
+                    page.text()
+                });
+                *last = made.await.ok().map(|text| (Instant::now(), text));
+            }
+            if let Some((_, text)) = &*last {
+                // An asker who has gone away is no error.
+                let _ = asker.send(text.clone());
+            }
         });
     }
 }

@@ -72,6 +72,13 @@ pub struct Status {
     pub tracked_flows: Option<TrackedFlows>,
 }
 
+impl Status {
+    /// Whether a policy is enforced, the newest definition was not refused, and nothing about the interfaces is in doubt.
+    pub fn is_well(&self) -> bool {
+        self.enforced.is_some() && self.last_error.is_none() && self.warnings.is_empty()
+    }
+}
+
 /// A candidate that waits for its confirmation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrialStatus {

@@ -286,7 +286,7 @@ fn no_clock() {
     // back means that it is read once more.
     let known = [
         "daemon/logging.rs",
-        "daemon/refusals/event.rs",
+        "daemon/packet_log/event.rs",
         "daemon/report.rs",
         "lab/enforced.rs",
         "source/watch.rs",

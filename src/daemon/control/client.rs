@@ -5,7 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{ControlError, Request, Response, connect};
+use super::messages::{Request, Response};
+use crate::daemon::socket::{SocketError, connect};
 
 /// The most an answer may hold, in bytes: a status with a hundred thousand rules fits.
 const ANSWER_AT_MOST: usize = 256 << 20;
@@ -14,10 +15,10 @@ const ANSWER_AT_MOST: usize = 256 << 20;
 ///
 /// # Errors
 /// When there is no daemon, we may not ask it, or it does not answer. That it refuses is an answer.
-pub fn ask(socket: &Path, request: &Request, limit: Duration) -> Result<Response, ControlError> {
+pub fn ask(socket: &Path, request: &Request, limit: Duration) -> Result<Response, SocketError> {
     let end = Instant::now() + limit;
     let bytes = exchange(socket, request, end).map_err(|error| translate(socket, limit, error))?;
-    serde_json::from_slice(&bytes).map_err(|error| ControlError::Garbled {
+    serde_json::from_slice(&bytes).map_err(|error| SocketError::Garbled {
         socket: socket.to_owned(),
         what: if bytes.is_empty() {
             "nothing at all".to_owned()
@@ -69,18 +70,18 @@ fn left(end: Instant) -> io::Result<Duration> {
     }
 }
 
-fn translate(socket: &Path, limit: Duration, source: io::Error) -> ControlError {
+fn translate(socket: &Path, limit: Duration, source: io::Error) -> SocketError {
     let what = "ask on";
     let socket = socket.to_owned();
     match source.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            ControlError::NotRunning { socket }
+            SocketError::NotRunning { socket }
         }
-        io::ErrorKind::PermissionDenied => ControlError::Denied { socket },
+        io::ErrorKind::PermissionDenied => SocketError::Denied { socket },
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            ControlError::TimedOut { socket, limit }
+            SocketError::TimedOut { socket, limit }
         }
-        _ => ControlError::Failed {
+        _ => SocketError::Failed {
             what,
             socket,
             source,

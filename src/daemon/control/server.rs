@@ -1,19 +1,18 @@
 //! The answering side, in the daemon.
 
 use std::fs::DirBuilder;
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{ControlError, Request, Response, connect};
+use super::messages::{Request, Response};
+use crate::daemon::socket::{SocketError, SocketFile, serve};
 
 /// The most a request may hold, in bytes, its line end included.
 const REQUEST_AT_MOST: u64 = 64 << 10;
@@ -53,9 +52,8 @@ impl Call {
 /// The open control socket. Dropped, it serves nobody any more and takes its file away.
 #[derive(Debug)]
 pub struct ControlSocket {
-    path: PathBuf,
-    identity: (u64, u64),
     server: tokio::task::JoinHandle<()>,
+    _file: SocketFile,
 }
 
 impl ControlSocket {
@@ -64,123 +62,30 @@ impl ControlSocket {
     ///
     /// # Errors
     /// When another daemon answers there, the name belongs to something else, or the system refuses.
-    pub fn open(path: &Path) -> Result<(ControlSocket, mpsc::Receiver<Call>), ControlError> {
-        let failed = |what| {
-            move |source| ControlError::Failed {
-                what,
+    pub fn open(path: &Path) -> Result<(ControlSocket, mpsc::Receiver<Call>), SocketError> {
+        if let Some(directory) = path.parent() {
+            let mut builder = DirBuilder::new();
+            let made = builder.recursive(true).mode(0o755).create(directory);
+            made.map_err(|source| SocketError::Failed {
+                what: "create the directory of",
                 socket: path.to_owned(),
                 source,
-            }
-        };
-        if let Some(directory) = path.parent() {
-            let made = DirBuilder::new()
-                .recursive(true)
-                .mode(0o755)
-                .create(directory);
-            made.map_err(failed("create the directory of"))?;
+            })?;
         }
-        make_way(path)?;
-        let listener = bind(path).map_err(failed("open"))?;
-        let file = std::fs::symlink_metadata(path).map_err(failed("look at"))?;
+        let (file, listener) = SocketFile::open(path)?;
         let (calls, receiver) = mpsc::channel(CONNECTIONS_AT_MOST);
-        let socket = ControlSocket {
-            path: path.to_owned(),
-            identity: (file.dev(), file.ino()),
-            server: tokio::spawn(serve(listener, calls)),
-        };
-        Ok((socket, receiver))
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
+        let accept = async move || Ok(listener.accept().await?.0);
+        let answer = move |stream| converse(stream, calls.clone());
+        let served = async move { serve(CONNECTIONS_AT_MOST, accept, answer).await };
+        let server = tokio::spawn(served);
+        let _file = file;
+        Ok((ControlSocket { server, _file }, receiver))
     }
 }
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
         self.server.abort();
-        // Perhaps another daemon's by now.
-        let file = std::fs::symlink_metadata(&self.path);
-        if file.is_ok_and(|file| (file.dev(), file.ino()) == self.identity) {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// Makes sure that whatever has the socket's name is a socket that nobody answers on.
-pub(in crate::daemon) fn make_way(path: &Path) -> Result<(), ControlError> {
-    let socket = path.to_owned();
-    match std::fs::symlink_metadata(path) {
-        Err(_) => return Ok(()),
-        Ok(file) if !file.file_type().is_socket() => {
-            return Err(ControlError::NotASocket { socket });
-        }
-        Ok(_) => {}
-    }
-    match connect(path, Instant::now()) {
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
-            ) =>
-        {
-            Ok(())
-        }
-        // One that is too busy to accept lives as well.
-        Ok(_) => Err(ControlError::Taken { socket }),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            Err(ControlError::Taken { socket })
-        }
-        Err(source) => Err(ControlError::Failed {
-            what: "take over",
-            socket,
-            source,
-        }),
-    }
-}
-
-/// Binds under another name and renames, so that the socket is never there with the wrong permissions, nor missing.
-pub(in crate::daemon) fn bind(path: &Path) -> io::Result<UnixListener> {
-    let directory = path
-        .parent()
-        .filter(|directory| !directory.as_os_str().is_empty());
-    let new = directory
-        .unwrap_or(Path::new("."))
-        .join(format!(".{}", std::process::id()));
-    let _ = std::fs::remove_file(&new);
-    let listener = UnixListener::bind(&new)?;
-    let named = std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o660))
-        .and_then(|()| std::fs::rename(&new, path));
-    if named.is_err() {
-        let _ = std::fs::remove_file(&new);
-    }
-    named.map(|()| listener)
-}
-
-async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_AT_MOST));
-    // Ended with this task: nobody is served by a daemon that has closed its socket.
-    let mut served = tokio::task::JoinSet::new();
-    loop {
-        while served.try_join_next().is_some() {}
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let calls = calls.clone();
-                served.spawn(async move {
-                    converse(stream, calls).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                // Out of file descriptors, most likely: without a pause this would spin.
-                tracing::warn!(%error, "the control socket cannot accept");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
     }
 }
 

@@ -1,11 +1,14 @@
 //! Both sides of the control socket, against each other and against strangers.
 
 use super::*;
+use serde_json::Value;
 use serde_json::json;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Receiver;
 
 const LIMIT: Duration = Duration::from_secs(3);

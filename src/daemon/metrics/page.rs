@@ -1,35 +1,19 @@
 //! The page of metrics, in the text format of Prometheus.
 
 use crate::daemon::host::Host;
+use crate::daemon::machine::counters::Counters;
 use crate::daemon::report::Hits;
 use crate::netfilter::tracked::{TrackedFlows, tracked_flows};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// How long the loop has taken to enforce definitions.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Durations {
-    /// How many were enforced or refused.
-    pub count: u64,
-    /// All together, in seconds.
-    pub sum: f64,
-    /// The last, in seconds.
-    pub last: f64,
-}
-
-/// What the page tells.
+/// What the page says.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Page {
-    /// Definitions that were enforced.
-    pub reloads: u64,
-    /// Definitions that were refused, and restorations that failed.
-    pub failures: u64,
+    /// What the daemon has done.
+    pub counters: Counters,
     /// Whether the newest definition is not enforced.
     pub failed: bool,
-    /// From the reading of a definition on.
-    pub durations: Durations,
-    /// How often another program's change was put right.
-    pub restorations: u64,
     /// The generation that is enforced.
     pub generation: Option<u64>,
     /// Flows that changes of the policy have ended.
@@ -42,15 +26,6 @@ pub struct Page {
     pub hits: Vec<Hits>,
     /// Whether the whole host only observes.
     pub observes: bool,
-}
-
-impl Durations {
-    /// One more.
-    pub fn add(&mut self, seconds: f64) {
-        self.count += 1;
-        self.sum += seconds;
-        self.last = seconds;
-    }
 }
 
 impl Page {
@@ -99,19 +74,19 @@ impl Page {
                 "reloads_total",
                 "counter",
                 "Definitions that were enforced since the daemon started.",
-                self.reloads,
+                self.counters.reloads,
             ),
             (
                 "failures_total",
                 "counter",
                 "Definitions refused and restorations failed since the daemon started.",
-                self.failures,
+                self.counters.failures,
             ),
             (
                 "restorations_total",
                 "counter",
                 "Changes of other programs that were put right since the daemon started.",
-                self.restorations,
+                self.counters.restorations,
             ),
             (
                 "ended_flows_total",
@@ -135,14 +110,26 @@ impl Page {
             "summary",
             "From a definition that was read to its end: enforced, or refused.",
         );
-        text.sample("reload_duration_seconds_sum", &[], self.durations.sum);
-        text.sample("reload_duration_seconds_count", &[], self.durations.count);
+        text.sample(
+            "reload_duration_seconds_sum",
+            &[],
+            self.counters.durations.sum,
+        );
+        text.sample(
+            "reload_duration_seconds_count",
+            &[],
+            self.counters.durations.count,
+        );
         text.family(
             "last_reload_duration_seconds",
             "gauge",
             "The same of the last one.",
         );
-        text.sample("last_reload_duration_seconds", &[], self.durations.last);
+        text.sample(
+            "last_reload_duration_seconds",
+            &[],
+            self.counters.durations.last,
+        );
         if let Some(tracked) = self.tracked_flows {
             text.family("tracked_flows", "gauge", "Flows in the kernel's table.");
             text.sample("tracked_flows", &[], tracked.count);
@@ -315,8 +302,8 @@ mod tests {
             ],
             ..Page::default()
         };
-        page.durations.add(0.5);
-        page.durations.add(0.25);
+        page.counters.durations.add(0.5);
+        page.counters.durations.add(0.25);
         let text = page.text();
         for line in [
             "secgroupd_generation 7",
@@ -361,7 +348,7 @@ mod tests {
             ],
             ..Page::default()
         };
-        page.durations.add(0.1);
+        page.counters.durations.add(0.1);
         let samples = exposition::samples(&page.text());
         let of = |series: &str| samples.get(&format!("secgroupd_{series}")).copied();
         for (series, value) in [

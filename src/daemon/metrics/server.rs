@@ -1,12 +1,9 @@
 //! HTTP/1.1, as little as Prometheus and curl need: one request on a connection, bounded in size and time.
 
-use super::Asker;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 /// The most a request may hold, in bytes, its headers included.
@@ -16,50 +13,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How many are served at once; others wait in the kernel's queue.
 pub const CONNECTIONS_AT_MOST: usize = 8;
 
-/// Where askers come in.
-pub enum Listener {
-    /// By a file.
-    Unix(UnixListener),
-    /// By a port.
-    Port(TcpListener),
-}
+/// An asker of the page. Dropped unanswered, the answer says that the daemon stops.
+pub type Asker = oneshot::Sender<String>;
 
-pub async fn serve(listener: Listener, askers: mpsc::Sender<Asker>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_AT_MOST));
-    // Ended with this task: nobody is served by a daemon that has closed its socket.
-    let mut served = tokio::task::JoinSet::new();
-    loop {
-        while served.try_join_next().is_some() {}
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
-        let askers = askers.clone();
-        let accepted = match &listener {
-            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                served.spawn(serve_one(stream, askers, place));
-            }),
-            Listener::Port(listener) => listener.accept().await.map(|(stream, _)| {
-                served.spawn(serve_one(stream, askers, place));
-            }),
-        };
-        if let Err(error) = accepted {
-            // Out of file descriptors, most likely: without a pause this would spin.
-            tracing::warn!("the metrics cannot be asked for: {error}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-}
-
-async fn serve_one(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
+pub async fn converse(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     askers: mpsc::Sender<Asker>,
-    place: OwnedSemaphorePermit,
 ) {
-    converse(stream, askers).await;
-    drop(place);
-}
-
-async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, askers: mpsc::Sender<Asker>) {
     let answer = match timeout(PATIENCE, read_head(&mut stream)).await {
         // One who connects and says nothing wants no answer, but is told why there is none.
         Err(_) => refusal("408 Request Timeout", "no request came within 5 s"),

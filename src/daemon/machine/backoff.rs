@@ -1,7 +1,5 @@
-//! How soon a change of another program is put right: at once, unless that program answers each time.
+//! How soon another program's change of our table is put right: at once, unless that program answers each time.
 
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -23,7 +21,7 @@ const PEACE: Duration = Duration::from_secs(3);
 
 /// The restorations of late.
 #[derive(Debug, Default)]
-pub struct Pace {
+pub struct Backoff {
     /// When each ended, and how much of a processor's time it took.
     recent: VecDeque<(Instant, Duration)>,
     /// The last wait of the fight, if there is one.
@@ -39,7 +37,7 @@ pub struct Wait {
     pub begins: bool,
 }
 
-impl Pace {
+impl Backoff {
     /// A change was put right, or could not be.
     pub fn done(&mut self, now: Instant, took: Duration) {
         self.recent.push_back((now, took));
@@ -76,32 +74,17 @@ impl Pace {
     }
 }
 
-/// How much of a processor's time this thread has used so far, and the programs that this process has waited for.
-pub fn used() -> Duration {
-    let of = |who| {
-        let usage = getrusage(who).ok()?;
-        let [user, system] = [usage.user_time(), usage.system_time()];
-        Some(Duration::from_micros(
-            (user + system).num_microseconds().try_into().ok()?,
-        ))
-    };
-    [UsageWho::RUSAGE_THREAD, UsageWho::RUSAGE_CHILDREN]
-        .into_iter()
-        .filter_map(of)
-        .sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// What waits there are when a change follows each restoration at once, which takes `took`.
-    fn waits(pace: &mut Pace, now: &mut Instant, took: u64, count: usize) -> Vec<u128> {
+    fn waits(backoff: &mut Backoff, now: &mut Instant, took: u64, count: usize) -> Vec<u128> {
         let took = Duration::from_millis(took);
         let mut wait = || {
-            let wait = pace.wait(*now).time;
+            let wait = backoff.wait(*now).time;
             *now += wait + took;
-            pace.done(*now, took);
+            backoff.done(*now, took);
             wait.as_millis()
         };
         (0..count).map(|_| wait()).collect()
@@ -109,31 +92,31 @@ mod tests {
 
     #[test]
     fn a_fight_backs_off_and_ends() {
-        let (mut pace, mut now) = (Pace::default(), Instant::now());
-        assert_eq!(waits(&mut pace, &mut now, 5, 20), [0; 20]);
-        let mut fight = pace.wait(now);
+        let (mut backoff, mut now) = (Backoff::default(), Instant::now());
+        assert_eq!(waits(&mut backoff, &mut now, 5, 20), [0; 20]);
+        let mut fight = backoff.wait(now);
         assert_eq!((fight.time.as_millis(), fight.begins), (100, true));
-        fight = pace.wait(now);
+        fight = backoff.wait(now);
         assert_eq!((fight.time.as_millis(), fight.begins), (200, false));
-        assert_eq!(waits(&mut pace, &mut now, 5, 4), [400, 800, 1000, 1000]);
+        assert_eq!(waits(&mut backoff, &mut now, 5, 4), [400, 800, 1000, 1000]);
         now += PEACE * 2;
-        assert_eq!(waits(&mut pace, &mut now, 5, 3), [0; 3]);
+        assert_eq!(waits(&mut backoff, &mut now, 5, 3), [0; 3]);
     }
 
     #[test]
     fn a_flush_every_100_ms_is_no_fight() {
-        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        let (mut backoff, mut now) = (Backoff::default(), Instant::now());
         for _ in 0..200 {
-            assert_eq!(pace.wait(now).time, Duration::ZERO);
-            pace.done(now, Duration::from_millis(20));
+            assert_eq!(backoff.wait(now).time, Duration::ZERO);
+            backoff.done(now, Duration::from_millis(20));
             now += Duration::from_millis(100);
         }
     }
 
     #[test]
     fn what_takes_long_leaves_half_of_the_time() {
-        let (mut pace, mut now) = (Pace::default(), Instant::now());
-        let waits = waits(&mut pace, &mut now, 4000, 6);
+        let (mut backoff, mut now) = (Backoff::default(), Instant::now());
+        let waits = waits(&mut backoff, &mut now, 4000, 6);
         assert_eq!(waits, [0, 0, 4000, 4000, 4000, 4000]);
     }
 }

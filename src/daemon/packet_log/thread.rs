@@ -1,9 +1,9 @@
 //! The thread that is told.
 
-use super::Refusals;
 use super::event::{Event, LeftOut, Refusal, direction, now};
 use super::journal::Journal;
 use super::limit::Limit;
+use super::shared::Shared;
 use crate::netfilter::refusals::{Flow, Listener, Told, messages};
 use crate::policy::Direction;
 use nix::errno::Errno;
@@ -15,29 +15,29 @@ use tracing::{Level, enabled, info, warn};
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Begins to listen. It is said if that cannot be; the packets are refused all the same.
-pub(super) fn start(refusals: &Refusals) {
+pub(super) fn start(shared: &Shared) {
     let listener = Listener::open().map_err(|error| match error {
         Errno::EBUSY => "another program listens to secgroupd's group of NFLOG".to_owned(),
         error => format!("the kernel does not tell of them (nfnetlink_log): {error}"),
     });
     let started = listener.and_then(|listener| {
-        let told = refusals.clone();
+        let ours = shared.clone();
         std::thread::Builder::new()
-            .name("refusals".into())
-            .spawn(move || listen(listener, &told))
+            .name("packet-log".into())
+            .spawn(move || listen(listener, &ours))
             .map_err(|error| error.to_string())
     });
     let failed = started.err();
     if let Some(why) = &failed {
         warn!("refused packets are not told: {why}");
     }
-    let mut shared = refusals.shared.lock();
+    let mut shared = shared.lock();
     shared.listens = failed.is_none();
     shared.failed = failed;
 }
 
-fn listen(mut listener: Listener, refusals: &Refusals) {
-    let mut hearing = Hearing::new(refusals, Instant::now());
+fn listen(mut listener: Listener, shared: &Shared) {
+    let mut hearing = Hearing::new(shared, Instant::now());
     let error = loop {
         match listener.receive() {
             Ok(datagram) => hearing.hear(datagram.unwrap_or_default(), Instant::now()),
@@ -45,14 +45,14 @@ fn listen(mut listener: Listener, refusals: &Refusals) {
         }
     };
     warn!("refused packets are no longer told: {error}");
-    let mut shared = refusals.shared.lock();
+    let mut shared = shared.lock();
     shared.listens = false;
     shared.failed = Some(error.to_string());
 }
 
 /// What was heard so far.
-struct Hearing<'r> {
-    refusals: &'r Refusals,
+struct Hearing<'s> {
+    shared: &'s Shared,
     journal: Option<Journal>,
     limit: Limit,
     /// The number of the next packet.
@@ -63,10 +63,10 @@ struct Hearing<'r> {
     names: HashMap<u32, String>,
 }
 
-impl<'r> Hearing<'r> {
-    fn new(refusals: &'r Refusals, now: Instant) -> Self {
+impl<'s> Hearing<'s> {
+    fn new(shared: &'s Shared, now: Instant) -> Self {
         Hearing {
-            refusals,
+            shared,
             journal: Journal::of_this_process(),
             limit: Limit::new(now),
             next: None,
@@ -110,7 +110,7 @@ impl<'r> Hearing<'r> {
             Direction::Outbound => told.leaves,
         };
         let interface = number.map(|number| self.name(number)).unwrap_or_default();
-        let policy = self.refusals.shared.lock().policy.clone();
+        let policy = self.shared.lock().policy.clone();
         let refusal = Refusal::of(told, flow, interface, policy.as_deref());
         let event = Event::Refused(refusal.clone());
         if !self.in_journal(&event) {
@@ -130,7 +130,7 @@ impl<'r> Hearing<'r> {
                 if refusal.observed { "would be refused" } else { "refused" }
             );
         }
-        self.refusals.shared.lock().recent.push(event);
+        self.shared.lock().recent.push(event);
     }
 
     /// Whether the journal has it, or nobody is to be told; else a line has to say it.
@@ -167,6 +167,6 @@ impl<'r> Hearing<'r> {
                 "more packets were refused than are told one by one"
             );
         }
-        self.refusals.shared.lock().recent.push(event);
+        self.shared.lock().recent.push(event);
     }
 }

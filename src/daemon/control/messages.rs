@@ -1,0 +1,86 @@
+//! What is asked, and what is answered.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// What a daemon can be asked: `{"command":"apply","path":"/root/new.yaml"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Request {
+    /// What is enforced, and how it goes.
+    Status,
+    /// The refused packets that are told of; after those before this number, if one is given.
+    Events {
+        /// What the last answer gave as `next`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<u64>,
+    },
+    /// Read the definition again, and enforce it.
+    Reload {
+        /// Also if it was tried as a candidate and not confirmed.
+        #[serde(default)]
+        force: bool,
+    },
+    /// Do not follow the definition until the next reload.
+    Hold,
+    /// Enforce another definition.
+    Apply {
+        /// The definition; absolute, since the daemon has a working directory of its own.
+        path: PathBuf,
+        /// As this instance, instead of the daemon's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<String>,
+        /// For so many seconds, unless it is confirmed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm: Option<u32>,
+    },
+    /// The candidate has taken the definition's place.
+    Confirm {
+        /// The hash of its texts, as the status says.
+        content: String,
+    },
+    /// Take the policy off this host.
+    Remove,
+}
+
+impl Request {
+    /// Whether it changes anything, which only root may.
+    pub fn changes(&self) -> bool {
+        match self {
+            Request::Status | Request::Events { .. } => false,
+            Request::Reload { .. }
+            | Request::Hold
+            | Request::Apply { .. }
+            | Request::Confirm { .. }
+            | Request::Remove => true,
+        }
+    }
+}
+
+/// What a daemon answers: `{"outcome":"ok","payload":{...}}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Response {
+    /// Done; the answer.
+    Ok {
+        /// What was asked for; `null` where there is nothing to say.
+        #[serde(default)]
+        payload: Value,
+    },
+    /// Understood, and not done: a definition with errors, or somebody who may not.
+    Refused {
+        /// One line for a person.
+        message: String,
+        /// The same for a program, as the diagnostics of a definition.
+        #[serde(default)]
+        details: Value,
+    },
+    /// It did not work.
+    Error {
+        /// One line for a person.
+        message: String,
+    },
+}

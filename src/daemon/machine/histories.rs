@@ -1,0 +1,638 @@
+//! Histories: lists of events against a fake host, of which the n-th call fails. Each is run forwards, doubled and reversed, cut off at
+//! every event and started again, and with each call failing once. Afterwards the last good definition is saved, and the same must hold
+//! whatever happened before: it is what is enforced and what a start would enforce, nothing is on trial, and no error is left.
+
+use super::event::{Action, Done, Event, Facts, OnTrial, Outcome, Reading, Restored};
+use super::*;
+use crate::daemon::control::{Request, Response};
+use crate::daemon::report::Summary;
+use crate::daemon::resume::Resumed;
+use std::collections::VecDeque;
+use tracing::Level;
+
+/// A definition: its number, or one with errors.
+type Definition = Result<u64, ()>;
+
+/// What happens from outside.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Step {
+    /// The watched definition is saved.
+    Save(Definition),
+    /// It is saved while another writer goes on, who ends without a change.
+    SaveUnderWriters(Definition),
+    /// `apply --confirm 60` of another one.
+    Try(u64),
+    /// `confirm`, which puts it in the definition's place.
+    Confirm,
+    /// So many seconds pass.
+    Pass(u64),
+    Reload,
+    Force,
+    Hold,
+    Remove,
+    /// Another program deletes our table.
+    Delete,
+    Hangup,
+}
+
+use Step::*;
+
+/// What would outlive the process: the kernel, the disk, and the clock.
+#[derive(Debug, Clone)]
+struct World {
+    now: Instant,
+    /// On the disk: the watched definition, and the one that is tried.
+    watched: Definition,
+    other: u64,
+    /// In the kernel.
+    enforced: Option<u64>,
+    /// In the state directory.
+    saved: Option<u64>,
+    trial: Option<(u64, Instant)>,
+    unconfirmed: Vec<u64>,
+    held: bool,
+    closed: bool,
+}
+
+/// A process.
+struct Daemon {
+    machine: Machine,
+    world: World,
+    /// What this process has enforced, and as which generation.
+    standing: Option<(u64, u64)>,
+    /// What was read last.
+    read: Definition,
+    being_written: bool,
+    calls: usize,
+    /// Which of them fails.
+    fails: Option<usize>,
+    answers: Vec<Response>,
+    log: Vec<(Level, String)>,
+    published: String,
+    ready: usize,
+}
+
+fn world() -> World {
+    World {
+        now: Instant::now(),
+        watched: Ok(1),
+        other: 0,
+        enforced: None,
+        saved: None,
+        trial: None,
+        unconfirmed: Vec::new(),
+        held: false,
+        closed: false,
+    }
+}
+
+fn failure(text: &str) -> Failure {
+    Failure::other(text.into())
+}
+
+impl Daemon {
+    fn start(world: World, fails: Option<usize>) -> Self {
+        let held = world.held;
+        let mut daemon = Daemon {
+            machine: Machine::new(Path::new("groups.yaml"), true, world.now),
+            world,
+            standing: None,
+            read: Err(()),
+            being_written: false,
+            calls: 0,
+            fails,
+            answers: Vec::new(),
+            log: Vec::new(),
+            published: String::new(),
+            ready: 0,
+        };
+        daemon.handle(Event::Started { held });
+        daemon.settle();
+        daemon
+    }
+
+    fn handle(&mut self, event: Event) {
+        let mut actions = VecDeque::from(self.machine.on(event, self.world.now));
+        while let Some(action) = actions.pop_front() {
+            if let Some(event) = self.act(action) {
+                actions.extend(self.machine.on(event, self.world.now));
+            }
+        }
+        assert_eq!(self.machine.doing, Doing::Nothing, "nothing is left undone");
+    }
+
+    /// All deadlines that have come.
+    fn settle(&mut self) {
+        while self
+            .machine
+            .deadline()
+            .is_some_and(|at| at <= self.world.now)
+        {
+            self.handle(Event::Tick);
+        }
+    }
+
+    /// Whether this call fails.
+    fn fails(&mut self) -> bool {
+        self.calls += 1;
+        self.fails == Some(self.calls)
+    }
+
+    fn summary(&self, definition: u64, generation: u64) -> Summary {
+        Summary {
+            generation,
+            definition: format!("{definition}.yaml").into(),
+            instance: "ins-a".into(),
+            since: 0,
+            interfaces: Vec::new(),
+            rules: [1, 0],
+            smtp_blocked: true,
+            observe: false,
+            unblocks: [0, 0],
+            switched_after_ms: 1.0,
+            remarks: Vec::new(),
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        let standing = self.standing.filter(|_| self.world.enforced.is_some());
+        Facts {
+            enforced: standing.map(|(which, generation)| self.summary(which, generation)),
+            inherited: self.world.enforced.filter(|_| self.standing.is_none()),
+            closed: self.world.closed,
+            trial: self.world.trial.map(|(which, ends)| OnTrial {
+                candidate: format!("{which}.yaml").into(),
+                left: ends.saturating_duration_since(self.world.now),
+            }),
+        }
+    }
+
+    /// The kernel takes this policy.
+    fn switch(&mut self, which: u64) -> Summary {
+        let generation = self.standing.map_or(1, |(_, generation)| generation + 1);
+        self.standing = Some((which, generation));
+        (self.world.enforced, self.world.closed) = (Some(which), false);
+        self.summary(which, generation)
+    }
+
+    fn act(&mut self, action: Action) -> Option<Event> {
+        let done = match action {
+            Action::Log(level, text) => {
+                self.log.push((level, text));
+                return None;
+            }
+            Action::Ready => {
+                self.ready += 1;
+                return None;
+            }
+            Action::Publish(line) => {
+                self.published = line;
+                return None;
+            }
+            Action::Answer(response) => {
+                self.answers.push(response);
+                return None;
+            }
+            Action::Read { candidate, .. } => {
+                let is_watched = candidate.is_none();
+                self.read = if is_watched {
+                    self.world.watched
+                } else {
+                    Ok(self.world.other)
+                };
+                return Some(Event::Read(Reading {
+                    failed: self.fails().then(|| failure("a panic")),
+                    refused: self.read.is_err(),
+                    being_written: std::mem::take(&mut self.being_written),
+                    has_news: false,
+                }));
+            }
+            // The writer has ended.
+            Action::ReadAgain => return Some(Event::Saved("again".into())),
+            Action::Save => {
+                if self.world.trial.is_none() && !self.fails() {
+                    self.world.saved = self.standing.map(|(which, _)| which).or(self.world.saved);
+                }
+                return None;
+            }
+            Action::WriteHold => {
+                let result = if self.fails() {
+                    Err("disk full".into())
+                } else {
+                    Ok(())
+                };
+                self.world.held |= result.is_ok();
+                return Some(Event::HoldWritten(result));
+            }
+            Action::RemoveHold => {
+                self.world.held = false;
+                return None;
+            }
+            Action::Survey { always } => {
+                let warnings = Vec::new();
+                return Some(Event::Surveyed { warnings, always });
+            }
+            Action::KeepSocket | Action::FollowTable | Action::FinishSaves => return None,
+            Action::Enforce(order) => self.enforce(&order),
+            Action::Resume { closes } => self.resume(closes),
+            Action::TakeBack => self.take_back(),
+            Action::Confirm(_) => self.confirm(),
+            Action::Remove => {
+                let removed = self.world.enforced.take().is_some();
+                self.standing = None;
+                (self.world.saved, self.world.trial) = (None, None);
+                Done::Removed(Ok(removed))
+            }
+            Action::Restore(_) => Done::Restored(Restored {
+                result: match (self.fails(), self.standing) {
+                    (true, _) => Err(failure("the kernel refused")),
+                    (false, None) => Ok(false),
+                    (false, Some((which, _))) => {
+                        self.switch(which);
+                        Ok(true)
+                    }
+                },
+                used: Duration::from_millis(1),
+                at: self.world.now,
+                time: 0,
+            }),
+            Action::Recollect => Done::Recollected,
+            Action::LookAtTrial => Done::Looked,
+        };
+        Some(Event::Done(done, Box::new(self.facts())))
+    }
+
+    fn enforce(&mut self, order: &event::Order) -> Done {
+        let unconfirmed = |which| self.world.unconfirmed.contains(&which);
+        let read = self.read;
+        let result = match read {
+            Err(()) => Err(failure("the definition is refused: 1 error")),
+            Ok(which) if order.attempt == Attempt::Plain && unconfirmed(which) => {
+                Err(failure("it was tried and not confirmed"))
+            }
+            Ok(_) if matches!(order.attempt, Attempt::Trial(_)) && self.world.trial.is_some() => {
+                Err(failure("a candidate is on trial already"))
+            }
+            Ok(_) if self.fails() => Err(failure("the kernel refused")),
+            Ok(which) => {
+                self.world.trial = match order.attempt {
+                    Attempt::Trial(time) => Some((which, self.world.now + time)),
+                    _ => None,
+                };
+                self.world
+                    .unconfirmed
+                    .retain(|each| *each != which || order.attempt == Attempt::Plain);
+                Ok(self.switch(which))
+            }
+        };
+        Done::Enforced(Box::new(Outcome {
+            result,
+            took: Duration::ZERO,
+            warnings: Vec::new(),
+        }))
+    }
+
+    fn resume(&mut self, closes: bool) -> Done {
+        if self.fails() {
+            return Done::Resumed(Err("the saved policy cannot be used".into()));
+        }
+        // A candidate whose time is up gives way to the saved policy.
+        let over = |ends: Instant| ends <= self.world.now;
+        if let Some((which, _)) = self.world.trial.take_if(|(_, ends)| over(*ends)) {
+            self.world.unconfirmed.push(which);
+        }
+        let which = self
+            .world
+            .trial
+            .map(|(which, _)| which)
+            .or(self.world.saved);
+        Done::Resumed(Ok(match which {
+            None => {
+                self.world.enforced = None;
+                self.world.closed = closes;
+                Resumed::Nothing
+            }
+            Some(which) => Resumed::Enforced(self.switch(which).generation),
+        }))
+    }
+
+    fn take_back(&mut self) -> Done {
+        if self.fails() {
+            return Done::TakenBack(Box::new(Err(failure("the old policy did not come back"))));
+        }
+        self.world
+            .unconfirmed
+            .extend(self.world.trial.take().map(|(which, _)| which));
+        let old = self.world.saved;
+        if old.is_none() {
+            (self.world.enforced, self.standing) = (None, None);
+        }
+        Done::TakenBack(Box::new(Ok(old.map(|which| self.switch(which)))))
+    }
+
+    fn confirm(&mut self) -> Done {
+        let trial = self.world.trial;
+        Done::Confirmed(match trial {
+            None => Err("no candidate is on trial".into()),
+            Some(_) if self.fails() => Err("disk full".into()),
+            Some((which, _)) => {
+                (self.world.saved, self.world.trial) = (Some(which), None);
+                self.world.unconfirmed.retain(|each| *each != which);
+                Ok(())
+            }
+        })
+    }
+
+    fn take(&mut self, step: Step) {
+        let asked = self.answers.len();
+        let request = match step {
+            Save(definition) | SaveUnderWriters(definition) => {
+                self.world.watched = definition;
+                self.being_written = matches!(step, SaveUnderWriters(_));
+                self.handle(Event::Saved("saved".into()));
+                None
+            }
+            Try(which) => {
+                self.world.other = which;
+                Some(Request::Apply {
+                    path: format!("{which}.yaml").into(),
+                    instance: None,
+                    confirm: Some(60),
+                })
+            }
+            Confirm => {
+                if let Some((which, _)) = self.world.trial {
+                    self.world.watched = Ok(which);
+                }
+                Some(Request::Confirm {
+                    content: String::new(),
+                })
+            }
+            Pass(seconds) => {
+                for _ in 0..seconds {
+                    self.world.now += Duration::from_secs(1);
+                    self.settle();
+                }
+                None
+            }
+            Reload => Some(Request::Reload { force: false }),
+            Force => Some(Request::Reload { force: true }),
+            Hold => Some(Request::Hold),
+            Remove => Some(Request::Remove),
+            Delete => {
+                self.world.enforced = None;
+                self.handle(Event::TableChanged(ForeignChange::unknown()));
+                None
+            }
+            Hangup => {
+                self.handle(Event::Hangup);
+                None
+            }
+        };
+        if let Some(request) = request {
+            self.handle(Event::Asked(request));
+            assert_eq!(self.answers.len(), asked + 1, "one answer to each request");
+        }
+        self.settle();
+    }
+}
+
+const HISTORIES: &[(&str, &[Step])] = &[
+    ("saves", &[Save(Ok(2)), Save(Ok(3)), Hangup, Save(Ok(2))]),
+    (
+        "a bad save",
+        &[Save(Ok(2)), Save(Err(())), Reload, Save(Ok(3))],
+    ),
+    (
+        "writers",
+        &[
+            SaveUnderWriters(Ok(2)),
+            SaveUnderWriters(Err(())),
+            Save(Ok(3)),
+        ],
+    ),
+    (
+        "a trial confirmed",
+        &[Save(Ok(2)), Try(5), Pass(3), Confirm, Save(Ok(6))],
+    ),
+    ("a trial expired", &[Try(5), Save(Ok(4)), Pass(61), Reload]),
+    (
+        "the unconfirmed definition saved",
+        &[Try(5), Pass(61), Save(Ok(5)), Force],
+    ),
+    (
+        "two trials",
+        &[Try(5), Try(6), Pass(30), Reload, Try(7), Pass(90)],
+    ),
+    (
+        "a trial of a host without a policy",
+        &[Remove, Try(5), Pass(61)],
+    ),
+    (
+        "held",
+        &[Hold, Save(Ok(2)), Save(Ok(3)), Reload, Save(Ok(4))],
+    ),
+    ("removed", &[Remove, Delete, Save(Ok(2)), Remove, Reload]),
+    (
+        "deleted",
+        &[Delete, Save(Ok(2)), Delete, Delete, Pass(5), Delete],
+    ),
+    (
+        "deleted on trial",
+        &[Try(5), Delete, Pass(2), Delete, Confirm, Delete],
+    ),
+];
+
+/// Whatever happened, this leads to the same.
+fn ends_well(mut daemon: Daemon, what: &str) {
+    daemon.fails = None;
+    // A trial ends, and what failed is tried again.
+    daemon.take(Pass(130));
+    assert_eq!(daemon.world.trial, None, "{what}");
+    if let Some((which, _)) = daemon.standing {
+        assert_eq!(daemon.world.enforced, Some(which), "{what}: it stands");
+    }
+    daemon.take(Reload);
+    daemon.take(Save(Ok(9)));
+    daemon.take(Pass(2));
+    let world = &daemon.world;
+    assert_eq!((world.enforced, world.saved), (Some(9), Some(9)), "{what}");
+    assert_eq!(
+        (world.trial, world.held, world.closed),
+        (None, false, false),
+        "{what}"
+    );
+    assert_eq!(daemon.machine.last_error, None, "{what}");
+    assert!(
+        !daemon.machine.missed && daemon.machine.change.is_none(),
+        "{what}"
+    );
+    assert!(
+        daemon.published.starts_with("generation "),
+        "{what}: {}",
+        daemon.published
+    );
+    assert_eq!(daemon.ready, 1, "{what}");
+    let again = Daemon::start(daemon.world.clone(), None);
+    assert_eq!(again.world.enforced, Some(9), "{what}, started again");
+}
+
+fn run(daemon: &mut Daemon, steps: &[Step]) {
+    steps.iter().for_each(|step| daemon.take(*step));
+}
+
+#[test]
+fn every_history_ends_the_same_forwards_doubled_and_reversed() {
+    for (name, steps) in HISTORIES {
+        let doubled: Vec<Step> = steps.iter().flat_map(|step| [*step, *step]).collect();
+        let reversed: Vec<Step> = steps.iter().rev().copied().collect();
+        for (how, steps) in [
+            ("", *steps),
+            (", doubled", &doubled),
+            (", reversed", &reversed),
+        ] {
+            let mut daemon = Daemon::start(world(), None);
+            run(&mut daemon, steps);
+            ends_well(daemon, &format!("{name}{how}"));
+        }
+    }
+}
+
+#[test]
+fn every_history_can_be_cut_off_and_started_again() {
+    for (name, steps) in HISTORIES {
+        for cut in 0..=steps.len() {
+            for later in [0, 200] {
+                let mut daemon = Daemon::start(world(), None);
+                run(&mut daemon, &steps[..cut]);
+                let mut world = daemon.world;
+                // The kernel keeps what is enforced.
+                world.now += Duration::from_secs(later);
+                let mut daemon = Daemon::start(world, None);
+                run(&mut daemon, &steps[cut..]);
+                ends_well(daemon, &format!("{name}, cut at {cut}, {later} s later"));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_call_may_fail_once() {
+    for (name, steps) in HISTORIES {
+        let mut whole = Daemon::start(world(), None);
+        run(&mut whole, steps);
+        for fails in 1..=whole.calls {
+            let mut daemon = Daemon::start(world(), Some(fails));
+            run(&mut daemon, steps);
+            ends_well(daemon, &format!("{name}, call {fails} fails"));
+        }
+    }
+}
+
+/// Two histories in one another: of any two, the steps in turn.
+#[test]
+fn any_two_histories_may_mix() {
+    for (one, first) in HISTORIES {
+        for (other, second) in HISTORIES {
+            let mut daemon = Daemon::start(world(), None);
+            for at in 0..first.len().max(second.len()) {
+                let steps = [first.get(at), second.get(at)].into_iter().flatten();
+                steps.for_each(|step| daemon.take(*step));
+            }
+            ends_well(daemon, &format!("{one} and {other}"));
+        }
+    }
+}
+
+#[test]
+fn a_trial_holds_back_saves_and_ends_with_the_old_policy() {
+    let mut daemon = Daemon::start(world(), None);
+    daemon.take(Try(5));
+    daemon.take(Save(Ok(4)));
+    assert_eq!(daemon.world.enforced, Some(5), "the save waits");
+    daemon.take(Pass(59));
+    assert_eq!(daemon.world.enforced, Some(5));
+    daemon.take(Pass(1));
+    assert_eq!(daemon.world.enforced, Some(4), "what was saved meanwhile");
+    let back = |(level, text): &(Level, String)| {
+        *level == Level::WARN
+            && text.contains("5.yaml was not confirmed in time: the old policy is back")
+    };
+    assert_eq!(daemon.log.iter().filter(|line| back(line)).count(), 1);
+}
+
+/// What has failed is not tried again at once, and is logged once.
+#[test]
+fn a_candidate_that_cannot_be_taken_back_goes_on_for_a_second() {
+    let mut daemon = Daemon::start(world(), None);
+    daemon.take(Try(5));
+    daemon.fails = Some(daemon.calls + 1);
+    daemon.take(Pass(60));
+    let failed = "the old policy did not come back";
+    let failures = |daemon: &Daemon| daemon.log.iter().filter(|(_, text)| text == failed).count();
+    assert_eq!((daemon.world.enforced, failures(&daemon)), (Some(5), 1));
+    assert!(
+        daemon.published.starts_with("DEGRADED: "),
+        "{}",
+        daemon.published
+    );
+    daemon.take(Pass(1));
+    assert_eq!((daemon.world.enforced, failures(&daemon)), (Some(1), 1));
+    assert_eq!(daemon.machine.last_error, None);
+}
+
+/// A program that deletes our table each time is answered at once twenty times, then less and less often, and never later than after a
+/// second.
+#[test]
+fn a_program_that_deletes_the_table_again_and_again_is_answered() {
+    let mut daemon = Daemon::start(world(), None);
+    for _ in 0..20 {
+        daemon.take(Delete);
+        assert_eq!(daemon.world.enforced, Some(1), "at once");
+    }
+    let begins = |(_, text): &&(Level, String)| text.starts_with("another program keeps changing");
+    daemon.take(Delete);
+    assert_eq!(daemon.world.enforced, None, "it waits");
+    assert_eq!(daemon.log.iter().filter(begins).count(), 1);
+    for _ in 0..10 {
+        daemon.take(Pass(1));
+        assert_eq!(daemon.world.enforced, Some(1), "within a second");
+        daemon.take(Delete);
+    }
+    daemon.take(Pass(10));
+    daemon.take(Delete);
+    assert_eq!(daemon.world.enforced, Some(1), "at peace it is at once");
+    assert_eq!(daemon.machine.counters().restorations, 32);
+}
+
+/// A host without anything to enforce is not ready, and is closed where that is wanted.
+#[test]
+fn a_host_that_nothing_protects_is_not_ready() {
+    let broken = World {
+        watched: Err(()),
+        ..world()
+    };
+    let mut daemon = Daemon::start(broken, None);
+    assert_eq!((daemon.ready, daemon.world.closed), (0, true));
+    let waits = "waiting for a valid definition: the definition is refused: 1 error";
+    assert!(daemon.published.starts_with(waits), "{}", daemon.published);
+    daemon.take(Save(Ok(2)));
+    assert_eq!((daemon.ready, daemon.world.closed), (1, false));
+}
+
+/// With a saved policy it is, and shows what is wrong.
+#[test]
+fn a_start_with_a_saved_policy_and_a_bad_definition_is_ready_and_degraded() {
+    let saved = World {
+        watched: Err(()),
+        saved: Some(3),
+        ..world()
+    };
+    let daemon = Daemon::start(saved, None);
+    assert_eq!((daemon.ready, daemon.world.enforced), (1, Some(3)));
+    assert!(
+        daemon.published.starts_with("DEGRADED: "),
+        "{}",
+        daemon.published
+    );
+}

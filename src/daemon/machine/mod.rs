@@ -1,0 +1,234 @@
+//! What the daemon decides: `on(event, now)` returns what is to be done. No lock, no await, no disk and no kernel, so that a
+//! history is a list of events ([`histories`]).
+//!
+//! | file | subject |
+//! |---|---|
+//! | [`event`] | what happens, and what is to be done |
+//! | `start` | what holds before the definition is read |
+//! | `saves` | a save is followed or held back; what becomes of a definition |
+//! | `requests` | what the command asks for |
+//! | `trial` | a candidate whose time is up |
+//! | `table` | another program's change of our table, answered as soon as [`backoff`] lets it |
+//! | `state_line` | what the service manager shows |
+//! | [`counters`] | numbers for status and metrics |
+//!
+//! The caller does the actions in their order. An event that an action brings goes in before the next action, and what it returns
+//! comes after them. Other events wait until no action is left.
+
+pub mod backoff;
+pub mod counters;
+pub mod event;
+#[cfg(test)]
+mod histories;
+mod requests;
+mod saves;
+mod start;
+pub mod state_line;
+mod table;
+mod trial;
+
+use crate::daemon::report::{Failure, Restoration};
+use crate::daemon::trial::Attempt;
+use crate::netfilter::events::tables::ForeignChange;
+use backoff::Backoff;
+use counters::Counters;
+use event::{Action, Done, Event, Facts};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How often a candidate's time is looked at: the clock of a sleeping machine stands still, and its time does not.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The state of the daemon.
+#[derive(Debug)]
+pub struct Machine {
+    /// The definition that is watched.
+    definition: PathBuf,
+    /// Whether a host without a policy is closed.
+    closes: bool,
+    facts: Facts,
+    /// When that was so.
+    known_at: Instant,
+    doing: Doing,
+    /// Whether the service manager knows that a policy is enforced.
+    is_ready: bool,
+    /// Whether somebody edits, and has said so.
+    held: bool,
+    /// Whether the definition was saved while saves were held back.
+    missed: bool,
+    /// Since when readings have been given up for writers.
+    postponed: Option<Instant>,
+    last_error: Option<Failure>,
+    /// Whether that is of a restoration.
+    restore_failed: bool,
+    /// Why the candidate could not be taken back, and what was wrong before that.
+    take_back_failed: Option<(Failure, Option<Failure>)>,
+    /// When the candidate's time is looked at.
+    look_at: Option<Instant>,
+    /// Doubts about the interfaces, as logged last.
+    warnings: Vec<String>,
+    counters: Counters,
+    last_restoration: Option<Restoration>,
+    change: Option<Change>,
+    backoff: Backoff,
+}
+
+/// What goes on.
+#[derive(Debug, Clone, Default, PartialEq)]
+enum Doing {
+    #[default]
+    Nothing,
+    Start,
+    /// A save is followed.
+    Follow(String),
+    Reload {
+        reason: String,
+        attempt: Attempt,
+        answers: bool,
+    },
+    Apply {
+        path: PathBuf,
+        instance: Option<String>,
+        /// For so many seconds, unless it is confirmed.
+        confirm: Option<u32>,
+    },
+    Confirm,
+    Remove,
+    LookAtTrial,
+    TakeBack(PathBuf),
+    /// The host is closed again, as it was before the trial.
+    CloseAgain,
+    Restore(Change),
+}
+
+/// A change of our table that stands.
+#[derive(Debug, Clone, PartialEq)]
+struct Change {
+    change: ForeignChange,
+    noticed: Instant,
+    /// When it is put right.
+    at: Instant,
+}
+
+impl Machine {
+    /// Before the start.
+    pub fn new(definition: &Path, closes: bool, now: Instant) -> Self {
+        Machine {
+            definition: definition.to_owned(),
+            closes,
+            facts: Facts::default(),
+            known_at: now,
+            doing: Doing::Nothing,
+            is_ready: false,
+            held: false,
+            missed: false,
+            postponed: None,
+            last_error: None,
+            restore_failed: false,
+            take_back_failed: None,
+            look_at: None,
+            warnings: Vec::new(),
+            counters: Counters::default(),
+            last_restoration: None,
+            change: None,
+            backoff: Backoff::default(),
+        }
+    }
+
+    /// Takes an event, and returns what is to be done.
+    pub fn on(&mut self, event: Event, now: Instant) -> Vec<Action> {
+        let mut actions = match event {
+            Event::Started { held } => self.start(held),
+            Event::Done(done, facts) => {
+                self.know(*facts, now);
+                self.done(done, now)
+            }
+            Event::Saved(reason) => self.follow(reason, now),
+            Event::Read(reading) => self.read(reading, now),
+            Event::HoldWritten(result) => self.hold_written(result),
+            Event::TableChanged(change) => self.notice(change, now),
+            Event::TableOwned => {
+                self.change = None;
+                Vec::new()
+            }
+            Event::Surveyed { warnings, always } => self.surveyed(warnings, always),
+            Event::Tick => self.tick(now),
+            Event::LinksChanged => vec![Action::Survey { always: false }],
+            Event::Hangup => self.reload("SIGHUP", Attempt::Plain, false),
+            Event::Asked(request) => self.asked(request),
+        };
+        actions.extend(self.restore_if_due(now));
+        actions
+    }
+
+    fn done(&mut self, done: Done, now: Instant) -> Vec<Action> {
+        match done {
+            Done::Resumed(result) => self.resumed(&result, now),
+            Done::Enforced(outcome) => self.enforced(*outcome),
+            Done::Restored(restored) => self.restored(restored, now),
+            Done::TakenBack(result) => self.taken_back(*result, now),
+            Done::Confirmed(result) => self.confirmed(result),
+            Done::Removed(result) => self.removed(result),
+            Done::Recollected => self.started(),
+            Done::Looked => self.looked(now),
+        }
+    }
+
+    fn know(&mut self, facts: Facts, now: Instant) {
+        self.look_at = match &facts.trial {
+            None => None,
+            // What has failed is not tried again at once.
+            Some(trial) if trial.left.is_zero() => self.look_at.or(Some(now + LOOK)),
+            Some(trial) => Some(now + trial.left.min(LOOK)),
+        };
+        (self.facts, self.known_at) = (facts, now);
+    }
+
+    /// When [`Event::Tick`] is due, if no other event comes before.
+    pub fn deadline(&self) -> Option<Instant> {
+        let change = self.change.as_ref().map(|change| change.at);
+        [self.look_at, change].into_iter().flatten().min()
+    }
+
+    fn tick(&mut self, now: Instant) -> Vec<Action> {
+        if self.look_at.take_if(|at| *at <= now).is_none() {
+            return Vec::new();
+        }
+        self.doing = Doing::LookAtTrial;
+        vec![Action::LookAtTrial]
+    }
+
+    /// Whether saves of the definition are not followed.
+    fn is_held(&self, now: Instant) -> bool {
+        let since = now.saturating_duration_since(self.known_at);
+        let trial = self.facts.trial.as_ref();
+        // A candidate that cannot be taken back gives way to the definition.
+        let is_on_trial = trial.is_some_and(|trial| trial.left > since);
+        self.held || (is_on_trial && self.facts.enforced.is_some())
+    }
+
+    /// What the host enforces, as known last.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Why the newest definition is not enforced.
+    pub fn last_error(&self) -> Option<&Failure> {
+        self.last_error.as_ref()
+    }
+
+    /// Whether saves are held back, as asked.
+    pub fn is_asked_to_hold(&self) -> bool {
+        self.held
+    }
+
+    /// Numbers since the start.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The last change of another program that was put right.
+    pub fn last_restoration(&self) -> Option<&Restoration> {
+        self.last_restoration.as_ref()
+    }
+}

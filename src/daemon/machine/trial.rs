@@ -1,0 +1,95 @@
+//! A candidate whose time is up: the policy of before comes back.
+
+use super::event::Action;
+use super::{Doing, Machine};
+use crate::daemon::report::{Failure, Summary};
+use crate::daemon::trial::Attempt;
+use std::time::Instant;
+use tracing::Level;
+
+impl Machine {
+    /// The candidate's time was looked at.
+    pub(super) fn looked(&mut self, now: Instant) -> Vec<Action> {
+        let up = self.facts.trial.as_ref();
+        if let Some(trial) = up.filter(|trial| trial.left.is_zero()) {
+            self.doing = Doing::TakeBack(trial.candidate.clone());
+            return vec![Action::TakeBack];
+        }
+        self.catch_up(now)
+    }
+
+    pub(super) fn taken_back(
+        &mut self,
+        result: Result<Option<Summary>, Failure>,
+        now: Instant,
+    ) -> Vec<Action> {
+        let mut actions = self.note_failure(result.as_ref().err());
+        let Doing::TakeBack(candidate) = std::mem::take(&mut self.doing) else {
+            return actions;
+        };
+        let candidate = candidate.display();
+        let mut warn = |text| actions.push(Action::Log(Level::WARN, text));
+        match result {
+            Ok(Some(summary)) => warn(format!(
+                "the candidate {candidate} was not confirmed in time: the old policy is back, as generation {}",
+                summary.generation
+            )),
+            Ok(None) => {
+                warn(format!(
+                    "the candidate {candidate} was not confirmed in time: there is no policy, as before it"
+                ));
+                self.doing = Doing::CloseAgain;
+                let closes = self.closes;
+                actions.push(Action::Resume { closes });
+                return actions;
+            }
+            // It was logged.
+            Err(_) => {}
+        }
+        actions.extend(self.after_trial(now));
+        actions
+    }
+
+    pub(super) fn after_trial(&mut self, now: Instant) -> Vec<Action> {
+        let mut actions = vec![
+            Action::KeepSocket,
+            Action::FollowTable,
+            Action::Save,
+            Action::Survey { always: true },
+        ];
+        actions.extend(self.catch_up(now));
+        actions
+    }
+
+    /// Follows what was saved during the trial.
+    fn catch_up(&mut self, now: Instant) -> Vec<Action> {
+        self.doing = Doing::Nothing;
+        match !self.is_held(now) && std::mem::take(&mut self.missed) {
+            true => self.reload("saved during the trial", Attempt::Plain, false),
+            false => Vec::new(),
+        }
+    }
+
+    /// Notes whether the candidate could be taken back. What was wrong besides is so again when it could, unless a definition was
+    /// enforced or refused meanwhile. The same failure is logged once.
+    fn note_failure(&mut self, failure: Option<&Failure>) -> Vec<Action> {
+        let last = self.take_back_failed.take();
+        let again =
+            matches!((&last, failure), (Some((last, _)), Some(now)) if last.text == now.text);
+        if let Some((last, before)) = last
+            && self.last_error.as_ref() == Some(&last)
+        {
+            self.last_error = before;
+        }
+        let Some(failure) = failure else {
+            return Vec::new();
+        };
+        let before = self.last_error.replace(failure.clone());
+        self.take_back_failed = Some((failure.clone(), before));
+        if again {
+            return Vec::new();
+        }
+        self.counters.failures += 1;
+        vec![Action::Log(Level::ERROR, failure.text.clone())]
+    }
+}
