@@ -118,7 +118,7 @@ fn missing_interface() {
     );
     daemon.until_logged("this host has no interface eth7");
     let page = site.run("status");
-    assert_eq!(page.code, 0);
+    assert_eq!(page.code, 1, "degraded");
     assert!(
         page.out.contains("enforced, but DEGRADED") && page.out.contains("eth7"),
         "{}",
