@@ -2,9 +2,10 @@
 
 use super::control::{Call, Request, Response};
 use super::metrics::page::Page;
-use super::report::{Failure, Status, Summary};
+use super::report::Status;
 use super::run::{Daemon, read};
-use super::trial::Attempt;
+use crate::host::Attempt;
+use crate::host::report::{Failure, Summary};
 use crate::netfilter::tracked::tracked_flows;
 use crate::netfilter::{blind, links};
 use serde_json::{Value, json};

@@ -4,9 +4,10 @@
 //! each thing that we load.
 
 use super::held::reached;
-use super::host::Host;
 use super::pace::Pace;
-use super::report::{Restoration, now};
+use super::report::Restoration;
+use crate::host::Host;
+use crate::host::report::now;
 use crate::netfilter::events::tables::{ForeignChange, TableEvents};
 use nix::errno::Errno;
 use std::time::Duration;

@@ -1,8 +1,9 @@
 //! While a candidate is on trial, or somebody edits and has said so, saves of the definition are not followed.
 
-use super::report::{Failure, TrialStatus};
+use super::report::TrialStatus;
 use super::run::Daemon;
-use super::trial::Attempt;
+use crate::host::Attempt;
+use crate::host::report::Failure;
 use crate::state::hold;
 use std::fmt::Display;
 use std::time::Duration;
@@ -57,7 +58,7 @@ impl Daemon {
     ///
     /// When a restart of the daemon would not know it.
     pub(super) fn hold(&mut self) -> Result<(), String> {
-        let written = hold::write(&self.host().state);
+        let written = hold::write(self.host().state());
         written.map_err(|error| error.to_string())?;
         self.held.asked = true;
         warn!("as asked, saves of the definition are not followed until `secgroupd reload`");
@@ -68,7 +69,7 @@ impl Daemon {
     pub(super) fn let_go(&mut self) {
         self.held.missed = false;
         if std::mem::take(&mut self.held.asked)
-            && let Err(error) = hold::remove(&self.host().state)
+            && let Err(error) = hold::remove(self.host().state())
         {
             warn!("{error}");
         }
@@ -76,7 +77,7 @@ impl Daemon {
 
     /// Looks whether somebody edits since before this start.
     pub(super) fn recall_hold(&mut self) {
-        let asked = hold::is_set(&self.host().state);
+        let asked = hold::is_set(self.host().state());
         // That it may have been saved is said with it.
         (self.held.asked, self.held.missed) = (asked, asked);
         if asked {
@@ -171,7 +172,7 @@ impl Daemon {
     /// A host that had no policy before the candidate is as it was then.
     async fn close_again(&mut self) {
         let closes = self.options.fail_closed;
-        self.on_the_host(move |host| super::start::resume(host, closes))
+        self.on_the_host(move |host| crate::host::start::resume(host, closes))
             .await;
     }
 

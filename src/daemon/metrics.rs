@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot};
 
-use super::host::Host;
+use crate::host::Host;
 
 /// How long a page is told again.
 const FRESH: Duration = Duration::from_secs(1);

@@ -4,16 +4,15 @@ use super::control::ControlSocket;
 use super::guard::Guard;
 use super::held::{Held, reached};
 use super::hits::HitsSaver;
-use super::host::Host;
 use super::metrics::page::Durations;
 use super::metrics::{self, Endpoint, LastPage, MetricsAddress};
 use super::refusals::Refusals;
-use super::report::{Failure, Summary};
 use super::saver::Saver;
 use super::store;
 use super::tell::{notify, sentence, still};
-use super::trial::Attempt;
 use crate::flows::ended::LONGEST_COUNT;
+use crate::host::report::{Failure, Summary};
+use crate::host::{Attempt, Host};
 use crate::netfilter::events::links::LinkEvents;
 use crate::source::load::{Loaded, load};
 use crate::source::read::Trust;
@@ -255,7 +254,7 @@ impl Daemon {
                 self.keep_socket();
                 self.follow_table();
                 // Refusals are reported before anybody learns that the policy is enforced.
-                self.host().tell(&self.refusals);
+                self.tell_refusals();
                 loaded
                     .iter()
                     .flat_map(Loaded::warnings)

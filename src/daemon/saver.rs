@@ -2,8 +2,8 @@
 //! newest next.
 
 use super::hits;
-use super::host::Host;
-use super::save::Writing;
+use crate::host::Host;
+use crate::host::save::Writing;
 use crate::state::saved_policy::Origin;
 use parking_lot::Mutex;
 use std::sync::Arc;

@@ -1,12 +1,10 @@
 //! The start of the daemon: what was kept holds before the definition is read.
 
-use super::first;
-use super::host::Host;
-use super::resume::Resumed;
 use super::run::{Daemon, off_the_loop, read};
-use super::trial::Attempt;
-use crate::netfilter::enforce::{EnforceError, Kernel};
-use tracing::{error, info, warn};
+use crate::host::resume::Resumed;
+use crate::host::start::resume;
+use crate::host::{Attempt, Host};
+use tracing::{error, info};
 
 impl Daemon {
     /// Enforces the kept policy, then reads the definition.
@@ -53,51 +51,4 @@ impl Daemon {
         done.inspect_err(|failure| error!("{}", failure.message))
             .ok()
     }
-}
-
-/// What is said of a host that is closed.
-pub const CLOSED: &str = "this host has no policy and is closed: it refuses new inbound flows to itself until one is enforced";
-
-/// Enforces the kept policy; a host that has none is closed, where that is wanted. Says what was done.
-///
-/// # Errors
-///
-/// Why there is a kept policy that cannot be used.
-pub fn resume(host: &mut Host, closes: bool) -> Result<Resumed, String> {
-    let resumed = host.resume();
-    match &resumed {
-        Ok(Resumed::Nothing) => {}
-        Ok(Resumed::Standing(generation)) => {
-            info!("generation {generation} of an earlier secgroupd is in force, and stays");
-        }
-        Ok(Resumed::Enforced(generation)) => {
-            info!("generation {generation}, the policy that was kept, is enforced again");
-        }
-        Ok(Resumed::Later(generation)) => info!(
-            "generation {generation} of an earlier secgroupd is in force, later than the one that was kept"
-        ),
-        Err(why) => error!("{why}"),
-    }
-    if closes && matches!(resumed, Ok(Resumed::Nothing) | Err(_)) {
-        match host.close() {
-            Ok(true) => warn!("{CLOSED}"),
-            Ok(false) => {}
-            Err(error) => error!("this host has no policy, and could not be closed: {error}"),
-        }
-    }
-    resumed
-}
-
-/// Closes a host that has no policy. Gives whether it has none.
-///
-/// # Errors
-///
-/// When the kernel fails.
-pub fn close(kernel: &Kernel) -> Result<bool, EnforceError> {
-    if kernel.in_force()?.is_some() {
-        return Ok(false);
-    }
-    // Whatever flows now goes on; what the first policy says about it is another matter.
-    kernel.close(|| first::seed(|_| true))?;
-    Ok(true)
 }

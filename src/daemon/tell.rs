@@ -1,9 +1,10 @@
 //! What the daemon tells the service manager, and with it whoever asks `systemctl status`.
 
-use super::host::{Host, count};
-use super::report::Summary;
 use super::run::Daemon;
 use crate::definition::printable;
+use crate::host::Host;
+use crate::host::report::Summary;
+use crate::words::count;
 use sd_notify::NotifyState;
 use tracing::{info, warn};
 
@@ -36,10 +37,17 @@ impl Daemon {
         before != self.warnings
     }
 
+    /// Whoever follows refusals follows those of what is enforced.
+    pub(super) fn tell_refusals(&self) {
+        let host = self.host();
+        let (generation, policy) = host.enforced_policy();
+        self.refusals.follow(generation, policy);
+    }
+
     /// One line for `systemctl status`.
     pub(super) fn tell_state(&mut self) {
         self.doubts_changed();
-        self.host().tell(&self.refusals);
+        self.tell_refusals();
         let (host, warnings) = (self.host(), &self.warnings);
         let state = match (host.enforced(), &self.last_error) {
             (Some(summary), None) if warnings.is_empty() => sentence(summary),

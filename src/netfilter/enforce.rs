@@ -52,7 +52,7 @@ impl EnforceError {
 
 /// What was done.
 #[derive(Debug)]
-pub struct Enforced {
+pub struct Switched {
     /// The generation that is enforced now.
     pub generation: Generation,
     /// What the rules of the replaced generations met, read after the switch.
@@ -73,7 +73,7 @@ impl Kernel {
         &self,
         ruleset: &Ruleset,
         at_least: Generation,
-    ) -> Result<Enforced, EnforceError> {
+    ) -> Result<Switched, EnforceError> {
         self.enforce_with(ruleset, at_least, || {})
     }
 
@@ -90,7 +90,7 @@ impl Kernel {
         ruleset: &Ruleset,
         at_least: Generation,
         mut before_switch: impl FnMut(),
-    ) -> Result<Enforced, EnforceError> {
+    ) -> Result<Switched, EnforceError> {
         self.enforce_if(ruleset, at_least, || {
             before_switch();
             Ok(())
@@ -107,7 +107,7 @@ impl Kernel {
         ruleset: &Ruleset,
         at_least: Generation,
         mut may_switch: impl FnMut() -> Result<(), String>,
-    ) -> Result<Enforced, EnforceError> {
+    ) -> Result<Switched, EnforceError> {
         let start = Instant::now();
         self.take_note();
         let mut table = self.changeable()?;
@@ -182,7 +182,7 @@ impl Kernel {
             ruleset: ruleset.clone(),
             names: change.names,
         });
-        Ok(Enforced {
+        Ok(Switched {
             generation,
             left_behind,
             replaced_hits,

@@ -1,6 +1,6 @@
 //! What another program has changed or deleted, enforced again.
 
-use super::enforce::{EnforceError, Enforced};
+use super::enforce::{EnforceError, Switched};
 use super::kernel::Kernel;
 use super::native::Native;
 use super::objects::objects_over;
@@ -21,7 +21,7 @@ impl Kernel {
         ruleset: &Ruleset,
         at_least: Generation,
         before_switch: impl FnMut(),
-    ) -> Result<Enforced, EnforceError> {
+    ) -> Result<Switched, EnforceError> {
         self.forget();
         self.enforce_with(ruleset, at_least, before_switch)
     }
@@ -31,7 +31,7 @@ impl Kernel {
     /// (`nft_rcv_nl_event` in `net/netfilter/nf_tables_api.c` holds the lock of all transactions over a grace period).
     ///
     /// Gives nothing where that way is not open, and [`Self::restore_with`] is.
-    pub fn restore_at_once(&self, ruleset: &Ruleset, generation: Generation) -> Option<Enforced> {
+    pub fn restore_at_once(&self, ruleset: &Ruleset, generation: Generation) -> Option<Switched> {
         let start = Instant::now();
         let table = self.changeable().ok()?;
         // A table that is to be owned is made first.
@@ -62,9 +62,9 @@ impl Kernel {
             ruleset: ruleset.clone(),
             names,
         });
-        Some(Enforced {
+        Some(Switched {
             left_behind,
-            ..Enforced::again(generation, switched_after)
+            ..Switched::again(generation, switched_after)
         })
     }
 
@@ -95,12 +95,12 @@ impl Kernel {
 
     /// Whether what was written down was sent because another program has `deleted` our table: by the sentinel before this,
     /// or by this, which asks nothing before. What is left over then is for the caller.
-    pub fn restore_written(&self, deleted: bool) -> Option<Enforced> {
+    pub fn restore_written(&self, deleted: bool) -> Option<Switched> {
         if let (true, Transport::Native(native)) = (deleted, &self.transport) {
             self.standby.send(native);
         }
         self.take_note()
-            .map(|(generation, took)| Enforced::again(generation, took))
+            .map(|(generation, took)| Switched::again(generation, took))
     }
 
     /// Whether what this has enforced last is in force, as far as the base chains tell.
@@ -170,10 +170,10 @@ fn whole<'r>(ruleset: &'r Ruleset, names: &Names) -> Vec<batch::Command<'r>> {
     all
 }
 
-impl Enforced {
+impl Switched {
     /// What was deleted stands again.
     fn again(generation: Generation, switched_after: Duration) -> Self {
-        Enforced {
+        Switched {
             generation,
             replaced_hits: Vec::new(),
             left_behind: None,
