@@ -5,7 +5,7 @@ use super::plan::Plan;
 use super::report::Failure;
 use super::saved::ruleset_of;
 use super::seed::seed;
-use crate::netfilter::enforce::{EnforceError, Switched};
+use crate::netfilter::enforce::{EnforceError, Kernel, Switched};
 use crate::policy::{Policy, Reason};
 use crate::ruleset::{Generation, Ruleset, Walker, check, compile};
 use crate::state::in_force::InForce;
@@ -38,19 +38,19 @@ impl Host {
         } = plan;
         // Conntrack starts with our first table. Register the flows of now before it is loaded, and again just before the
         // switch.
-        let seed = || {
+        let seed = |kernel: &Kernel| {
             if plan.is_first {
-                seed(|packet| policy.decide(packet).verdict.passes());
+                seed(kernel, |packet| policy.decide(packet).verdict.passes());
             }
         };
-        seed();
+        seed(&self.kernel);
         self.assign_labels(ruleset).map_err(|why| {
             Failure::other(format!(
                 "cannot write down which labels stand for which interface: {why}"
             ))
         })?;
         self.before_change();
-        let switched = self.enforce_checked(policy, ruleset, plan.at_least, seed);
+        let switched = self.enforce_checked(policy, ruleset, plan.at_least, || seed(&self.kernel));
         switched.map_err(|failed| {
             // Where something stood in its chains' places, the table went before the policy that was to come.
             if self.closed
@@ -77,8 +77,8 @@ impl Host {
             warn!("cannot write down which labels stand for which interface: {why}");
         }
         let walker = Walker::new(ruleset);
-        let seed = || seed(|packet| walker.walk(packet).0.passes());
         self.before_change();
+        let seed = || seed(&self.kernel, |packet| walker.walk(packet).0.passes());
         if way == Way::Deleted
             && let Some(switched) = self.kernel.restore_at_once(ruleset, at_least)
         {

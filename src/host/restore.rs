@@ -60,7 +60,7 @@ impl Host {
         self.kernel.look(|loaded| {
             if let Some(loaded) = loaded {
                 let walker = Walker::new(&loaded.ruleset);
-                seed(|packet| walker.walk(packet).0.passes());
+                seed(&self.kernel, |packet| walker.walk(packet).0.passes());
             }
         });
         if !self.kernel.stands() {

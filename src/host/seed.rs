@@ -1,8 +1,9 @@
 //! The first enforcement: the established TCP flows that the policy allows are made known to connection tracking, so
 //! that it cuts none of them.
 
+use crate::netfilter::kernel::Kernel;
 use crate::netfilter::links;
-use crate::netfilter::seed::{TcpSocket, established_tcp, track};
+use crate::netfilter::seed::TcpSocket;
 use crate::policy::{Direction, Packet, Protocol};
 use crate::words::count;
 use std::collections::BTreeMap;
@@ -15,14 +16,14 @@ const OWN_PORTS: RangeInclusive<u16> = 32_768..=60_999;
 
 /// Puts the host's established TCP sockets that are allowed into connection tracking, each judged by the packet that opened
 /// it. What is tracked already stays as it is.
-pub fn seed(allows: impl Fn(&Packet) -> bool) {
-    let result = established_tcp().and_then(|sockets| {
+pub fn seed(kernel: &Kernel, allows: impl Fn(&Packet) -> bool) {
+    let result = kernel.established_tcp().and_then(|sockets| {
         let addresses = Addresses::of_this_host();
         let allowed: Vec<_> = sockets
             .into_iter()
             .filter_map(|socket| addresses.allowed(&allows, socket))
             .collect();
-        track(&allowed)
+        kernel.track(&allowed)
     });
     match result {
         Ok(0) => {}

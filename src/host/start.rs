@@ -49,7 +49,7 @@ pub fn close(kernel: &Kernel) -> Result<bool, EnforceError> {
         return Ok(false);
     }
     // Whatever flows now goes on; what the first policy says about it is another matter.
-    kernel.close(|| seed(|_| true))?;
+    kernel.close(|| seed(kernel, |_| true))?;
     Ok(true)
 }
 
