@@ -34,6 +34,8 @@ pub mod base;
 mod commit;
 mod enforce;
 mod facts;
+#[cfg(test)]
+mod histories;
 pub mod hits;
 mod instance;
 pub mod interfaces;

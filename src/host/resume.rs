@@ -52,7 +52,7 @@ impl Host {
                 self.trial = Some(trial.clone());
                 let resumed = self.resume_saved(true)?;
                 if resumed == Resumed::Nothing {
-                    self.kernel.remove().map_err(|error| error.to_string())?;
+                    self.enforce_nothing().map_err(|error| error.to_string())?;
                 }
                 self.trial = None;
                 self.save();

@@ -15,9 +15,11 @@ use super::report::{Failure, Summary, now};
 use super::resume::summary_of;
 use super::saved::ruleset_of;
 use crate::definition::{Diagnostic, Severity, Sources};
+use crate::netfilter::enforce::EnforceError;
 use crate::ruleset::{Generation, Ruleset};
 use crate::source::content::content;
 use crate::source::shown::shown;
+use crate::state::in_force::InForce;
 use crate::state::saved_policy::{CANDIDATE, Hashed, POLICY, SavedPolicy};
 use crate::state::trial::Trial;
 use crate::state::unconfirmed::{self, Unconfirmed};
@@ -129,19 +131,27 @@ impl Host {
         self.remember(&trial, old.as_ref());
         match old {
             Some(saved) => self.enforce_old(&saved).map_err(failed)?,
-            None => {
-                self.kernel
-                    .remove()
-                    .map_err(|error| failed(error.to_string()))?;
-                self.ended.forget();
-                self.enforced = None;
-                self.written = Written::default();
-            }
+            None => self
+                .enforce_nothing()
+                .map_err(|error| failed(error.to_string()))?,
         }
         self.trial = None;
         self.save();
         self.end_trial();
         Ok(self.enforced().cloned())
+    }
+
+    /// There was no policy before the candidate, and there is none after it.
+    pub(super) fn enforce_nothing(&mut self) -> Result<(), EnforceError> {
+        self.before_change();
+        self.kernel.remove()?;
+        if let Err(error) = InForce::remove(&self.state) {
+            warn!("{error}");
+        }
+        self.ended.forget();
+        self.enforced = None;
+        self.written = Written::default();
+        Ok(())
     }
 
     fn enforce_old(&mut self, saved: &SavedPolicy) -> Result<(), String> {
