@@ -12,15 +12,18 @@
 //! | [`insight`], [`cloud`] | the policy read as a function; the account's rules |
 //! | [`source`] | where a definition comes from and goes back to |
 //! | [`state`] | the files of the state directory |
+//! | [`host`] | what this host enforces, and how it comes to |
 //! | [`daemon`] | events, files, and the arrow through all of the above |
 //! | [`lab`] | instances as network namespaces of one machine |
 //! | [`cli`] | one file per subcommand; prints, and nothing else |
+//! | [`words`] | words that several rooms write |
 
 pub mod cli;
 pub mod cloud;
 pub mod daemon;
 pub mod definition;
 pub mod flows;
+pub mod host;
 pub mod insight;
 pub mod lab;
 pub mod netfilter;
@@ -28,3 +31,4 @@ pub mod policy;
 pub mod ruleset;
 pub mod source;
 pub mod state;
+pub mod words;

@@ -2,9 +2,10 @@
 
 use super::options::{ClosedOptions, StateOptions, TransportOptions};
 use super::outcome::{ERROR, Result};
-use crate::daemon::host::Host;
-use crate::daemon::resume::Resumed;
-use crate::daemon::{logging, start};
+use crate::daemon::logging;
+use crate::host::Host;
+use crate::host::resume::Resumed;
+use crate::host::start;
 use crate::state::directory::StateError;
 use clap::Args;
 use std::process::ExitCode;

@@ -3,8 +3,8 @@
 use super::options::{DefinitionOptions, plan};
 use super::outcome::{ERROR, Result, yes};
 use super::print;
-use crate::daemon::host::{choose, count};
 use crate::flows::count::{Ended, ended};
+use crate::host::choose;
 use crate::insight::diff::{Change, diff};
 use crate::insight::space::Work;
 use crate::policy::{Account, InstanceId, Policy};
@@ -13,6 +13,7 @@ use crate::source::load::{Loaded, load};
 use crate::source::read::Trust;
 use crate::source::shown::shown;
 use crate::state::last_enforced::last_enforced;
+use crate::words::count;
 use anyhow::{Context, Error, bail};
 use clap::Args;
 use serde_json::json;

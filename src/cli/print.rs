@@ -79,8 +79,8 @@ pub fn diagnostics(loaded: &Loaded) {
     if errors > 0 {
         error(&format!(
             "the definition is refused: {}, {}",
-            crate::daemon::host::count(errors, "error"),
-            crate::daemon::host::count(warnings, "warning")
+            crate::words::count(errors, "error"),
+            crate::words::count(warnings, "warning")
         ));
     }
 }

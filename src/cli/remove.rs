@@ -5,7 +5,7 @@ use super::options::{SocketOptions, StateOptions, TransportOptions};
 use super::outcome::Result;
 use super::print;
 use crate::daemon::control::{ControlError, Request, Response, ask};
-use crate::daemon::host::Host;
+use crate::host::Host;
 use anyhow::bail;
 use clap::Args;
 use serde_json::json;

@@ -2,9 +2,9 @@
 
 use super::options::{ClosedOptions, DefinitionOptions, SocketOptions, TransportOptions};
 use super::outcome::Result;
-use crate::daemon::host::Host;
 use crate::daemon::metrics::MetricsAddress;
 use crate::daemon::{logging, run as daemon, store};
+use crate::host::Host;
 use crate::state::directory::StateError;
 use anyhow::Context;
 use clap::Args;

@@ -1,10 +1,11 @@
 //! The page that `secgroupd status` prints.
 
 use super::print;
-use crate::daemon::host::count;
-use crate::daemon::report::{Hits, Status, Summary, now};
+use crate::daemon::report::Status;
 use crate::definition::printable as in_one_line;
+use crate::host::report::{Hits, Summary, now};
 use crate::source::shown::shown;
+use crate::words::count;
 use comfy_table::CellAlignment;
 use std::collections::HashMap;
 use std::fmt::Write;

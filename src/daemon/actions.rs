@@ -2,20 +2,21 @@
 
 use super::control::{Call, Response};
 use super::enforcer::{Enforcer, facts, off_the_loop};
-use super::host::Host;
 use super::machine::Machine;
 use super::machine::event::{Action, Done, Event, Facts, Order, Outcome, Reading, Restored};
 use super::notify::{log, notify};
 use super::packet_log::PacketLog;
-use super::report::{Failure, now};
-use super::run::listened;
 use super::saver::{HitsSaver, Saver};
-use super::{start, store};
+use super::store;
+use crate::host::Host;
+use crate::host::report::{Failure, now};
+use crate::host::start;
 use crate::netfilter::events::tables::{ForeignChange, TableEvents};
 use crate::source::load::{Loaded, load};
 use crate::source::read::Trust;
 use crate::source::watch::{Reason, Watch};
 use crate::state::hold;
+use nix::errno::Errno;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use sd_notify::NotifyState;
@@ -83,14 +84,14 @@ impl Daemon {
             Action::FollowTable => return self.follow_table().await,
             Action::Survey { always } => return Some(self.survey(always).await),
             Action::WriteHold => {
-                let written = self.enforcer.run(|host| hold::write(&host.state)).await;
+                let written = self.enforcer.run(|host| hold::write(host.state())).await;
                 let written = written
                     .map_err(|failure| failure.message)
                     .and_then(|written| written.map_err(|error| error.to_string()));
                 return Some(Event::HoldWritten(written));
             }
             Action::RemoveHold => {
-                let removed = self.enforcer.run(|host| hold::remove(&host.state)).await;
+                let removed = self.enforcer.run(|host| hold::remove(host.state())).await;
                 if let Ok(Err(error)) = removed {
                     tracing::warn!("{error}");
                 }
@@ -203,7 +204,7 @@ impl Daemon {
                 let instance = order.instance.as_deref();
                 let result = host.reconcile(&loaded, &path, instance, order.attempt);
                 // Refusals are reported before anybody learns that the policy is enforced.
-                host.tell(&packet_log);
+                follow(host, &packet_log);
                 (loaded, result)
             });
             (result, facts(host))
@@ -295,13 +296,28 @@ impl Daemon {
     async fn survey(&mut self, always: bool) -> Event {
         let packet_log = self.packet_log.clone();
         let look = move |host: &mut Host| {
-            host.tell(&packet_log);
+            follow(host, &packet_log);
             host.interface_warnings()
         };
         let warnings = self.enforcer.run(look).await;
         let warnings = warnings.unwrap_or_else(|failure| vec![failure.message]);
         Event::Surveyed { warnings, always }
     }
+}
+
+/// Logs why nobody listens.
+pub(super) fn listened(events: Result<TableEvents, Errno>) -> Option<TableEvents> {
+    events
+        .inspect_err(|error| {
+            warn!("what other programs change in our table is not put right: {error}");
+        })
+        .ok()
+}
+
+/// Has the packet log follow what is enforced.
+fn follow(host: &Host, packet_log: &PacketLog) {
+    let (generation, policy) = host.enforced_policy();
+    packet_log.follow(generation, policy);
 }
 
 /// How much of a processor's time this thread has used so far, and the programs that this process has waited for.

@@ -1,8 +1,8 @@
 //! The one thread that owns the [`Host`]: it takes work from a channel, and sends back what came of it.
 
-use super::host::Host;
 use super::machine::event::{Facts, OnTrial};
-use super::report::Failure;
+use crate::host::Host;
+use crate::host::report::Failure;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};

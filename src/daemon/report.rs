@@ -1,10 +1,8 @@
-//! What a daemon tells: answers to `status`, `reload` and `apply`, as data.
+//! What a daemon answers to `status`, as data. The parts that a host answers are in [`crate::host::report`].
 
-use crate::definition::{Diagnostic, Sources};
+use crate::host::report::{Failure, Hits, Summary};
 use crate::netfilter::tracked::TrackedFlows;
-use crate::source::load::in_one_line;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::path::PathBuf;
 
 /// What is enforced, and how it goes.
@@ -90,73 +88,6 @@ pub struct TrialStatus {
     pub seconds_left: f64,
 }
 
-/// What is enforced.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
-    /// Its generation.
-    pub generation: u64,
-    /// The definition it was made from.
-    pub definition: PathBuf,
-    /// The instance that this host is.
-    pub instance: String,
-    /// When it was switched in, in seconds since 1970.
-    pub since: u64,
-    /// The bound interfaces, the most specific name first.
-    pub interfaces: Vec<InterfaceSummary>,
-    /// Rules of the bound groups, inbound and outbound.
-    pub rules: [usize; 2],
-    /// Whether TCP 25 to external addresses is blocked.
-    pub smtp_blocked: bool,
-    /// Whether the whole host observes: nothing is refused.
-    #[serde(default)]
-    pub observe: bool,
-    /// Unblocks spent, and how many the account has.
-    pub unblocks: [u32; 2],
-    /// From the beginning of the load to the end of the switch, in milliseconds.
-    pub switched_after_ms: f64,
-    /// What the definition was warned about, and requests that were refused.
-    pub remarks: Vec<String>,
-}
-
-/// A bound interface.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct InterfaceSummary {
-    /// Its name or glob.
-    pub name: String,
-    /// The groups, highest priority first.
-    pub groups: Vec<GroupSummary>,
-}
-
-/// A bound group.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GroupSummary {
-    /// Its id.
-    pub id: String,
-    /// Its name.
-    pub name: Option<String>,
-    /// Whether its refusing rules only count.
-    #[serde(default)]
-    pub observe: bool,
-}
-
-/// What a rule or a layer has met.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Hits {
-    /// `sg-web/in/3`, `approved-service/vpc-dns`, or a layer.
-    pub reason: String,
-    /// `allow`, `refuse` or `observe`, for a rule; `observe`, for a layer of a host that observes: it would be refused, and passes.
-    pub action: Option<String>,
-    /// Where the rule stands.
-    pub place: Option<String>,
-    /// Packets.
-    pub packets: u64,
-    /// Bytes.
-    pub bytes: u64,
-    /// When it was last seen to meet a packet, in seconds since 1970; it is looked at every 10 s, and whenever this is asked.
-    #[serde(default)]
-    pub last: Option<u64>,
-}
-
 /// Another program's change that was put right.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Restoration {
@@ -164,62 +95,4 @@ pub struct Restoration {
     pub at: u64,
     /// `the table was deleted by another program (nft, pid 123)`.
     pub what: String,
-}
-
-/// Why something is not enforced.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Failure {
-    /// When, in seconds since 1970.
-    pub at: u64,
-    /// One line.
-    pub message: String,
-    /// The same as a person reads it in full.
-    pub text: String,
-    /// The diagnostics, where a definition was refused.
-    pub diagnostics: Vec<Value>,
-}
-
-impl Failure {
-    /// A refused definition.
-    pub fn of_definition(message: String, diagnostics: &[Diagnostic], sources: &Sources) -> Self {
-        let text: Vec<_> = diagnostics
-            .iter()
-            .map(|d| d.render(sources, false))
-            .collect();
-        let diagnostics = diagnostics.iter().map(|d| d.to_json(sources)).collect();
-        Failure {
-            at: now(),
-            message,
-            text: text.join("\n\n"),
-            diagnostics,
-        }
-    }
-
-    /// One line that names the first error too.
-    pub fn headline(&self) -> String {
-        let mut errors = self
-            .diagnostics
-            .iter()
-            .filter(|diagnostic| diagnostic["severity"] == "error");
-        match errors.next() {
-            Some(first) => format!("{}: {}", self.message, in_one_line(first)),
-            None => self.message.clone(),
-        }
-    }
-
-    /// Anything else.
-    pub fn other(message: String) -> Self {
-        Failure {
-            at: now(),
-            text: message.clone(),
-            message,
-            diagnostics: Vec::new(),
-        }
-    }
-}
-
-/// Seconds since 1970.
-pub fn now() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }

@@ -1,9 +1,8 @@
 //! The daemon's loop: hands events to the [`Machine`], and does what it returns.
 
-use super::actions::Daemon;
+use super::actions::{Daemon, listened};
 use super::control::{ControlSocket, Request};
 use super::enforcer::Enforcer;
-use super::host::Host;
 use super::machine::Machine;
 use super::machine::event::Event;
 use super::metrics::{self, Endpoint, LastPage, MetricsAddress};
@@ -11,11 +10,11 @@ use super::notify::notify;
 use super::packet_log::PacketLog;
 use super::saver::{HitsSaver, Saver};
 use crate::flows::ended::LONGEST_COUNT;
+use crate::host::Host;
 use crate::netfilter::events::links::LinkEvents;
 use crate::netfilter::events::tables::TableEvents;
 use crate::source::watch::Watch;
 use crate::state::hold;
-use nix::errno::Errno;
 use sd_notify::NotifyState;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -63,7 +62,7 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
         .then(|| listened(host.listen()))
         .flatten();
     let ended = host.ended.clone();
-    let held = hold::is_set(&host.state);
+    let held = hold::is_set(host.state());
     let (enforcer, thread) = Enforcer::start(host)?;
     let mut links = LinkEvents::listen()
         .inspect_err(|error| warn!("{UNNOTICED_LINKS}: {error}"))
@@ -174,15 +173,6 @@ async fn changed(events: &mut Option<TableEvents>) -> Event {
             Event::TableOwned
         }
     }
-}
-
-/// Logs why nobody listens.
-pub(super) fn listened(events: Result<TableEvents, Errno>) -> Option<TableEvents> {
-    events
-        .inspect_err(|error| {
-            warn!("what other programs change in our table is not put right: {error}");
-        })
-        .ok()
 }
 
 /// The definition's path, absolute: the daemon is asked for paths from other directories.

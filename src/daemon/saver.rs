@@ -2,9 +2,9 @@
 //! time, the newest next.
 
 use super::enforcer::{Enforcer, off_the_loop};
-use super::host::Host;
-use super::report::Failure;
-use super::save::Writing;
+use crate::host::Host;
+use crate::host::report::Failure;
+use crate::host::save::Writing;
 use crate::state::hits::Unwritten;
 use crate::state::saved_policy::Origin;
 use std::time::Duration;

@@ -2,9 +2,9 @@
 
 use super::actions::Daemon;
 use super::control::Response;
-use super::host::Host;
 use super::metrics::page::Page;
 use super::report::{Status, TrialStatus};
+use crate::host::Host;
 use crate::netfilter::tracked::tracked_flows;
 use crate::netfilter::{blind, links};
 

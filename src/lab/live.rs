@@ -11,8 +11,8 @@ use super::reach::{Reach, ReachError, ReachNode, Wanted, cells, descriptors, try
 use super::read::{Reading, read};
 use super::service::Service;
 use super::status::{LabStatus, node_status};
-use crate::daemon::report::now;
 use crate::definition::Sources;
+use crate::host::report::now;
 use crate::policy::Account;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;

@@ -4,13 +4,13 @@ mod owned;
 
 pub use super::kernel::Kernel;
 
-use super::hits::{HitsError, RuleHits, hits_of_over, rule_hits_over};
+use super::backend::ApplyError;
+use super::hits::{HitsError, RuleHits};
 use super::native::NativeError;
 use super::netlink::NetlinkError;
 use super::nft::NftError;
-use super::objects::{Objects, base_chains_stand_over, entries_over, in_force_over, objects_over};
+use super::objects::{Objects, in_force_of};
 use super::ownership::{Owner, Table};
-use super::transport::ApplyError;
 use crate::ruleset::batch::{self, Command, Names};
 use crate::ruleset::change::{Change, Loaded};
 use crate::ruleset::table::BASE_CHAINS;
@@ -52,7 +52,7 @@ impl EnforceError {
 
 /// What was done.
 #[derive(Debug)]
-pub struct Enforced {
+pub struct Switched {
     /// The generation that is enforced now.
     pub generation: Generation,
     /// What the rules of the replaced generations met, read after the switch.
@@ -73,7 +73,7 @@ impl Kernel {
         &self,
         ruleset: &Ruleset,
         at_least: Generation,
-    ) -> Result<Enforced, EnforceError> {
+    ) -> Result<Switched, EnforceError> {
         self.enforce_with(ruleset, at_least, || {})
     }
 
@@ -90,7 +90,7 @@ impl Kernel {
         ruleset: &Ruleset,
         at_least: Generation,
         mut before_switch: impl FnMut(),
-    ) -> Result<Enforced, EnforceError> {
+    ) -> Result<Switched, EnforceError> {
         self.enforce_if(ruleset, at_least, || {
             before_switch();
             Ok(())
@@ -107,7 +107,7 @@ impl Kernel {
         ruleset: &Ruleset,
         at_least: Generation,
         mut may_switch: impl FnMut() -> Result<(), String>,
-    ) -> Result<Enforced, EnforceError> {
+    ) -> Result<Switched, EnforceError> {
         let start = Instant::now();
         self.take_note();
         let mut table = self.changeable()?;
@@ -141,13 +141,13 @@ impl Kernel {
             Some((change, switched_after)) => (change, switched_after, None),
             None => {
                 // As another version may have left it, or another program.
-                if !base_chains_stand_over(&self.reader)? {
+                if !self.view.base_chains_stand()? {
                     // What stands goes only for what may take its place.
                     may_switch().map_err(EnforceError::Withheld)?;
                     self.delete_table()?;
                     table = None;
                 }
-                let before = objects_over(&self.reader)?;
+                let before = self.view.objects()?;
                 let newest = before.generations().last().copied();
                 let generation = newest.map_or(at_least, |newest| newest.next().max(at_least));
                 let change = self.marked(Change::all(generation), ruleset);
@@ -170,7 +170,7 @@ impl Kernel {
             false => &left_over.maps,
         };
         // Old counters are read when nothing counts there any more, and before they go.
-        let hits = hits_of_over(&self.reader, TABLE, &left_over.chains, maps);
+        let hits = self.view.hits_of(&left_over.chains, maps);
         let deleted = self.delete(&left_over);
         let left_behind = left_behind(&hits, &deleted);
         // What could not be deleted still counts, and goes with the next load, which is then whole.
@@ -182,7 +182,7 @@ impl Kernel {
             ruleset: ruleset.clone(),
             names: change.names,
         });
-        Ok(Enforced {
+        Ok(Switched {
             generation,
             left_behind,
             replaced_hits,
@@ -217,9 +217,9 @@ impl Kernel {
         };
         commands.extend(batch::mark_again(ruleset, names));
         let loaded = self
-            .transport
+            .backend
             .prepare(table, &load)
-            .and_then(|load| self.transport.apply_in_parts(load, names));
+            .and_then(|load| self.backend.apply_in_parts(load, names));
         if loaded.is_ok()
             && let Err(why) = may_switch()
         {
@@ -227,7 +227,7 @@ impl Kernel {
             self.give_back(names);
             return Err(EnforceError::Withheld(why));
         }
-        let Err(error) = loaded.and_then(|()| self.transport.apply(&commands, names)) else {
+        let Err(error) = loaded.and_then(|()| self.backend.apply(&commands, names)) else {
             self.marks_in_force(names);
             return Ok(());
         };
@@ -260,7 +260,7 @@ impl Kernel {
 
     /// Whether each base chain leads to this ruleset, and has no other rule.
     pub(super) fn is_entered(&self, names: &Names) -> Result<bool, NetlinkError> {
-        let entries = entries_over(&self.reader)?;
+        let entries = self.view.entries()?;
         Ok(BASE_CHAINS.iter().zip(&entries).all(|(base, rules)| {
             matches!(rules.as_slice(), [Some(target)] if **target == *names.of(base.name))
         }))
@@ -268,12 +268,12 @@ impl Kernel {
 
     /// The generation that is enforced, by whomever.
     pub fn in_force(&self) -> Result<Option<Generation>, NetlinkError> {
-        in_force_over(&self.reader)
+        self.view.entries().map(in_force_of)
     }
 
     /// The counters of our rules.
     pub fn hits(&self) -> Result<Vec<RuleHits>, HitsError> {
-        rule_hits_over(&self.reader, TABLE)
+        self.view.hits()
     }
 
     /// Takes our table away. Gives whether a policy was in force.
@@ -285,7 +285,7 @@ impl Kernel {
     fn delete_table(&self) -> Result<bool, EnforceError> {
         let enforced = self.in_force()?.is_some();
         if self.changeable()?.is_some() {
-            self.transport
+            self.backend
                 .apply(&[Command::DeleteTable], &Names::none())?;
             self.labels.forget();
         }
@@ -297,7 +297,9 @@ impl Kernel {
     fn clean_up(&self, before: Option<Table>, generation: Generation) {
         let _ = match (before, self.in_force()) {
             (None, Ok(None)) => self.delete_table().map(|_| ()),
-            _ => objects_over(&self.reader)
+            _ => self
+                .view
+                .objects()
                 .map_err(EnforceError::from)
                 .and_then(|objects| self.delete(&objects.of(generation))),
         };
@@ -308,7 +310,7 @@ impl Kernel {
             return Ok(());
         }
         let commands = batch::delete(&objects.chains, &objects.maps, &objects.sets);
-        Ok(self.transport.apply_in_parts(&commands, &Names::none())?)
+        Ok(self.backend.apply_in_parts(&commands, &Names::none())?)
     }
 }
 

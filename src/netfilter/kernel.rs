@@ -1,11 +1,12 @@
-//! What we hold of the kernel's nftables: the ways to it, and what we have told it.
+//! Our nftables in the kernel: what takes commands, what answers, and what is known of what the kernel has.
 
+use super::backend::Backend;
 use super::labels::Labels;
 use super::netlink::{NetlinkError, Reader};
-use super::ownership::table_over;
+use super::seed::{SeedError, TcpSocket};
 use super::slots::Slots;
 use super::standby::Standby;
-use super::transport::Transport;
+use super::view::View;
 use crate::ruleset::change::Loaded;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use std::sync::Arc;
 /// The kernel's nftables, in the network namespace in which this was made.
 #[derive(Debug)]
 pub struct Kernel {
-    pub(super) transport: Transport,
-    pub(super) reader: Reader,
+    pub(super) backend: Box<dyn Backend>,
+    pub(super) view: Box<dyn View>,
     /// What was enforced last, unless that failed.
     pub(super) loaded: Mutex<Option<Loaded>>,
     pub(super) labels: Labels,
@@ -31,22 +32,45 @@ impl Kernel {
     /// # Errors
     ///
     /// When there is no netlink socket to be had, or no nf_tables in this kernel.
-    pub fn new(transport: impl Into<Transport>) -> Result<Self, NetlinkError> {
+    pub fn new(backend: impl Into<Box<dyn Backend>>) -> Result<Self, NetlinkError> {
         let reader = Reader::netfilter().map_err(NetlinkError::about_nf_tables)?;
-        // Any other failure may pass, and is told by whatever meets it.
-        if let Err(error) = table_over(&reader)
+        // Any other failure may pass, and is returned by whatever meets it.
+        if let Err(error) = reader.table()
             && let error @ NetlinkError::NoNfTables = error.about_nf_tables()
         {
             return Err(error);
         }
-        Ok(Kernel {
-            transport: transport.into(),
-            reader,
+        Ok(Self::with(backend.into(), Box::new(reader)))
+    }
+
+    /// Over any backend, and what answers about the same table.
+    pub fn with(backend: Box<dyn Backend>, view: Box<dyn View>) -> Self {
+        Kernel {
+            labels: view.labels(),
+            backend,
+            view,
             loaded: Mutex::new(None),
-            labels: Labels::new(),
             known_labels: Mutex::default(),
             slots: Mutex::default(),
             standby: Arc::default(),
-        })
+        }
+    }
+
+    /// The live TCP connections of this host.
+    ///
+    /// # Errors
+    ///
+    /// See [`SeedError`].
+    pub fn established_tcp(&self) -> Result<Vec<TcpSocket>, SeedError> {
+        self.view.established_tcp()
+    }
+
+    /// Puts connections into connection tracking. Returns how many were new there.
+    ///
+    /// # Errors
+    ///
+    /// See [`SeedError`].
+    pub fn track(&self, sockets: &[TcpSocket]) -> Result<usize, SeedError> {
+        self.view.track(sockets)
     }
 }

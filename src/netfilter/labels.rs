@@ -63,6 +63,19 @@ impl Labels {
         })
     }
 
+    /// The labels where no flow is tracked.
+    #[cfg(test)]
+    pub(super) fn of_no_flows() -> Self {
+        #[derive(Default)]
+        struct NoFlows;
+        impl Carriers for NoFlows {
+            fn sweep(&mut self, _: u128, _: &sweep::Permit<'_>) -> Result<Swept, NetlinkError> {
+                Ok(Swept::default())
+            }
+        }
+        Self::over(Box::<NoFlows>::default(), || Some(0))
+    }
+
     fn over(carriers: Box<dyn Carriers>, flows: fn() -> Option<u64>) -> Self {
         Labels(Arc::new(Shared {
             book: Mutex::default(),

@@ -2,7 +2,6 @@
 
 use super::kernel::Kernel;
 use super::netlink::NetlinkError;
-use super::objects::labels_set_over;
 use super::slots::Slots;
 use crate::policy::Direction;
 use crate::ruleset::batch::Names;
@@ -142,7 +141,7 @@ impl Kernel {
     fn know_labels(&self) -> Result<(), NetlinkError> {
         let mut known = self.known_labels.lock();
         if !*known {
-            let set = labels_set_over(&self.reader)?;
+            let set = self.view.labels_set()?;
             self.distrust(&set);
             let all = set.iter().fold(0, |all, (_, labels)| all | labels);
             self.labels.switched(all);

@@ -11,9 +11,11 @@
 //! | [`enforce`] | load, switch, delete: what is enforced replaced without a gap |
 //! | [`restore`] | what another program has changed or deleted, enforced again |
 //! | [`standing`] | what an earlier process has left in force, taken up, and a host without a policy, closed |
-//! | [`transport`] | commands, by one of the two ways: |
+//! | [`kernel`] | our nftables: what takes commands, what answers, what is known of it |
+//! | [`backend`] | takes commands, by one of the two ways: |
 //! | [`native`] | messages of nf_tables over netlink |
 //! | [`nft`] | the nft program, with a time limit and its words kept |
+//! | [`view`] | answers what is asked about our table and flows |
 //! | [`programs`] | where an administrator's programs stand |
 //! | [`ownership`] | who may change our table |
 //! | [`others`] | who else has rules here |
@@ -30,14 +32,17 @@
 //! | [`tracked`] | how full the table of tracked flows is |
 //! | [`blind`] | what passes this host without meeting our hooks |
 
+pub mod backend;
 pub mod blind;
 pub mod enforce;
 pub mod events;
+#[cfg(test)]
+pub mod fake;
 pub mod firewall;
 pub mod flows;
 pub mod hits;
 pub mod interfaces;
-mod kernel;
+pub mod kernel;
 pub mod labels;
 pub mod links;
 pub mod listeners;
@@ -58,5 +63,5 @@ mod standby;
 pub mod standing;
 pub mod trace;
 pub mod tracked;
-pub mod transport;
+pub mod view;
 pub mod ways;

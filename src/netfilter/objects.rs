@@ -81,11 +81,15 @@ pub fn in_force() -> Result<Option<Generation>, NetlinkError> {
 
 /// The same over a socket that is kept.
 pub fn in_force_over(reader: &Reader) -> Result<Option<Generation>, NetlinkError> {
-    let entries = entries_over(reader)?;
+    entries_over(reader).map(in_force_of)
+}
+
+/// The newest generation that rules of the base chains jump to.
+pub(super) fn in_force_of(entries: [Vec<Option<String>>; 2]) -> Option<Generation> {
     let targets = entries.iter().flatten().flatten();
-    Ok(targets
+    targets
         .filter_map(|target| Some(Generation::of(target)?.0))
-        .max())
+        .max()
 }
 
 /// For each base chain its rules, as the chain that each jumps to, if it does.

@@ -58,6 +58,17 @@ pub fn table_over(reader: &Reader) -> Result<Option<Table>, NetlinkError> {
 }
 
 impl Table {
+    /// One that was made as one that persists, or not.
+    #[cfg(test)]
+    pub(super) fn new(persists: bool, owner: Option<Owner>) -> Self {
+        let flags = match (persists, owner) {
+            (_, Some(_)) => OWNED,
+            (true, None) => TableFlags::Persist as u32,
+            (false, None) => 0,
+        };
+        Table { flags, owner }
+    }
+
     /// Whether asking for it as an owned one makes it ours.
     pub fn is_orphan(&self) -> bool {
         self.owner.is_none() && self.flags & OWNED == TableFlags::Persist as u32

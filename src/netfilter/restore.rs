@@ -1,11 +1,8 @@
 //! What another program has changed or deleted, enforced again.
 
-use super::enforce::{EnforceError, Enforced};
+use super::enforce::{EnforceError, Switched};
 use super::kernel::Kernel;
-use super::native::Native;
-use super::objects::objects_over;
 use super::standby::Written;
-use super::transport::Transport;
 use crate::ruleset::batch::{self, Names};
 use crate::ruleset::change::{Change, Loaded};
 use crate::ruleset::{Generation, Ruleset};
@@ -21,7 +18,7 @@ impl Kernel {
         ruleset: &Ruleset,
         at_least: Generation,
         before_switch: impl FnMut(),
-    ) -> Result<Enforced, EnforceError> {
+    ) -> Result<Switched, EnforceError> {
         self.forget();
         self.enforce_with(ruleset, at_least, before_switch)
     }
@@ -31,28 +28,24 @@ impl Kernel {
     /// (`nft_rcv_nl_event` in `net/netfilter/nf_tables_api.c` holds the lock of all transactions over a grace period).
     ///
     /// Gives nothing where that way is not open, and [`Self::restore_with`] is.
-    pub fn restore_at_once(&self, ruleset: &Ruleset, generation: Generation) -> Option<Enforced> {
+    pub fn restore_at_once(&self, ruleset: &Ruleset, generation: Generation) -> Option<Switched> {
         let start = Instant::now();
         let table = self.changeable().ok()?;
         // A table that is to be owned is made first.
         if table.is_none_or(|table| table.is_orphan() || table.before_sleep().is_some())
-            && self.transport.may_own()
+            && self.backend.can_own().unwrap_or(true)
         {
             return None;
         }
         let names = self.marked(Change::all(generation), ruleset).names;
-        if self
-            .transport
-            .apply(&whole(ruleset, &names), &names)
-            .is_err()
-        {
+        if self.backend.apply(&whole(ruleset, &names), &names).is_err() {
             // It may be in force all the same.
             self.labels.hold(names.bits().of_the_generation());
             return None;
         }
         self.marks_in_force(&names);
         let switched_after = start.elapsed();
-        let left_over = objects_over(&self.reader).map(|objects| objects.but(generation));
+        let left_over = self.view.objects().map(|objects| objects.but(generation));
         let deleted = left_over
             .map_err(EnforceError::from)
             .and_then(|left_over| self.delete(&left_over));
@@ -62,9 +55,9 @@ impl Kernel {
             ruleset: ruleset.clone(),
             names,
         });
-        Some(Enforced {
+        Some(Switched {
             left_behind,
-            ..Enforced::again(generation, switched_after)
+            ..Switched::again(generation, switched_after)
         })
     }
 
@@ -75,10 +68,6 @@ impl Kernel {
     }
 
     fn written(&self) -> Option<Written> {
-        // What nft is told is text.
-        let Transport::Native(_) = &self.transport else {
-            return None;
-        };
         self.look(|loaded| {
             let loaded = loaded?;
             let length = loaded.ruleset.rule_count() + loaded.ruleset.element_count();
@@ -88,19 +77,21 @@ impl Kernel {
             // The policy stays the same, and so do the flows that it has allowed.
             let generation = loaded.names.generation().next();
             let names = Names::new(generation).marked(loaded.names.bits().clone());
-            let transaction = Native::write_down(&whole(&loaded.ruleset, &names), &names);
+            let commands = whole(&loaded.ruleset, &names);
+            let transaction = self.backend.write_down(&commands, &names)?;
             Some(Written::Ready(transaction, names))
         })
     }
 
     /// Whether what was written down was sent because another program has `deleted` our table: by the sentinel before this,
     /// or by this, which asks nothing before. What is left over then is for the caller.
-    pub fn restore_written(&self, deleted: bool) -> Option<Enforced> {
-        if let (true, Transport::Native(native)) = (deleted, &self.transport) {
-            self.standby.send(native);
+    pub fn restore_written(&self, deleted: bool) -> Option<Switched> {
+        if deleted {
+            self.standby
+                .send(|transaction| self.backend.send(transaction));
         }
         self.take_note()
-            .map(|(generation, took)| Enforced::again(generation, took))
+            .map(|(generation, took)| Switched::again(generation, took))
     }
 
     /// Whether what this has enforced last is in force, as far as the base chains tell.
@@ -116,7 +107,9 @@ impl Kernel {
         let Some(generation) = self.look(|loaded| Some(loaded?.names.generation())) else {
             return;
         };
-        let deleted = objects_over(&self.reader)
+        let deleted = self
+            .view
+            .objects()
             .map_err(EnforceError::from)
             .and_then(|objects| self.delete(&objects.but(generation)));
         if let Err(error) = deleted {
@@ -130,10 +123,7 @@ impl Kernel {
     /// microseconds, in which an allowed packet can be lost: that is once, and then nobody can delete it again.
     /// Gives the new generation; nothing where that is not open.
     pub fn make_anew(&self) -> Option<Generation> {
-        let Transport::Native(native) = &self.transport else {
-            return None;
-        };
-        if !self.transport.may_own() {
+        if !self.backend.can_own().unwrap_or(true) {
             return None;
         }
         self.take_note();
@@ -143,7 +133,7 @@ impl Kernel {
         let names = Names::new(generation).marked(known.names.bits().clone());
         let mut commands = vec![batch::Command::DeleteTable];
         commands.extend(whole(&known.ruleset, &names));
-        native.apply_owning(&commands, &names).ok()?;
+        self.backend.apply_owning(&commands, &names).ok()?;
         known.names = names;
         Some(generation)
     }
@@ -170,10 +160,10 @@ fn whole<'r>(ruleset: &'r Ruleset, names: &Names) -> Vec<batch::Command<'r>> {
     all
 }
 
-impl Enforced {
+impl Switched {
     /// What was deleted stands again.
     fn again(generation: Generation, switched_after: Duration) -> Self {
-        Enforced {
+        Switched {
             generation,
             replaced_hits: Vec::new(),
             left_behind: None,

@@ -1,6 +1,6 @@
 //! What is enforced, written down to be sent as soon as another program deletes it.
 
-use super::native::{Native, Transaction};
+use super::native::Transaction;
 use crate::ruleset::batch::Names;
 use parking_lot::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -23,15 +23,15 @@ pub(super) enum Written {
 
 impl Standby {
     /// Sends what is ready. Its objects must be new to the kernel: where others of these names are left, it does nothing.
-    pub(super) fn send(&self, native: &Native) {
+    pub(super) fn send(&self, send: impl FnOnce(&Transaction) -> bool) {
         let written = &mut *self.written();
         let Written::Ready(transaction, _) = &*written else {
             return;
         };
         let start = Instant::now();
-        let sent = native.send(transaction);
-        *written = match (sent, std::mem::take(written)) {
-            (Ok(()), Written::Ready(_, names)) => Written::Sent(names, start.elapsed()),
+        let is_sent = send(transaction);
+        *written = match (is_sent, std::mem::take(written)) {
+            (true, Written::Ready(_, names)) => Written::Sent(names, start.elapsed()),
             _ => Written::Nothing,
         };
     }

@@ -3,24 +3,16 @@
 use super::enforce::EnforceError;
 use super::kernel::Kernel;
 use super::netlink::NetlinkError;
-use super::objects::objects_over;
-use super::ownership::table_over;
 use crate::ruleset::Ruleset;
 use crate::ruleset::batch::{Command, Names};
 use crate::ruleset::change::Loaded;
 use crate::ruleset::closed::{self, CLOSED};
-use netlink_bindings::nftables::{Nfgenmsg, Request};
 
 impl Kernel {
     /// The number of the kernel's last transaction of nf_tables: as long as it is the same, no program has changed any table of
     /// this network namespace.
     pub fn transaction(&self) -> Result<u32, NetlinkError> {
-        let request = Request::new().op_getgen_do(&Nfgenmsg::default());
-        let number = self
-            .reader
-            .ask(&request, |(_, generation)| generation.get_id().ok())?;
-        let none = NetlinkError::Malformed("no number of a transaction");
-        number.into_iter().next().ok_or(none)
+        self.view.transaction()
     }
 
     /// Goes on with a ruleset that an earlier process has loaded under these names, if the base chains lead to it: the next one
@@ -52,24 +44,24 @@ impl Kernel {
         seed();
         let table = self.changeable()?;
         let commands = closed::close();
-        let commands = self.transport.prepare(table, &commands)?;
+        let commands = self.backend.prepare(table, &commands)?;
         let names = closed::names();
         if self.is_closed()? {
-            return Ok(self.transport.apply(commands, &names)?);
+            return Ok(self.backend.apply(commands, &names)?);
         }
         // The last rule refuses: it comes when those that pass are there, and flows of now are known.
         let (last, first) = commands.split_last().unwrap_or((&Command::AddTable, &[]));
-        self.transport.apply(first, &names)?;
+        self.backend.apply(first, &names)?;
         seed();
-        Ok(self.transport.apply(std::slice::from_ref(last), &names)?)
+        Ok(self.backend.apply(std::slice::from_ref(last), &names)?)
     }
 
     /// Whether this host was closed and has had no policy since.
     pub fn is_closed(&self) -> Result<bool, NetlinkError> {
-        if table_over(&self.reader)?.is_none() {
+        if self.view.table()?.is_none() {
             return Ok(false);
         }
-        let objects = objects_over(&self.reader)?;
+        let objects = self.view.objects()?;
         Ok(objects.chains.iter().any(|chain| chain == CLOSED.name))
     }
 }

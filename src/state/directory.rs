@@ -220,6 +220,10 @@ impl State {
     }
 
     fn write_new(&self, path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
+        #[cfg(test)]
+        if full::is_full() {
+            return Err(Errno::ENOSPC.into());
+        }
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -335,6 +339,23 @@ impl State {
                 let _ = std::fs::remove_file(entry.path());
             }
         }
+    }
+}
+
+/// A full disk, for the tests of a thread.
+#[cfg(test)]
+pub mod full {
+    use std::cell::Cell;
+
+    thread_local!(static FULL: Cell<bool> = const { Cell::new(false) });
+
+    /// From now on this thread's writes fail, or not.
+    pub fn set_full(full: bool) {
+        FULL.set(full);
+    }
+
+    pub(super) fn is_full() -> bool {
+        FULL.get()
     }
 }
 

@@ -3,9 +3,10 @@
 use super::directory::{State, StateError};
 use crate::netfilter::slots::Slots;
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 /// The file's name in the state directory.
-pub const FILE: &str = "flow-labels.json";
+const FILE: &str = "flow-labels.json";
 /// The version of the file. A file of another version is not read: nobody knows then where live flows were opened.
 const VERSION: u32 = 1;
 
@@ -16,12 +17,17 @@ struct File {
     slots: Slots,
 }
 
-/// Reads what was assigned, if there is a file.
-///
-/// # Errors
-///
-/// Why the file cannot be used.
-pub fn read(state: &State) -> Result<Option<Slots>, String> {
+/// Reads what earlier processes have assigned. Without it nobody knows where live flows were opened, and the log says so.
+pub fn read(state: &State) -> Option<Slots> {
+    decoded(state).unwrap_or_else(|why| {
+        warn!(
+            "{FILE} in the state directory cannot be used ({why}): nobody knows across which interfaces live flows were opened"
+        );
+        None
+    })
+}
+
+fn decoded(state: &State) -> Result<Option<Slots>, String> {
     let bytes = state.read(FILE).map_err(|error| error.to_string())?;
     let Some(bytes) = bytes else { return Ok(None) };
     let file: File = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;

@@ -12,8 +12,8 @@
 use super::seal::{BODY, SealError, seal, sealed_begin, unseal};
 use crate::definition::Sources;
 use crate::policy::{HostFacts, InstanceId, Policy};
+use crate::ruleset::Ruleset;
 use crate::ruleset::table::LAYOUT;
-use crate::ruleset::{Ruleset, check, compile};
 use crate::source::content::{content, hex};
 use crate::source::load::{Loaded, in_one_line, judge};
 use serde::de::DeserializeOwned;
@@ -34,14 +34,6 @@ pub enum SavedPolicyError {
     /// It is damaged, or a later program wrote it.
     #[error(transparent)]
     Sealed(#[from] SealError),
-    /// Neither its ruleset nor its texts mean anything to this program.
-    #[error("it is of secgroupd {program}, and this version refuses its definition: {why}")]
-    Refused {
-        /// The version that wrote it.
-        program: String,
-        /// The first error.
-        why: String,
-    },
     /// It could not be written down.
     #[error("it cannot be written down: {0}")]
     Unsayable(String),
@@ -251,39 +243,12 @@ impl SavedPolicy {
     }
 
     /// The ruleset as it was compiled, by whichever version.
-    fn decoded(&self) -> Option<Ruleset> {
+    pub fn decoded(&self) -> Option<Ruleset> {
         if self.header.layout != LAYOUT {
             return None;
         }
         let bytes = self.bytes.get(self.end_of_texts()..)?;
         postcard::from_bytes(bytes).ok()
-    }
-
-    /// The ruleset to enforce: the compiled one, or of a program of another version the one that this makes of the
-    /// texts.
-    ///
-    /// # Errors
-    ///
-    /// [`SavedPolicyError::Refused`], where neither can be had.
-    pub fn ruleset(&self) -> Result<Ruleset, SavedPolicyError> {
-        if let Some(ruleset) = self.compiled() {
-            return Ok(ruleset);
-        }
-        let compiled = self.policy().and_then(|policy| {
-            let ruleset = compile(&policy);
-            match check(&policy, &ruleset) {
-                Ok(_) => Ok(ruleset),
-                Err(difference) => Err(difference.to_string()),
-            }
-        });
-        match compiled {
-            Ok(ruleset) => Ok(ruleset),
-            // Refused by a stricter version, it is still the last good one.
-            Err(why) => self.decoded().ok_or(SavedPolicyError::Refused {
-                program: self.header.program.clone(),
-                why,
-            }),
-        }
     }
 
     /// The policy, from the texts; else the first error.

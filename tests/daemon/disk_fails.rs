@@ -287,7 +287,7 @@ fn no_clock() {
     let known = [
         "daemon/logging.rs",
         "daemon/packet_log/event.rs",
-        "daemon/report.rs",
+        "host/report.rs",
         "lab/enforced.rs",
         "source/watch.rs",
         "source/watch/snapshot.rs",

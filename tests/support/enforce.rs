@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use secgroupd::netfilter::enforce::{Enforced, Kernel};
+use secgroupd::netfilter::enforce::{Kernel, Switched};
 use secgroupd::netfilter::hits::rule_hits;
 use secgroupd::netfilter::native::Native;
 use secgroupd::netfilter::nft::Nft;
@@ -17,12 +17,12 @@ pub fn ruleset(definition: &str) -> Ruleset {
 
 impl Host {
     /// Enforces the first instance of a definition here, as the daemon does.
-    pub fn enforce(&self, definition: &str) -> Enforced {
+    pub fn enforce(&self, definition: &str) -> Switched {
         self.enforce_ruleset(&ruleset(definition))
     }
 
     /// Enforces a compiled ruleset here, as the daemon does.
-    pub fn enforce_ruleset(&self, ruleset: &Ruleset) -> Enforced {
+    pub fn enforce_ruleset(&self, ruleset: &Ruleset) -> Switched {
         let enforced = self.enter(|| kernel().enforce(ruleset, Generation(1)));
         enforced.unwrap_or_else(|error| panic!("on {}: {error}", self.name()))
     }

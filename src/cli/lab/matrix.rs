@@ -1,10 +1,10 @@
 //! The matrix as people read it.
 
-use crate::daemon::host::count;
 use crate::lab::cell::{Agreement, Cell, Judgement};
 use crate::lab::probe::Found;
 use crate::lab::reach::Reach;
 use crate::policy::Direction;
+use crate::words::count;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::IpAddr;

@@ -93,7 +93,7 @@ pub fn run(arguments: &Arguments) -> Result {
     }
     if !reach.is_right() && (arguments.json || arguments.html.is_some()) {
         let different = reach.differences().count() + reach.errors.len();
-        let what = crate::daemon::host::count(different, "cell");
+        let what = crate::words::count(different, "cell");
         print::error(&format!("{what} not as predicted, and nothing explains it"));
     }
     Ok(yes(reach.is_right()))

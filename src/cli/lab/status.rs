@@ -3,13 +3,13 @@
 use crate::cli::options::LabOptions;
 use crate::cli::outcome::Result;
 use crate::cli::print;
-use crate::daemon::host::count;
-use crate::daemon::report::now;
+use crate::host::report::now;
 use crate::lab::control::Request;
 use crate::lab::control::client::{Client, labs};
 use crate::lab::service::Service;
 use crate::lab::status::{LabStatus, NodeStatus};
 use crate::source::shown::shown;
+use crate::words::count;
 use clap::Args;
 use std::fmt::Write;
 use std::process::ExitCode;

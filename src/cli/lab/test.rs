@@ -3,7 +3,6 @@
 use super::progress::Progress;
 use crate::cli::outcome::{ERROR, NO, Result, yes};
 use crate::cli::print;
-use crate::daemon::host::count;
 use crate::daemon::logging;
 use crate::lab::addresses::Given;
 use crate::lab::expectation::{self, Expectation};
@@ -13,6 +12,7 @@ use crate::lab::plan::NodePlan;
 use crate::lab::reach::{Reach, Wanted};
 use crate::lab::read::read;
 use crate::source::shown::shown;
+use crate::words::count;
 use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::json;

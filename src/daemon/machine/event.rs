@@ -1,9 +1,9 @@
 //! What happens to the daemon, and what it does then.
 
 use crate::daemon::control::{Request, Response};
-use crate::daemon::report::{Failure, Summary};
-use crate::daemon::resume::Resumed;
-use crate::daemon::trial::Attempt;
+use crate::host::Attempt;
+use crate::host::report::{Failure, Summary};
+use crate::host::resume::Resumed;
 use crate::netfilter::events::tables::ForeignChange;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -5,8 +5,8 @@
 use super::event::{Action, Done, Event, Facts, OnTrial, Outcome, Reading, Restored};
 use super::*;
 use crate::daemon::control::{Request, Response};
-use crate::daemon::report::Summary;
-use crate::daemon::resume::Resumed;
+use crate::host::report::Summary;
+use crate::host::resume::Resumed;
 use std::collections::VecDeque;
 use tracing::Level;
 

@@ -27,8 +27,9 @@ pub mod state_line;
 mod table;
 mod trial;
 
-use crate::daemon::report::{Failure, Restoration};
-use crate::daemon::trial::Attempt;
+use crate::daemon::report::Restoration;
+use crate::host::Attempt;
+use crate::host::report::Failure;
 use crate::netfilter::events::tables::ForeignChange;
 use backoff::Backoff;
 use counters::Counters;

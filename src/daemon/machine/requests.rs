@@ -3,8 +3,8 @@
 use super::event::Action;
 use super::{Doing, Machine};
 use crate::daemon::control::{Request, Response};
-use crate::daemon::report::{Failure, Summary};
-use crate::daemon::trial::Attempt;
+use crate::host::Attempt;
+use crate::host::report::{Failure, Summary};
 use serde_json::{Value, json};
 use tracing::Level;
 

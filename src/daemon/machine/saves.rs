@@ -3,8 +3,8 @@
 use super::event::{Action, Order, Outcome, Reading};
 use super::state_line::{sentence, still};
 use super::{Doing, Machine};
-use crate::daemon::report::{Failure, Summary};
-use crate::daemon::trial::Attempt;
+use crate::host::Attempt;
+use crate::host::report::{Failure, Summary};
 use std::time::{Duration, Instant};
 use tracing::Level;
 

@@ -2,7 +2,7 @@
 
 use super::event::Action;
 use super::{Doing, Machine};
-use crate::daemon::resume::Resumed;
+use crate::host::resume::Resumed;
 use std::time::Instant;
 use tracing::Level;
 

@@ -2,9 +2,9 @@
 
 use super::Machine;
 use super::event::{Action, Facts};
-use crate::daemon::host::count;
-use crate::daemon::report::Summary;
 use crate::definition::printable;
+use crate::host::report::Summary;
+use crate::words::count;
 use tracing::Level;
 
 /// The longest line, in bytes: a datagram has its limits.

@@ -2,8 +2,8 @@
 
 use super::event::Action;
 use super::{Doing, Machine};
-use crate::daemon::report::{Failure, Summary};
-use crate::daemon::trial::Attempt;
+use crate::host::Attempt;
+use crate::host::report::{Failure, Summary};
 use std::time::Instant;
 use tracing::Level;
 

@@ -1,8 +1,8 @@
 //! The page of metrics, in the text format of Prometheus.
 
-use crate::daemon::host::Host;
 use crate::daemon::machine::counters::Counters;
-use crate::daemon::report::Hits;
+use crate::host::Host;
+use crate::host::report::Hits;
 use crate::netfilter::tracked::{TrackedFlows, tracked_flows};
 use std::collections::BTreeMap;
 use std::fmt::Write;

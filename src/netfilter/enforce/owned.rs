@@ -3,17 +3,16 @@
 use super::EnforceError;
 use crate::netfilter::events::tables::TableEvents;
 use crate::netfilter::kernel::Kernel;
-use crate::netfilter::ownership::{Protection, Table, table_over};
-use crate::netfilter::transport::{ApplyError, Transport};
+use crate::netfilter::ownership::{Protection, Table};
 use nix::errno::Errno;
 use std::os::fd::BorrowedFd;
 
 impl Kernel {
     /// Makes what an earlier process has left enforced ours, if there is such. Gives whether it is now.
     pub fn adopt(&self) -> Result<bool, EnforceError> {
-        let table = table_over(&self.reader)?;
+        let table = self.view.table()?;
         if table.is_some_and(|table| table.is_orphan()) {
-            self.transport.prepare(table, &[])?;
+            self.backend.prepare(table, &[])?;
         }
         Ok(self.owns())
     }
@@ -31,40 +30,30 @@ impl Kernel {
 
     /// What keeps other programs from changing our table.
     pub fn protection(&self) -> Result<Protection, EnforceError> {
-        let Some(table) = table_over(&self.reader)? else {
+        let Some(table) = self.view.table()? else {
             return Ok(Protection::NoTable);
         };
-        let native = match (&self.transport, table.owner) {
-            (_, Some(owner)) if self.transport.port() == Some(owner) => {
-                return Ok(Protection::Owned);
-            }
-            (_, Some(owner)) => return Ok(Protection::OwnedBy(owner)),
-            (Transport::Nft(_), None) => return Ok(Protection::ThroughNft),
-            (Transport::Native(native), None) => native,
-        };
-        if table.is_orphan() {
-            return Ok(Protection::Orphan);
-        }
-        let known = native.knows_ownership().map_err(ApplyError::from)?;
-        Ok(match known {
-            true => Protection::MadeWithout,
-            false => Protection::OldKernel,
+        let port = self.backend.port();
+        Ok(match table.owner {
+            Some(owner) if port == Some(owner) => Protection::Owned,
+            Some(owner) => Protection::OwnedBy(owner),
+            None if port.is_none() => Protection::ThroughNft,
+            None if table.is_orphan() => Protection::Orphan,
+            None if self.backend.can_own()? => Protection::MadeWithout,
+            None => Protection::OldKernel,
         })
     }
 
     /// The socket that owns our table, if it is ours.
     pub fn owning_socket(&self) -> Option<BorrowedFd<'_>> {
-        match &self.transport {
-            Transport::Native(native) if self.owns() => Some(native.descriptor()),
-            _ => None,
-        }
+        self.backend.socket().filter(|_| self.owns())
     }
 
     /// Our table, if there is one that we may change.
     pub(in crate::netfilter) fn changeable(&self) -> Result<Option<Table>, EnforceError> {
-        let table = table_over(&self.reader)?;
+        let table = self.view.table()?;
         match table.and_then(|table| table.owner) {
-            Some(owner) if self.transport.port() != Some(owner) => Err(EnforceError::Owned(owner)),
+            Some(owner) if self.backend.port() != Some(owner) => Err(EnforceError::Owned(owner)),
             _ => Ok(table),
         }
     }
@@ -75,17 +64,17 @@ impl Kernel {
     ///
     /// What the kernel has against it.
     pub fn listen(&self) -> Result<TableEvents, Errno> {
-        self.transport.listen(&self.standby)
+        self.backend.listen(&self.standby)
     }
 
     /// Whether our table, once there is a policy, will belong to us, so that there is nothing to listen to.
     pub fn will_own(&self) -> bool {
-        let Transport::Native(native) = &self.transport else {
+        let Some(port) = self.backend.port() else {
             return false;
         };
-        match table_over(&self.reader) {
-            Ok(None) => native.knows_ownership().unwrap_or(false),
-            Ok(Some(table)) => table.is_orphan() || self.transport.port() == table.owner,
+        match self.view.table() {
+            Ok(None) => self.backend.can_own().unwrap_or(false),
+            Ok(Some(table)) => table.is_orphan() || table.owner == Some(port),
             Err(_) => false,
         }
     }

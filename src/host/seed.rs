@@ -1,10 +1,11 @@
 //! The first enforcement: the established TCP flows that the policy allows are made known to connection tracking, so
 //! that it cuts none of them.
 
-use super::host::count;
+use crate::netfilter::kernel::Kernel;
 use crate::netfilter::links;
-use crate::netfilter::seed::{TcpSocket, established_tcp, track};
+use crate::netfilter::seed::TcpSocket;
 use crate::policy::{Direction, Packet, Protocol};
+use crate::words::count;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -14,15 +15,15 @@ use tracing::{info, warn};
 const OWN_PORTS: RangeInclusive<u16> = 32_768..=60_999;
 
 /// Puts the host's established TCP sockets that are allowed into connection tracking, each judged by the packet that opened
-/// it. What it knows already stays as it is.
-pub fn seed(allows: impl Fn(&Packet) -> bool) {
-    let result = established_tcp().and_then(|sockets| {
-        let host = Host::look();
+/// it. What is tracked already stays as it is.
+pub fn seed(kernel: &Kernel, allows: impl Fn(&Packet) -> bool) {
+    let result = kernel.established_tcp().and_then(|sockets| {
+        let addresses = Addresses::of_this_host();
         let allowed: Vec<_> = sockets
             .into_iter()
-            .filter_map(|socket| host.allowed(&allows, socket))
+            .filter_map(|socket| addresses.allowed(&allows, socket))
             .collect();
-        track(&allowed)
+        kernel.track(&allowed)
     });
     match result {
         Ok(0) => {}
@@ -37,21 +38,21 @@ pub fn seed(allows: impl Fn(&Packet) -> bool) {
 }
 
 /// What is known of this host beside its sockets.
-struct Host {
+struct Addresses {
     /// The names of the interfaces, by address.
     names: BTreeMap<IpAddr, String>,
     own_ports: RangeInclusive<u16>,
 }
 
-impl Host {
-    fn look() -> Self {
+impl Addresses {
+    fn of_this_host() -> Self {
         let links = links::links().unwrap_or_default();
         let names = links.into_iter().flat_map(|link| {
             link.addresses
                 .into_iter()
                 .map(move |address| (address, link.name.clone()))
         });
-        Host {
+        Addresses {
             names: names.collect(),
             own_ports: own_ports().unwrap_or(OWN_PORTS),
         }

@@ -1,19 +1,19 @@
-//! The start of this host: what was saved holds before a definition is read.
+//! A start without a daemon: the saved policy is enforced; a host that has none is closed, where that is wanted.
 
-use super::first;
-use super::host::Host;
+use super::base::Host;
 use super::resume::Resumed;
+use super::seed::seed;
 use crate::netfilter::enforce::{EnforceError, Kernel};
 use tracing::{error, info, warn};
 
 /// What is said of a host that is closed.
 pub const CLOSED: &str = "this host has no policy and is closed: it refuses new inbound flows to itself until one is enforced";
 
-/// Enforces the kept policy; a host that has none is closed, where that is wanted. Says what was done.
+/// Enforces the saved policy, and logs what was done. Closes a host that has none, where that is wanted.
 ///
 /// # Errors
 ///
-/// Why there is a kept policy that cannot be used.
+/// Why the saved policy cannot be used.
 pub fn resume(host: &mut Host, closes: bool) -> Result<Resumed, String> {
     let resumed = host.resume();
     match &resumed {
@@ -39,7 +39,7 @@ pub fn resume(host: &mut Host, closes: bool) -> Result<Resumed, String> {
     resumed
 }
 
-/// Closes a host that has no policy. Gives whether it has none.
+/// Closes a host that has no policy. Returns whether it has none.
 ///
 /// # Errors
 ///
@@ -49,6 +49,19 @@ pub fn close(kernel: &Kernel) -> Result<bool, EnforceError> {
         return Ok(false);
     }
     // Whatever flows now goes on; what the first policy says about it is another matter.
-    kernel.close(|| first::seed(|_| true))?;
+    kernel.close(|| seed(kernel, |_| true))?;
     Ok(true)
+}
+
+impl Host {
+    /// Closes this host if it has no policy: until there is one, it refuses new inbound flows to itself. Returns whether it
+    /// has none.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel fails.
+    pub fn close(&mut self) -> Result<bool, EnforceError> {
+        self.closed = close(&self.kernel)?;
+        Ok(self.closed)
+    }
 }

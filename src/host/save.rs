@@ -1,8 +1,6 @@
-//! Saves the last good policy after each enforcement, for [`super::resume`].
+//! Saves the last good policy after each enforcement, for [`resume`](super::resume).
 
-use super::host::Host;
-use super::start;
-use crate::netfilter::enforce::EnforceError;
+use super::base::{Host, Written};
 use crate::ruleset::compile;
 use crate::state::boot::boot_id;
 use crate::state::directory::{State, StateError};
@@ -25,23 +23,7 @@ pub struct Unwritten {
     why: String,
 }
 
-/// What is on the disk.
-#[derive(Debug, Clone, Default)]
-pub struct Written {
-    /// Which policy.
-    pub(super) key: Option<Key>,
-    pub(super) in_force: Option<InForce>,
-}
-
 impl Host {
-    /// Before anything is changed in the kernel: what is on the disk about it will no longer be so.
-    pub(super) fn before_change(&mut self) {
-        self.written.in_force = None;
-        if let Err(error) = InForce::set_aside(&self.state) {
-            debug!("{error}");
-        }
-    }
-
     /// Takes what was enforced since anything was saved last.
     pub fn unsaved(&mut self) -> Option<Origin> {
         self.origin.take()
@@ -138,56 +120,14 @@ impl Host {
             warn!("the kept policy is still there, and the next start enforces it: {error}");
         }
     }
-
-    /// Closes this host if it has no policy: until there is one, it refuses new inbound flows to itself. Gives whether it did.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel fails.
-    pub fn close(&mut self) -> Result<bool, EnforceError> {
-        self.closed = start::close(&self.kernel)?;
-        Ok(self.closed)
-    }
-
-    /// Whether what is enforced has yet to be saved.
-    pub fn is_unsaved(&self) -> bool {
-        self.origin.is_some()
-    }
-
-    /// Why the enforced policy will not be there at the next start.
-    pub fn not_saved(&self) -> Option<&str> {
-        self.not_saved.as_deref()
-    }
-
-    /// Whether the enforced policy is the saved one, and no definition was enforced since.
-    pub fn is_from_saved(&self) -> bool {
-        self.enforced
-            .as_ref()
-            .is_some_and(|standing| standing.from_saved)
-    }
-
-    /// Whether this host is closed for want of a policy.
-    pub fn is_closed(&self) -> bool {
-        self.closed
-    }
-}
-
-impl Written {
-    /// A policy that is on the disk, and nothing else.
-    pub(super) fn of(key: Key) -> Self {
-        Written {
-            key: Some(key),
-            in_force: None,
-        }
-    }
 }
 
 impl Writing {
-    /// Writes, and says what.
+    /// Writes the policy. Returns its key.
     ///
     /// # Errors
     ///
-    /// Why it could not be; what was kept before still is.
+    /// Why it could not be written; the file then holds what it held.
     pub fn write(self) -> Result<Key, Unwritten> {
         let Writing {
             state,

@@ -1,18 +1,18 @@
-//! The kept policy, enforced at start and at boot before the definition is read.
+//! The saved policy, enforced at start and at boot before the definition is read.
 
-use super::first;
-use super::host::{Host, Standing, interface_summaries};
+use super::base::{Enforced, Host};
+use super::commit::{Commit, Source};
+use super::enforce::Way;
 use super::report::{Summary, now};
-use crate::netfilter::enforce::{EnforceError, Enforced};
-use crate::policy::{Direction, Policy};
-use crate::ruleset::{Generation, Ruleset, Walker, compile};
+use super::saved::ruleset_of;
+use crate::ruleset::{Generation, Ruleset};
 use crate::state::boot::boot_id;
 use crate::state::in_force::InForce;
 use crate::state::saved_policy::{POLICY, SavedPolicy};
 use std::path::PathBuf;
 use tracing::warn;
 
-/// What became of the kept policy at start.
+/// What became of the saved policy at a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resumed {
     /// There is none.
@@ -21,7 +21,7 @@ pub enum Resumed {
     Standing(u64),
     /// It was enforced, as this generation.
     Enforced(u64),
-    /// The kernel has a later policy in force, which there was no time or room to keep. It stays.
+    /// The kernel has a later policy in force, which there was no time or room to save. It stays.
     Later(u64),
 }
 
@@ -29,7 +29,7 @@ pub enum Resumed {
 const MOST_OF_A_CHANGE: u32 = 4;
 
 impl Host {
-    /// Enforces the kept policy, unless it is in force already; or the candidate whose trial goes on.
+    /// Enforces the saved policy, unless it is in force already; or the candidate whose trial goes on.
     ///
     /// # Errors
     ///
@@ -52,7 +52,7 @@ impl Host {
                 self.trial = Some(trial.clone());
                 let resumed = self.resume_saved(true)?;
                 if resumed == Resumed::Nothing {
-                    self.kernel.remove().map_err(|error| error.to_string())?;
+                    self.enforce_nothing().map_err(|error| error.to_string())?;
                 }
                 self.trial = None;
                 self.save();
@@ -83,14 +83,10 @@ impl Host {
     }
 
     fn resume_from(&mut self, saved: &SavedPolicy, back: bool) -> Result<Resumed, String> {
-        let ruleset = saved.ruleset().map_err(|error| error.to_string())?;
+        let ruleset = ruleset_of(saved).map_err(|error| error.to_string())?;
         let there = self.kernel.in_force().map_err(|error| error.to_string())?;
         let record = InForce::read(&self.state).filter(|record| record.boot == boot_id());
-        let in_change = InForce::before_change(&self.state).is_some_and(|before| {
-            before.boot == boot_id()
-                && self.is_by_one_change(before.transaction)
-                && self.kernel.enters(&before.names)
-        });
+        let in_change = self.is_in_change();
         let saved_as = [
             saved.summary().map(|summary: Summary| summary.generation),
             record.as_ref().map(|record| record.generation),
@@ -102,45 +98,45 @@ impl Host {
         let resumed = match (record, there) {
             (Some(record), _) => {
                 let generation = record.generation;
-                self.written.in_force = Some(record);
+                self.commit(None, commit_of(saved, Some(record), generation));
                 Resumed::Standing(generation)
             }
             // A change in place, in the midst of which the last process was killed, enters the same chains.
             (None, Some(generation)) if !back && (generation.0 > saved_as || in_change) => {
                 return Ok(Resumed::Later(generation.0));
             }
-            _ => {
-                let enforced = self
-                    .enforce_saved(&ruleset, Generation(saved_as.max(1)), false)
-                    .map_err(|error| error.to_string())?;
-                Resumed::Enforced(enforced.generation.0)
-            }
+            _ => Resumed::Enforced(self.enforce_again(saved, &ruleset, saved_as)?),
         };
-        if let Resumed::Standing(generation) | Resumed::Enforced(generation) = resumed {
-            self.stand_saved(saved, generation);
-            self.settle_hits();
-        }
+        self.settle_hits();
         Ok(resumed)
     }
 
-    /// What is enforced is this kept policy, as this generation.
-    pub(super) fn stand_saved(&mut self, saved: &SavedPolicy, generation: u64) {
-        let summary = saved.summary().unwrap_or_else(|| plain_summary(saved));
-        self.written.key = Some(saved.key().clone());
-        self.closed = false;
-        self.enforced = Some(Standing {
-            summary: Summary {
-                generation,
-                ..summary
-            },
-            policy: None,
-            from_saved: true,
-        });
+    /// Whether the last process was killed in the midst of a change in place.
+    fn is_in_change(&self) -> bool {
+        InForce::before_change(&self.state).is_some_and(|before| {
+            before.boot == boot_id()
+                && self.is_by_one_change(before.transaction)
+                && self.kernel.enters(&before.names)
+        })
     }
 
-    /// Reads the kept policy's definition, which tells the places of its rules. What is enforced does not wait for it.
+    fn enforce_again(
+        &mut self,
+        saved: &SavedPolicy,
+        ruleset: &Ruleset,
+        saved_as: u64,
+    ) -> Result<u64, String> {
+        let switched = self
+            .enforce_saved(ruleset, Generation(saved_as.max(1)), Way::Whole)
+            .map_err(|error| error.to_string())?;
+        let commit = commit_of(saved, None, switched.generation.0);
+        self.commit(Some(&switched), commit);
+        Ok(switched.generation.0)
+    }
+
+    /// Reads the saved policy's definition, for the places of its rules. What is enforced does not wait for it.
     pub fn recollect(&mut self) {
-        let wanted = |standing: &Standing| standing.from_saved && standing.policy.is_none();
+        let wanted = |enforced: &Enforced| enforced.from_saved && enforced.policy.is_none();
         if !self.enforced.as_ref().is_some_and(wanted) {
             return;
         }
@@ -149,9 +145,9 @@ impl Host {
             return;
         };
         match (saved.policy(), &mut self.enforced) {
-            (Ok(policy), Some(standing)) => {
-                standing.policy = Some(policy.clone());
-                let generation = Generation(standing.summary.generation);
+            (Ok(policy), Some(enforced)) => {
+                enforced.policy = Some(policy.clone());
+                let generation = Generation(enforced.summary.generation);
                 self.follow_rules(&policy, generation);
             }
             (Err(why), _) => warn!(
@@ -193,79 +189,31 @@ impl Host {
         let taken = self.kernel.take_up(ruleset, record.names.clone());
         taken.unwrap_or(false)
     }
+}
 
-    /// Enforces a ruleset whose policy need not be known.
-    pub(super) fn enforce_saved(
-        &mut self,
-        ruleset: &Ruleset,
-        at_least: Generation,
-        deleted: bool,
-    ) -> Result<Enforced, EnforceError> {
-        if let Err(why) = self.assign_slots(ruleset) {
-            warn!("cannot write down which labels stand for which interface: {why}");
-        }
-        let walker = Walker::new(ruleset);
-        let seed = || first::seed(|packet| walker.walk(packet).0.passes());
-        self.before_change();
-        if deleted && let Some(enforced) = self.kernel.restore_at_once(ruleset, at_least) {
-            // Flows that connection tracking knew it still knows; those that opened meanwhile it is told of.
-            seed();
-            return Ok(enforced);
-        }
-        let first = matches!(self.kernel.in_force(), Ok(None));
-        let seed = || {
-            if first {
-                seed();
-            }
-        };
-        seed();
-        let enforced = self.kernel.restore_with(ruleset, at_least, seed)?;
-        self.counts.replaced(&enforced.replaced_hits, now());
-        if let Some(left) = &enforced.left_behind {
-            warn!("the old generation was not cleaned up: {left}");
-        }
-        Ok(enforced)
-    }
-
-    /// The ruleset that is enforced, when the kernel's room no longer knows it.
-    pub(super) fn enforced_ruleset(&self) -> Result<Ruleset, String> {
-        match self.enforced.as_ref().map(|standing| &standing.policy) {
-            Some(Some(policy)) => Ok(compile(policy)),
-            _ => {
-                let bytes = self.state.read(self.saved_in());
-                let bytes = bytes.map_err(|error| error.to_string())?;
-                let saved = bytes
-                    .map(SavedPolicy::read)
-                    .ok_or("the kept policy is gone")?;
-                saved
-                    .and_then(|saved| saved.ruleset())
-                    .map_err(|error| error.to_string())
-            }
-        }
+/// A saved policy is enforced, as this generation; its definition is read later.
+fn commit_of(saved: &SavedPolicy, record: Option<InForce>, generation: u64) -> Commit {
+    Commit {
+        policy: None,
+        summary: Summary {
+            generation,
+            ..summary_of(saved)
+        },
+        source: Source::Saved(saved.key().clone(), record),
     }
 }
 
-/// A summary where that of another version cannot be read.
-fn plain_summary(saved: &SavedPolicy) -> Summary {
-    let policy: Option<Policy> = saved.policy().ok();
-    let rules = |direction| {
-        policy
-            .as_ref()
-            .map_or(0, |policy| policy.rule_count(direction))
-    };
-    Summary {
-        generation: 0,
-        definition: PathBuf::from("(kept)"),
-        instance: saved.instance().to_string(),
-        since: now(),
-        interfaces: policy.as_ref().map(interface_summaries).unwrap_or_default(),
-        rules: [rules(Direction::Inbound), rules(Direction::Outbound)],
-        smtp_blocked: policy.as_ref().is_some_and(|policy| policy.smtp_blocked),
-        observe: policy
-            .as_ref()
-            .is_some_and(|policy| policy.platform.observe),
-        unblocks: [0, 0],
-        switched_after_ms: 0.0,
-        remarks: Vec::new(),
-    }
+/// What was said of a saved policy; what can be said of it where another version has said that.
+pub(super) fn summary_of(saved: &SavedPolicy) -> Summary {
+    let said = saved.summary();
+    said.unwrap_or_else(|| {
+        let mut plain = match saved.policy() {
+            Ok(policy) => Summary::of(&policy),
+            Err(_) => Summary::default(),
+        };
+        plain.definition = PathBuf::from("(kept)");
+        plain.instance = saved.instance().to_string();
+        plain.since = now();
+        plain
+    })
 }

@@ -1,11 +1,8 @@
 //! What the rules and layers have met: read from the kernel, saved, and reported.
-//!
-//! The file is written every [`super::saver::HITS_EVERY`], after a change and when the daemon stops, if there is anything new. After kill -9
-//! it is at most that old.
 
-use super::host::Host;
+use super::base::Host;
 use super::report::{Hits, now};
-use crate::policy::{Action, Direction, Policy, Reason, SecurityGroup};
+use crate::policy::{Action, Direction, Policy, Reason, Rule};
 use crate::ruleset::Generation;
 use crate::state::counts::{Counts, Rules, reason};
 use crate::state::hits::{Unwritten, remove};
@@ -15,67 +12,30 @@ impl Host {
     /// Hits of every layer and rule that was met, and of every rule of the bound groups.
     pub fn hits(&mut self) -> Vec<Hits> {
         self.look_at_hits();
-        let Some(standing) = &self.enforced else {
+        let Some(enforced) = &self.enforced else {
             return Vec::new();
         };
         let mut totals = self.counts.totals();
-        let mut of = |reason: &str| totals.remove(reason).unwrap_or_default();
-        let observes = |group: &SecurityGroup| {
-            let policy = standing.policy.as_ref();
-            group.observe || policy.is_some_and(|policy| policy.platform.observe)
-        };
-        let observes = &observes;
-        let rules = [Direction::Inbound, Direction::Outbound]
+        let policy = enforced.policy.as_ref();
+        let mut hits: Vec<Hits> = policy
             .into_iter()
-            .flat_map(|direction| {
-                let groups = standing.policy.iter().flat_map(Policy::groups);
-                groups
-                    .flat_map(move |group| {
-                        let rules = group.rules(direction).iter();
-                        rules.map(move |rule| (rule, observes(group)))
-                    })
-                    .collect::<Vec<_>>()
-            });
-        let mut hits: Vec<Hits> = rules
+            .flat_map(bound_rules)
             .map(|(rule, observes)| {
-                let reason = rule.id.to_string();
-                let (packets, bytes, last) = of(&reason);
-                let action = match (rule.action, observes) {
-                    (Action::Allow, _) => "allow",
-                    (Action::Refuse, true) => "observe",
-                    (Action::Refuse, false) => "refuse",
-                };
-                Hits {
-                    reason,
-                    action: Some(action.into()),
-                    place: Some(rule.place.to_string()),
-                    packets,
-                    bytes,
-                    last,
-                }
+                let met = totals.remove(rule.id.to_string().as_str());
+                of_rule(rule, observes, met.unwrap_or_default())
             })
             .collect();
         // What is left are layers, and rules that the definition no longer has.
         let layers = totals.into_iter().filter(|(name, (packets, ..))| {
             // Earlier versions have counted packets of tracked flows. That count grows no more.
             let is_counted = *name != Reason::Established.layer();
-            *packets > 0 && is_counted && (standing.policy.is_none() || !name.starts_with("sg-"))
+            *packets > 0 && is_counted && (policy.is_none() || !name.starts_with("sg-"))
         });
-        hits.extend(layers.map(|(name, (packets, bytes, last))| {
-            let (reason, observed) = reason(name);
-            Hits {
-                reason: reason.to_owned(),
-                action: observed.then(|| "observe".into()),
-                place: None,
-                packets,
-                bytes,
-                last,
-            }
-        }));
+        hits.extend(layers.map(|(name, met)| of_layer(name, met)));
         hits
     }
 
-    /// Takes note of what the kernel has counted by now.
+    /// Reads what the kernel has counted by now.
     pub fn look_at_hits(&mut self) {
         if self.enforced.is_none() {
             return;
@@ -97,7 +57,7 @@ impl Host {
         }
     }
 
-    /// Counts follow their rules to the ids that the policy gives them, which is enforced as this generation now.
+    /// Counts follow their rules to the ids of the policy that is enforced as this generation now.
     pub(super) fn follow_rules(&mut self, policy: &Policy, generation: Generation) {
         let rules = Rules::of(policy);
         if self.counts.would_move(&rules) {
@@ -114,7 +74,7 @@ impl Host {
         }
     }
 
-    /// What has to be written so that a restart knows what was counted, if there is anything new.
+    /// What has to be written so that a restart continues the counts; `None` if nothing is new.
     pub fn unwritten_hits(&mut self) -> Option<Unwritten> {
         if !self.counts.has_changed() {
             return None;
@@ -122,7 +82,7 @@ impl Host {
         Unwritten::of(&self.state, &self.counts)
     }
 
-    /// Takes note of what became of that. The same failure is told once.
+    /// Records the result of a write. Logs the same failure once.
     pub fn hits_written(&mut self, result: Result<(), String>) {
         let error = result.err();
         if let Some(error) = &error {
@@ -140,5 +100,48 @@ impl Host {
         if let Some(unwritten) = self.unwritten_hits() {
             self.hits_written(unwritten.write());
         }
+    }
+}
+
+/// Packets, bytes, and when they were last seen to grow.
+type Met = (u64, u64, Option<u64>);
+
+/// The rules of the bound groups, each with whether it observes; inbound ones first.
+fn bound_rules(policy: &Policy) -> impl Iterator<Item = (&Rule, bool)> {
+    let directions = [Direction::Inbound, Direction::Outbound].into_iter();
+    directions.flat_map(move |direction| {
+        policy.groups().into_iter().flat_map(move |group| {
+            let observes = group.observe || policy.platform.observe;
+            let rules = group.rules(direction).iter();
+            rules.map(move |rule| (rule, observes))
+        })
+    })
+}
+
+fn of_rule(rule: &Rule, observes: bool, (packets, bytes, last): Met) -> Hits {
+    let action = match (rule.action, observes) {
+        (Action::Allow, _) => "allow",
+        (Action::Refuse, true) => "observe",
+        (Action::Refuse, false) => "refuse",
+    };
+    Hits {
+        reason: rule.id.to_string(),
+        action: Some(action.into()),
+        place: Some(rule.place.to_string()),
+        packets,
+        bytes,
+        last,
+    }
+}
+
+fn of_layer(name: &str, (packets, bytes, last): Met) -> Hits {
+    let (reason, observed) = reason(name);
+    Hits {
+        reason: reason.to_owned(),
+        action: observed.then(|| "observe".into()),
+        place: None,
+        packets,
+        bytes,
+        last,
     }
 }

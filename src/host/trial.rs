@@ -1,53 +1,32 @@
 //! A candidate on trial: it is enforced, and the old policy comes back unless it is confirmed in time.
 //!
 //! ```text
-//! begin      candidate and its deadline are written, then it is switched in; the kept policy stays the old one
-//! confirm    the candidate becomes the kept policy
-//! take back  its content is remembered as unconfirmed, the kept policy is enforced, and then the deadline is forgotten
+//! begin      candidate and its deadline are written, then it is switched in; the saved policy stays the old one
+//! confirm    the candidate becomes the saved policy
+//! take back  its content is remembered as unconfirmed, the saved policy is enforced, and then the deadline is forgotten
 //! ```
 //!
 //! Killed between any two of these, the next start goes on where it was. A restart of the machine ends the trial.
 
-use super::host::{Host, Standing};
+use super::base::{Host, Written};
+use super::commit::{Commit, NewPolicy, Source};
+use super::enforce::Way;
 use super::report::{Failure, Summary, now};
-use super::save::Written;
+use super::resume::summary_of;
+use super::saved::ruleset_of;
 use crate::definition::{Diagnostic, Severity, Sources};
-use crate::flows::ended::{Before, PolicyChange};
 use crate::netfilter::enforce::EnforceError;
 use crate::ruleset::{Generation, Ruleset};
 use crate::source::content::content;
 use crate::source::shown::shown;
+use crate::state::in_force::InForce;
 use crate::state::saved_policy::{CANDIDATE, Hashed, POLICY, SavedPolicy};
 use crate::state::trial::Trial;
 use crate::state::unconfirmed::{self, Unconfirmed};
 use std::time::Duration;
 use tracing::warn;
 
-/// How a definition is to be enforced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attempt {
-    /// For good, unless it was tried and not confirmed.
-    Plain,
-    /// For good, whatever was tried.
-    Forced,
-    /// For so long, unless it is confirmed.
-    Trial(Duration),
-}
-
 impl Host {
-    /// The candidate that waits for its confirmation.
-    pub fn trial(&self) -> Option<&Trial> {
-        self.trial.as_ref()
-    }
-
-    /// The file that holds what is enforced.
-    pub(super) fn saved_in(&self) -> &'static str {
-        match self.trial {
-            Some(_) => CANDIDATE,
-            None => POLICY,
-        }
-    }
-
     /// Writes down a candidate and its deadline, before it is switched in.
     ///
     /// # Errors
@@ -66,11 +45,15 @@ impl Host {
         let bytes = hashed.write_down(summary, ruleset);
         let bytes = bytes.map_err(|error| failed(error.to_string()))?;
         let trial = Trial::new(&summary.definition, hashed, time);
-        trial.write(&self.state, bytes).map_err(failed)?;
+        if let Err(why) = trial.write(&self.state, bytes) {
+            // Half of it may be on the disk, and no start may enforce a candidate that was refused.
+            self.end_trial();
+            return Err(failed(why));
+        }
         Ok(trial)
     }
 
-    /// What would come back is on the disk.
+    /// Saves what would come back.
     fn secure_the_old(&mut self) -> Result<(), Failure> {
         if let Some(trial) = &self.trial {
             return Err(Failure::other(format!(
@@ -94,13 +77,6 @@ impl Host {
         }
     }
 
-    /// The candidate has been switched in.
-    pub(super) fn begin_trial(&mut self, trial: Trial) {
-        self.written = Written::of(trial.key.clone());
-        self.origin = None;
-        self.trial = Some(trial);
-    }
-
     /// No candidate is on trial any more. What cannot be taken away is taken back at the next start.
     pub(super) fn end_trial(&mut self) {
         self.trial = None;
@@ -113,7 +89,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// When none is tried, or another, or it cannot be kept; then the trial goes on.
+    /// When none is tried, or another, or it cannot be saved; then the trial goes on.
     pub fn confirm(&mut self, content: &str) -> Result<(), String> {
         let Some(trial) = &self.trial else {
             return Err(
@@ -135,7 +111,7 @@ impl Host {
         Ok(())
     }
 
-    /// The old policy comes back, and the candidate is remembered. Gives what is enforced now.
+    /// Enforces the old policy again, and remembers the candidate. Returns what is enforced now.
     ///
     /// # Errors
     ///
@@ -155,14 +131,9 @@ impl Host {
         self.remember(&trial, old.as_ref());
         match old {
             Some(saved) => self.enforce_old(&saved).map_err(failed)?,
-            None => {
-                self.kernel
-                    .remove()
-                    .map_err(|error| failed(error.to_string()))?;
-                self.ended.forget();
-                self.enforced = None;
-                self.written = Written::default();
-            }
+            None => self
+                .enforce_nothing()
+                .map_err(|error| failed(error.to_string()))?,
         }
         self.trial = None;
         self.save();
@@ -170,33 +141,40 @@ impl Host {
         Ok(self.enforced().cloned())
     }
 
-    fn enforce_old(&mut self, saved: &SavedPolicy) -> Result<(), String> {
-        let ruleset = saved.ruleset().map_err(|error| error.to_string())?;
-        let now_enforced = self.enforced().map_or(0, |summary| summary.generation);
+    /// There was no policy before the candidate, and there is none after it.
+    pub(super) fn enforce_nothing(&mut self) -> Result<(), EnforceError> {
         self.before_change();
-        let next = Generation(now_enforced).next();
-        let enforced = self
-            .kernel
-            .enforce(&ruleset, next)
-            .map_err(|error: EnforceError| error.to_string())?;
-        self.counts.replaced(&enforced.replaced_hits, now());
-        if let Ok(policy) = saved.policy() {
-            self.follow_rules(&policy, enforced.generation);
-            let before = self.enforced.take();
-            let before = Before::of(before.and_then(|standing| standing.policy));
-            self.ended.count(PolicyChange {
-                before,
-                policy,
-                ruleset,
-            });
+        self.kernel.remove()?;
+        if let Err(error) = InForce::remove(&self.state) {
+            warn!("{error}");
         }
-        self.stand_saved(saved, enforced.generation.0);
-        if let Some(Standing { summary, .. }) = &mut self.enforced {
-            summary.since = now();
-            summary.switched_after_ms = enforced.switched_after.as_secs_f64() * 1000.0;
-        }
-        self.origin = None;
-        self.written = Written::of(saved.key().clone());
+        self.ended.forget();
+        self.enforced = None;
+        self.written = Written::default();
+        Ok(())
+    }
+
+    fn enforce_old(&mut self, saved: &SavedPolicy) -> Result<(), String> {
+        let ruleset = ruleset_of(saved).map_err(|error| error.to_string())?;
+        let now_enforced = self.enforced().map_or(0, |summary| summary.generation);
+        let was = self.was(matches!(self.kernel.in_force(), Ok(None)));
+        let switched = self
+            .enforce_saved(&ruleset, Generation(now_enforced).next(), Way::Change)
+            .map_err(|error| error.to_string())?;
+        let new = |policy| NewPolicy {
+            policy,
+            ruleset,
+            was,
+        };
+        let commit = Commit {
+            policy: saved.policy().ok().map(new),
+            summary: Summary {
+                since: now(),
+                ..summary_of(saved)
+            },
+            source: Source::Saved(saved.key().clone(), None),
+        };
+        self.commit(Some(&switched), commit);
         Ok(())
     }
 
@@ -208,7 +186,7 @@ impl Host {
         Some((trial, saved))
     }
 
-    /// That this was tried and not confirmed; a candidate that became the policy was.
+    /// Remembers that this was tried and not confirmed. A candidate that became the policy was confirmed.
     pub(super) fn remember(&self, trial: &Trial, old: Option<&SavedPolicy>) {
         if trial.content.is_empty() || old.is_some_and(|old| *old.key() == trial.key) {
             return;

@@ -1,17 +1,16 @@
 //! The interfaces that a policy binds, on this host.
 
-use super::Host;
-use crate::daemon::report::{GroupSummary, InterfaceSummary};
+use super::base::Host;
 use crate::netfilter::{interfaces, links};
-use crate::policy::{Binding, Policy};
+use crate::policy::Policy;
 
 impl Host {
     /// Doubts about the interfaces that the policy binds.
     pub fn interface_warnings(&self) -> Vec<String> {
-        let Some(standing) = &self.enforced else {
+        let Some(enforced) = &self.enforced else {
             return Vec::new();
         };
-        let names = standing.summary.interfaces.iter();
+        let names = enforced.summary.interfaces.iter();
         warnings_about(&names.map(|interface| &*interface.name).collect::<Vec<_>>())
     }
 }
@@ -32,26 +31,4 @@ fn warnings_about(names: &[&str]) -> Vec<String> {
         Ok((links, default_route)) => interfaces::interface_warnings(names, &links, &default_route),
         Err(error) => vec![format!("the interfaces cannot be checked: {error}")],
     }
-}
-
-pub fn interface_summaries(policy: &Policy) -> Vec<InterfaceSummary> {
-    let groups = |binding: &Binding| -> Vec<GroupSummary> {
-        binding
-            .groups
-            .iter()
-            .map(|group| GroupSummary {
-                id: group.id.to_string(),
-                name: group.name.as_deref().map(str::to_owned),
-                observe: group.observe,
-            })
-            .collect()
-    };
-    policy
-        .bindings
-        .iter()
-        .map(|binding| InterfaceSummary {
-            name: binding.interface.to_string(),
-            groups: groups(binding),
-        })
-        .collect()
 }
