@@ -95,6 +95,7 @@ histories! {
     restarted: [Start, Save(A), Kill, Start] => Some(A);
     booted: [Start, Save(A), Save(B), Reboot, Start] => Some(B);
     restored_after_a_restart: [Start, Save(A), Kill, Start, Deleted, Restore] => Some(A);
+    tried_on_a_full_disk: [Start, Save(A), TryInVain(B), Kill, Start] => Some(A);
     a_full_disk: [Start, Save(A), Full, Save(B), Room, Save(B)] => Some(B);
     a_full_disk_and_a_trial: [Start, Save(A), Full, Bad, Room, Try(B), TakeBack] => Some(A);
     removed: [Start, Save(A), Remove] => None;

@@ -45,6 +45,8 @@ pub enum Step {
     Try(Definition),
     /// A candidate is tried, and its time is up at once.
     TryShort(Definition),
+    /// A candidate is to be tried while the disk is full.
+    TryInVain(Definition),
     /// The candidate is confirmed.
     Confirm(Definition),
     /// Its time is up.
@@ -200,7 +202,7 @@ impl Machine {
 
     fn at_host(&mut self, step: Step) -> Result<(), String> {
         let known = match step {
-            Save(of) | Try(of) | TryShort(of) | Confirm(of) => Some(of.known()),
+            Save(of) | Try(of) | TryShort(of) | TryInVain(of) | Confirm(of) => Some(of.known()),
             _ => None,
         };
         let host = self.host.as_mut().unwrap();
@@ -221,6 +223,16 @@ impl Machine {
             }
             Try(_) => enforce(Attempt::Trial(Duration::from_secs(3600))),
             TryShort(_) => enforce(Attempt::Trial(Duration::ZERO)),
+            TryInVain(_) => {
+                set_full(true);
+                let tried = enforce(Attempt::Trial(Duration::from_secs(3600)));
+                set_full(false);
+                assert!(
+                    tried.is_err(),
+                    "a candidate is tried that is not on the disk"
+                );
+                Ok(())
+            }
             Confirm(of) => host.confirm(&content(&of.known().loaded.sources)),
             TakeBack => {
                 self.may_be_open |= !self.is_saved();
