@@ -62,8 +62,8 @@ impl Host {
             .look(|loaded| Some(loaded?.names.bits().clone()))
     }
 
-    /// Records that the kernel enforces this; `switched` is how it came to, `None` if an earlier process did it. Returns the
-    /// summary, with the generation and the time of the switch.
+    /// Records that the kernel enforces this; `switched` is how it came to, `None` if an earlier process did it.
+    /// Returns the summary, with the generation and the time of the switch.
     pub(super) fn commit(&mut self, switched: Option<&Switched>, commit: Commit) -> Summary {
         let Commit {
             policy,

@@ -36,8 +36,8 @@ impl Host {
         let Plan {
             policy, ruleset, ..
         } = plan;
-        // Conntrack starts with our first table. Register the flows of now before it is loaded, and again just before the
-        // switch.
+        // Conntrack starts with our first table. Register the flows of now before it is loaded, and again just before
+        // the switch.
         let seed = |kernel: &Kernel| {
             if plan.is_first {
                 seed(kernel, |packet| policy.decide(packet).verdict.passes());
@@ -107,8 +107,8 @@ impl Host {
         }
     }
 
-    /// Checked before it counts: what is loaded takes effect once the check, which runs meanwhile, has found no difference. So
-    /// no fault of the compiler can open the host.
+    /// Checked before it counts: what is loaded takes effect once the check, which runs meanwhile, has found no
+    /// difference. So no fault of the compiler can open the host.
     fn enforce_checked(
         &self,
         policy: &Policy,
@@ -164,8 +164,8 @@ impl Host {
         }
     }
 
-    /// A failure of the kernel, with the place of the rule that it refused. The refused batch is written for whoever looks
-    /// into it.
+    /// A failure of the kernel, with the place of the rule that it refused. The refused batch is written for whoever
+    /// looks into it.
     pub(super) fn refused(&self, error: EnforceError, policy: Option<&Policy>) -> Failure {
         let mut message = error.to_string();
         let EnforceError::Apply(error) = error else {

@@ -7,8 +7,8 @@ use crate::state::flow_labels;
 use tracing::{debug, warn};
 
 impl Host {
-    /// Assigns labels to the interfaces that are new in a ruleset. Writes them down before the ruleset is enforced: a later
-    /// process must not take them for another interface's.
+    /// Assigns labels to the interfaces that are new in a ruleset. Writes them down before the ruleset is enforced: a
+    /// later process must not take them for another interface's.
     pub(super) fn assign_labels(&mut self, ruleset: &Ruleset) -> Result<(), String> {
         let assigned = self.kernel.assign_slots(ruleset);
         match assigned.map_err(|error| error.to_string()) {

@@ -110,7 +110,8 @@ fn summary(loaded: &Loaded, path: &Path, policy: &Policy, unblocks: &Unblocks) -
     }
 }
 
-/// In place of a ledger that cannot be read: nothing is left to spend, and nobody is unblocked. The file is left as it is.
+/// In place of a ledger that cannot be read: nothing is left to spend, and nobody is unblocked. The file is left as it
+/// is.
 fn all_spent(account: &Account, error: &str) -> (Ledger, Option<Diagnostic>) {
     let ledger = Ledger {
         spent: account.platform.unblocks_per_account,

@@ -40,7 +40,8 @@ impl Host {
         }
     }
 
-    /// What keeps other programs from changing what is enforced, in one line; `restored` if their changes are put right.
+    /// What keeps other programs from changing what is enforced, in one line; `restored` if their changes are put
+    /// right.
     pub fn protection(&self, restored: bool) -> String {
         match self.kernel.protection() {
             Ok(protection) if restored => protection.where_restored(),

@@ -61,7 +61,8 @@ pub struct GroupSummary {
 pub struct Hits {
     /// `sg-web/in/3`, `approved-service/vpc-dns`, or a layer.
     pub reason: String,
-    /// `allow`, `refuse` or `observe`, for a rule; `observe`, for a layer of a host that observes: it would be refused, and passes.
+    /// `allow`, `refuse` or `observe`, for a rule; `observe`, for a layer of a host that observes: it would be refused,
+    /// and passes.
     pub action: Option<String>,
     /// Where the rule stands.
     pub place: Option<String>,
@@ -69,7 +70,8 @@ pub struct Hits {
     pub packets: u64,
     /// Bytes.
     pub bytes: u64,
-    /// When it was last seen to meet a packet, in seconds since 1970; it is looked at every 10 s, and whenever this is asked.
+    /// When it was last seen to meet a packet, in seconds since 1970; it is looked at every 10 s, and whenever this is
+    /// asked.
     #[serde(default)]
     pub last: Option<u64>,
 }

@@ -9,8 +9,8 @@ use crate::netfilter::enforce::EnforceError;
 use crate::ruleset::{Generation, Walker};
 
 impl Host {
-    /// Enforces again, whole, what this process enforces: another program has changed our table, or `deleted` it. Returns
-    /// whether it enforces anything.
+    /// Enforces again, whole, what this process enforces: another program has changed our table, or `deleted` it.
+    /// Returns whether it enforces anything.
     ///
     /// # Errors
     ///
@@ -38,8 +38,8 @@ impl Host {
             .map_err(|error| self.refused(error, self.enforced_policy().1))
     }
 
-    /// Whether the enforced policy was sent as it was written down, because another program has `deleted` our table; then
-    /// [`Self::restored`] has what is left to do.
+    /// Whether the enforced policy was sent as it was written down, because another program has `deleted` our table;
+    /// then [`Self::restored`] has what is left to do.
     pub fn restore_written(&mut self, deleted: bool) -> bool {
         if self.enforced.is_none() {
             return false;
@@ -51,8 +51,8 @@ impl Host {
         switched.is_some()
     }
 
-    /// Deferred work after [`Self::restore_written`]: registers flows that opened meanwhile. Returns whether the policy is in
-    /// force: it may have been deleted again, or what was sent have answered an earlier deletion.
+    /// Deferred work after [`Self::restore_written`]: registers flows that opened meanwhile. Returns whether the policy
+    /// is in force: it may have been deleted again, or what was sent have answered an earlier deletion.
     ///
     /// Where the table had gone and can be ours now, so that this is not needed again, it is made anew.
     pub fn restored(&mut self, gone: bool) -> bool {

@@ -171,7 +171,8 @@ impl Host {
         now.wrapping_sub(record.transaction) == by_us
     }
 
-    /// Whether what has happened since this transaction may all be a change of ours: others would have changed more, or could not.
+    /// Whether what has happened since this transaction may all be a change of ours: others would have changed more, or
+    /// could not.
     fn is_by_one_change(&self, transaction: u32) -> bool {
         let since = |now: u32| now.wrapping_sub(transaction);
         self.owned_at_start

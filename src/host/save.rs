@@ -29,8 +29,8 @@ impl Host {
         self.origin.take()
     }
 
-    /// What has to be written so that what is enforced outlives the machine; `None` if it is written already, or something else
-    /// is enforced by now.
+    /// What has to be written so that what is enforced outlives the machine; `None` if it is written already, or
+    /// something else is enforced by now.
     pub fn to_save(&self, hashed: Hashed) -> Option<Writing> {
         let standing = self.enforced.as_ref()?;
         if self.origin.is_some() || self.written.key.as_ref() == Some(&hashed.key) {

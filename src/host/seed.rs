@@ -14,8 +14,8 @@ use tracing::{info, warn};
 /// The ports that the kernel gives to a socket that asks for none.
 const OWN_PORTS: RangeInclusive<u16> = 32_768..=60_999;
 
-/// Puts the host's established TCP sockets that are allowed into connection tracking, each judged by the packet that opened
-/// it. What is tracked already stays as it is.
+/// Puts the host's established TCP sockets that are allowed into connection tracking, each judged by the packet that
+/// opened it. What is tracked already stays as it is.
 pub fn seed(kernel: &Kernel, allows: impl Fn(&Packet) -> bool) {
     let result = kernel.established_tcp().and_then(|sockets| {
         let addresses = Addresses::of_this_host();

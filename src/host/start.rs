@@ -54,8 +54,8 @@ pub fn close(kernel: &Kernel) -> Result<bool, EnforceError> {
 }
 
 impl Host {
-    /// Closes this host if it has no policy: until there is one, it refuses new inbound flows to itself. Returns whether it
-    /// has none.
+    /// Closes this host if it has no policy: until there is one, it refuses new inbound flows to itself. Returns
+    /// whether it has none.
     ///
     /// # Errors
     ///

@@ -3,7 +3,8 @@
 //! ```text
 //! begin      candidate and its deadline are written, then it is switched in; the saved policy stays the old one
 //! confirm    the candidate becomes the saved policy
-//! take back  its content is remembered as unconfirmed, the saved policy is enforced, and then the deadline is forgotten
+//! take back  its content is remembered as unconfirmed, the saved policy is enforced, and then the deadline is
+//! forgotten
 //! ```
 //!
 //! Killed between any two of these, the next start goes on where it was. A restart of the machine ends the trial.

@@ -28,7 +28,8 @@ pub enum ApplyError {
 
 /// Takes commands to the kernel.
 pub trait Backend: Debug + Send + Sync {
-    /// Makes or adopts the table as far as this backend can, before commands about it. Returns those that are left to apply.
+    /// Makes or adopts the table as far as this backend can, before commands about it. Returns those that are left to
+    /// apply.
     ///
     /// # Errors
     ///
@@ -60,7 +61,8 @@ pub trait Backend: Debug + Send + Sync {
     /// See [`ApplyError`].
     fn apply_owning(&self, commands: &[Command], names: &Names) -> Result<(), ApplyError>;
 
-    /// The netlink port by which the kernel names this backend as an owner; `None` if it keeps no socket that could own a table.
+    /// The netlink port by which the kernel names this backend as an owner; `None` if it keeps no socket that could own
+    /// a table.
     fn port(&self) -> Option<Owner>;
 
     /// Whether a table that is made now can belong to this backend, so that nobody else can change it.
@@ -203,8 +205,8 @@ impl Backend for Nft {
     }
 }
 
-/// Applies commands through nft, in halves where they are too long. Inside a user namespace nft cannot enlarge the kernel's
-/// socket buffer (`SO_SNDBUFFORCE` wants CAP_NET_ADMIN in the first one), and about 460 rules fit.
+/// Applies commands through nft, in halves where they are too long. Inside a user namespace nft cannot enlarge the
+/// kernel's socket buffer (`SO_SNDBUFFORCE` wants CAP_NET_ADMIN in the first one), and about 460 rules fit.
 fn halve(nft: &Nft, commands: &[Command], names: &Names) -> Result<(), NftError> {
     match nft.apply(&text::transaction(commands, names)) {
         Err(NftError::Refused { message, .. })

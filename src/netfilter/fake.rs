@@ -1,11 +1,12 @@
-//! A kernel in memory, for tests: it takes the commands of a [`Backend`], answers as a [`View`], and fails or ends the process
-//! at the call that it is told.
+//! A kernel in memory, for tests: it takes the commands of a [`Backend`], answers as a [`View`], and fails or ends the
+//! process at the call that it is told.
 //!
-//! Objects hold what nft's text says of them. What refers to an object must find it, and an object that something refers to
-//! cannot be deleted.
+//! Objects hold what nft's text says of them. What refers to an object must find it, and an object that something
+//! refers to cannot be deleted.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+mod table;
 
+use self::table::{Contents, Kind, apply};
 use super::backend::{ApplyError, Backend};
 use super::events::tables::TableEvents;
 use super::hits::{HitsError, RuleHits};
@@ -20,11 +21,10 @@ use super::standby::Standby;
 use super::view::View;
 use crate::ruleset::TABLE;
 use crate::ruleset::batch::{Command, Names};
-use crate::ruleset::table::{BASE_CHAINS, Generation};
+use crate::ruleset::table::BASE_CHAINS;
 use crate::ruleset::text;
 use nix::errno::Errno;
 use parking_lot::{Mutex, MutexGuard};
-use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -71,22 +71,6 @@ struct State {
     fault: Option<(usize, Fault)>,
     /// Whether tables can be owned.
     owns: bool,
-}
-
-/// Our table.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Contents {
-    persists: bool,
-    /// Chains, each with the text of its rules.
-    chains: BTreeMap<String, Vec<String>>,
-    /// Sets and maps, each with its kind, and the text of its elements by their keys.
-    sets: BTreeMap<String, (Kind, BTreeMap<String, String>)>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Set,
-    Map,
 }
 
 impl Fake {
@@ -155,27 +139,20 @@ impl Fake {
         self.state().transaction
     }
 
-    /// What packets meet from the base chains on, without names, and what nothing leads to.
+    /// What packets meet in each chain that belongs to no generation, and the objects that nothing leads to. What a
+    /// rule or an element leads to stands there as a hash of all that it says; names and labels are left out.
     pub fn enforced(&self) -> (Option<Vec<String>>, Vec<String>) {
         let state = self.state();
         let Some(table) = &state.table else {
             return (None, Vec::new());
         };
-        let mut seen = BTreeSet::new();
-        let roots = table.chains.keys().filter(|name| is_root(name)).cloned();
-        let shown: Vec<_> = roots.map(|root| table.shown(&root, &mut seen)).collect();
-        let names = table.chains.keys().chain(table.sets.keys());
-        let left = names.filter(|name| !seen.contains(*name)).cloned();
-        (Some(shown), left.collect())
+        let (shown, left) = table.enforced();
+        (Some(shown), left)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock()
     }
-}
-
-fn is_root(name: &str) -> bool {
-    Generation::of(name).is_none()
 }
 
 impl Process {
@@ -263,170 +240,6 @@ impl Process {
 fn die(state: MutexGuard<'_, State>) -> ! {
     drop(state);
     resume_unwind(Box::new(Died))
-}
-
-/// Changes the table by one command, or says why not.
-fn apply(table: &mut Option<Contents>, command: &Command, names: &Names) -> Result<(), String> {
-    if let Command::AddTable = command {
-        table.get_or_insert_default();
-        return Ok(());
-    }
-    let Some(contents) = table else {
-        return Err("there is no table".into());
-    };
-    let line = text::command(command, names);
-    let inside = || {
-        let (_, rest) = line.split_once("{ ").unwrap();
-        let elements = rest.strip_suffix(" }").unwrap().split(", ");
-        elements.map(str::to_owned).collect::<Vec<_>>()
-    };
-    match command {
-        Command::AddTable => Ok(()),
-        Command::DeleteTable => {
-            *table = None;
-            Ok(())
-        }
-        Command::AddBaseChain(base) => {
-            contents.chains.entry(base.name.to_owned()).or_default();
-            Ok(())
-        }
-        Command::AddChain(name) => fresh(&mut contents.chains, name, Vec::new()),
-        Command::AddSet { name, .. } => {
-            fresh(&mut contents.sets, name, (Kind::Set, BTreeMap::new()))
-        }
-        Command::AddMap { name, .. } => {
-            fresh(&mut contents.sets, name, (Kind::Map, BTreeMap::new()))
-        }
-        Command::AddElements { of, .. } => {
-            let elements = inside();
-            elements.iter().try_for_each(|each| contents.has(each))?;
-            let (_, set) = contents.sets.get_mut(&*of.name).ok_or("no such set")?;
-            elements.into_iter().try_for_each(|element| {
-                match set.insert(key(&element).to_owned(), element.clone()) {
-                    Some(before) if before != element => {
-                        Err(format!("{element} is there as {before}"))
-                    }
-                    _ => Ok(()),
-                }
-            })
-        }
-        Command::DeleteElements { of, .. } => {
-            let (_, set) = contents.sets.get_mut(&*of.name).ok_or("no such set")?;
-            inside().iter().try_for_each(|element| {
-                let removed = set.remove(key(element));
-                removed.map(|_| ()).ok_or(format!("no element {element}"))
-            })
-        }
-        Command::AddRule { chain, .. } => {
-            let start = format!("add rule inet {TABLE} {chain} ");
-            let rule = line.strip_prefix(&start).unwrap();
-            contents.has(rule)?;
-            let rules = contents.chains.get_mut(&**chain).ok_or("no such chain")?;
-            rules.push(rule.to_owned());
-            Ok(())
-        }
-        Command::FlushChain(name) => {
-            let rules = contents.chains.get_mut(&**name).ok_or("no such chain")?;
-            rules.clear();
-            Ok(())
-        }
-        Command::DeleteChain(name) => {
-            contents.is_free(name)?;
-            let removed = contents.chains.remove(&**name);
-            removed.map(|_| ()).ok_or(format!("no chain {name}"))
-        }
-        Command::DeleteMap(name) | Command::DeleteSet(name) => {
-            contents.is_free(name)?;
-            let removed = contents.sets.remove(&**name);
-            removed.map(|_| ()).ok_or(format!("no set {name}"))
-        }
-    }
-}
-
-fn fresh<T>(objects: &mut BTreeMap<String, T>, name: &str, object: T) -> Result<(), String> {
-    match objects.insert(name.to_owned(), object) {
-        None => Ok(()),
-        Some(_) => Err(format!("{name} is there already")),
-    }
-}
-
-/// What stands before the comment and the verdict of an element.
-fn key(element: &str) -> &str {
-    let end = element.find(" comment ").or(element.find(" : "));
-    &element[..end.unwrap_or(element.len())]
-}
-
-/// The objects that a rule or an element leads to.
-fn references(text: &str) -> Vec<&str> {
-    let words: Vec<&str> = text.split(' ').collect();
-    let mut found: Vec<&str> = words
-        .windows(2)
-        .filter(|pair| matches!(pair[0], "jump" | "goto"))
-        .map(|pair| pair[1])
-        .collect();
-    // Not what stands at an offset, as in `@ll,0,8`.
-    let sets = words.iter().filter_map(|word| word.strip_prefix('@'));
-    found.extend(sets.filter(|name| !name.contains(',')));
-    found
-}
-
-impl Contents {
-    /// All texts, each with the object that it stands in.
-    fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
-        let rules = self.chains.iter();
-        let rules = rules.flat_map(|(name, rules)| rules.iter().map(move |rule| (name, rule)));
-        let sets = self.sets.iter();
-        let elements = sets.flat_map(|(name, (_, set))| set.values().map(move |each| (name, each)));
-        let all = rules.chain(elements);
-        all.map(|(name, text)| (name.as_str(), text.as_str()))
-    }
-
-    fn has(&self, text: &str) -> Result<(), String> {
-        let missing =
-            |name: &&str| !self.chains.contains_key(*name) && !self.sets.contains_key(*name);
-        match references(text).into_iter().find(missing) {
-            None => Ok(()),
-            Some(name) => Err(format!("{text} leads to {name}, which is not there")),
-        }
-    }
-
-    fn is_free(&self, name: &str) -> Result<(), String> {
-        let mut texts = self.texts();
-        match texts.find(|(_, text)| text.contains(name) && references(text).contains(&name)) {
-            None => Ok(()),
-            Some((holder, _)) => Err(format!("{holder} leads to {name}")),
-        }
-    }
-
-    /// An object with all that it leads to, without names.
-    fn shown(&self, name: &str, seen: &mut BTreeSet<String>) -> String {
-        seen.insert(name.to_owned());
-        let texts: Vec<&String> = match (self.chains.get(name), self.sets.get(name)) {
-            (Some(rules), _) => rules.iter().collect(),
-            (None, Some((_, set))) => set.values().collect(),
-            (None, None) => Vec::new(),
-        };
-        let mut out = String::new();
-        for text in texts {
-            let mut line = text.clone();
-            let led: BTreeSet<String> = references(text).into_iter().map(str::to_owned).collect();
-            for each in led {
-                let inner = self.shown(&each, seen);
-                line = line
-                    .split(' ')
-                    .map(
-                        |word| match word.strip_prefix('@').unwrap_or(word) == each {
-                            true => format!("[{inner}]"),
-                            false => word.to_owned(),
-                        },
-                    )
-                    .collect::<Vec<_>>()
-                    .join(" ");
-            }
-            out += &format!("{line};");
-        }
-        out
-    }
 }
 
 impl Backend for Process {
