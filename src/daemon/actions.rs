@@ -23,6 +23,7 @@ use sd_notify::NotifyState;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use tracing::warn;
 
 /// The time in which the kernel's word of a writer arrives, also on a busy machine.
 const ARRIVAL: Duration = Duration::from_millis(20);
@@ -93,7 +94,7 @@ impl Daemon {
             Action::RemoveHold => {
                 let removed = self.enforcer.run(|host| hold::remove(host.state())).await;
                 if let Ok(Err(error)) = removed {
-                    tracing::warn!("{error}");
+                    warn!("{error}");
                 }
             }
             action => return self.on_the_host(action).await,
