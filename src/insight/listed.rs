@@ -150,10 +150,6 @@ const MOST_IN_ROWS: usize = 8_000_000;
 
 /// All ports in rows: every port is in one, and ports with the same entries are in the same. Entries that match no address of
 /// the family are left out.
-///
-/// # Errors
-///
-/// When too many entries overlap.
 pub fn rows<T: Line>(
     entries: &[Entry],
     space: &Space<T>,

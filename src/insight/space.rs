@@ -37,10 +37,6 @@ impl Work {
     }
 
     /// Spends so many steps.
-    ///
-    /// # Errors
-    ///
-    /// When too little is left.
     pub fn spend(&mut self, steps: usize) -> Result<(), TooLarge> {
         self.left = self.left.checked_sub(steps as u64).ok_or(TooLarge)?;
         Ok(())
@@ -214,10 +210,6 @@ pub struct Space<T> {
 
 impl<T: Line> Space<T> {
     /// Cuts the addresses by these lists.
-    ///
-    /// # Errors
-    ///
-    /// When they are too many.
     pub fn new<'s>(
         sets: impl IntoIterator<Item = &'s AddressSet>,
         work: &mut Work,

@@ -91,10 +91,6 @@ pub struct Cell {
 
 impl Cell {
     /// A cell that is to be tried.
-    ///
-    /// # Errors
-    ///
-    /// A sentence, if it cannot be judged.
     pub fn expect(from: &Node, to: &Node, shot: &Shot, listens: bool) -> Result<Self, String> {
         let outbound = judge(from, Direction::Outbound, shot.source, shot.target, shot)?;
         let inbound = judge(to, Direction::Inbound, shot.target, shot.source, shot)?;

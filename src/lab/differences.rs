@@ -31,10 +31,6 @@ const TRACED_AT_ONCE: usize = 64;
 const TRACED_AGAIN: usize = 8;
 
 /// Tries the doubtful cells once more, by parts with `again`, and says of each what is the matter.
-///
-/// # Errors
-///
-/// When a node does not answer.
 pub fn settle(
     nodes: &[Arc<Node>],
     cells: &mut [Cell],

@@ -30,10 +30,6 @@ impl End {
 }
 
 /// A cell for each address of the receiver and each interface of the sender.
-///
-/// # Errors
-///
-/// One line, if there is nothing to be tried.
 pub fn between(from: &End, to: &End, service: Service) -> Result<Vec<Cell>, String> {
     let (from_plan, to_plan) = (from.node.plan(), to.node.plan());
     if from_plan.name == to_plan.name {

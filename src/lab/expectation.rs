@@ -35,10 +35,6 @@ pub struct Expectation {
 const ALL: &str = "*";
 
 /// Reads a file.
-///
-/// # Errors
-///
-/// A line for each line that is none.
 pub fn parse(text: &str) -> Result<Vec<Expectation>, Vec<String>> {
     let (mut all, mut errors) = (Vec::new(), Vec::new());
     for (number, line) in text.lines().enumerate().map(|(at, line)| (at + 1, line)) {
@@ -110,10 +106,7 @@ impl Expectation {
 }
 
 /// What has to be tried: services, senders and receivers; none is all.
-///
-/// # Errors
-///
-/// The line's number and a sentence, for an address that nobody in the lab has.
+/// Fails for an address that nobody in the lab has.
 pub fn wanted(all: &[Expectation], nodes: &[NodePlan]) -> Result<Wanted, String> {
     let names = |of: fn(&Expectation) -> &String| -> Result<BTreeSet<String>, String> {
         if all.iter().any(|each| of(each) == ALL) {

@@ -24,10 +24,6 @@ pub enum Event {
 }
 
 /// Follows until a signal or `down` ends it. The definition may have been saved since it was read: it is read once more.
-///
-/// # Errors
-///
-/// When the signals cannot be had.
 pub async fn follow(
     lab: Arc<Lab>,
     down: Arc<Notify>,

@@ -48,10 +48,6 @@ impl Open {
 
 impl Listening {
     /// Opens all of them, of both families, in the namespace of this thread.
-    ///
-    /// # Errors
-    ///
-    /// One line that names what cannot listen.
     pub fn open(name: &str, services: &BTreeSet<Service>) -> Result<Self, String> {
         let mut open = Vec::new();
         for service in services {

@@ -71,10 +71,6 @@ impl Changed {
 
 impl Lab {
     /// Brings up what was read. The process must be off the machine's network.
-    ///
-    /// # Errors
-    ///
-    /// Everything that could not be done.
     pub fn raise(
         name: &str,
         definition: &Path,
@@ -129,10 +125,7 @@ impl Lab {
     }
 
     /// Reads the definition again and makes the lab what it says. Nodes and policies that stay the same are not touched.
-    ///
-    /// # Errors
-    ///
-    /// What was read, when it is refused: then nothing was changed.
+    /// A definition that is refused is returned, and changes nothing.
     pub fn follow(&self) -> Result<Changed, Box<Reading>> {
         let start = Instant::now();
         let mut given = self.given.lock();
@@ -231,10 +224,6 @@ impl Lab {
     }
 
     /// One thing tried from a node or address to another: a cell for each address.
-    ///
-    /// # Errors
-    ///
-    /// One line.
     pub fn try_one(&self, from: &str, to: &str, service: Service) -> Result<Vec<Cell>, String> {
         let _alone = self.trying.lock();
         for _ in 0..ATTEMPTS {
@@ -285,10 +274,6 @@ impl Lab {
     }
 
     /// The descriptors to enter a node by, in this order: mounts, processes, network, and the user namespace if there is one.
-    ///
-    /// # Errors
-    ///
-    /// One line.
     pub fn door(&self, asked: &str) -> Result<Vec<OwnedFd>, String> {
         let network = self.network.lock();
         let Some(node) = network.node(asked) else {

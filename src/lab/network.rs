@@ -36,10 +36,6 @@ pub struct Arranged {
 
 impl Network {
     /// A router without a cable.
-    ///
-    /// # Errors
-    ///
-    /// What the system has against it.
     pub fn new() -> Result<Self, NodeError> {
         let plan = NodePlan {
             name: ROUTER.to_owned(),
@@ -189,10 +185,6 @@ impl Network {
     }
 
     /// Gives a host outside one more address for as long as the answer is held, so that anybody outside can be played.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel has against it.
     pub fn visit(&self, host: &Arc<Node>, address: IpAddr) -> Result<Visit, NodeError> {
         let cables = self.cables.get(host.name());
         let cable = cables.and_then(|cables| cables.first()).copied();

@@ -97,10 +97,7 @@ impl Node {
     }
 
     /// Has what is planned listen, in place of what did. Gives whether that is anything else.
-    ///
-    /// # Errors
-    ///
-    /// When something cannot listen: a program that was started by hand may have the port.
+    /// Fails where a program that was started by hand has the port.
     pub fn serve(&self, plan: NodePlan) -> Result<bool, NodeError> {
         let same = self.plan.lock().services == plan.services;
         if same && self.listening.lock().is_some() {
@@ -116,10 +113,6 @@ impl Node {
     }
 
     /// Does something in the namespace, and waits for it.
-    ///
-    /// # Errors
-    ///
-    /// When it takes too long.
     pub fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Inside) -> T + Send + 'static,
@@ -157,10 +150,6 @@ impl Node {
     }
 
     /// Waits for what was begun.
-    ///
-    /// # Errors
-    ///
-    /// When it takes longer.
     pub fn wait<T>(&self, answer: &Receiver<T>, patience: Duration) -> Result<T, NodeError> {
         answer.recv_timeout(patience).map_err(|error| {
             self.error(match error {
@@ -190,10 +179,6 @@ pub struct Beginning {
 
 impl Beginning {
     /// Waits for it.
-    ///
-    /// # Errors
-    ///
-    /// What the system has against it.
     pub fn finish(self) -> Result<Node, NodeError> {
         let name = self.plan.name.clone();
         let error = |what: String| NodeError {

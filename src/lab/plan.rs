@@ -80,10 +80,6 @@ impl NodePlan {
 }
 
 /// All nodes of the lab of a definition that is right.
-///
-/// # Errors
-///
-/// Everything that a lab cannot be made of.
 pub fn plan(outline: &Outline, account: &Account) -> Result<Vec<NodePlan>, Vec<Diagnostic>> {
     let size = account.instances.len() + outline.lab.hosts.len();
     if size > MOST_NODES {

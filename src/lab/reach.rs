@@ -214,10 +214,6 @@ pub fn cells(
 }
 
 /// Tries all cells, and looks twice at what is not as expected. Gives what could not be tried.
-///
-/// # Errors
-///
-/// When a node does not answer.
 pub fn try_all(
     nodes: &[Arc<Node>],
     cells: &mut [Cell],

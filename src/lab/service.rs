@@ -59,10 +59,6 @@ impl Service {
     }
 
     /// `tcp:80,443` or `udp:53`.
-    ///
-    /// # Errors
-    ///
-    /// One line that says what is wrong.
     pub fn parse_listening(text: &str) -> Result<BTreeSet<Service>, String> {
         let wrong = || format!("`{text}` is not a service that can listen");
         let (protocol, ports) = text.split_once(':').ok_or_else(wrong)?;
@@ -88,10 +84,6 @@ impl Service {
     }
 
     /// The same, or `icmp`, or `icmpv6`: both mean ping.
-    ///
-    /// # Errors
-    ///
-    /// One line that says what is wrong.
     pub fn parse_tried(text: &str) -> Result<BTreeSet<Service>, String> {
         match text {
             "icmp" | "icmpv6" | "ping" => Ok([Service::Ping].into()),

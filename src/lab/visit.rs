@@ -26,10 +26,6 @@ pub struct Visit {
 
 impl Visits {
     /// Gives the host an address, unless it is held already.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel has against it.
     pub fn begin(
         &self,
         router: &Arc<Node>,

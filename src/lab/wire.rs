@@ -29,10 +29,6 @@ impl Cable {
 }
 
 /// Lays the cable with this number, unique in the lab, from the router to an interface of a node; `place` counts its interfaces.
-///
-/// # Errors
-///
-/// What the kernel has against it.
 pub fn lay(
     router: &Node,
     node: &Node,
@@ -68,10 +64,7 @@ pub fn lay(
 }
 
 /// Takes a cable away.
-///
-/// # Errors
-///
-/// When the router does not answer; that the cable has gone is no error.
+/// That it has gone already is no error.
 pub fn take(router: &Node, cable: Cable) -> Result<(), NodeError> {
     router.call(move |inside| {
         let _ = inside.route.cut(cable.index);
@@ -141,10 +134,6 @@ fn index(name: &str) -> Result<u32, NetlinkError> {
 }
 
 /// Gives the first interface of a node one more address.
-///
-/// # Errors
-///
-/// What the kernel has against it.
 pub fn add(router: &Node, node: &Node, cable: Cable, address: IpAddr) -> Result<(), NodeError> {
     let index = cable.index;
     let led = router.call(move |inside| {

@@ -34,10 +34,7 @@ pub struct Flow {
 }
 
 /// All tracked flows of the network namespace. Reading 100,000 takes about 150 ms.
-///
-/// # Errors
-///
-/// See [`NetlinkError`]. A kernel without connection tracking over netlink refuses.
+/// A kernel without connection tracking over netlink refuses.
 pub fn flows_over(reader: &Reader) -> Result<Vec<Flow>, NetlinkError> {
     reader.dump(
         &Request::new().op_get_dump(&Nfgenmsg::default()),

@@ -98,10 +98,7 @@ impl Labels {
     /// while clearing has not caught up.
     ///
     /// The first call in a process waits: it takes all labels off all flows, but for those reserved or in force.
-    ///
-    /// # Errors
-    ///
-    /// At the first call, when the flows cannot be read.
+    /// Only the first call can fail.
     pub fn take(&self, count: usize) -> Result<Vec<u8>, NetlinkError> {
         self.0.know()?;
         let taken = self.0.book().take(count);
@@ -112,10 +109,6 @@ impl Labels {
     }
 
     /// The same. While no label is in force it waits for what is being cleared, since that holds up nobody.
-    ///
-    /// # Errors
-    ///
-    /// See [`Self::take`].
     pub fn take_at_first(&self, count: usize) -> Result<Vec<u8>, NetlinkError> {
         let taken = self.take(count)?;
         if taken.len() == count || self.0.book().in_force() != 0 {

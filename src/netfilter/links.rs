@@ -58,10 +58,6 @@ pub enum LinkError {
 }
 
 /// All interfaces of this network namespace, by index as the kernel lists them.
-///
-/// # Errors
-///
-/// [`LinkError::Links`] and [`LinkError::Addresses`].
 pub fn links() -> Result<Vec<Link>, LinkError> {
     let mut addresses = addresses().map_err(LinkError::Addresses)?;
     let mut request = rt_link::Request::new().op_getlink_dump(&Ifinfomsg::new());
@@ -77,10 +73,6 @@ pub fn links() -> Result<Vec<Link>, LinkError> {
 /// The indexes of the interfaces by which default routes of the main table leave, both families and every path of a multipath
 /// route, each once. A route by nexthop object counts through the paths that the kernel copies into it
 /// (`net.ipv4.nexthop_compat_mode`, on by default).
-///
-/// # Errors
-///
-/// [`LinkError::Routes`].
 pub fn default_route_links() -> Result<Vec<u32>, LinkError> {
     let mut found = Vec::new();
     for index in default_routes(|route| Some(leaves_by(route)))?
@@ -95,10 +87,6 @@ pub fn default_route_links() -> Result<Vec<u32>, LinkError> {
 }
 
 /// The gateways of the default routes of the main table, both families, each with the index of its interface.
-///
-/// # Errors
-///
-/// [`LinkError::Routes`].
 pub fn default_gateways() -> Result<Vec<(IpAddr, Option<u32>)>, LinkError> {
     default_routes(|route| Some((route.get_gateway().ok()?, route.get_oif().ok())))
 }

@@ -26,10 +26,7 @@ pub struct Listener {
 }
 
 /// All of them, both families.
-///
-/// # Errors
-///
-/// When the kernel does not list them (the modules `tcp_diag` and `udp_diag` may be missing).
+/// Fails where the modules `tcp_diag` and `udp_diag` are missing.
 pub fn listeners() -> Result<Vec<Listener>, NetlinkError> {
     let mut all = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {

@@ -30,10 +30,7 @@ impl Kernel {
     /// Assigns bits to the slots of a ruleset that have none. Write them down before the ruleset is enforced.
     ///
     /// Where no bit is left an interface shares those of unbound ones.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel cannot be asked which bits flows carry.
+    /// Fails where the kernel cannot list which bits flows carry.
     pub fn assign_slots(&self, ruleset: &Ruleset) -> Result<(), NetlinkError> {
         self.know_labels()?;
         let wanted: Vec<Slot> = ruleset

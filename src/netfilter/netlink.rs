@@ -105,19 +105,11 @@ pub struct Reader {
 
 impl Reader {
     /// A socket for netfilter.
-    ///
-    /// # Errors
-    ///
-    /// [`NetlinkError::Socket`].
     pub fn netfilter() -> Result<Self, NetlinkError> {
         Self::open(NETLINK_NETFILTER)
     }
 
     /// A socket for links, addresses and routes.
-    ///
-    /// # Errors
-    ///
-    /// [`NetlinkError::Socket`].
     pub fn route() -> Result<Self, NetlinkError> {
         Self::open(nix::libc::NETLINK_ROUTE as u16)
     }
@@ -214,10 +206,6 @@ impl Reader {
     }
 
     /// Appends a request that is no dump to `messages`, to be told with others.
-    ///
-    /// # Errors
-    ///
-    /// When it is of another protocol.
     pub fn append(
         &self,
         messages: &mut Vec<u8>,
@@ -233,10 +221,7 @@ impl Reader {
 
     /// Sends what was appended. The kernel has done it, or refused it, when this returns; that something has gone meanwhile
     /// is no error.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`]; the first refusal counts.
+    /// The first refusal is the error.
     pub fn tell(&self, messages: &[u8]) -> Result<(), NetlinkError> {
         send(self.socket.as_raw_fd(), messages, MsgFlags::empty()).map_err(NetlinkError::Socket)?;
         let mut buffer = vec![0; BUFFER_BYTES];

@@ -80,10 +80,7 @@ impl Nft {
     }
 
     /// Applies a batch of nft text as one transaction.
-    ///
-    /// # Errors
-    ///
-    /// See [`NftError`]; on `Refused` the kernel has changed nothing.
+    /// On [`NftError::Refused`] the kernel has changed nothing.
     pub fn apply(&self, batch: &str) -> Result<(), NftError> {
         let (success, message) = self.run(&["-f", "-"], batch)?;
         match success {

@@ -18,10 +18,6 @@ const DROP: u32 = 0;
 
 /// Each other program whose rules stand here, once: iptables, ip6tables, their legacy kind, nftables. A table that neither has a rule nor
 /// drops what no rule meets does not count; of the legacy kind every table in use does.
-///
-/// # Errors
-///
-/// When the kernel does not list the rules.
 pub fn beside_us() -> Result<Vec<String>, NetlinkError> {
     let name = |text: &CStr| text.to_string_lossy().into_owned();
     let request = Request::new().op_getrule_dump(&Nfgenmsg::new());

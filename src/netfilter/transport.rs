@@ -107,10 +107,7 @@ impl Transport {
     }
 
     /// Applies commands that may be cut between any two of them, in as few transactions as the kernel takes.
-    ///
-    /// # Errors
-    ///
-    /// See [`ApplyError`]. What was applied before the failure stays.
+    /// What was applied before a failure stays.
     pub fn apply_in_parts(&self, commands: &[Command], names: &Names) -> Result<(), ApplyError> {
         match self {
             Transport::Native(native) => native.apply_in_parts(commands, names)?,

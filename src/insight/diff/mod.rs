@@ -41,10 +41,6 @@ type Rest = (
 
 /// All that differs, in as few rows as can be read. It is about flows that are opened; what belongs to one, and what is essential
 /// to the network, passes under every policy.
-///
-/// # Errors
-///
-/// When that takes too long.
 pub fn diff(old: &Policy, new: &Policy, work: &mut Work) -> Result<Vec<Change>, TooLarge> {
     let mut by_rest: BTreeMap<Rest, Change> = BTreeMap::new();
     let mut known: BTreeMap<[Option<usize>; 2], Vec<Change>> = BTreeMap::new();

@@ -42,10 +42,6 @@ const MOST_TURNED: usize = 4_000_000;
 type Ports = Vec<Interval<u16>>;
 
 /// The rows of one family: for each set of addresses its ports, or for each set of ports its addresses, whichever are fewer.
-///
-/// # Errors
-///
-/// When that takes too long.
 pub fn of_family<T: Line>(
     pieces: Vec<Piece>,
     space: &Space<T>,

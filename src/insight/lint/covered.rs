@@ -15,10 +15,6 @@ const MOST_TRIED: usize = 24;
 
 /// The entries before the one at `index`, as few as possible, that together decide all that it is about; `None` if they leave
 /// something over.
-///
-/// # Errors
-///
-/// When that takes too long.
 pub fn covering(
     list: &[Entry],
     index: usize,
@@ -139,10 +135,6 @@ fn each_row<T: Line>(
 }
 
 /// What decides instead of the entry at `index` where it is left out; among them the length of the list for the end of it.
-///
-/// # Errors
-///
-/// When that takes too long.
 pub fn instead(list: &[Entry], index: usize, work: &mut Work) -> Result<BTreeSet<usize>, TooLarge> {
     work.spend(LOOK * list.len())?;
     let near: Vec<usize> = (0..list.len())

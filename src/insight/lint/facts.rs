@@ -13,10 +13,6 @@ use crate::policy::{Account, Direction, GroupId, Service};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Works out what becomes of each rule.
-///
-/// # Errors
-///
-/// When that would take too long.
 pub fn facts<'a>(account: &'a Account, work: &mut Work) -> Result<Facts<'a>, TooLarge> {
     let mut facts = Facts {
         contexts: contexts(account),
@@ -112,10 +108,6 @@ pub struct Table<'l, 'p, T> {
 
 impl<'l, 'p, T: Line> Table<'l, 'p, T> {
     /// Cuts the addresses by the list.
-    ///
-    /// # Errors
-    ///
-    /// When they are too many.
     pub fn new(entries: &'l [Entry<'p>], work: &mut Work) -> Result<Self, TooLarge> {
         let sets = entries.iter().filter_map(|entry| entry.remote.as_ref());
         let space = Space::new(sets, work)?;

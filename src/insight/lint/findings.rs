@@ -20,10 +20,6 @@ const NAMED: usize = 8;
 const REASONS: u64 = 200_000_000;
 
 /// All that the facts give rise to.
-///
-/// # Errors
-///
-/// When the facts themselves would take too long.
 pub fn findings(
     definition: &Definition,
     account: &Account,

@@ -27,10 +27,6 @@ pub struct LinkEvents {
 
 impl LinkEvents {
     /// Listens from now on; within the runtime.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel has against it.
     pub fn listen() -> Result<Self, Errno> {
         let socket = EventSocket::join(SockProtocol::NetlinkRoute, GROUPS, &of_interest())?;
         Ok(LinkEvents {
@@ -41,10 +37,6 @@ impl LinkEvents {
 
     /// Waits until something has changed, whatever it is, also if the kernel's word of it was lost. Nothing is lost when the
     /// future is dropped before it is ready.
-    ///
-    /// # Errors
-    ///
-    /// When the socket cannot be read.
     pub async fn changed(&mut self) -> Result<(), Errno> {
         let until = match self.until {
             Some(until) => until,

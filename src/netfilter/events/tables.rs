@@ -83,10 +83,6 @@ impl TableEvents {
     }
 
     /// Waits for the next change. Nothing is lost when the future is dropped before it is ready.
-    ///
-    /// # Errors
-    ///
-    /// When the socket cannot be read.
     pub async fn changed(&mut self) -> Result<ForeignChange, Errno> {
         loop {
             if let Some(change) = self.reading.whole.take() {

@@ -23,10 +23,6 @@ use copy::Copy;
 use std::collections::BTreeMap;
 
 /// What iptables-legacy has refused so far in the network namespace of the calling thread. No trace shows its rules, but each counts.
-///
-/// # Errors
-///
-/// When its program is not installed, or fails.
 pub fn refused_by_legacy() -> Result<BTreeMap<Blame, u64>, FirewallError> {
     let mut refused = BTreeMap::new();
     for (program, tables) in copy::LEGACY {

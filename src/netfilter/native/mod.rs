@@ -70,10 +70,6 @@ pub struct Native {
 
 impl Native {
     /// Opens the socket.
-    ///
-    /// # Errors
-    ///
-    /// [`NativeError::Socket`].
     pub fn open() -> Result<Self, NativeError> {
         Ok(Native {
             socket: Socket::open()?,
@@ -82,10 +78,7 @@ impl Native {
     }
 
     /// Goes on with a socket that an earlier process opened, so that what it owns stays ours.
-    ///
-    /// # Errors
-    ///
-    /// [`NativeError::Socket`], also if it is no netlink socket.
+    /// Fails also if it is no netlink socket.
     pub fn resume(descriptor: OwnedFd) -> Result<Self, NativeError> {
         Ok(Native {
             socket: Socket::of(descriptor)?,
@@ -141,10 +134,7 @@ impl Native {
     }
 
     /// Applies commands as one transaction: all of them or none.
-    ///
-    /// # Errors
-    ///
-    /// See [`NativeError`]. On `Refused`, `TooLong` and `Denied` the kernel has changed nothing.
+    /// On `Refused`, `TooLong` and `Denied` the kernel has changed nothing.
     pub fn apply(&self, commands: &[Command], names: &Names) -> Result<(), NativeError> {
         let mut batch = Batch::new();
         for command in commands {
@@ -154,10 +144,6 @@ impl Native {
     }
 
     /// Applies commands as one transaction, in which the table that is made belongs to this socket.
-    ///
-    /// # Errors
-    ///
-    /// See [`Self::apply`].
     pub fn apply_owning(&self, commands: &[Command], names: &Names) -> Result<(), NativeError> {
         let mut batch = Batch::new();
         for command in commands {
@@ -182,10 +168,7 @@ impl Native {
     }
 
     /// Sends what was written down.
-    ///
-    /// # Errors
-    ///
-    /// [`NativeError::Socket`], and [`NativeError::Unanswered`] also where it is refused; the kernel has changed nothing then.
+    /// Fails with [`NativeError::Unanswered`] also where it is refused: the kernel has changed nothing then.
     pub fn send(&self, written: &Transaction) -> Result<(), NativeError> {
         self.socket.room(written.bytes.len());
         let answers = self.socket.exchange(&written.bytes)?;
@@ -197,10 +180,7 @@ impl Native {
     }
 
     /// Applies commands that may be cut, in several transactions if they are long.
-    ///
-    /// # Errors
-    ///
-    /// See [`NativeError`]. The transactions before the one that failed are in force.
+    /// The transactions before the one that failed are in force.
     pub fn apply_in_parts(&self, commands: &[Command], names: &Names) -> Result<(), NativeError> {
         let limit = self.socket.room(PART_BYTES);
         in_parts(commands, names, limit, |batch, part| {
@@ -210,10 +190,6 @@ impl Native {
 
     /// The bytes of each transaction that [`Self::apply_in_parts`] sends: a benchmark sends them as they are, to know what of
     /// a load is the kernel's time.
-    ///
-    /// # Errors
-    ///
-    /// [`NativeError::TooLong`].
     pub fn transactions(commands: &[Command], names: &Names) -> Result<Vec<Vec<u8>>, NativeError> {
         let mut transactions = Vec::new();
         in_parts(commands, names, PART_BYTES, |batch, _| {

@@ -44,10 +44,8 @@ pub struct Listener {
 
 impl Listener {
     /// Begins to listen, in the network namespace of the calling thread. A wait for a datagram ends after a second.
-    ///
-    /// # Errors
-    ///
-    /// `EBUSY` where another program listens to this group; `EINVAL` or `EOPNOTSUPP` on a kernel without NFLOG.
+    /// Fails with `EBUSY` where another program listens to this group, and with `EINVAL` or `EOPNOTSUPP` on a kernel
+    /// without NFLOG.
     pub fn open() -> Result<Self, Errno> {
         let (family, kind) = (AddressFamily::Netlink, SockType::Raw);
         let flags = SockFlag::SOCK_CLOEXEC;
@@ -111,10 +109,6 @@ impl Listener {
     }
 
     /// Waits for the next datagram, see [`super::messages`]; `None` after a second without one, or where some were lost.
-    ///
-    /// # Errors
-    ///
-    /// When the socket cannot be read.
     pub fn receive(&mut self) -> Result<Option<&[u8]>, Errno> {
         match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
             Ok(length) => Ok(self.buffer.get(..length)),

@@ -80,10 +80,7 @@ impl<T: Line> List<T> {
     }
 
     /// Whether all of a box is decided as said.
-    ///
-    /// # Errors
-    ///
-    /// If not, a part of it that is decided otherwise, and how.
+    /// The error is a part of it that is decided otherwise, and how.
     pub fn holds(
         &self,
         region: Region<T>,

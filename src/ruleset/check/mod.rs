@@ -41,10 +41,7 @@ pub struct Checked {
 }
 
 /// Compares a ruleset with the policy it was compiled from.
-///
-/// # Errors
-///
-/// The first difference that is found.
+/// The error is the first difference found.
 pub fn check(policy: &Policy, ruleset: &Ruleset) -> Result<Checked, Difference> {
     let walker = Walker::new(ruleset);
     let regions = Regions::new(ruleset);
