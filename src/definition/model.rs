@@ -209,7 +209,7 @@ pub struct ServiceTemplateEntry {
 }
 
 /// An instance.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct InstanceEntry {
     /// Its id.
     pub id: Text,
@@ -240,7 +240,7 @@ pub enum Kind {
 }
 
 /// An interface of an instance.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct InterfaceEntry {
     /// Its name or glob.
     pub name: Text,

@@ -1,29 +1,11 @@
-//! What is asked about a flow, as one ordered list for a direction: the platform's blocks, the approved services, and the rules of
-//! the bound groups. And the rows of that list: ports about which the same entries have a say.
+//! The rows of the list that is asked about a flow ([`crate::policy::listed`]): ports about which the same entries have a say.
 
-use super::space::{Line, Space, TooLarge, Work, outside};
+use super::space::{Bits, Space, TooLarge, Work};
+use crate::policy::address::Line;
 use crate::policy::interval::merged;
-use crate::policy::{
-    Action, AddressSet, Direction, Interval, Platform, PortSet, Protocol, Reason, Rule,
-    SecurityGroup, Service,
-};
+use crate::policy::listed::Entry;
+use crate::policy::{Interval, PortSet, Protocol, Service};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
-
-/// One entry of the list: what it matches is all of its services with all of its remotes.
-#[derive(Debug, Clone)]
-pub struct Entry<'p> {
-    /// What decides where it matches.
-    pub reason: Reason,
-    /// Whether it lets pass.
-    pub allows: bool,
-    /// What it matches beside the remote.
-    pub services: Vec<Service>,
-    /// `None` matches nothing.
-    pub remote: Option<AddressSet>,
-    /// The rule, and the place of its group among those that are bound.
-    pub rule: Option<(usize, &'p Rule)>,
-}
 
 /// A kind of flow: those of one kind differ in port and address only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,58 +64,29 @@ impl Kind {
     }
 }
 
-/// The list that a binding of these groups is asked in one direction.
-pub fn entries<'p>(
-    platform: &Platform,
-    groups: &'p [Arc<SecurityGroup>],
-    smtp_blocked: bool,
-    direction: Direction,
-) -> Vec<Entry<'p>> {
-    let mut entries = Vec::new();
-    let mut own = |reason, allows, services: Vec<Service>, remote| {
-        if !services.is_empty() {
-            entries.push(Entry {
-                reason,
-                allows,
-                services,
-                remote,
-                rule: None,
-            });
-        }
-    };
-    let blocked = &platform.blocked_ports;
-    let external = || outside(platform.internal.as_ref());
-    if blocked.blocks(direction) {
-        let tcp = blocked.tcp.clone().map(Service::Tcp);
-        let udp = blocked.udp.clone().map(Service::Udp);
-        let peers = match blocked.external_only {
-            true => external(),
-            false => Some(AddressSet::any()),
-        };
-        let services = tcp.into_iter().chain(udp).collect();
-        own(Reason::BlockedPorts, false, services, peers);
+/// A list of entries with its addresses as bits of one family.
+pub struct Table<'l, 'p, T> {
+    /// The list.
+    pub entries: &'l [Entry<'p>],
+    /// The addresses.
+    pub space: Space<T>,
+}
+
+impl<'l, 'p, T: Line> Table<'l, 'p, T> {
+    /// Cuts the addresses by the list.
+    pub fn new(entries: &'l [Entry<'p>], work: &mut Work) -> Result<Self, TooLarge> {
+        let sets = entries.iter().filter_map(|entry| entry.remote.as_deref());
+        let space = Space::new(sets, work)?;
+        Ok(Table { entries, space })
     }
-    if smtp_blocked && direction == Direction::Outbound {
-        let mail = Service::Tcp(PortSet::single(25));
-        own(Reason::Smtp, false, vec![mail], external());
+
+    /// The remotes of each entry, as bits.
+    pub fn bits(&self) -> Vec<Option<&Bits>> {
+        let remotes = self.entries.iter().map(|entry| entry.remote.as_deref());
+        remotes
+            .map(|remote| remote.and_then(|set| self.space.bits(set)))
+            .collect()
     }
-    for approved in &platform.approved_services {
-        if approved.direction == direction {
-            let reason = Reason::ApprovedService(approved.name.clone());
-            let remote = Some(approved.remote.clone());
-            own(reason, true, approved.services.clone(), remote);
-        }
-    }
-    for (place, group) in groups.iter().enumerate() {
-        entries.extend(group.rules(direction).iter().map(|rule| Entry {
-            reason: Reason::Rule(rule.id.clone()),
-            allows: rule.action == Action::Allow,
-            services: rule.services.clone(),
-            remote: rule.remote.clone(),
-            rule: Some((place, rule)),
-        }));
-    }
-    entries
 }
 
 /// Ports, and the entries that have a say about them, in order.

@@ -1,7 +1,8 @@
 //! To whom a port is open: all remotes that a list lets pass.
 
-use super::listed::{Entry, Kind};
+use super::listed::Kind;
 use crate::policy::interval::{contains, merged, without};
+use crate::policy::listed::Entry;
 use crate::policy::{AddressSet, Interval};
 
 /// The remotes that may open a flow of this kind to this port; `None`: nobody.

@@ -3,8 +3,9 @@
 //! Every list of addresses is a union of parts, so that what lists have in common, leave over or cover together is exact, and
 //! costs a few machine words each time however long the lists are. A list of 100,000 addresses that all rules share makes two parts.
 
-use crate::policy::interval::{Point, merged};
-use crate::policy::{AddressRange, AddressSet, Interval};
+use crate::policy::address::Line;
+use crate::policy::interval::merged;
+use crate::policy::{AddressSet, Interval};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -42,32 +43,6 @@ impl Work {
         Ok(())
     }
 }
-
-/// Addresses of a family, as numbers.
-pub trait Line: Point {
-    /// Whether they are IPv4.
-    const V4: bool;
-    /// The part of this family in a set.
-    fn in_set(set: &AddressSet) -> Arc<[Interval<Self>]>;
-    /// A run of them.
-    fn range(interval: Interval<Self>) -> AddressRange;
-}
-
-macro_rules! line {
-    ($number:ty, $v4:literal, $range:ident, $shared:ident) => {
-        impl Line for $number {
-            const V4: bool = $v4;
-            fn in_set(set: &AddressSet) -> Arc<[Interval<Self>]> {
-                set.$shared()
-            }
-            fn range(interval: Interval<Self>) -> AddressRange {
-                AddressRange::$range(interval)
-            }
-        }
-    };
-}
-line!(u32, true, V4, shared_v4);
-line!(u128, false, V6, shared_v6);
 
 /// Some of the parts. Only the words between the first and the last part are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -351,14 +326,6 @@ impl<T: Line> Space<T> {
             }
         }
         merged(out)
-    }
-}
-
-/// What does not lie in a set; all addresses without one.
-pub fn outside(set: Option<&AddressSet>) -> Option<AddressSet> {
-    match set {
-        Some(set) => set.complement(),
-        None => Some(AddressSet::any()),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::enforce::enforce_all;
 use super::node::{Node, NodeError};
 use super::plan::{NodePlan, ROUTER};
-use super::visit::{Visit, Visits};
+use super::visit::Visit;
 use super::wire::{Cable, lay, take};
 use crate::cloud::Ledger;
 use crate::policy::Account;
@@ -19,7 +19,6 @@ pub struct Network {
     cables: HashMap<String, Vec<Cable>>,
     /// The number of the next cable.
     next: u16,
-    visits: Visits,
     changes: u64,
 }
 
@@ -52,7 +51,6 @@ impl Network {
             nodes: Vec::new(),
             cables: HashMap::new(),
             next: 1,
-            visits: Visits::default(),
             changes: 0,
         })
     }
@@ -184,12 +182,12 @@ impl Network {
         )
     }
 
-    /// Gives a host outside one more address for as long as the answer is held, so that anybody outside can be played.
+    /// Adds an address to a host outside for as long as the answer is held, so that anybody outside can be played.
     pub fn visit(&self, host: &Arc<Node>, address: IpAddr) -> Result<Visit, NodeError> {
         let cables = self.cables.get(host.name());
         let cable = cables.and_then(|cables| cables.first()).copied();
         let cable = cable.ok_or_else(|| host.error("no cable leads to it"))?;
-        self.visits.begin(&self.router, host, cable, address)
+        Visit::begin(&self.router, host, cable, address)
     }
 }
 

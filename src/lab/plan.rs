@@ -126,7 +126,8 @@ impl Planner {
                         name.text, instance.id
                     );
                     let help = "list one, or leave `addresses` out: then the lab gives one from 10.0.0.0/16";
-                    self.wrong("lab-no-address", interface.span, message, help);
+                    let at = interface.addresses_span.unwrap_or(name.span);
+                    self.wrong("lab-no-address", at, message, help);
                     continue;
                 }
                 interfaces.push(InterfacePlan {

@@ -21,13 +21,6 @@ pub struct Cable {
     far: Mac,
 }
 
-impl Cable {
-    /// The index of the router's end, which no other cable has.
-    pub fn index(self) -> u32 {
-        self.index
-    }
-}
-
 /// Lays the cable with this number, unique in the lab, from the router to an interface of a node; `place` counts its interfaces.
 pub fn lay(
     router: &Node,
@@ -133,7 +126,7 @@ fn index(name: &str) -> Result<u32, NetlinkError> {
     if_nametoindex(name).map_err(NetlinkError::Socket)
 }
 
-/// Gives the first interface of a node one more address.
+/// Adds an address to the first interface of a node.
 pub fn add(router: &Node, node: &Node, cable: Cable, address: IpAddr) -> Result<(), NodeError> {
     let index = cable.index;
     let led = router.call(move |inside| {

@@ -257,6 +257,14 @@ impl AddressSet {
         Self::of(v4, without(&[u128::WHOLE], &self.v6))
     }
 
+    /// What does not lie in a set; all addresses without one.
+    pub fn outside(set: Option<&Self>) -> Option<Self> {
+        match set {
+            Some(set) => set.complement(),
+            None => Some(Self::any()),
+        }
+    }
+
     /// Whether it holds the address.
     pub fn contains(&self, address: IpAddr) -> bool {
         match address {
@@ -275,22 +283,38 @@ impl AddressSet {
         &self.v6
     }
 
-    /// The IPv4 part, shared and not copied.
-    pub fn shared_v4(&self) -> Arc<[Interval<u32>]> {
-        self.v4.clone()
-    }
-
-    /// The IPv6 part, shared and not copied.
-    pub fn shared_v6(&self) -> Arc<[Interval<u128>]> {
-        self.v6.clone()
-    }
-
     /// All ranges, IPv4 first.
     pub fn ranges(&self) -> impl Iterator<Item = AddressRange> {
         let v4 = self.v4.iter().map(|interval| AddressRange::V4(*interval));
         v4.chain(self.v6.iter().map(|interval| AddressRange::V6(*interval)))
     }
 }
+
+/// An address of one family, as a number.
+pub trait Line: Point {
+    /// Whether it is IPv4.
+    const V4: bool;
+    /// The part of this family in a set, shared and not copied.
+    fn in_set(set: &AddressSet) -> Arc<[Interval<Self>]>;
+    /// A run of them.
+    fn range(interval: Interval<Self>) -> AddressRange;
+}
+
+macro_rules! line {
+    ($number:ty, $is_v4:literal, $range:ident, $part:ident) => {
+        impl Line for $number {
+            const V4: bool = $is_v4;
+            fn in_set(set: &AddressSet) -> Arc<[Interval<Self>]> {
+                set.$part.clone()
+            }
+            fn range(interval: Interval<Self>) -> AddressRange {
+                AddressRange::$range(interval)
+            }
+        }
+    };
+}
+line!(u32, true, V4, v4);
+line!(u128, false, V6, v6);
 
 /// As a definition writes it: an address, a CIDR, or a range.
 impl fmt::Display for AddressRange {

@@ -3,12 +3,12 @@
 mod rows;
 mod shown;
 
-use super::listed::{self, Kind, entries, rows};
-use super::space::{Bits, Line, Space, TooLarge, Work};
+use super::listed::{Kind, Table, rows};
+use super::space::{Bits, TooLarge, Work};
+use crate::policy::address::Line;
 use crate::policy::interval::merged;
-use crate::policy::{
-    AddressRange, AddressSet, Binding, Direction, InterfaceName, Interval, Policy, Reason, Service,
-};
+use crate::policy::listed::{self, entries};
+use crate::policy::{AddressRange, Binding, Direction, InterfaceName, Interval, Policy, Reason};
 use rows::{Piece, in_rows};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -122,13 +122,6 @@ fn list<'p>(
     binding: Option<&'p Binding>,
     direction: Direction,
 ) -> Vec<listed::Entry<'p>> {
-    let everything = |reason| listed::Entry {
-        reason,
-        allows: true,
-        services: vec![Service::All],
-        remote: Some(AddressSet::any()),
-        rule: None,
-    };
     let observe = policy.platform.observe;
     if let Some(binding) = binding {
         let mut list = entries(
@@ -142,7 +135,7 @@ fn list<'p>(
             entry.allows |= observe || group.is_some_and(|group| group.observe);
         }
         if observe || binding.observes_the_rest() {
-            list.push(everything(Reason::Default));
+            list.push(listed::Entry::everything(Reason::Default, true));
         }
         return list;
     }
@@ -150,7 +143,7 @@ fn list<'p>(
     if closed {
         Vec::new()
     } else {
-        vec![everything(Reason::Unmanaged)]
+        vec![listed::Entry::everything(Reason::Unmanaged, true)]
     }
 }
 
@@ -160,15 +153,11 @@ fn family<T: Line>(
     split: usize,
     work: &mut Work,
 ) -> Result<[Vec<rows::Row<T>>; 2], TooLarge> {
-    let sets = both.iter().filter_map(|entry| entry.remote.as_ref());
-    let space = Space::<T>::new(sets, work)?;
-    let bits: Vec<Option<&Bits>> = both
-        .iter()
-        .map(|entry| entry.remote.as_ref().and_then(|set| space.bits(set)))
-        .collect();
+    let table = Table::<T>::new(both, work)?;
+    let (space, bits) = (&table.space, table.bits());
     let mut found: [Vec<Piece>; 2] = [Vec::new(), Vec::new()];
     for kind in Kind::ALL {
-        for row in rows(both, &space, kind, work)? {
+        for row in rows(both, space, kind, work)? {
             work.spend(4 * space.width())?;
             let (mut left, mut allowed) = (
                 [space.whole(), space.whole()],
@@ -200,7 +189,7 @@ fn family<T: Line>(
     }
     let [opens, closes] = found;
     Ok([
-        rows::of_family(opens, &space, work)?,
-        rows::of_family(closes, &space, work)?,
+        rows::of_family(opens, space, work)?,
+        rows::of_family(closes, space, work)?,
     ])
 }

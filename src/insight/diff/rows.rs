@@ -1,7 +1,8 @@
 //! As few rows as can be read: pieces that say the same of several ports, addresses, protocols or families are put together.
 
 use crate::insight::listed::Kind;
-use crate::insight::space::{Bits, Line, Space, TooLarge, Work};
+use crate::insight::space::{Bits, Space, TooLarge, Work};
+use crate::policy::address::Line;
 use crate::policy::interval::merged;
 use crate::policy::{AddressRange, Interval};
 use std::collections::{BTreeMap, BTreeSet, HashMap};

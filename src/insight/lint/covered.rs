@@ -1,10 +1,11 @@
 //! For one entry of a list: which entries before it leave it nothing to decide, and which after it would decide in its place.
 
-use super::facts::Table;
-use crate::insight::listed::{Entry, Kind, Row, rows};
-use crate::insight::space::{Bits, Line, TooLarge, Work};
+use crate::insight::listed::{Kind, Row, Table, rows};
+use crate::insight::space::{Bits, TooLarge, Work};
 use crate::policy::Interval;
+use crate::policy::address::Line;
 use crate::policy::interval::{Point, touch};
+use crate::policy::listed::Entry;
 use std::collections::BTreeSet;
 
 /// What one look at two entries takes.

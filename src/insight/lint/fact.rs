@@ -1,6 +1,7 @@
 //! What is known of each rule of an account.
 
-use crate::insight::listed::{Entry, Kind};
+use crate::insight::listed::Kind;
+use crate::policy::listed::Entry;
 use crate::policy::{Interval, Reason, Rule, SecurityGroup};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

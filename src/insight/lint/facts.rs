@@ -6,9 +6,11 @@ pub use super::fact::{ADMIN_PORTS, Overruled};
 use super::fact::{Context, Fact, Facts};
 use super::walk::Walk;
 use crate::definition::model::Kind as InstanceKind;
-use crate::insight::listed::{Entry, Kind, entries, rows};
-use crate::insight::space::{Bits, Line, Space, TooLarge, Work};
+use crate::insight::listed::{Kind, Table, rows};
+use crate::insight::space::{TooLarge, Work};
+use crate::policy::address::Line;
 use crate::policy::interval::{merged, without};
+use crate::policy::listed::{Entry, entries};
 use crate::policy::{Account, Direction, GroupId, Service};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -96,31 +98,6 @@ fn contexts(account: &Account) -> Vec<Context> {
 enum Pass {
     Decides,
     Needed,
-}
-
-/// A list of entries with its addresses as bits of one family.
-pub struct Table<'l, 'p, T> {
-    /// The list.
-    pub entries: &'l [Entry<'p>],
-    /// The addresses.
-    pub space: Space<T>,
-}
-
-impl<'l, 'p, T: Line> Table<'l, 'p, T> {
-    /// Cuts the addresses by the list.
-    pub fn new(entries: &'l [Entry<'p>], work: &mut Work) -> Result<Self, TooLarge> {
-        let sets = entries.iter().filter_map(|entry| entry.remote.as_ref());
-        let space = Space::new(sets, work)?;
-        Ok(Table { entries, space })
-    }
-
-    /// The remotes of each entry, as bits.
-    pub fn bits(&self) -> Vec<Option<&Bits>> {
-        let remotes = self.entries.iter().map(|entry| entry.remote.as_ref());
-        remotes
-            .map(|remote| remote.and_then(|set| self.space.bits(set)))
-            .collect()
-    }
 }
 
 impl Facts<'_> {

@@ -2,8 +2,9 @@
 
 use super::finding::Finding;
 use crate::definition::codes;
-use crate::insight::listed::{Kind, entries};
+use crate::insight::listed::Kind;
 use crate::insight::open::open_to;
+use crate::policy::listed::entries;
 use crate::policy::{AddressSet, Binding, Direction, Packet, Policy, Verdict};
 use std::net::{IpAddr, SocketAddr};
 

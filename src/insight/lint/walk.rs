@@ -1,9 +1,10 @@
 //! One row of a list, from the first entry to the last and back: what each rule decides, and what would change without it.
 
 use super::fact::{ADMIN_PORTS, Claimed, Facts};
-use crate::insight::listed::{Entry, Kind, Row};
+use crate::insight::listed::{Kind, Row};
 use crate::insight::space::{Bits, TooLarge, Work};
 use crate::policy::interval::contains;
+use crate::policy::listed::Entry;
 use crate::policy::{Interval, Service};
 use std::collections::BTreeMap;
 

@@ -5,7 +5,6 @@ use crate::definition::model::Kind as InstanceKind;
 use crate::definition::reader::Texts;
 use crate::definition::{Definition, codes};
 use crate::insight::listed::Kind;
-use crate::insight::space::outside;
 use crate::policy::interval::touch;
 use crate::policy::places::Written;
 use crate::policy::{
@@ -23,10 +22,10 @@ pub fn findings(definition: &Definition, account: &Account) -> Vec<Finding> {
     let members = members(account);
     let mail = mail_blocked(account);
     let peers = match account.platform.blocked_ports.external_only {
-        true => outside(account.platform.internal.as_ref()),
+        true => AddressSet::outside(account.platform.internal.as_ref()),
         false => Some(AddressSet::any()),
     };
-    let external = outside(account.platform.internal.as_ref());
+    let external = AddressSet::outside(account.platform.internal.as_ref());
     for group in account.groups.values() {
         for direction in [Direction::Inbound, Direction::Outbound] {
             let rules = group.rules(direction);

@@ -96,15 +96,14 @@ impl Native {
         self.socket.descriptor()
     }
 
-    /// Makes our table if it is not there, owned by this socket; adopts it if its owner has gone. Gives whether the
+    /// Makes our table if it is not there, owned by this socket; adopts it if its owner has gone. Returns whether the
     /// kernel can do that: an older one, and any with a table that was made without an owner, refuse.
     pub fn own_table(&self) -> Result<bool, NativeError> {
-        let mut batch = Batch::new();
-        batch.command(usize::MAX, |batch| add_table(batch, TABLE, Some(OWNED)));
-        accepted(self.commit(&mut batch, &[Command::AddTable], &Names::none()))
+        accepted(self.wake_table(OWNED))
     }
 
-    /// Switches on a table that another program has switched off (`dormant`), by giving it the flags that it had.
+    /// Makes our table with these flags, or sets them: those that it had switch it on where another program has switched it
+    /// off (`dormant`).
     pub fn wake_table(&self, flags: u32) -> Result<(), NativeError> {
         let mut batch = Batch::new();
         batch.command(usize::MAX, |batch| add_table(batch, TABLE, Some(flags)));
@@ -136,11 +135,7 @@ impl Native {
     /// Applies commands as one transaction: all of them or none.
     /// On `Refused`, `TooLong` and `Denied` the kernel has changed nothing.
     pub fn apply(&self, commands: &[Command], names: &Names) -> Result<(), NativeError> {
-        let mut batch = Batch::new();
-        for command in commands {
-            batch.command(usize::MAX, |batch| encode(batch, command, names));
-        }
-        self.commit(&mut batch, commands, names)
+        self.commit(&mut whole(commands, names), commands, names)
     }
 
     /// Applies commands as one transaction, in which the table that is made belongs to this socket.
@@ -157,10 +152,7 @@ impl Native {
 
     /// Writes commands down as one transaction, to be sent later.
     pub fn write_down(commands: &[Command], names: &Names) -> Transaction {
-        let mut batch = Batch::new();
-        for command in commands {
-            batch.command(usize::MAX, |batch| encode(batch, command, names));
-        }
+        let mut batch = whole(commands, names);
         Transaction {
             bytes: batch.end().to_vec(),
             asks: batch.asks(),
@@ -219,6 +211,15 @@ impl Native {
         };
         judge(&answers, batch, commands, names)
     }
+}
+
+/// One transaction of these commands.
+fn whole(commands: &[Command], names: &Names) -> Batch {
+    let mut batch = Batch::new();
+    for command in commands {
+        batch.command(usize::MAX, |batch| encode(batch, command, names));
+    }
+    batch
 }
 
 /// Makes transactions of at most `limit` bytes of commands that may be cut, and has each sent.

@@ -28,7 +28,7 @@ use regions::Regions;
 use regions::run::{Run, at_interface};
 use regions::targets::Targets;
 use samples::sample_name;
-use sets::{Line, Relations};
+use sets::{Listed, Relations};
 use std::collections::HashSet;
 
 /// How much was compared.
@@ -297,7 +297,7 @@ const PROTOCOLS: [Protocol; 6] = [
     Protocol(253),
 ];
 
-fn family<T: Line>(
+fn family<T: Listed>(
     policy: &Policy,
     regions: &Regions,
     (direction, interface): (Direction, &str),

@@ -4,7 +4,7 @@ pub mod run;
 pub mod targets;
 
 use super::difference::Difference;
-use super::sets::{Line, Set, by_target};
+use super::sets::{Listed, Set, by_target};
 use crate::policy::interval::Point;
 use crate::policy::{Interval, Protocol, Reason, Verdict};
 use crate::ruleset::ir::*;
@@ -52,7 +52,7 @@ impl<'r> Regions<'r> {
 
     /// Passes every box of the run's packets to `decide`, with what becomes of it. What falls off the end of the chain where they
     /// `enter` has the verdict `rest`. Returns whether that was all of them: the run ends when no `steps` are left.
-    pub fn follow<T: Line + 'r>(
+    pub fn follow<T: Listed + 'r>(
         &self,
         run: &Run,
         enter: &str,
@@ -90,7 +90,7 @@ struct Way<'w, 'r, T> {
     steps: &'w mut usize,
 }
 
-impl<'r, T: Line + 'r> Way<'_, 'r, T> {
+impl<'r, T: Listed + 'r> Way<'_, 'r, T> {
     /// Follows one box through a chain; what comes back undecided goes into `fell`.
     fn in_chain(
         &mut self,
@@ -330,7 +330,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
     }
 }
 
-impl<T: Line> Region<T> {
+impl<T: Listed> Region<T> {
     /// One packet of the box.
     pub fn words(&self, run: &Run) -> String {
         let remote = self.addresses.first().map_or(T::WHOLE.first, |i| i.first);

@@ -1,19 +1,17 @@
 //! Sets of addresses as sorted intervals, and what they share with a list of the policy or of a rule.
 
-use crate::policy::interval::Point;
-use crate::policy::{AddressSet, Interval};
+use crate::policy::address::Line;
+use crate::policy::{Interval, Point};
 use crate::ruleset::ir::*;
 use rustc_hash::FxHashMap;
 use std::hash::Hash;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Addresses of a family, as numbers.
-pub trait Line: Point + Prefixed {
+/// Addresses of a family in a ruleset.
+pub trait Listed: Line + Prefixed {
     /// The family.
     const FAMILY: Family;
-    /// The part of this family in a set.
-    fn in_set(set: &AddressSet) -> Arc<[Interval<Self>]>;
     /// The elements of this family in a list of addresses.
     fn of(addresses: &Addresses) -> Option<&[Interval<Self>]>;
     /// The elements of this family in a map.
@@ -22,13 +20,10 @@ pub trait Line: Point + Prefixed {
     fn of_pairs(elements: &MapElements) -> Option<&[Pair<Self>]>;
 }
 
-macro_rules! line {
-    ($number:ty, $family:ident, $pairs:ident, $shared:ident) => {
-        impl Line for $number {
+macro_rules! listed {
+    ($number:ty, $family:ident, $pairs:ident) => {
+        impl Listed for $number {
             const FAMILY: Family = Family::$family;
-            fn in_set(set: &AddressSet) -> Arc<[Interval<Self>]> {
-                set.$shared()
-            }
             fn of(addresses: &Addresses) -> Option<&[Interval<Self>]> {
                 match addresses {
                     Addresses::$family(list) => Some(list),
@@ -50,8 +45,8 @@ macro_rules! line {
         }
     };
 }
-line!(u32, V4, PairsV4, shared_v4);
-line!(u128, V6, PairsV6, shared_v6);
+listed!(u32, V4, PairsV4);
+listed!(u128, V6, PairsV6);
 
 /// Addresses, sorted and apart; never none. Many boxes have the same.
 pub type Set<T> = Rc<[Interval<T>]>;
@@ -132,7 +127,7 @@ impl<T: Point> Relations<T> {
 }
 
 /// The parts of `set` inside and outside of `list`.
-pub fn split<T: Line>(list: &[Interval<T>], set: &Set<T>) -> [Option<Set<T>>; 2] {
+pub fn split<T: Listed>(list: &[Interval<T>], set: &Set<T>) -> [Option<Set<T>>; 2] {
     match relation(list, set) {
         Relation::Inside => [Some(set.clone()), None],
         Relation::Outside => [None, Some(set.clone())],
@@ -147,7 +142,7 @@ pub fn split<T: Line>(list: &[Interval<T>], set: &Set<T>) -> [Option<Set<T>>; 2]
 }
 
 /// Where the addresses of `set` lead in a map: each target with all addresses that lead there.
-pub fn by_target<T: Line, V: Copy + Eq + Hash>(
+pub fn by_target<T: Listed, V: Copy + Eq + Hash>(
     elements: impl Iterator<Item = (Interval<T>, V)>,
     set: &Set<T>,
 ) -> Vec<(Option<V>, Set<T>)> {
@@ -171,7 +166,7 @@ pub fn by_target<T: Line, V: Copy + Eq + Hash>(
 }
 
 /// Cuts a set along sorted entries: every piece with the value of the entry it lies in, or none.
-fn for_pieces<T: Line, V: Copy>(
+fn for_pieces<T: Listed, V: Copy>(
     entries: impl Iterator<Item = (Interval<T>, V)>,
     set: &[Interval<T>],
     mut each: impl FnMut(Interval<T>, Option<V>),

@@ -1,7 +1,7 @@
 //! What was read of long maps and lists, for all runs.
 
 use crate::policy::Interval;
-use crate::ruleset::check::sets::{Line, Set, by_target, split};
+use crate::ruleset::check::sets::{Listed, Set, by_target, split};
 use crate::ruleset::ir::NftVerdict;
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
@@ -32,7 +32,7 @@ pub struct Targets<'r, T> {
     halves: Known<T, [Place<T>; 2], Halves<T>>,
 }
 
-impl<'r, T: Line> Targets<'r, T> {
+impl<'r, T: Listed> Targets<'r, T> {
     /// Nothing was read yet.
     pub fn new() -> Self {
         Targets {
