@@ -2,7 +2,7 @@
 
 use super::node::{Inside, Node, NodeError};
 use super::plan::{GATEWAYS, InterfacePlan};
-use super::route::{End, Mac};
+use super::route::{CableEnd, Mac};
 use crate::netfilter::netlink::NetlinkError;
 use nix::libc;
 use nix::net::if_::if_nametoindex;
@@ -30,11 +30,11 @@ pub fn lay(
     number: u16,
 ) -> Result<Cable, NodeError> {
     let [high, low] = number.to_be_bytes();
-    let near = End {
+    let near = CableEnd {
         name: format!("to{number}"),
         mac: [0x02, 0x5e, 0, high, low, 1],
     };
-    let far = End {
+    let far = CableEnd {
         name: interface.name.clone(),
         mac: [0x02, 0x5e, 0, high, low, 2],
     };
@@ -66,8 +66,8 @@ pub fn take(router: &Node, cable: Cable) -> Result<(), NodeError> {
 
 fn router_end(
     inside: &mut Inside,
-    near: &End,
-    far: &End,
+    near: &CableEnd,
+    far: &CableEnd,
     there: &OwnedFd,
     addresses: &[IpAddr],
 ) -> Result<u32, NetlinkError> {

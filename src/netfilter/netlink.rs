@@ -24,12 +24,10 @@ pub(super) const ATTEMPTS: u32 = 20;
 const NETLINK_NETFILTER: u16 = 12;
 pub(super) const NLM_F_REQUEST: u16 = 0x1;
 pub(super) const NLM_F_ACK: u16 = 0x4;
-/// Put it in the place of one like it.
-pub(crate) const NLM_F_REPLACE: u16 = 0x100;
 /// Refused if it exists: nothing of a generation is mixed with what somebody else left.
-pub(crate) const NLM_F_EXCL: u16 = 0x200;
+pub(super) const NLM_F_EXCL: u16 = 0x200;
 /// Make it if it is not there.
-pub(crate) const NLM_F_CREATE: u16 = 0x400;
+pub(super) const NLM_F_CREATE: u16 = 0x400;
 /// At the end of the chain.
 pub(super) const NLM_F_APPEND: u16 = 0x800;
 const NLM_F_DUMP_INTR: u16 = 0x10;

@@ -6,7 +6,7 @@ use super::native::tracer::TRACER;
 use super::native::{Native, NativeError};
 use super::netlink::of_netfilter;
 use super::refusals::Flow;
-use super::refusals::message::{attribute, network};
+use super::refusals::message::{attributes, network};
 use crate::ruleset::TABLE;
 use nix::errno::Errno;
 use nix::libc;
@@ -147,14 +147,13 @@ struct Message<'m> {
 }
 
 impl<'m> Message<'m> {
-    fn of(mut attributes: &'m [u8]) -> Self {
+    fn of(bytes: &'m [u8]) -> Self {
         let mut message = Message::default();
         let text = |value: &'m [u8]| {
             let text = std::str::from_utf8(value).unwrap_or_default();
             text.trim_end_matches('\0')
         };
-        while let Some((value, kind, rest)) = attribute(attributes) {
-            attributes = rest;
+        for (kind, value) in attributes(bytes) {
             match kind {
                 NFTA_TRACE_TABLE => message.table = text(value),
                 NFTA_TRACE_CHAIN => message.chain = text(value),
@@ -172,14 +171,9 @@ impl<'m> Message<'m> {
     }
 }
 
-fn code(mut attributes: &[u8]) -> Option<u32> {
-    while let Some((value, kind, rest)) = attribute(attributes) {
-        attributes = rest;
-        if kind == NFTA_VERDICT_CODE {
-            return network(value);
-        }
-    }
-    None
+fn code(bytes: &[u8]) -> Option<u32> {
+    let mut codes = attributes(bytes).filter(|(kind, _)| *kind == NFTA_VERDICT_CODE);
+    network(codes.next()?.1)
 }
 
 impl Told {

@@ -76,7 +76,7 @@ pub struct Pair<T> {
     pub reason: Option<Reason>,
 }
 
-/// What all elements of verdict maps have.
+/// What all elements of verdict maps and sets have.
 pub trait Element: Clone {
     /// Where it stands in its map.
     type Place: Copy + Ord + Hash;
@@ -97,6 +97,23 @@ impl<T: Copy + Ord + Hash> Element for (Interval<T>, NftVerdict) {
 
     fn verdict(&self) -> &NftVerdict {
         &self.1
+    }
+
+    fn reason(&self) -> Option<&Reason> {
+        None
+    }
+}
+
+/// An element of a set, which leads nowhere.
+impl<T: Copy + Ord + Hash> Element for Interval<T> {
+    type Place = Self;
+
+    fn place(&self) -> Self {
+        *self
+    }
+
+    fn verdict(&self) -> &NftVerdict {
+        &NftVerdict::Return
     }
 
     fn reason(&self) -> Option<&Reason> {

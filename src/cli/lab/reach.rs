@@ -44,7 +44,6 @@ pub struct Arguments {
     lab: LabOptions,
 }
 
-/// Services of one argument.
 pub type Tried = BTreeSet<Service>;
 
 /// Reads what is to be tried: `tcp:80,443`, `icmp`, or several of these: `tcp:22,udp:53`.

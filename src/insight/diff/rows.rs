@@ -10,11 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// Some ports of a kind, and parts of the addresses.
 #[derive(Debug)]
 pub struct Piece {
-    /// What flows.
     pub kind: Kind,
-    /// Ports.
     pub ports: Vec<Interval<u16>>,
-    /// Addresses.
     pub parts: Bits,
 }
 
@@ -29,9 +26,7 @@ pub struct Row<T> {
 /// A row of both.
 #[derive(Debug)]
 pub struct Whole {
-    /// What flows.
     pub kinds: BTreeSet<Kind>,
-    /// Ports.
     pub ports: Vec<Interval<u16>>,
     /// IPv4 first.
     pub remotes: Vec<AddressRange>,

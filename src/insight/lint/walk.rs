@@ -15,17 +15,13 @@ const NAMED: usize = 4;
 pub struct Walk<'w, 'a, 'l, 'p> {
     /// What is known of each rule.
     pub facts: &'w mut Facts<'a>,
-    /// The list.
     pub list: &'l [Entry<'p>],
     /// The remotes of each entry.
     pub bits: &'w [Option<&'w Bits>],
     /// The rule that each entry is.
     pub numbers: &'w [Option<usize>],
-    /// What flows.
     pub kind: Kind,
-    /// The row.
     pub row: &'w Row,
-    /// The family.
     pub v4: bool,
 }
 

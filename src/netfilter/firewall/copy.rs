@@ -26,7 +26,6 @@ pub struct Part {
 /// All that the host has.
 #[derive(Debug, Default)]
 pub struct Copy {
-    /// The interfaces.
     pub links: Vec<Link>,
     /// The rulesets, in the order in which they are loaded.
     pub parts: Vec<Part>,

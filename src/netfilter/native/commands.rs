@@ -12,7 +12,6 @@ use nix::libc;
 /// `NF_ACCEPT`, a base chain's policy.
 pub(super) const ACCEPT: u32 = 1;
 
-/// The messages of one command.
 pub(super) fn encode(batch: &mut Batch, command: &Command, names: &Names) {
     let table = TABLE.as_bytes();
     match command {

@@ -76,7 +76,6 @@ pub(super) fn v6_prefix(interval: &Interval<u128>) -> Option<u8> {
     AddressRange::V6(*interval).prefix_length()
 }
 
-/// Types of ICMP.
 pub(super) fn intervals(types: &[(u8, u8)]) -> Vec<Interval<u8>> {
     types
         .iter()

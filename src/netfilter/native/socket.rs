@@ -50,7 +50,6 @@ pub(super) struct Socket {
 /// What the kernel said about one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
-    /// The message's sequence number.
     pub sequence: u32,
     /// Why it was refused; nothing if it was not.
     pub error: Option<Errno>,
@@ -63,7 +62,6 @@ pub(super) struct Answer {
 /// All answers to a transaction.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    /// Those that arrived.
     pub answers: Vec<Answer>,
     /// Whether there were more than the socket could hold.
     pub overrun: bool,
@@ -101,7 +99,6 @@ impl Socket {
         self.port
     }
 
-    /// The descriptor.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }

@@ -11,6 +11,7 @@ use crate::policy::address::{AddressError, AddressRange, AddressSet};
 use crate::policy::id::{AddressTemplateGroupId, AddressTemplateId, GroupId};
 use crate::policy::interval::Interval;
 use std::collections::{BTreeMap, HashMap};
+use std::net::Ipv4Addr;
 
 /// A file with more wrong lines than this is not worth listing whole.
 const MOST_WRONG_LINES: usize = 20;
@@ -29,9 +30,7 @@ pub struct Addresses<'d> {
 /// A family that a rule is limited to by its protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
-    /// IPv4.
     V4,
-    /// IPv6.
     V6,
 }
 
@@ -313,21 +312,17 @@ fn file(
     let mut wrong = 0;
     let mut first_unlisted = None;
     let mut start = 0;
-    while start < text.len() {
-        // Most lines are an address and nothing else.
-        if let Some((address, bytes)) = AddressRange::leading_ipv4(&text.as_bytes()[start..])
-            && let Some(after) = after_line_break(text.as_bytes(), start + bytes)
-        {
-            v4.push(Interval::point(address));
-            start = after;
-            continue;
-        }
-        let line = text[start..].split_inclusive('\n').next().unwrap_or("");
+    for line in text.split_inclusive('\n') {
         let content = line.split('#').next().unwrap_or("").trim();
         // `content` is a part of `line`, so the distance of their starts is its offset.
         let at = start + (content.as_ptr() as usize - line.as_ptr() as usize);
         start += line.len();
         if content.is_empty() {
+            continue;
+        }
+        // Most lines are one address of IPv4, which the standard library reads as strictly, and faster.
+        if let Ok(address) = content.parse::<Ipv4Addr>() {
+            v4.push(Interval::point(address.into()));
             continue;
         }
         let item = Text {
@@ -369,16 +364,6 @@ fn file(
     }
     match wrong {
         0 => AddressSet::of(v4, v6),
-        _ => None,
-    }
-}
-
-/// Where the next line begins if this one ends here.
-fn after_line_break(text: &[u8], at: usize) -> Option<usize> {
-    match &text[at..] {
-        [] => Some(at),
-        [b'\n', ..] => Some(at + 1),
-        [b'\r', b'\n', ..] => Some(at + 2),
         _ => None,
     }
 }

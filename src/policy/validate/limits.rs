@@ -30,9 +30,7 @@ pub struct Room {
     told: Cell<bool>,
 }
 
-/// What can be copied.
 pub trait Weight {
-    /// In ranges.
     fn weight(&self) -> usize;
 }
 

@@ -10,21 +10,15 @@ use crate::policy::rule::{Action, Direction, Rule, RuleId, SecurityGroup, Servic
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What rules are judged with.
 pub struct Context<'c, 'd> {
-    /// The files, for places.
     pub sources: &'c Sources,
     /// Address templates and members of groups.
     pub addresses: &'c Addresses<'d>,
-    /// Service templates.
     pub services: &'c Services<'d>,
-    /// Who uses which group.
     pub uses: &'c mut GroupUses<'d>,
-    /// What is wrong.
     pub diagnostics: &'c mut Diagnostics,
 }
 
-/// All groups.
 pub fn groups(
     definition: &Definition,
     context: &mut Context,

@@ -9,7 +9,6 @@ use crate::policy::port::PortSet;
 use crate::policy::rule::Service;
 use std::collections::BTreeMap;
 
-/// The protocols of a definition.
 const PROTOCOLS: &[&str] = &["tcp", "udp", "icmp", "icmpv6", "gre", "all"];
 
 /// The service templates; `None` where an error was reported.
@@ -20,7 +19,6 @@ pub struct Services<'d> {
 }
 
 impl<'d> Services<'d> {
-    /// Reads all service templates.
     pub fn new(definition: &'d Definition, room: &Room, diagnostics: &mut Diagnostics) -> Self {
         let ids = definition.service_templates.iter().map(|each| &each.id);
         let names = Names::new("service", ["ppm-", "ppmg-"], ids, definition.incomplete);

@@ -12,11 +12,9 @@
 //! empty for a moment.
 
 use super::same::{Object, Same, alike, references, target};
-use crate::policy::Interval;
 use crate::ruleset::batch::Elements;
 use crate::ruleset::ir::*;
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::sync::Arc;
 
 /// More changes than this are loaded as a new map and switched: a transaction of these fits every socket buffer.
 const AT_MOST: usize = 256;
@@ -35,9 +33,7 @@ pub struct Pair<'o, 'n> {
 /// The elements that are removed, and those that are added.
 #[derive(Debug)]
 pub enum Difference {
-    /// Of a map.
     Map(MapKey, MapElements, MapElements),
-    /// Of a set.
     Set(Addresses, Addresses),
 }
 
@@ -52,7 +48,6 @@ impl Difference {
         }
     }
 
-    /// How many they are.
     pub fn len(&self) -> usize {
         let (removed, added) = self.elements();
         removed.len() + added.len()
@@ -275,42 +270,50 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
     /// A set of points stays if the elements can be changed that differ.
     fn sets(&mut self, new: (&'n str, &'n Set), old: (&'o str, &'o Set)) -> Outcome {
         let difference = match (&new.1.elements, &old.1.elements) {
-            (Addresses::V4(a), Addresses::V4(b)) => self.points(a, b, Addresses::V4),
-            (Addresses::V6(a), Addresses::V6(b)) => self.points(a, b, Addresses::V6),
+            _ if !(new.1.elements.are_points() && old.1.elements.are_points()) => None,
+            (Addresses::V4(a), Addresses::V4(b)) => self
+                .differ(a, b)
+                .map(|(a, b)| Difference::Set(Addresses::V4(a.into()), Addresses::V4(b.into()))),
+            (Addresses::V6(a), Addresses::V6(b)) => self
+                .differ(a, b)
+                .map(|(a, b)| Difference::Set(Addresses::V6(a.into()), Addresses::V6(b.into()))),
             _ => None,
         };
-        let points = || new.1.elements.are_points() && old.1.elements.are_points();
-        match difference.filter(|_| points()) {
-            None => Outcome::Replaced,
-            Some(difference) => {
-                self.changes += difference.len();
-                self.remember(new.0, old.0, Some(difference));
-                Outcome::Within
-            }
-        }
+        self.changed(new.0, old.0, difference)
     }
 
-    /// The elements of one of two sets alone, unless they are too many.
-    fn points<T: Copy + Ord>(
-        &self,
-        new: &[Interval<T>],
-        old: &[Interval<T>],
-        wrap: fn(Arc<[Interval<T>]>) -> Addresses,
-    ) -> Option<Difference> {
+    fn changed(&mut self, new: &'n str, old: &'o str, change: Option<Difference>) -> Outcome {
+        let Some(difference) = change else {
+            return Outcome::Replaced;
+        };
+        self.changes += difference.len();
+        self.remember(new, old, Some(difference));
+        Outcome::Within
+    }
+
+    /// The elements that only the old one has, and those that only the new one has. `None` if they are too many, or one leads
+    /// elsewhere.
+    fn differ<E: Element>(&mut self, new: &'n [E], old: &'o [E]) -> Option<(Vec<E>, Vec<E>)> {
         let (mut removed, mut added) = (Vec::new(), Vec::new());
         let (mut a, mut b) = (new.iter().peekable(), old.iter().peekable());
         while self.changes + removed.len() + added.len() <= AT_MOST {
             match (a.peek(), b.peek()) {
-                (None, None) => {
-                    return Some(Difference::Set(wrap(removed.into()), wrap(added.into())));
-                }
-                (Some(at), Some(old_at)) if at == old_at => {
+                (None, None) => return Some((removed, added)),
+                (Some(element), Some(former)) if element.place() == former.place() => {
+                    let verdicts = (element.verdict(), former.verdict());
+                    if element.reason() != former.reason()
+                        || !self.same.equal_verdicts(verdicts.0, verdicts.1)
+                    {
+                        return None;
+                    }
                     a.next();
                     b.next();
                 }
-                (Some(at), Some(old_at)) if at > old_at => removed.extend(b.next()),
-                (None, _) => removed.extend(b.next()),
-                _ => added.extend(a.next()),
+                (Some(element), Some(former)) if element.place() > former.place() => {
+                    removed.extend(b.next().cloned())
+                }
+                (None, _) => removed.extend(b.next().cloned()),
+                _ => added.extend(a.next().cloned()),
             }
         }
         None
@@ -334,34 +337,9 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
         if map.key.counts() || !map.elements.are_points() || !old_map.elements.are_points() {
             return Outcome::Replaced;
         }
-        let (mut removed, mut added) = (Vec::new(), Vec::new());
-        let (mut a, mut b) = (new.iter().peekable(), old.iter().peekable());
-        while self.changes + removed.len() + added.len() <= AT_MOST {
-            match (a.peek(), b.peek()) {
-                (None, None) => {
-                    self.changes += removed.len() + added.len();
-                    let difference = Difference::Map(map.key, wrap(removed), wrap(added));
-                    self.remember(name, old_name, Some(difference));
-                    return Outcome::Within;
-                }
-                (Some(element), Some(former)) if element.place() == former.place() => {
-                    let verdicts = (element.verdict(), former.verdict());
-                    if element.reason() != former.reason()
-                        || !self.same.equal_verdicts(verdicts.0, verdicts.1)
-                    {
-                        return Outcome::Replaced;
-                    }
-                    a.next();
-                    b.next();
-                }
-                (Some(element), Some(former)) if element.place() > former.place() => {
-                    removed.extend(b.next().cloned())
-                }
-                (None, _) => removed.extend(b.next().cloned()),
-                _ => added.extend(a.next().cloned()),
-            }
-        }
-        Outcome::Replaced
+        let difference = self.differ(new, old);
+        let difference = difference.map(|(a, b)| Difference::Map(map.key, wrap(a), wrap(b)));
+        self.changed(name, old_name, difference)
     }
 
     /// Whether both have the same elements, and what they lead to stays.

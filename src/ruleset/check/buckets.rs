@@ -83,9 +83,7 @@ fn bucket<T: Point>(starts: &[T], point: T) -> usize {
 /// The numbers that stand in both of two ascending lists.
 #[derive(Clone, Copy)]
 pub struct Common<'l> {
-    /// One.
     pub a: &'l [u32],
-    /// The other.
     pub b: &'l [u32],
 }
 

@@ -10,7 +10,6 @@ use crate::policy::{
 };
 use std::sync::Arc;
 
-/// One entry: ports × addresses.
 struct Entry<T> {
     /// Destination ports; port 0 alone where the protocol has none.
     ports: Vec<Interval<u16>>,
@@ -30,22 +29,17 @@ pub struct List<T> {
 /// What a ruleset says about a box.
 #[derive(Clone, Copy)]
 pub enum Said<'r> {
-    /// This verdict, for this reason.
     Exactly(Verdict, &'r Reason),
-    /// Only whether it passes.
     Passes(bool),
 }
 
 /// A part of a box about which the policy says something else.
 pub struct Otherwise<T> {
-    /// The part.
     pub region: Region<T>,
-    /// What the policy says.
     pub decision: Decision,
 }
 
 impl<T: Listed> List<T> {
-    /// Reads the policy.
     pub fn new(policy: &Policy, direction: Direction, interface: &str, protocol: Protocol) -> Self {
         let binding = policy
             .bindings

@@ -17,7 +17,6 @@ use targets::Targets;
 pub struct Region<T> {
     /// Destination ports; port 0 alone where the protocol has none.
     pub ports: Interval<u16>,
-    /// Remote addresses.
     pub addresses: Set<T>,
 }
 
@@ -33,7 +32,6 @@ pub struct Regions<'r> {
 }
 
 impl<'r> Regions<'r> {
-    /// Reads the names once.
     pub fn new(ruleset: &'r Ruleset) -> Self {
         let chains = ruleset.chains.iter().map(|chain| (&*chain.name, chain));
         let sets = ruleset.sets.iter();
@@ -45,7 +43,6 @@ impl<'r> Regions<'r> {
         }
     }
 
-    /// The chain with this name.
     pub fn chain(&self, name: &str) -> Option<&'r Chain> {
         self.chains.get(name).copied()
     }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 /// Addresses of a family in a ruleset.
 pub trait Listed: Line + Prefixed {
-    /// The family.
     const FAMILY: Family;
     /// The elements of this family in a list of addresses.
     fn of(addresses: &Addresses) -> Option<&[Interval<Self>]>;
@@ -107,7 +106,6 @@ type Known<T> = (Arc<[Interval<T>]>, Set<T>, Relation);
 const LONG: usize = 64;
 
 impl<T: Point> Relations<T> {
-    /// Nothing was looked at yet.
     pub fn new() -> Self {
         Relations {
             known: FxHashMap::default(),

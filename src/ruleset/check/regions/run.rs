@@ -7,11 +7,8 @@ use crate::ruleset::ir::{CtState, Family, FlowKey, FlowSide, Match, Side};
 /// Packets of one protocol at one interface that open a flow from port 49152 with hop limit 64, not forwarded.
 #[derive(Debug, Clone, Copy)]
 pub struct Run<'i> {
-    /// Which way.
     pub direction: Direction,
-    /// The interface.
     pub interface: &'i str,
-    /// The protocol.
     pub protocol: Protocol,
     /// Whether they are ICMP messages about a tracked flow, other than errors, and open no flow themselves.
     pub about_a_flow: bool,

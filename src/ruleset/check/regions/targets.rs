@@ -33,7 +33,6 @@ pub struct Targets<'r, T> {
 }
 
 impl<'r, T: Listed> Targets<'r, T> {
-    /// Nothing was read yet.
     pub fn new() -> Self {
         Targets {
             whole: [T::WHOLE].into(),
