@@ -284,13 +284,13 @@ fn open(protonum: u16) -> Result<OwnedFd, NetlinkError> {
             ));
         }
     };
-    socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        protocol,
-    )
-    .map_err(NetlinkError::Socket)
+    raw_socket(protocol, SockFlag::empty()).map_err(NetlinkError::Socket)
+}
+
+/// A socket of netlink, closed in programs that this one starts.
+pub(super) fn raw_socket(protocol: SockProtocol, flags: SockFlag) -> Result<OwnedFd, Errno> {
+    let flags = flags | SockFlag::SOCK_CLOEXEC;
+    socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)
 }
 
 /// Reads away what nobody waits for: with it the kernel ends a dump of which not all was read.

@@ -2,16 +2,11 @@
 
 use super::native::tracer::TRACER;
 use super::netlink::{NetlinkError, dump};
+use super::programs::LEGACY;
 use crate::ruleset::TABLE;
 use netlink_bindings::nftables::{Nfgenmsg, Request};
 use std::collections::BTreeSet;
 use std::ffi::CStr;
-
-/// The kernel's lists of the legacy tables in use.
-const LEGACY: [(&str, &str); 2] = [
-    ("/proc/thread-self/net/ip_tables_names", "iptables-legacy"),
-    ("/proc/thread-self/net/ip6_tables_names", "ip6tables-legacy"),
-];
 
 /// `NF_DROP`, the policy of a base chain that needs no rule to drop.
 const DROP: u32 = 0;
@@ -37,7 +32,7 @@ pub fn beside_us() -> Result<Vec<String>, NetlinkError> {
         .filter(|(_, name)| name != TABLE && name != TRACER)
         .map(|(family, name)| owner_of(family, &name))
         .collect();
-    for (path, name) in LEGACY {
+    for (name, path) in LEGACY {
         let tables = std::fs::read_to_string(path).unwrap_or_default();
         if !tables.trim().is_empty() {
             found.push(name.to_owned());

@@ -13,12 +13,31 @@ use std::net::IpAddr;
 /// The deepest nesting of chains that nftables follows.
 const DEEPEST: usize = 16;
 
+/// The objects of a ruleset by name.
+#[derive(Debug)]
+pub(super) struct ByName<'r> {
+    pub chains: FxHashMap<&'r str, &'r Chain>,
+    pub sets: FxHashMap<&'r str, &'r Addresses>,
+    pub maps: FxHashMap<&'r str, &'r MapElements>,
+}
+
+impl<'r> ByName<'r> {
+    pub fn new(ruleset: &'r Ruleset) -> Self {
+        let chains = ruleset.chains.iter().map(|chain| (&*chain.name, chain));
+        let sets = ruleset.sets.iter();
+        let maps = ruleset.maps.iter().map(|map| (&*map.name, &map.elements));
+        ByName {
+            chains: chains.collect(),
+            sets: sets.map(|set| (set.name.as_str(), &set.elements)).collect(),
+            maps: maps.collect(),
+        }
+    }
+}
+
 /// A ruleset that packets walk through.
 #[derive(Debug)]
 pub struct Walker<'r> {
-    chains: FxHashMap<&'r str, &'r Chain>,
-    sets: FxHashMap<&'r str, &'r Addresses>,
-    maps: FxHashMap<&'r str, &'r MapElements>,
+    objects: ByName<'r>,
     /// The interfaces that have a slot, the most specific name first.
     slots: Vec<&'r InterfaceName>,
 }
@@ -30,21 +49,7 @@ impl<'r> Walker<'r> {
     /// Reads the names once.
     pub fn new(ruleset: &'r Ruleset) -> Self {
         Walker {
-            chains: ruleset
-                .chains
-                .iter()
-                .map(|chain| (&*chain.name, chain))
-                .collect(),
-            sets: ruleset
-                .sets
-                .iter()
-                .map(|set| (set.name.as_str(), &set.elements))
-                .collect(),
-            maps: ruleset
-                .maps
-                .iter()
-                .map(|map| (&*map.name, &map.elements))
-                .collect(),
+            objects: ByName::new(ruleset),
             slots: slots(ruleset),
         }
     }
@@ -62,7 +67,7 @@ impl<'r> Walker<'r> {
 
     fn in_chain(&self, name: &str, packet: &Packet, depth: usize) -> Ended<'r> {
         // A chain that is missing refuses, so that no test takes a lost one for a pass.
-        let (Some(chain), true) = (self.chains.get(name), depth <= DEEPEST) else {
+        let (Some(chain), true) = (self.objects.chains.get(name), depth <= DEEPEST) else {
             return Some((Verdict::Refuse, None));
         };
         for rule in &chain.rules {
@@ -107,7 +112,7 @@ impl<'r> Walker<'r> {
 
     /// What an element says, and what it decides for itself.
     fn look_up(&self, key: MapKey, map: &str, packet: &Packet) -> Option<Found<'r>> {
-        let elements = *self.maps.get(map)?;
+        let elements = *self.objects.maps.get(map)?;
         let is_of = |transport: Transport| packet.protocol == transport.protocol();
         let port = match key {
             MapKey::Port(transport) if is_of(transport) => packet.destination_port,
@@ -210,14 +215,17 @@ impl<'r> Walker<'r> {
                 side,
                 with,
                 negated,
-            } => *side == remote && is_among(&self.sets, with, packet.remote) == Some(!negated),
+            } => {
+                *side == remote
+                    && is_among(&self.objects.sets, with, packet.remote) == Some(!negated)
+            }
             Match::FlowPort(key, transport, ports) => {
                 packet.protocol == transport.protocol()
                     && flow_port(packet, *key).is_some_and(|port| ports.contains(port))
             }
             Match::FlowAddress { key, with, negated } => {
                 flow_port(packet, *key).is_some()
-                    && is_among(&self.sets, with, packet.remote) == Some(!negated)
+                    && is_among(&self.objects.sets, with, packet.remote) == Some(!negated)
             }
             Match::IcmpType(types) => !v6 && packet.protocol == Protocol::ICMP && is_type(types),
             Match::Icmpv6Type(types) => v6 && packet.protocol == Protocol::ICMPV6 && is_type(types),
@@ -287,7 +295,9 @@ impl<'r> Walker<'r> {
     /// Whether an interface is bound: packets are told by its name where they enter.
     fn entry_names(&self, interface: &str) -> bool {
         let entries = [INBOUND, "inbound_interfaces"];
-        let chains = entries.iter().filter_map(|name| self.chains.get(name));
+        let chains = entries
+            .iter()
+            .filter_map(|name| self.objects.chains.get(name));
         let mut matches = chains
             .flat_map(|chain| &chain.rules)
             .flat_map(|rule| &rule.matches);

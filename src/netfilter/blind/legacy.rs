@@ -6,29 +6,20 @@ use std::io::ErrorKind;
 use std::process::{Command, Stdio};
 
 use super::spot::BlindSpot;
-use crate::netfilter::programs;
+use crate::netfilter::programs::{self, LEGACY};
 
-/// A program of iptables-legacy, and the kernel's list of the tables in use, which only root may read.
-const FAMILIES: [(&str, &str, &str); 2] = [
-    (
-        "iptables-legacy",
-        "/proc/thread-self/net/ip_tables_names",
-        "the rules of the iptables-legacy raw table",
-    ),
-    (
-        "ip6tables-legacy",
-        "/proc/thread-self/net/ip6_tables_names",
-        "the rules of the ip6tables-legacy raw table",
-    ),
+/// What cannot be seen where the tables cannot be read.
+const RULES: [&str; 2] = [
+    "the rules of the iptables-legacy raw table",
+    "the rules of the ip6tables-legacy raw table",
 ];
 
 pub(super) fn find() -> Vec<BlindSpot> {
-    FAMILIES
-        .iter()
-        .flat_map(|&(program, names, what)| {
-            notrack(program, names).unwrap_or_else(|why| vec![BlindSpot::Unknown { what, why }])
-        })
-        .collect()
+    let families = LEGACY.into_iter().zip(RULES);
+    let spots = families.flat_map(|((program, names), what)| {
+        notrack(program, names).unwrap_or_else(|why| vec![BlindSpot::Unknown { what, why }])
+    });
+    spots.collect()
 }
 
 fn notrack(program: &'static str, names: &str) -> Result<Vec<BlindSpot>, String> {

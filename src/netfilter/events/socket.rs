@@ -1,13 +1,11 @@
 //! A member of multicast groups, what it is spared, and its datagrams.
 
+use crate::netfilter::netlink::raw_socket;
 use crate::ruleset::TABLE;
 use netlink_bindings::nftables::TableAttrs;
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce};
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, setsockopt,
-    socket,
-};
+use nix::sys::socket::{MsgFlags, NetlinkAddr, SockFlag, SockProtocol, bind, recv, setsockopt};
 use nix::{libc, setsockopt_impl, sockopt_impl};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -57,12 +55,7 @@ impl EventSocket {
         groups: u32,
         filter: &[libc::sock_filter],
     ) -> Result<Self, Errno> {
-        let descriptor = socket(
-            AddressFamily::Netlink,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
-            protocol,
-        )?;
+        let descriptor = raw_socket(protocol, SockFlag::SOCK_NONBLOCK)?;
         // Inside a user namespace it may not; then events are lost sooner, and noticed.
         if setsockopt(&descriptor, RcvBufForce, &ROOM_BYTES).is_err() {
             let _ = setsockopt(&descriptor, RcvBuf, &ROOM_BYTES);

@@ -2,15 +2,9 @@
 
 use super::program::run;
 use crate::netfilter::links::{Link, links};
-use crate::netfilter::programs::find;
+use crate::netfilter::programs::{LEGACY, find};
 use crate::ruleset::TABLE;
 use std::fs;
-
-/// Of the calling thread's network namespace: the tables of iptables-legacy that are in use.
-pub(super) const LEGACY: [(&str, &str); 2] = [
-    ("iptables", "/proc/thread-self/net/ip_tables_names"),
-    ("ip6tables", "/proc/thread-self/net/ip6_tables_names"),
-];
 
 /// One ruleset of one program.
 #[derive(Debug, Clone)]
@@ -46,7 +40,7 @@ impl Copy {
             copy.legacy(program, tables);
         }
         let mut covered = Vec::new();
-        for (program, family) in [("iptables", "ip"), ("ip6tables", "ip6")] {
+        for (program, family) in [("iptables-nft", "ip"), ("ip6tables-nft", "ip6")] {
             covered.extend(copy.iptables_nft(program, family));
         }
         copy.tables(&covered);
@@ -75,32 +69,31 @@ impl Copy {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
             Ok(_) => {}
             Err(error) => {
-                let what = format!("{program}-legacy: {tables}: {error}");
+                let what = format!("{program}: {tables}: {error}");
                 return self.missing.push(what);
             }
         }
-        self.iptables(program, "legacy");
+        self.iptables(program);
     }
 
-    /// Gives the tables that nftables shows too.
+    /// Returns the tables that nftables shows too.
     fn iptables_nft(&mut self, program: &str, family: &str) -> Vec<String> {
-        if find(&format!("{program}-nft-save")).is_none() {
+        if find(&format!("{program}-save")).is_none() {
             return Vec::new();
         }
-        let text = self.iptables(program, "nft");
+        let text = self.iptables(program);
         let tables = text.iter().flat_map(|text| text.lines());
         tables
             .filter_map(|line| Some(format!("{family} {}", line.strip_prefix('*')?)))
             .collect()
     }
 
-    fn iptables(&mut self, program: &str, variant: &str) -> Option<String> {
-        let save = format!("{program}-{variant}-save");
-        match run(&save, &[], "") {
+    fn iptables(&mut self, program: &str) -> Option<String> {
+        match run(&format!("{program}-save"), &[], "") {
             Ok(text) if text.lines().any(|line| line.starts_with('*')) => {
                 self.parts.push(Part {
-                    name: format!("{program}-{variant}"),
-                    restore: (format!("{program}-{variant}-restore"), vec![]),
+                    name: program.to_owned(),
+                    restore: (format!("{program}-restore"), vec![]),
                     text: text.clone(),
                 });
                 Some(text)

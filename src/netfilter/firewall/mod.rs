@@ -18,6 +18,7 @@ pub use blame::Blame;
 pub use fate::{Asked, Fate, FirewallError, Seen, Turned};
 
 use super::links::Link;
+use super::programs::LEGACY;
 use super::ways::Ways;
 use copy::Copy;
 use std::collections::BTreeMap;
@@ -25,12 +26,11 @@ use std::collections::BTreeMap;
 /// What iptables-legacy has refused so far in the network namespace of the calling thread. No trace shows its rules, but each counts.
 pub fn refused_by_legacy() -> Result<BTreeMap<Blame, u64>, FirewallError> {
     let mut refused = BTreeMap::new();
-    for (program, tables) in copy::LEGACY {
+    for (program, tables) in LEGACY {
         let in_use = std::fs::read_to_string(tables).unwrap_or_default();
         if !in_use.trim().is_empty() {
-            let program = format!("{program}-legacy");
             let saved = program::run(&format!("{program}-save"), &["-c"], "")?;
-            refused.extend(blame::of_targets(&program, &saved, blame::REFUSING));
+            refused.extend(blame::of_targets(program, &saved, blame::REFUSING));
         }
     }
     Ok(refused)

@@ -1,13 +1,13 @@
 //! The netlink socket that transactions go through: how much it takes at once, and what the kernel answers.
 
 use super::error::NativeError;
-use crate::netfilter::netlink::{NLMSG_ERROR, messages};
+use crate::netfilter::netlink::{NLMSG_ERROR, messages, raw_socket};
 use netlink_bindings::builtin::{NlmsgerrAttrs, Nlmsghdr};
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{SndBuf, SndBufForce};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname,
-    getsockopt, recv, send, setsockopt, socket,
+    MsgFlags, NetlinkAddr, SockFlag, SockProtocol, bind, getsockname, getsockopt, recv, send,
+    setsockopt,
 };
 use nix::{libc, setsockopt_impl, sockopt_impl};
 use parking_lot::Mutex;
@@ -69,13 +69,8 @@ pub(super) struct Answers {
 
 impl Socket {
     pub fn open() -> Result<Self, NativeError> {
-        let descriptor = socket(
-            AddressFamily::Netlink,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC,
-            SockProtocol::NetlinkNetFilter,
-        )
-        .map_err(NativeError::Socket)?;
+        let descriptor = raw_socket(SockProtocol::NetlinkNetFilter, SockFlag::empty())
+            .map_err(NativeError::Socket)?;
         // The kernel gives it a port, by which it is known as an owner.
         bind(descriptor.as_raw_fd(), &NetlinkAddr::new(0, 0)).map_err(NativeError::Socket)?;
         Self::of(descriptor)

@@ -1,13 +1,13 @@
 //! The listener of our group of NFLOG.
 
+use crate::netfilter::netlink::raw_socket;
 use crate::ruleset::table::EVENTS_GROUP;
 use netlink_bindings::utils::{align, push_header};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce, ReceiveTimeout};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
-    setsockopt, socket,
+    MsgFlags, NetlinkAddr, SockFlag, SockProtocol, bind, recv, send, setsockopt,
 };
 use nix::sys::time::TimeVal;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -47,9 +47,7 @@ impl Listener {
     /// Fails with `EBUSY` where another program listens to this group, and with `EINVAL` or `EOPNOTSUPP` on a kernel
     /// without NFLOG.
     pub fn open() -> Result<Self, Errno> {
-        let (family, kind) = (AddressFamily::Netlink, SockType::Raw);
-        let flags = SockFlag::SOCK_CLOEXEC;
-        let socket = socket(family, kind, flags, SockProtocol::NetlinkNetFilter)?;
+        let socket = raw_socket(SockProtocol::NetlinkNetFilter, SockFlag::empty())?;
         // Inside a user namespace it may not; then packets are lost sooner, and counted.
         if setsockopt(&socket, RcvBufForce, &ROOM_BYTES).is_err() {
             let _ = setsockopt(&socket, RcvBuf, &ROOM_BYTES);

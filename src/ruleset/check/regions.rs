@@ -8,8 +8,8 @@ use super::sets::{Listed, Set, by_target};
 use crate::policy::interval::Point;
 use crate::policy::{Interval, Protocol, Reason, Verdict};
 use crate::ruleset::ir::*;
+use crate::ruleset::walk::ByName;
 use run::Run;
-use rustc_hash::FxHashMap;
 use targets::Targets;
 
 /// A box of packets: each of these ports with each of these addresses.
@@ -25,26 +25,15 @@ pub type Decide<'d, T> = dyn FnMut(Region<T>, Verdict, &Reason) -> Result<(), Di
 
 /// A ruleset, by names.
 #[derive(Debug)]
-pub struct Regions<'r> {
-    chains: FxHashMap<&'r str, &'r Chain>,
-    sets: FxHashMap<&'r str, &'r Addresses>,
-    maps: FxHashMap<&'r str, &'r MapElements>,
-}
+pub struct Regions<'r>(ByName<'r>);
 
 impl<'r> Regions<'r> {
     pub fn new(ruleset: &'r Ruleset) -> Self {
-        let chains = ruleset.chains.iter().map(|chain| (&*chain.name, chain));
-        let sets = ruleset.sets.iter();
-        let maps = ruleset.maps.iter().map(|map| (&*map.name, &map.elements));
-        Regions {
-            chains: chains.collect(),
-            sets: sets.map(|set| (set.name.as_str(), &set.elements)).collect(),
-            maps: maps.collect(),
-        }
+        Regions(ByName::new(ruleset))
     }
 
     pub fn chain(&self, name: &str) -> Option<&'r Chain> {
-        self.chains.get(name).copied()
+        self.0.chains.get(name).copied()
     }
 
     /// Passes every box of the run's packets to `decide`, with what becomes of it. What falls off the end of the chain where they
@@ -148,7 +137,7 @@ impl<'r, T: Listed + 'r> Way<'_, 'r, T> {
             NftVerdict::Goto(chain) => self.in_chain(chain, region, fell, decide),
             NftVerdict::Jump(chain) => self.in_chain(chain, region, rest, decide),
             NftVerdict::Map(key, map) => {
-                let Some(elements) = self.regions.maps.get(&**map).copied() else {
+                let Some(elements) = self.regions.0.maps.get(&**map).copied() else {
                     return Err(self.missing(&region, map));
                 };
                 let asked = self.asked(*key, map, elements, region, rest);
@@ -297,7 +286,7 @@ impl<'r, T: Listed + 'r> Way<'_, 'r, T> {
             {
                 let list = match with {
                     AddressMatch::Inline(list) => Some(list),
-                    AddressMatch::Set(name, _) => self.regions.sets.get(name.as_str()).copied(),
+                    AddressMatch::Set(name, _) => self.regions.0.sets.get(name.as_str()).copied(),
                 };
                 let Some(list) = list.and_then(T::of) else {
                     return rest.push(region);
