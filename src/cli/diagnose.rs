@@ -8,7 +8,7 @@ use super::host_view::listening;
 use super::options::DefinitionOptions;
 use super::outcome::{ERROR, Result, yes};
 use super::print;
-use crate::insight::diagnose::{Flow, of_groups, of_service};
+use crate::insight::diagnose::{AskedPort, of_groups, of_service};
 use crate::insight::explain::Question;
 use crate::insight::layers::explained;
 use crate::insight::lint::host::Listening;
@@ -19,7 +19,7 @@ use crate::state::last_enforced::last_enforced;
 use anyhow::bail;
 use clap::Args;
 use flows::FlowOptions;
-use found::Found;
+use found::Findings;
 use serde_json::json;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub fn run(arguments: Arguments) -> Result {
     let link = flows::interface(&arguments.flow, &policy, &links)?;
     let flows = flows::flows(&arguments.flow, &policy, link, &links)?;
     let all = listening(&links);
-    let (mut found, mut served) = (Found::default(), Vec::new());
+    let (mut found, mut served) = (Findings::default(), Vec::new());
     // In the order of the source document: groups, platform, firewall, process.
     for flow in &flows {
         groups(flow, &policy, &mut found)?;
@@ -75,7 +75,7 @@ pub fn run(arguments: Arguments) -> Result {
             service(flow, &policy, &all, &mut found);
         }
     }
-    let Found {
+    let Findings {
         causes,
         fine,
         unknown,
@@ -109,7 +109,7 @@ fn policy(arguments: &Arguments) -> anyhow::Result<Option<Policy>> {
     }
 }
 
-fn groups(flow: &Flow, policy: &Policy, found: &mut Found) -> anyhow::Result<()> {
+fn groups(flow: &AskedPort, policy: &Policy, found: &mut Findings) -> anyhow::Result<()> {
     let question = Question {
         direction: Direction::Inbound,
         interface: Some(flow.interface.clone()),
@@ -145,7 +145,7 @@ fn groups(flow: &Flow, policy: &Policy, found: &mut Found) -> anyhow::Result<()>
     Ok(())
 }
 
-fn service(flow: &Flow, policy: &Policy, all: &[Listening], found: &mut Found) {
+fn service(flow: &AskedPort, policy: &Policy, all: &[Listening], found: &mut Findings) {
     let causes = of_service(flow, policy, all);
     if causes.is_empty() {
         found.fine(format!(
@@ -156,7 +156,7 @@ fn service(flow: &Flow, policy: &Policy, all: &[Listening], found: &mut Found) {
     causes.into_iter().for_each(|cause| found.cause(cause));
 }
 
-fn page(flows: &[Flow], found: &Found) -> String {
+fn page(flows: &[AskedPort], found: &Findings) -> String {
     let mut page = String::new();
     for flow in flows {
         page += &format!(

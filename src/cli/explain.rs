@@ -34,7 +34,7 @@ Exit status: 0 if the flow is allowed (with --batch: if every line was judged), 
 pub struct Arguments {
     /// Who opens the flow, seen from this host
     #[arg(required_unless_present = "batch", conflicts_with = "batch")]
-    direction: Option<Way>,
+    direction: Option<WayArgument>,
     /// tcp, udp, icmp, icmpv6, gre, or a protocol number
     #[arg(required_unless_present = "batch")]
     protocol: Option<String>,
@@ -63,7 +63,7 @@ pub struct Arguments {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Way {
+enum WayArgument {
     Inbound,
     Outbound,
 }
@@ -82,8 +82,8 @@ pub fn run(arguments: Arguments) -> Result {
     }
     let question = Question {
         direction: match arguments.direction.context("a direction")? {
-            Way::Inbound => Direction::Inbound,
-            Way::Outbound => Direction::Outbound,
+            WayArgument::Inbound => Direction::Inbound,
+            WayArgument::Outbound => Direction::Outbound,
         },
         interface: arguments.interface,
         protocol: arguments.protocol.context("a protocol")?,

@@ -216,7 +216,7 @@ pub struct InstanceEntry {
     /// Which host it is.
     pub hostname: Option<Text>,
     /// What it is.
-    pub kind: Kind,
+    pub kind: InstanceKind,
     /// How it is paid.
     pub prepaid: bool,
     /// Where `smtp: unblocked` stands.
@@ -227,7 +227,7 @@ pub struct InstanceEntry {
 
 /// What an instance is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Kind {
+pub enum InstanceKind {
     /// A virtual machine.
     #[default]
     Cvm,

@@ -29,7 +29,7 @@ fn cause(code: &'static str, seen: impl Into<String>, mend: impl Into<String>) -
 
 /// What is asked about.
 #[derive(Debug, Clone)]
-pub struct Flow {
+pub struct AskedPort {
     /// The interface that it enters by.
     pub interface: String,
     /// `tcp` or `udp`.
@@ -43,12 +43,12 @@ pub struct Flow {
 }
 
 /// Why the groups and the platform refuse a flow, if they do.
-pub fn of_groups(flow: &Flow, explanation: &Explanation) -> Option<Cause> {
+pub fn of_groups(flow: &AskedPort, explanation: &Explanation) -> Option<Cause> {
     let answer = &explanation.answer;
     if answer.verdict.passes() {
         return None;
     }
-    let Flow {
+    let AskedPort {
         protocol,
         port,
         remote,
@@ -125,7 +125,7 @@ pub fn of_groups(flow: &Flow, explanation: &Explanation) -> Option<Cause> {
 }
 
 /// Why no process answers there, if none does; and the port that the service may have moved to.
-pub fn of_service(flow: &Flow, policy: &Policy, listening: &[Listening]) -> Vec<Cause> {
+pub fn of_service(flow: &AskedPort, policy: &Policy, listening: &[Listening]) -> Vec<Cause> {
     let tcp = flow.protocol == "tcp";
     let (protocol, port) = (&flow.protocol, flow.port);
     let here: Vec<&Listening> = listening
@@ -198,7 +198,7 @@ pub fn of_service(flow: &Flow, policy: &Policy, listening: &[Listening]) -> Vec<
 }
 
 /// Services that nobody can reach: what is missing may be one of them.
-fn moved(flow: &Flow, policy: &Policy, listening: &[Listening]) -> Option<Cause> {
+fn moved(flow: &AskedPort, policy: &Policy, listening: &[Listening]) -> Option<Cause> {
     let tcp = flow.protocol == "tcp";
     let closed = listening
         .iter()

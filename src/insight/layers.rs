@@ -45,7 +45,7 @@ pub struct Otherwise {
 
 /// What a group that was expected to decide makes of a flow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Expected {
+pub struct ExpectedGroup {
     /// The group.
     pub group: String,
     /// Whether it is bound there.
@@ -76,7 +76,7 @@ pub struct Explanation {
     pub otherwise: Option<Otherwise>,
     /// What the group says that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub expected: Option<Expected>,
+    pub expected: Option<ExpectedGroup>,
 }
 
 /// Judges a flow and says how. `expected` is a group that somebody expects to decide about it.
@@ -271,13 +271,13 @@ fn otherwise(
     })
 }
 
-fn unbound(group: &str, packet: &Packet, groups: &[Arc<SecurityGroup>]) -> Expected {
+fn unbound(group: &str, packet: &Packet, groups: &[Arc<SecurityGroup>]) -> ExpectedGroup {
     let bound: Vec<&str> = groups.iter().map(|group| group.id.as_str()).collect();
     let bound = match bound.is_empty() {
         true => String::new(),
         false => format!(" (bound: {})", bound.join(", ")),
     };
-    Expected {
+    ExpectedGroup {
         group: group.to_owned(),
         bound: false,
         verdict: None,
@@ -287,7 +287,7 @@ fn unbound(group: &str, packet: &Packet, groups: &[Arc<SecurityGroup>]) -> Expec
     }
 }
 
-fn expectation(binding: &Binding, name: &str, packet: &Packet, answer: &Answer) -> Expected {
+fn expectation(binding: &Binding, name: &str, packet: &Packet, answer: &Answer) -> ExpectedGroup {
     let Some(group) = binding
         .groups
         .iter()
@@ -318,7 +318,7 @@ fn expectation(binding: &Binding, name: &str, packet: &Packet, answer: &Answer) 
         }
         (None, _) => format!("{name} says nothing about it: {own}{}", decided_by(answer)),
     };
-    Expected {
+    ExpectedGroup {
         group: name.to_owned(),
         bound: true,
         verdict: is,

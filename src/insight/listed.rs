@@ -1,15 +1,15 @@
 //! The rows of the list that is asked about a flow ([`crate::policy::listed`]): ports about which the same entries have a say.
 
-use super::space::{Bits, Space, TooLarge, Work};
-use crate::policy::address::Line;
+use super::space::{PartSet, Space, TooLarge, Work};
+use crate::policy::address::AddressNumber;
 use crate::policy::interval::merged;
-use crate::policy::listed::Entry;
+use crate::policy::listed::ListEntry;
 use crate::policy::{Interval, PortSet, Protocol, Service};
 use std::collections::{BTreeSet, HashMap};
 
 /// A kind of flow: those of one kind differ in port and address only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub enum FlowKind {
     /// TCP.
     Tcp,
     /// UDP.
@@ -22,37 +22,43 @@ pub enum Kind {
     Other,
 }
 
-impl Kind {
+impl FlowKind {
     /// All of them.
-    pub const ALL: [Kind; 5] = [Kind::Tcp, Kind::Udp, Kind::Icmp, Kind::Gre, Kind::Other];
+    pub const ALL: [FlowKind; 5] = [
+        FlowKind::Tcp,
+        FlowKind::Udp,
+        FlowKind::Icmp,
+        FlowKind::Gre,
+        FlowKind::Other,
+    ];
 
     /// One of its protocols.
     pub fn protocol(self, v4: bool) -> Protocol {
         match self {
-            Kind::Tcp => Protocol::TCP,
-            Kind::Udp => Protocol::UDP,
-            Kind::Icmp if v4 => Protocol::ICMP,
-            Kind::Icmp => Protocol::ICMPV6,
-            Kind::Gre => Protocol::GRE,
-            Kind::Other => Protocol(253),
+            FlowKind::Tcp => Protocol::TCP,
+            FlowKind::Udp => Protocol::UDP,
+            FlowKind::Icmp if v4 => Protocol::ICMP,
+            FlowKind::Icmp => Protocol::ICMPV6,
+            FlowKind::Gre => Protocol::GRE,
+            FlowKind::Other => Protocol(253),
         }
     }
 
     /// Whether its flows have ports.
     pub fn has_ports(self) -> bool {
-        matches!(self, Kind::Tcp | Kind::Udp)
+        matches!(self, FlowKind::Tcp | FlowKind::Udp)
     }
 
     /// The ports of this kind that a service is about; all of them where there are none.
     pub fn ports(self, service: &Service, v4: bool) -> Vec<Interval<u16>> {
         let all = || PortSet::all().intervals().to_vec();
         match (self, service) {
-            (_, Service::All) | (Kind::Gre, Service::Gre) => all(),
-            (Kind::Tcp, Service::Tcp(ports)) | (Kind::Udp, Service::Udp(ports)) => {
+            (_, Service::All) | (FlowKind::Gre, Service::Gre) => all(),
+            (FlowKind::Tcp, Service::Tcp(ports)) | (FlowKind::Udp, Service::Udp(ports)) => {
                 ports.intervals().to_vec()
             }
-            (Kind::Icmp, Service::Icmp) if v4 => all(),
-            (Kind::Icmp, Service::Icmpv6) if !v4 => all(),
+            (FlowKind::Icmp, Service::Icmp) if v4 => all(),
+            (FlowKind::Icmp, Service::Icmpv6) if !v4 => all(),
             _ => Vec::new(),
         }
     }
@@ -65,23 +71,23 @@ impl Kind {
 }
 
 /// A list of entries with its addresses as bits of one family.
-pub struct Table<'l, 'p, T> {
+pub struct ListTable<'l, 'p, T> {
     /// The list.
-    pub entries: &'l [Entry<'p>],
+    pub entries: &'l [ListEntry<'p>],
     /// The addresses.
     pub space: Space<T>,
 }
 
-impl<'l, 'p, T: Line> Table<'l, 'p, T> {
+impl<'l, 'p, T: AddressNumber> ListTable<'l, 'p, T> {
     /// Cuts the addresses by the list.
-    pub fn new(entries: &'l [Entry<'p>], work: &mut Work) -> Result<Self, TooLarge> {
+    pub fn new(entries: &'l [ListEntry<'p>], work: &mut Work) -> Result<Self, TooLarge> {
         let sets = entries.iter().filter_map(|entry| entry.remote.as_deref());
         let space = Space::new(sets, work)?;
-        Ok(Table { entries, space })
+        Ok(ListTable { entries, space })
     }
 
     /// The remotes of each entry, as bits.
-    pub fn bits(&self) -> Vec<Option<&Bits>> {
+    pub fn bits(&self) -> Vec<Option<&PartSet>> {
         let remotes = self.entries.iter().map(|entry| entry.remote.as_deref());
         remotes
             .map(|remote| remote.and_then(|set| self.space.bits(set)))
@@ -91,7 +97,7 @@ impl<'l, 'p, T: Line> Table<'l, 'p, T> {
 
 /// Ports, and the entries that have a say about them, in order.
 #[derive(Debug)]
-pub struct Row {
+pub struct PortRow {
     /// The ports, sorted and apart.
     pub ports: Vec<Interval<u16>>,
     /// Indexes into the list.
@@ -103,12 +109,12 @@ const MOST_IN_ROWS: usize = 8_000_000;
 
 /// All ports in rows: every port is in one, and ports with the same entries are in the same. Entries that match no address of
 /// the family are left out.
-pub fn rows<T: Line>(
-    entries: &[Entry],
+pub fn rows<T: AddressNumber>(
+    entries: &[ListEntry],
     space: &Space<T>,
-    kind: Kind,
+    kind: FlowKind,
     work: &mut Work,
-) -> Result<Vec<Row>, TooLarge> {
+) -> Result<Vec<PortRow>, TooLarge> {
     // Where an entry begins (or ends, after the port before).
     let mut begins: HashMap<u16, Vec<u32>> = HashMap::new();
     let mut ends: HashMap<u16, Vec<u32>> = HashMap::new();
@@ -129,7 +135,7 @@ pub fn rows<T: Line>(
     }
     let mut active: BTreeSet<u32> = BTreeSet::new();
     let mut known: HashMap<Vec<u32>, usize> = HashMap::new();
-    let (mut rows, mut kept): (Vec<Row>, usize) = (Vec::new(), 0);
+    let (mut rows, mut kept): (Vec<PortRow>, usize) = (Vec::new(), 0);
     let cuts: Vec<u16> = cuts.into_iter().collect();
     for (at, first) in cuts.iter().enumerate() {
         for index in ends.get(first).into_iter().flatten() {
@@ -148,7 +154,7 @@ pub fn rows<T: Line>(
                     return Err(TooLarge);
                 }
                 known.insert(entries.clone(), rows.len());
-                rows.push(Row {
+                rows.push(PortRow {
                     ports: vec![ports],
                     entries,
                 });

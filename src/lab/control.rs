@@ -16,7 +16,7 @@ const REQUEST_AT_MOST: u64 = 1 << 20;
 /// What is asked. One line of JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "lowercase")]
-pub enum Request {
+pub enum LabRequest {
     /// What there is.
     Status,
     /// The descriptors to enter a node by.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// What a node tells about itself.
 #[derive(Debug, Clone, Default)]
-struct State {
+struct NodeState {
     /// Packets by what decided about them.
     hits: HashMap<String, u64>,
     /// Whose rules stand beside ours.
@@ -22,7 +22,7 @@ struct State {
 }
 
 /// What the nodes told.
-type States = HashMap<String, State>;
+type NodeStates = HashMap<String, NodeState>;
 
 /// So many cells of a node with rules of its own are traced at once: the kernel has room for some hundreds of messages that nobody has
 /// read, and a packet makes a dozen.
@@ -107,8 +107,8 @@ fn parts(
 }
 
 /// Says of each cell of a part that is not as expected what is the matter.
-fn judge(cells: &mut [Cell], part: &[usize], states: &[States; 2], evidence: &Evidence) {
-    let counts = Counts::new(cells, part, states);
+fn judge(cells: &mut [Cell], part: &[usize], states: &[NodeStates; 2], evidence: &Evidence) {
+    let counts = CountedHits::new(cells, part, states);
     let wrong = part.iter().copied();
     let wrong: Vec<usize> = wrong
         .filter(|&index| !cells[index].is_as_expected())
@@ -159,14 +159,14 @@ fn judge(cells: &mut [Cell], part: &[usize], states: &[States; 2], evidence: &Ev
 }
 
 /// Our counters before and after, and how far they were to rise.
-struct Counts<'s> {
-    states: &'s [States; 2],
+struct CountedHits<'s> {
+    states: &'s [NodeStates; 2],
     /// By node, and by what was to decide.
     due: HashMap<(String, String), u64>,
 }
 
-impl<'s> Counts<'s> {
-    fn new(cells: &[Cell], part: &[usize], states: &'s [States; 2]) -> Self {
+impl<'s> CountedHits<'s> {
+    fn new(cells: &[Cell], part: &[usize], states: &'s [NodeStates; 2]) -> Self {
         let mut due: HashMap<(String, String), u64> = HashMap::new();
         for &index in part {
             let cell = &cells[index];
@@ -177,7 +177,7 @@ impl<'s> Counts<'s> {
                 }
             }
         }
-        Counts { states, due }
+        CountedHits { states, due }
     }
 
     /// Whether every packet that this was to decide about has come to it.
@@ -205,15 +205,15 @@ impl<'s> Counts<'s> {
     }
 }
 
-fn states(nodes: &[&Arc<Node>]) -> Result<States, NodeError> {
+fn states(nodes: &[&Arc<Node>]) -> Result<NodeStates, NodeError> {
     let begun: Vec<_> = nodes
         .iter()
         .map(|node| {
-            let answer = node.ask(|inside| -> Result<State, String> {
-                let mut state = State {
+            let answer = node.ask(|inside| -> Result<NodeState, String> {
+                let mut state = NodeState {
                     others: others::beside_us().map_err(|error| error.to_string())?,
                     udp: udp_ports(),
-                    ..State::default()
+                    ..NodeState::default()
                 };
                 if let Some(kernel) = &inside.kernel {
                     for hits in kernel.hits().map_err(|error| error.to_string())? {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// One end of what is tried.
 #[derive(Debug)]
-pub struct End {
+pub struct ProbeEnd {
     node: Arc<Node>,
     /// The address that was named.
     address: Option<IpAddr>,
@@ -18,10 +18,10 @@ pub struct End {
     _visit: Option<Visit>,
 }
 
-impl End {
+impl ProbeEnd {
     /// A node, by one of its addresses or by all.
     pub fn new(node: Arc<Node>, address: Option<IpAddr>, visit: Option<Visit>) -> Self {
-        End {
+        ProbeEnd {
             node,
             address,
             _visit: visit,
@@ -30,7 +30,7 @@ impl End {
 }
 
 /// A cell for each address of the receiver and each interface of the sender.
-pub fn between(from: &End, to: &End, service: Service) -> Result<Vec<Cell>, String> {
+pub fn between(from: &ProbeEnd, to: &ProbeEnd, service: Service) -> Result<Vec<Cell>, String> {
     let (from_plan, to_plan) = (from.node.plan(), to.node.plan());
     if from_plan.name == to_plan.name {
         return Err(format!(

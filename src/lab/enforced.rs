@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 /// What an instance enforces.
 #[derive(Debug, Clone)]
-pub struct Enforced {
+pub struct NodePolicy {
     /// The policy.
     pub policy: Arc<Policy>,
     /// Its generation.
@@ -35,7 +35,7 @@ pub fn load(
     known: &mut Option<Kernel>,
     ruleset: &Ruleset,
     policy: Arc<Policy>,
-) -> Result<Enforced, String> {
+) -> Result<NodePolicy, String> {
     let kernel = match known.take() {
         Some(kernel) => kernel,
         None => Kernel::new(Native::open().map_err(|error| error.to_string())?)
@@ -45,7 +45,7 @@ pub fn load(
     let result = kernel.enforce_with(ruleset, Generation(1), || {});
     *known = Some(kernel);
     let done = result.map_err(|error| printable(&error.to_string()))?;
-    Ok(Enforced {
+    Ok(NodePolicy {
         policy,
         generation: done.generation.0,
         since: start + done.switched_after,

@@ -7,7 +7,7 @@ use super::service::Service;
 use crate::netfilter::firewall::{Blame, refused_by_legacy};
 use crate::netfilter::others::owner_of;
 use crate::netfilter::refusals::Flow;
-use crate::netfilter::trace::{Chain, Done, Told, Trace};
+use crate::netfilter::trace::{Done, TableChain, Trace, Traced};
 use crate::policy::Protocol;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::{BTreeMap, HashMap};
@@ -16,12 +16,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What was seen in each node.
 #[derive(Debug, Default)]
-pub struct Evidence(HashMap<String, Seen>);
+pub struct Evidence(HashMap<String, NodeSeen>);
 
 /// What was seen in one node.
 #[derive(Debug, Default)]
-struct Seen {
-    told: Told,
+struct NodeSeen {
+    told: Traced,
     /// What iptables-legacy has refused meanwhile.
     legacy: BTreeMap<Blame, u64>,
     /// Why not all could be seen.
@@ -32,7 +32,7 @@ struct Seen {
 struct Watched<'n> {
     node: &'n Arc<Node>,
     trace: Option<Trace>,
-    seen: Seen,
+    seen: NodeSeen,
 }
 
 /// Says when it is dropped, by a panic too, that nobody need listen any more.
@@ -54,7 +54,7 @@ pub fn watch<T>(nodes: &[&Arc<Node>], tries: impl FnOnce() -> T) -> (T, Evidence
         let mut watched = Watched {
             node,
             trace: None,
-            seen: Seen::default(),
+            seen: NodeSeen::default(),
         };
         match node.wait(&answer, PATIENCE) {
             Ok((trace, legacy)) => {
@@ -97,7 +97,7 @@ pub fn watch<T>(nodes: &[&Arc<Node>], tries: impl FnOnce() -> T) -> (T, Evidence
     (tried, evidence)
 }
 
-impl Seen {
+impl NodeSeen {
     /// What there is, or a note why not.
     fn known<T, E: std::fmt::Display>(&mut self, result: Result<T, E>) -> Option<T> {
         result
@@ -200,7 +200,7 @@ impl Evidence {
 }
 
 /// `iptables of ins-db (INPUT of filter)`.
-fn named(by: &Chain, node: &str) -> String {
+fn named(by: &TableChain, node: &str) -> String {
     let owner = owner_of(i32::from(by.family), &by.table);
     match owner.contains("table") && !owner.ends_with("tables") {
         true => format!("{owner} of {node} ({})", by.chain),

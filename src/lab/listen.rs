@@ -26,7 +26,7 @@ const TURN: usize = 64;
 
 /// Open sockets, and the thread that answers on them until this is dropped.
 #[derive(Debug)]
-pub struct Listening {
+pub struct Servers {
     thread: Option<std::thread::JoinHandle<()>>,
     stop: Option<OwnedFd>,
 }
@@ -46,7 +46,7 @@ impl Open {
     }
 }
 
-impl Listening {
+impl Servers {
     /// Opens all of them, of both families, in the namespace of this thread.
     pub fn open(name: &str, services: &BTreeSet<Service>) -> Result<Self, String> {
         let mut open = Vec::new();
@@ -67,7 +67,7 @@ impl Listening {
             }
         }
         if open.is_empty() {
-            return Ok(Listening {
+            return Ok(Servers {
                 thread: None,
                 stop: None,
             });
@@ -78,14 +78,14 @@ impl Listening {
             .name(format!("{name} serves"))
             .spawn(move || serve(&open, &stopped))
             .map_err(|error| format!("cannot listen: {error}"))?;
-        Ok(Listening {
+        Ok(Servers {
             thread: Some(thread),
             stop: Some(stop),
         })
     }
 }
 
-impl Drop for Listening {
+impl Drop for Servers {
     fn drop(&mut self) {
         self.stop = None;
         if let Some(thread) = self.thread.take() {

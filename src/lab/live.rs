@@ -2,7 +2,7 @@
 
 use super::addresses::{Given, GivenAddress};
 use super::cell::Cell;
-use super::ends::{End, between};
+use super::ends::{ProbeEnd, between};
 use super::ground::Ground;
 use super::network::{Arranged, Network};
 use super::node::{Node, NodeError};
@@ -245,8 +245,8 @@ impl Lab {
     }
 
     /// A node by its name or by an address; an address outside that nobody has is given to the internet, as long as the end is held.
-    fn end(&self, nodes: &[Arc<Node>], asked: &str) -> Result<End, String> {
-        let end = |node: &Arc<Node>, address, visit| End::new(node.clone(), address, visit);
+    fn end(&self, nodes: &[Arc<Node>], asked: &str) -> Result<ProbeEnd, String> {
+        let end = |node: &Arc<Node>, address, visit| ProbeEnd::new(node.clone(), address, visit);
         let Ok(address) = asked.parse::<IpAddr>() else {
             let node = nodes.iter().find(|node| node.name() == asked);
             let node = node.map(|node| end(node, None, None));

@@ -1,7 +1,7 @@
 //! An instance, a host outside or the router: a network namespace, and the one thread that stands in it.
 
-use super::enforced::Enforced;
-use super::listen::Listening;
+use super::enforced::NodePolicy;
+use super::listen::Servers;
 use super::plan::NodePlan;
 use super::route::Route;
 use crate::netfilter::enforce::Kernel;
@@ -42,8 +42,8 @@ pub struct Node {
     plan: Mutex<NodePlan>,
     namespace: OwnedFd,
     jobs: Sender<Job>,
-    enforced: Mutex<Option<Enforced>>,
-    listening: Mutex<Option<Listening>>,
+    enforced: Mutex<Option<NodePolicy>>,
+    listening: Mutex<Option<Servers>>,
 }
 
 impl Node {
@@ -87,12 +87,12 @@ impl Node {
     }
 
     /// What it enforces.
-    pub fn enforced(&self) -> Option<Enforced> {
+    pub fn enforced(&self) -> Option<NodePolicy> {
         self.enforced.lock().clone()
     }
 
     /// Notes what it enforces.
-    pub fn set_enforced(&self, enforced: Enforced) {
+    pub fn set_enforced(&self, enforced: NodePolicy) {
         *self.enforced.lock() = Some(enforced);
     }
 
@@ -106,7 +106,7 @@ impl Node {
         // What listened so far must have let go before.
         *self.listening.lock() = None;
         let (name, services) = (plan.name.clone(), plan.services.clone());
-        let result = self.call(move |_| Listening::open(&name, &services))?;
+        let result = self.call(move |_| Servers::open(&name, &services))?;
         *self.plan.lock() = plan;
         *self.listening.lock() = Some(result.map_err(|what| self.error(what))?);
         Ok(true)

@@ -12,7 +12,7 @@ mod sweep;
 pub use self::book::OURS;
 
 use self::book::{Book, Next};
-use self::sweep::{Carriers, Kernel, Swept};
+use self::sweep::{Carriers, KernelFlows, Swept};
 use super::netlink::NetlinkError;
 use super::priority::set_niceness;
 use super::tracked::tracked_flows;
@@ -35,9 +35,9 @@ const ATTEMPTS: u32 = 4;
 ///
 /// The flows read are those of the namespace of the thread that calls. Clones are the same labels.
 #[derive(Clone)]
-pub struct Labels(Arc<Shared>);
+pub struct Labels(Arc<SharedLabels>);
 
-struct Shared {
+struct SharedLabels {
     book: Mutex<Book>,
     /// Signalled when a round ends.
     idle: Condvar,
@@ -58,13 +58,13 @@ impl Labels {
     /// Knows nothing of any label yet. Asks the kernel nothing.
     #[must_use]
     pub fn new() -> Self {
-        Self::over(Box::<Kernel>::default(), || {
+        Self::over(Box::<KernelFlows>::default(), || {
             tracked_flows().map(|tracked| tracked.count)
         })
     }
 
     fn over(carriers: Box<dyn Carriers>, flows: fn() -> Option<u64>) -> Self {
-        Labels(Arc::new(Shared {
+        Labels(Arc::new(SharedLabels {
             book: Mutex::default(),
             idle: Condvar::new(),
             sending: Mutex::new(()),
@@ -170,7 +170,7 @@ impl std::fmt::Debug for Labels {
     }
 }
 
-impl Shared {
+impl SharedLabels {
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock()
     }

@@ -178,8 +178,8 @@ impl Reader {
                 kept.extend(keep(R::decode_reply(payload)))
             });
             match end {
-                Ok(End::Whole) => return Ok(kept),
-                Ok(End::Interrupted) => continue,
+                Ok(DumpEnd::Whole) => return Ok(kept),
+                Ok(DumpEnd::Interrupted) => continue,
                 // Some of it was lost, or the rest of a dump that was is still to come, and stands in the way of this one.
                 Err(NetlinkError::Socket(Errno::ENOBUFS) | NetlinkError::Refused(Errno::EBUSY)) => {
                     drain(&self.socket, &mut buffer)
@@ -268,7 +268,7 @@ fn protocol(request: &impl NetlinkRequest) -> Result<(u16, u16), NetlinkError> {
     }
 }
 
-enum End {
+enum DumpEnd {
     Whole,
     Interrupted,
 }
@@ -309,7 +309,7 @@ fn receive(
     buffer: &mut [u8],
     sequence: u32,
     mut each: impl FnMut(&[u8]),
-) -> Result<End, NetlinkError> {
+) -> Result<DumpEnd, NetlinkError> {
     let mut interrupted = false;
     loop {
         // With MSG_TRUNC the length is the datagram's own, so a message that did not fit shows.
@@ -367,17 +367,17 @@ fn split(bytes: &[u8]) -> Result<(Nlmsghdr, &[u8], &[u8]), NetlinkError> {
 }
 
 /// Judges the last message, which carries 0 or a negative errno.
-fn finish(payload: &[u8], interrupted: bool) -> Result<End, NetlinkError> {
+fn finish(payload: &[u8], interrupted: bool) -> Result<DumpEnd, NetlinkError> {
     let code = payload
         .first_chunk()
         .map(|bytes| i32::from_ne_bytes(*bytes))
         .unwrap_or(0);
     // A change may also end a dump with EINTR (nf_tables does, when its generation moves on).
     match Errno::from_raw(code.saturating_neg()) {
-        Errno::EINTR | Errno::EAGAIN => Ok(End::Interrupted),
+        Errno::EINTR | Errno::EAGAIN => Ok(DumpEnd::Interrupted),
         Errno::EPERM => Err(NetlinkError::Denied),
         refusal if code != 0 => Err(NetlinkError::Refused(refusal)),
-        _ if interrupted => Ok(End::Interrupted),
-        _ => Ok(End::Whole),
+        _ if interrupted => Ok(DumpEnd::Interrupted),
+        _ => Ok(DumpEnd::Whole),
     }
 }

@@ -56,7 +56,7 @@ pub enum TraceError {
 
 /// The chain of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Chain {
+pub struct TableChain {
     /// `NFPROTO_…`.
     pub family: u8,
     /// The table.
@@ -69,9 +69,9 @@ pub struct Chain {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Done {
     /// It went no further than this chain.
-    Stopped(Chain),
+    Stopped(TableChain),
     /// It got another address or port; by this chain, where it is known.
-    Translated(Option<Chain>),
+    Translated(Option<TableChain>),
 }
 
 /// A packet on its way through the hooks.
@@ -80,12 +80,12 @@ struct Passing {
     /// As it came.
     flow: Flow,
     /// Who accepted it last.
-    accepted: Option<Chain>,
+    accepted: Option<TableChain>,
 }
 
 /// What was told so far.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct Traced {
     passing: HashMap<u32, Passing>,
     /// What was done with packets, each as it came.
     pub done: Vec<(Flow, Done)>,
@@ -115,7 +115,7 @@ impl Trace {
     }
 
     /// Reads all that is here.
-    pub fn read(&self, told: &mut Told) {
+    pub fn read(&self, told: &mut Traced) {
         let mut buffer = vec![0; 64 * 1024];
         loop {
             match self.socket.receive(&mut buffer) {
@@ -137,7 +137,7 @@ impl Drop for Trace {
 
 /// One message.
 #[derive(Default)]
-struct Message<'m> {
+struct TraceMessage<'m> {
     id: u32,
     table: &'m str,
     chain: &'m str,
@@ -146,9 +146,9 @@ struct Message<'m> {
     packet: Vec<u8>,
 }
 
-impl<'m> Message<'m> {
+impl<'m> TraceMessage<'m> {
     fn of(bytes: &'m [u8]) -> Self {
-        let mut message = Message::default();
+        let mut message = TraceMessage::default();
         let text = |value: &'m [u8]| {
             let text = std::str::from_utf8(value).unwrap_or_default();
             text.trim_end_matches('\0')
@@ -176,16 +176,16 @@ fn code(bytes: &[u8]) -> Option<u32> {
     network(codes.next()?.1)
 }
 
-impl Told {
+impl Traced {
     fn take(&mut self, datagram: &[u8]) {
         for (kind, family, attributes) in of_netfilter(datagram) {
             if kind == TRACED {
-                self.one(family, &Message::of(attributes));
+                self.one(family, &TraceMessage::of(attributes));
             }
         }
     }
 
-    fn one(&mut self, family: u8, message: &Message) {
+    fn one(&mut self, family: u8, message: &TraceMessage) {
         let now = Flow::of(&message.packet);
         if message.table == TRACER && matches!(message.chain, "enters" | "sends") {
             // Numbers are used again: this is where a packet begins.
@@ -208,7 +208,7 @@ impl Told {
         if message.table == TABLE || message.table == TRACER {
             return;
         }
-        let chain = Chain {
+        let chain = TableChain {
             family,
             table: message.table.to_owned(),
             chain: message.chain.to_owned(),
@@ -237,8 +237,8 @@ mod tests {
         packet
     }
 
-    fn message<'m>(table: &'m str, chain: &'m str, port: u16, verdict: u32) -> Message<'m> {
-        Message {
+    fn message<'m>(table: &'m str, chain: &'m str, port: u16, verdict: u32) -> TraceMessage<'m> {
+        TraceMessage {
             id: 7,
             table,
             chain,
@@ -248,8 +248,8 @@ mod tests {
         }
     }
 
-    fn chain(table: &str, chain: &str) -> Chain {
-        Chain {
+    fn chain(table: &str, chain: &str) -> TableChain {
+        TableChain {
             family: 2,
             table: table.into(),
             chain: chain.into(),
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn who_has_stopped_it() {
-        let mut told = Told::default();
+        let mut told = Traced::default();
         told.one(2, &message("filter", "INPUT", 80, 0));
         assert_eq!(told.done, [], "nobody knows whose this number is");
         told.one(1, &message(TRACER, "enters", 80, 1));
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn who_has_sent_it_elsewhere() {
-        let mut told = Told::default();
+        let mut told = Traced::default();
         told.one(1, &message(TRACER, "enters", 80, 1));
         told.one(2, &message("nat", "PREROUTING", 80, 1));
         told.one(1, &message(TRACER, "arrives", 81, 1));
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn damaged_messages_are_read_without_panic() {
-        let mut told = Told::default();
+        let mut told = Traced::default();
         let mut datagram = vec![0; 64];
         datagram[..4].copy_from_slice(&64u32.to_ne_bytes());
         datagram[4..6].copy_from_slice(&TRACED.to_ne_bytes());

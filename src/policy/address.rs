@@ -265,7 +265,7 @@ impl AddressSet {
 }
 
 /// An address of one family, as a number.
-pub trait Line: Point {
+pub trait AddressNumber: Point {
     /// Whether it is IPv4.
     const V4: bool;
     /// The part of this family in a set, shared and not copied.
@@ -276,7 +276,7 @@ pub trait Line: Point {
 
 macro_rules! line {
     ($number:ty, $is_v4:literal, $range:ident, $part:ident) => {
-        impl Line for $number {
+        impl AddressNumber for $number {
             const V4: bool = $is_v4;
             fn in_set(set: &AddressSet) -> Arc<[Interval<Self>]> {
                 set.$part.clone()

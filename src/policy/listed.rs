@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// One entry of the list: what it matches is all of its services with all of its remotes.
 #[derive(Debug, Clone)]
-pub struct Entry<'p> {
+pub struct ListEntry<'p> {
     /// What decides where it matches.
     pub reason: Reason,
     /// Whether it lets pass.
@@ -24,10 +24,10 @@ pub struct Entry<'p> {
     pub rule: Option<(usize, &'p Rule)>,
 }
 
-impl Entry<'_> {
+impl ListEntry<'_> {
     /// An entry about every flow.
     pub fn everything(reason: Reason, allows: bool) -> Self {
-        Entry {
+        ListEntry {
             reason,
             allows,
             services: Cow::Owned(vec![Service::All]),
@@ -43,7 +43,7 @@ pub fn entries<'p>(
     groups: &'p [Arc<SecurityGroup>],
     smtp_blocked: bool,
     direction: Direction,
-) -> Vec<Entry<'p>> {
+) -> Vec<ListEntry<'p>> {
     let mut entries = Vec::new();
     let mut block = |reason, services: Vec<Service>, external: bool| {
         let remote = match external {
@@ -51,7 +51,7 @@ pub fn entries<'p>(
             false => Some(AddressSet::any()),
         };
         if !services.is_empty() {
-            entries.push(Entry {
+            entries.push(ListEntry {
                 reason,
                 allows: false,
                 services: services.into(),
@@ -73,7 +73,7 @@ pub fn entries<'p>(
     }
     let approved = platform.approved_services.iter();
     let approved = approved.filter(|approved| approved.direction == direction);
-    entries.extend(approved.map(|approved| Entry {
+    entries.extend(approved.map(|approved| ListEntry {
         reason: Reason::ApprovedService(approved.name.clone()),
         allows: true,
         services: Cow::Borrowed(&approved.services),
@@ -81,7 +81,7 @@ pub fn entries<'p>(
         rule: None,
     }));
     for (place, group) in groups.iter().enumerate() {
-        entries.extend(group.rules(direction).iter().map(|rule| Entry {
+        entries.extend(group.rules(direction).iter().map(|rule| ListEntry {
             reason: Reason::Rule(rule.id.clone()),
             allows: rule.action == Action::Allow,
             services: Cow::Borrowed(&rule.services),

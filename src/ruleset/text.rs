@@ -122,12 +122,12 @@ pub fn table_of(ruleset: &Ruleset, names: &Names) -> String {
 /// New objects of one transaction, with what they hold.
 #[derive(Default)]
 struct Block {
-    objects: Vec<Object>,
+    objects: Vec<TextObject>,
     by_name: HashMap<Name, usize>,
 }
 
 /// One of them.
-struct Object {
+struct TextObject {
     /// `map g7_in_0_3`
     title: String,
     /// `type ipv4_addr : verdict`, `flags interval`; the rules of a chain.
@@ -174,11 +174,11 @@ impl Block {
         true
     }
 
-    fn begin(&mut self, kind: &str, name: Name, lines: Vec<String>) -> &mut Object {
+    fn begin(&mut self, kind: &str, name: Name, lines: Vec<String>) -> &mut TextObject {
         let title = format!("{kind} {name}");
         self.by_name.insert(name, self.objects.len());
         let elements = Vec::new();
-        self.objects.push(Object {
+        self.objects.push(TextObject {
             title,
             lines,
             elements,
@@ -187,7 +187,7 @@ impl Block {
         &mut self.objects[last]
     }
 
-    fn object(&mut self, name: &str) -> Option<&mut Object> {
+    fn object(&mut self, name: &str) -> Option<&mut TextObject> {
         self.objects.get_mut(*self.by_name.get(name)?)
     }
 

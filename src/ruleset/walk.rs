@@ -43,7 +43,7 @@ pub struct Walker<'r> {
 }
 
 /// Where a chain ended without a verdict: at its end or a return, with the base chain's acceptance to follow.
-type Ended<'r> = Option<(Verdict, Option<&'r Reason>)>;
+type ChainEnd<'r> = Option<(Verdict, Option<&'r Reason>)>;
 
 impl<'r> Walker<'r> {
     /// Reads the names once.
@@ -65,7 +65,7 @@ impl<'r> Walker<'r> {
             .unwrap_or((Verdict::Allow, None))
     }
 
-    fn in_chain(&self, name: &str, packet: &Packet, depth: usize) -> Ended<'r> {
+    fn in_chain(&self, name: &str, packet: &Packet, depth: usize) -> ChainEnd<'r> {
         // A chain that is missing refuses, so that no test takes a lost one for a pass.
         let (Some(chain), true) = (self.objects.chains.get(name), depth <= DEEPEST) else {
             return Some((Verdict::Refuse, None));
@@ -111,7 +111,7 @@ impl<'r> Walker<'r> {
     }
 
     /// What an element says, and what it decides for itself.
-    fn look_up(&self, key: MapKey, map: &str, packet: &Packet) -> Option<Found<'r>> {
+    fn look_up(&self, key: MapKey, map: &str, packet: &Packet) -> Option<ElementVerdict<'r>> {
         let elements = *self.objects.maps.get(map)?;
         let is_of = |transport: Transport| packet.protocol == transport.protocol();
         let port = match key {
@@ -332,15 +332,20 @@ fn flow_port(packet: &Packet, key: FlowKey) -> Option<u16> {
 }
 
 /// What an element says, and what it decides for itself.
-type Found<'r> = (&'r NftVerdict, Option<&'r Reason>);
+type ElementVerdict<'r> = (&'r NftVerdict, Option<&'r Reason>);
 
-fn find<T: Copy + Ord>(list: &[(Interval<T>, NftVerdict)], point: T) -> Option<Found<'_>> {
+fn find<T: Copy + Ord>(list: &[(Interval<T>, NftVerdict)], point: T) -> Option<ElementVerdict<'_>> {
     let at = list.partition_point(|(interval, _)| interval.last < point);
     let found = list.get(at).filter(|(interval, _)| interval.first <= point);
     found.map(|(_, verdict)| (verdict, None))
 }
 
-fn find_pair<T: Prefixed>(list: &[Pair<T>], port: u16, address: T, bits: u8) -> Option<Found<'_>> {
+fn find_pair<T: Prefixed>(
+    list: &[Pair<T>],
+    port: u16,
+    address: T,
+    bits: u8,
+) -> Option<ElementVerdict<'_>> {
     let wanted = (port, address.under(bits));
     let at = list.partition_point(|pair| (pair.port, pair.network) < wanted);
     let found = list

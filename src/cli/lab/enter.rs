@@ -2,7 +2,7 @@
 
 use crate::cli::options::LabOptions;
 use crate::cli::outcome::Result;
-use crate::lab::control::Request;
+use crate::lab::control::LabRequest;
 use crate::lab::control::client::Client;
 use crate::lab::exec;
 use clap::Args;
@@ -63,7 +63,7 @@ pub fn shell(arguments: &ShellArguments) -> Result {
 fn enter(lab: &LabOptions, node: &str, command: &[String]) -> Result {
     let mut client = Client::connect(lab.name.as_deref())?;
     let node = node.to_owned();
-    let door = client.ask(&Request::Enter { node: node.clone() }, |_, _| {})?;
+    let door = client.ask(&LabRequest::Enter { node: node.clone() }, |_, _| {})?;
     drop(client);
     Ok(ExitCode::from(exec::exec(
         &node,

@@ -5,7 +5,7 @@ use super::{matrix, page};
 use crate::cli::options::LabOptions;
 use crate::cli::outcome::{Result, yes};
 use crate::cli::print;
-use crate::lab::control::Request;
+use crate::lab::control::LabRequest;
 use crate::lab::control::client::Client;
 use crate::lab::reach::{Reach, Wanted};
 use crate::lab::service::Service;
@@ -73,7 +73,7 @@ pub fn run(arguments: &Arguments) -> Result {
     };
     let mut client = Client::connect(arguments.lab.name.as_deref())?;
     let mut progress = Progress::new();
-    let asked = client.ask(&Request::Reach { wanted }, |done, total| {
+    let asked = client.ask(&LabRequest::Reach { wanted }, |done, total| {
         progress.show(done, total);
     })?;
     drop(progress);

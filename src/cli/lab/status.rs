@@ -5,7 +5,7 @@ use crate::cli::outcome::Result;
 use crate::cli::print;
 use crate::daemon::host::count;
 use crate::daemon::report::now;
-use crate::lab::control::Request;
+use crate::lab::control::LabRequest;
 use crate::lab::control::client::{Client, labs};
 use crate::lab::service::Service;
 use crate::lab::status::{LabStatus, NodeStatus};
@@ -38,7 +38,7 @@ pub fn run(arguments: &Arguments) -> Result {
         return Ok(ExitCode::SUCCESS);
     }
     let mut client = Client::connect(arguments.lab.name.as_deref())?;
-    let payload = client.ask(&Request::Status, |_, _| {})?.payload;
+    let payload = client.ask(&LabRequest::Status, |_, _| {})?.payload;
     match arguments.json {
         true => print::json(&payload)?,
         false => {

@@ -9,7 +9,7 @@ use crate::daemon::logging;
 use crate::lab::addresses::{Given, GivenAddress};
 use crate::lab::cell::Cell;
 use crate::lab::control::server::{bind, serve};
-use crate::lab::follow::{Event, follow};
+use crate::lab::follow::{LabEvent, follow};
 use crate::lab::ground::{Ground, silence};
 use crate::lab::live::{Changed, Lab};
 use crate::lab::reach::{Reach, Wanted};
@@ -138,17 +138,17 @@ pub fn run(arguments: Arguments) -> Result {
 }
 
 /// Says what happens; and if anything was tried, what a save has changed in that.
-fn say_all(told: &Receiver<Event>, lab: &Lab, mut last: Option<Option<Reach>>) {
+fn say_all(told: &Receiver<LabEvent>, lab: &Lab, mut last: Option<Option<Reach>>) {
     while let Ok(event) = told.recv() {
         let mut changed = false;
         // Of several saves each is said, and what they come to is tried once.
         for event in [event].into_iter().chain(told.try_iter()) {
             match event {
-                Event::Changed(change) => {
+                LabEvent::Changed(change) => {
                     say(&change);
                     changed = true;
                 }
-                Event::Refused(reading) => {
+                LabEvent::Refused(reading) => {
                     print::diagnostics(&reading.loaded);
                     print::note("the lab stays as it was");
                 }

@@ -3,14 +3,14 @@
 
 pub use super::fact::{ADMIN_PORTS, Overruled};
 
-use super::fact::{Context, Fact, Facts};
+use super::fact::{Fact, Facts, GroupList};
 use super::walk::Walk;
-use crate::definition::model::Kind as InstanceKind;
-use crate::insight::listed::{Kind, Table, rows};
+use crate::definition::model::InstanceKind;
+use crate::insight::listed::{FlowKind, ListTable, rows};
 use crate::insight::space::{TooLarge, Work};
-use crate::policy::address::Line;
+use crate::policy::address::AddressNumber;
 use crate::policy::interval::{merged, without};
-use crate::policy::listed::{Entry, entries};
+use crate::policy::listed::{ListEntry, entries};
 use crate::policy::{Account, Direction, GroupId, Service};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -50,9 +50,9 @@ pub fn facts<'a>(account: &'a Account, work: &mut Work) -> Result<Facts<'a>, Too
 }
 
 /// Each different list of groups that is bound somewhere, and each group alone that is bound nowhere.
-fn contexts(account: &Account) -> Vec<Context> {
+fn contexts(account: &Account) -> Vec<GroupList> {
     let mut known: HashMap<(&[GroupId], bool), usize> = HashMap::new();
-    let mut contexts: Vec<Context> = Vec::new();
+    let mut contexts: Vec<GroupList> = Vec::new();
     let mut bound: BTreeSet<&GroupId> = BTreeSet::new();
     for instance in &account.instances {
         let smtp_blocked = account.platform.smtp_block
@@ -70,7 +70,7 @@ fn contexts(account: &Account) -> Vec<Context> {
             }
             known.insert((&*interface.groups, smtp_blocked), contexts.len());
             let groups = interface.groups.iter();
-            contexts.push(Context {
+            contexts.push(GroupList {
                 groups: groups
                     .filter_map(|id| account.groups.get(id).cloned())
                     .collect(),
@@ -84,7 +84,7 @@ fn contexts(account: &Account) -> Vec<Context> {
     contexts.extend(
         unbound
             .filter(|group| !bound.contains(&group.id))
-            .map(|group| Context {
+            .map(|group| GroupList {
                 groups: vec![group.clone()],
                 smtp_blocked: account.platform.smtp_block,
                 place: None,
@@ -121,23 +121,23 @@ impl Facts<'_> {
         }
     }
 
-    fn family<T: Line>(
+    fn family<T: AddressNumber>(
         &mut self,
         pass: Pass,
-        list: &[Entry],
+        list: &[ListEntry],
         work: &mut Work,
     ) -> Result<(), TooLarge> {
         // Only rules are told of: of flows that none is about nothing is worked out.
         let rules = || list.iter().filter(|entry| entry.rule.is_some());
-        let says = |service: &Service, kind: Kind| !kind.ports(service, T::V4).is_empty();
-        let kinds = Kind::ALL.into_iter().filter(|kind| {
+        let says = |service: &Service, kind: FlowKind| !kind.ports(service, T::V4).is_empty();
+        let kinds = FlowKind::ALL.into_iter().filter(|kind| {
             rules().any(|rule| rule.services.iter().any(|service| says(service, *kind)))
         });
-        let kinds: Vec<Kind> = kinds.collect();
+        let kinds: Vec<FlowKind> = kinds.collect();
         if kinds.is_empty() {
             return Ok(());
         }
-        let table = Table::<T>::new(list, work)?;
+        let table = ListTable::<T>::new(list, work)?;
         let bits = table.bits();
         let numbers: Vec<_> = list.iter().map(|entry| self.number(entry)).collect();
         for kind in kinds {

@@ -1,10 +1,10 @@
 //! One row of a list, from the first entry to the last and back: what each rule decides, and what would change without it.
 
 use super::fact::{ADMIN_PORTS, Claimed, Facts};
-use crate::insight::listed::{Kind, Row};
-use crate::insight::space::{Bits, TooLarge, Work};
+use crate::insight::listed::{FlowKind, PortRow};
+use crate::insight::space::{PartSet, TooLarge, Work};
 use crate::policy::interval::contains;
-use crate::policy::listed::Entry;
+use crate::policy::listed::ListEntry;
 use crate::policy::{Interval, Service};
 use std::collections::BTreeMap;
 
@@ -15,13 +15,13 @@ const NAMED: usize = 4;
 pub struct Walk<'w, 'a, 'l, 'p> {
     /// What is known of each rule.
     pub facts: &'w mut Facts<'a>,
-    pub list: &'l [Entry<'p>],
+    pub list: &'l [ListEntry<'p>],
     /// The remotes of each entry.
-    pub bits: &'w [Option<&'w Bits>],
+    pub bits: &'w [Option<&'w PartSet>],
     /// The rule that each entry is.
     pub numbers: &'w [Option<usize>],
-    pub kind: Kind,
-    pub row: &'w Row,
+    pub kind: FlowKind,
+    pub row: &'w PortRow,
     pub v4: bool,
 }
 
@@ -29,7 +29,7 @@ impl Walk<'_, '_, '_, '_> {
     /// Marks the rules that decide something.
     pub fn decides(&mut self, mut left: Vec<u64>, work: &mut Work) -> Result<(), TooLarge> {
         let admin =
-            ADMIN_PORTS.map(|port| self.kind == Kind::Tcp && contains(&self.row.ports, port));
+            ADMIN_PORTS.map(|port| self.kind == FlowKind::Tcp && contains(&self.row.ports, port));
         for entry in &self.row.entries {
             let index = *entry as usize;
             let Some(bits) = self.bits[index] else {
@@ -153,7 +153,7 @@ impl Walk<'_, '_, '_, '_> {
         &mut self,
         number: usize,
         index: usize,
-        which: impl Fn(&mut Claimed) -> &mut BTreeMap<Kind, Vec<Interval<u16>>>,
+        which: impl Fn(&mut Claimed) -> &mut BTreeMap<FlowKind, Vec<Interval<u16>>>,
     ) {
         let all = self.kind.ports(&Service::All, self.v4);
         let named = self.list[index].services.iter().any(|service| {
@@ -193,7 +193,7 @@ impl Walk<'_, '_, '_, '_> {
                 continue;
             };
             work.spend(bits.len())?;
-            let place = |entry: &Entry| entry.rule.map(|(place, _)| place);
+            let place = |entry: &ListEntry| entry.rule.map(|(place, _)| place);
             let earlier = place(&self.list[*other]) < place(entry);
             let meets = bits
                 .words()

@@ -1,12 +1,12 @@
 //! What shows in a rule as it is written, without asking what other rules leave of it.
 
 use super::finding::Finding;
-use crate::definition::model::Kind as InstanceKind;
+use crate::definition::model::InstanceKind;
 use crate::definition::reader::Texts;
 use crate::definition::{Definition, codes};
-use crate::insight::listed::Kind;
+use crate::insight::listed::FlowKind;
 use crate::policy::interval::touch;
-use crate::policy::places::Written;
+use crate::policy::places::WrittenRules;
 use crate::policy::{
     Account, Action, AddressSet, Direction, GroupId, Interval, Platform, PortSet, Rule, Service,
 };
@@ -17,7 +17,7 @@ const FEW_PORTS: u16 = 1024;
 
 /// Everything that shows in single rules, groups and services.
 pub fn findings(definition: &Definition, account: &Account) -> Vec<Finding> {
-    let written = Written::new(definition);
+    let written = WrittenRules::new(definition);
     let mut findings = Vec::new();
     let members = members(account);
     let mail = mail_blocked(account);
@@ -63,7 +63,7 @@ pub fn findings(definition: &Definition, account: &Account) -> Vec<Finding> {
 }
 
 /// A finding about a rule stands where the rule stands.
-pub fn of_rule(found: Finding, rule: &Rule, written: &Written) -> Finding {
+pub fn of_rule(found: Finding, rule: &Rule, written: &WrittenRules) -> Finding {
     Finding {
         span: found
             .span
@@ -232,16 +232,16 @@ pub fn is_whole(set: &AddressSet, v4: bool) -> bool {
 }
 
 /// Ports of every kind, as bits.
-struct Ports([[u64; 1024]; 5]);
+struct PortBits([[u64; 1024]; 5]);
 
-impl Ports {
+impl PortBits {
     fn none() -> Box<Self> {
-        Box::new(Ports([[0; 1024]; 5]))
+        Box::new(PortBits([[0; 1024]; 5]))
     }
 
     /// Adds the ports of IPv6 that a rule is about.
     fn add(&mut self, rule: &Rule) {
-        for (kind, bits) in Kind::ALL.into_iter().zip(&mut self.0) {
+        for (kind, bits) in FlowKind::ALL.into_iter().zip(&mut self.0) {
             for ports in kind.ports_of(&rule.services, false) {
                 for_words(ports, |at, word| bits[at] |= word);
             }
@@ -251,7 +251,7 @@ impl Ports {
     /// Whether all, and whether any, of the ports of IPv6 are there that a rule is about.
     fn has(&self, rule: &Rule) -> (bool, bool) {
         let (mut all, mut any) = (true, false);
-        for (kind, bits) in Kind::ALL.into_iter().zip(&self.0) {
+        for (kind, bits) in FlowKind::ALL.into_iter().zip(&self.0) {
             for ports in kind.ports_of(&rule.services, false) {
                 for_words(ports, |at, word| {
                     all &= bits[at] & word == word;
@@ -284,7 +284,7 @@ fn ipv4_only(rules: &[Rule]) -> HashMap<usize, Finding> {
     if !rules.iter().any(alone) {
         return found;
     }
-    let (mut allowed, mut refused) = (Ports::none(), Ports::none());
+    let (mut allowed, mut refused) = (PortBits::none(), PortBits::none());
     for rule in rules {
         let whole = rule.remote.as_ref().is_some_and(|set| is_whole(set, false));
         match (whole, rule.action) {
@@ -293,7 +293,7 @@ fn ipv4_only(rules: &[Rule]) -> HashMap<usize, Finding> {
             (false, _) => {}
         }
     }
-    let mut later = Ports::none();
+    let mut later = PortBits::none();
     for (at, rule) in rules.iter().enumerate().rev() {
         let six = rule.remote.as_ref().is_some_and(|set| !set.v6().is_empty());
         if six && rule.action == Action::Allow {

@@ -1,6 +1,6 @@
 //! The asking side, in the command.
 
-use super::{REQUEST_AT_MOST, Reply, Request, is_name, name_of};
+use super::{LabRequest, REQUEST_AT_MOST, Reply, is_name, name_of};
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, getsockopt, recvmsg};
@@ -78,7 +78,7 @@ pub struct Client {
 
 /// An answer.
 #[derive(Debug)]
-pub struct Asked {
+pub struct LabAnswer {
     /// What was asked for.
     pub payload: serde_json::Value,
     /// Descriptors that came with it.
@@ -115,9 +115,9 @@ impl Client {
     /// Asks, and waits for the answer.
     pub fn ask(
         &mut self,
-        request: &Request,
+        request: &LabRequest,
         mut progress: impl FnMut(usize, usize),
-    ) -> Result<Asked, ClientError> {
+    ) -> Result<LabAnswer, ClientError> {
         let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
         line.push(b'\n');
         if line.len() as u64 > REQUEST_AT_MOST {
@@ -136,7 +136,7 @@ impl Client {
             match serde_json::from_str(&line).map_err(io::Error::from)? {
                 Reply::Progress { done, total } => progress(done, total),
                 Reply::Done { payload } => {
-                    return Ok(Asked {
+                    return Ok(LabAnswer {
                         payload,
                         descriptors,
                     });

@@ -1,6 +1,6 @@
 //! Interfaces and default routes that come, change and go.
 
-use super::socket::{EventSocket, Inbox, LEAVE, Received, TAKE, TYPE_AT, if_is, load};
+use super::socket::{Datagrams, EventSocket, LEAVE, Received, TAKE, TYPE_AT, if_is, load};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::SockProtocol;
@@ -20,7 +20,7 @@ const GATHER: Duration = Duration::from_millis(50);
 /// Tells when the interfaces or the default routes of this network namespace have changed.
 #[derive(Debug)]
 pub struct LinkEvents {
-    inbox: Inbox,
+    inbox: Datagrams,
     /// Until when is gathered, if there is something.
     until: Option<Instant>,
 }
@@ -30,7 +30,7 @@ impl LinkEvents {
     pub fn listen() -> Result<Self, Errno> {
         let socket = EventSocket::join(SockProtocol::NetlinkRoute, GROUPS, &of_interest())?;
         Ok(LinkEvents {
-            inbox: Inbox::of(Arc::new(socket))?,
+            inbox: Datagrams::of(Arc::new(socket))?,
             until: None,
         })
     }

@@ -89,7 +89,7 @@ impl EventSocket {
 
 /// Datagrams of a socket, one after the other.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub(super) struct Datagrams {
     socket: AsyncFd<Arc<EventSocket>>,
     buffer: Vec<u8>,
 }
@@ -102,13 +102,13 @@ pub(super) enum Received<'a> {
     Lost,
 }
 
-impl Inbox {
+impl Datagrams {
     /// Within the runtime.
     pub fn of(socket: Arc<EventSocket>) -> Result<Self, Errno> {
         // SAFETY: the descriptor is the socket's own from its making to its drop, which waits for this.
         #[allow(unsafe_code)]
         let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
-        Ok(Inbox {
+        Ok(Datagrams {
             socket: registered.map_err(|error| errno(error.into()))?,
             buffer: vec![0; DATAGRAM_BYTES],
         })

@@ -8,7 +8,7 @@ use std::fs;
 
 /// One ruleset of one program.
 #[derive(Debug, Clone)]
-pub struct Part {
+pub struct CopiedRuleset {
     /// How it is called: `iptables-legacy`, `table inet filter`.
     pub name: String,
     /// The program that reads it back, and its arguments.
@@ -22,7 +22,7 @@ pub struct Part {
 pub struct Copy {
     pub links: Vec<Link>,
     /// The rulesets, in the order in which they are loaded.
-    pub parts: Vec<Part>,
+    pub parts: Vec<CopiedRuleset>,
     /// What is known not to be copied.
     pub missing: Vec<String>,
 }
@@ -52,7 +52,7 @@ impl Copy {
             return;
         }
         match run("ipset", &["save"], "") {
-            Ok(text) if !text.trim().is_empty() => self.parts.push(Part {
+            Ok(text) if !text.trim().is_empty() => self.parts.push(CopiedRuleset {
                 name: "ipset".into(),
                 restore: ("ipset".into(), vec!["restore", "-exist"]),
                 text,
@@ -91,7 +91,7 @@ impl Copy {
     fn iptables(&mut self, program: &str) -> Option<String> {
         match run(&format!("{program}-save"), &[], "") {
             Ok(text) if text.lines().any(|line| line.starts_with('*')) => {
-                self.parts.push(Part {
+                self.parts.push(CopiedRuleset {
                     name: program.to_owned(),
                     restore: (format!("{program}-restore"), vec![]),
                     text: text.clone(),
@@ -126,7 +126,7 @@ impl Copy {
                 .chain(name.split(' '))
                 .collect();
             match run("nft", &words, "") {
-                Ok(text) => self.parts.push(Part {
+                Ok(text) => self.parts.push(CopiedRuleset {
                     name: format!("table {name}"),
                     restore: ("nft".into(), vec!["-f", "-"]),
                     text: loadable(&text),

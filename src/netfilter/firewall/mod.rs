@@ -15,7 +15,7 @@ mod program;
 mod scratch;
 
 pub use blame::Blame;
-pub use fate::{Asked, Fate, FirewallError, Seen, Turned};
+pub use fate::{AskedFlow, Fate, FirewallError, FirewallSeen, Turned};
 
 use super::links::Link;
 use super::programs::LEGACY;
@@ -37,7 +37,7 @@ pub fn refused_by_legacy() -> Result<BTreeMap<Blame, u64>, FirewallError> {
 }
 
 /// Opens the flow against a copy of the host's rulesets.
-pub fn look(asked: &Asked) -> Result<Seen, FirewallError> {
+pub fn look(asked: &AskedFlow) -> Result<FirewallSeen, FirewallError> {
     let copy = Copy::of_this_host();
     let mut seen = attempt(asked, &copy, None)?;
     if let Some(turned) = &mut seen.turned {
@@ -58,7 +58,11 @@ pub fn look(asked: &Asked) -> Result<Seen, FirewallError> {
 }
 
 /// In namespaces that belong to a thread, and go with it.
-fn attempt(asked: &Asked, copy: &Copy, turned: Option<&Turned>) -> Result<Seen, FirewallError> {
+fn attempt(
+    asked: &AskedFlow,
+    copy: &Copy,
+    turned: Option<&Turned>,
+) -> Result<FirewallSeen, FirewallError> {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| scratch::run(asked, copy, turned));
         let gone =

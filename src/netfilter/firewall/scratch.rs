@@ -2,8 +2,8 @@
 //! flow, and whoever the host sends it on to. They belong to the calling thread, and go with it.
 
 use super::blame::{Blame, REFUSING, TURNING, arrives_as, grown, traced, turned as turned_by};
-use super::copy::{Copy, Part};
-use super::fate::{Asked, Fate, FirewallError, Seen, Turned};
+use super::copy::{CopiedRuleset, Copy};
+use super::fate::{AskedFlow, Fate, FirewallError, FirewallSeen, Turned};
 use super::program::{run as run_program, start};
 use crate::netfilter::programs::find;
 use nix::errno::Errno;
@@ -48,7 +48,11 @@ struct Scratch {
 
 /// Makes the namespaces, loads the copy and opens the flow. It is answered where it was meant to go, or where it is known to be
 /// sent on to.
-pub fn run(asked: &Asked, copy: &Copy, known: Option<&Turned>) -> Result<Seen, FirewallError> {
+pub fn run(
+    asked: &AskedFlow,
+    copy: &Copy,
+    known: Option<&Turned>,
+) -> Result<FirewallSeen, FirewallError> {
     let scratch = Scratch::new()?;
     scratch.cables(asked, copy)?;
     if let Some((to, interface)) =
@@ -56,7 +60,7 @@ pub fn run(asked: &Asked, copy: &Copy, known: Option<&Turned>) -> Result<Seen, F
     {
         scratch.cable_behind(asked, to.ip(), interface)?;
     }
-    let mut seen = Seen {
+    let mut seen = FirewallSeen {
         fate: Fate::Lost,
         turned: None,
         copied: Vec::new(),
@@ -87,9 +91,9 @@ pub fn run(asked: &Asked, copy: &Copy, known: Option<&Turned>) -> Result<Seen, F
     // A cable carries nothing until the kernel has noticed that it is plugged in, which takes a while on a busy machine.
     for patience in PATIENCE_MS {
         let before = counters(&copy.parts);
-        let trace = Trace::begin(asked, known);
+        let trace = NftMonitor::begin(asked, known);
         let arrived = scratch.open(asked, known, patience);
-        let said = trace.map(Trace::end).unwrap_or_default();
+        let said = trace.map(NftMonitor::end).unwrap_or_default();
         let (mut blamed, mut turning): (Vec<Blame>, Vec<Blame>) = (Vec::new(), Vec::new());
         for ((program, before), (_, after)) in before.iter().zip(counters(&copy.parts)) {
             blamed.extend(grown(program, before, &after, REFUSING));
@@ -140,7 +144,7 @@ impl Scratch {
     }
 
     /// Interfaces of the host's names and addresses; the one that is asked about leads to the far side.
-    fn cables(&self, asked: &Asked, copy: &Copy) -> Result<(), FirewallError> {
+    fn cables(&self, asked: &AskedFlow, copy: &Copy) -> Result<(), FirewallError> {
         let (remote, interface) = (asked.remote, &asked.interface);
         self.at_host()?;
         let far = path(&self.far);
@@ -177,7 +181,7 @@ impl Scratch {
     /// Whoever the host sends the flow on to, behind this interface: it has been made, and leads nowhere yet.
     fn cable_behind(
         &self,
-        asked: &Asked,
+        asked: &AskedFlow,
         to: IpAddr,
         interface: &str,
     ) -> Result<(), FirewallError> {
@@ -211,7 +215,7 @@ impl Scratch {
     /// Opens the flow from the far side. Gives whether it was answered, or, with UDP, arrived.
     fn open(
         &self,
-        asked: &Asked,
+        asked: &AskedFlow,
         known: Option<&Turned>,
         patience: i64,
     ) -> Result<bool, FirewallError> {
@@ -291,7 +295,7 @@ fn enter(namespace: &File) -> Result<(), FirewallError> {
 }
 
 /// A socket that does not wait for long.
-fn endpoint(asked: &Asked, kind: SockType, patience: i64) -> Result<OwnedFd, Errno> {
+fn endpoint(asked: &AskedFlow, kind: SockType, patience: i64) -> Result<OwnedFd, Errno> {
     let family = match asked.local {
         IpAddr::V4(_) => AddressFamily::Inet,
         IpAddr::V6(_) => AddressFamily::Inet6,
@@ -319,7 +323,7 @@ fn quiet() {
 }
 
 /// What iptables has counted so far.
-fn counters(parts: &[Part]) -> Vec<(String, String)> {
+fn counters(parts: &[CopiedRuleset]) -> Vec<(String, String)> {
     let iptables = parts.iter().filter(|part| part.name.contains("tables-"));
     iptables
         .map(|part| {
@@ -330,12 +334,12 @@ fn counters(parts: &[Part]) -> Vec<(String, String)> {
 }
 
 /// nft's listening to what the kernel says about the packets of the flow.
-struct Trace {
+struct NftMonitor {
     child: std::process::Child,
 }
 
-impl Trace {
-    fn begin(asked: &Asked, known: Option<&Turned>) -> Option<Self> {
+impl NftMonitor {
+    fn begin(asked: &AskedFlow, known: Option<&Turned>) -> Option<Self> {
         find("nft")?;
         let protocol = if asked.tcp { "tcp" } else { "udp" };
         let port = asked.port;
@@ -352,7 +356,7 @@ impl Trace {
         let child = start("nft", &["monitor", "trace"]).ok()?;
         // It has to listen before anything happens.
         std::thread::sleep(Duration::from_millis(150));
-        Some(Trace { child })
+        Some(NftMonitor { child })
     }
 
     fn end(mut self) -> String {

@@ -44,7 +44,7 @@ use batch::Batch;
 use commands::{add_table, delete_table, encode};
 pub use error::{NativeError, Refusal};
 use nix::errno::Errno;
-use socket::Socket;
+use socket::TransactionSocket;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
@@ -63,7 +63,7 @@ pub struct Transaction {
 /// nf_tables through a netlink socket of our own, in the network namespace in which it was opened.
 #[derive(Debug)]
 pub struct Native {
-    socket: Socket,
+    socket: TransactionSocket,
     /// Whether the kernel knows ownership, once that was asked: each time costs a transaction that fails.
     ownership: OnceLock<bool>,
 }
@@ -72,7 +72,7 @@ impl Native {
     /// Opens the socket.
     pub fn open() -> Result<Self, NativeError> {
         Ok(Native {
-            socket: Socket::open()?,
+            socket: TransactionSocket::open()?,
             ownership: OnceLock::new(),
         })
     }
@@ -81,7 +81,7 @@ impl Native {
     /// Fails also if it is no netlink socket.
     pub fn resume(descriptor: OwnedFd) -> Result<Self, NativeError> {
         Ok(Native {
-            socket: Socket::of(descriptor)?,
+            socket: TransactionSocket::of(descriptor)?,
             ownership: OnceLock::new(),
         })
     }

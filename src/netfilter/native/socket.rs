@@ -40,7 +40,7 @@ const NLM_F_ACK_TLVS: u16 = 0x200;
 
 /// An open socket of nf_tables, in the network namespace of the thread that opened it.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(super) struct TransactionSocket {
     descriptor: OwnedFd,
     port: u32,
     /// Held from a transaction to the last answer to it.
@@ -49,7 +49,7 @@ pub(super) struct Socket {
 
 /// What the kernel said about one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct KernelAnswer {
     pub sequence: u32,
     /// Why it was refused; nothing if it was not.
     pub error: Option<Errno>,
@@ -62,12 +62,12 @@ pub(super) struct Answer {
 /// All answers to a transaction.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    pub answers: Vec<Answer>,
+    pub answers: Vec<KernelAnswer>,
     /// Whether there were more than the socket could hold.
     pub overrun: bool,
 }
 
-impl Socket {
+impl TransactionSocket {
     pub fn open() -> Result<Self, NativeError> {
         let descriptor = raw_socket(SockProtocol::NetlinkNetFilter, SockFlag::empty())
             .map_err(NativeError::Socket)?;
@@ -82,7 +82,7 @@ impl Socket {
         setsockopt(&descriptor, NetlinkCapAck, &true).map_err(NativeError::Socket)?;
         let address: NetlinkAddr =
             getsockname(descriptor.as_raw_fd()).map_err(NativeError::Socket)?;
-        Ok(Socket {
+        Ok(TransactionSocket {
             descriptor,
             port: address.pid(),
             exchanging: Mutex::default(),
@@ -158,13 +158,13 @@ impl Answers {
 }
 
 /// A negative errno or 0, the header of the message it is about, and then what more the kernel has to say.
-fn answer(header: &Nlmsghdr, body: &[u8]) -> Option<Answer> {
+fn answer(header: &Nlmsghdr, body: &[u8]) -> Option<KernelAnswer> {
     let (code, rest) = body.split_first_chunk()?;
     let code = i32::from_ne_bytes(*code);
     let about = rest
         .get(..Nlmsghdr::len())
         .and_then(Nlmsghdr::new_from_slice)?;
-    let mut answer = Answer {
+    let mut answer = KernelAnswer {
         sequence: about.seq,
         error: (code != 0).then(|| Errno::from_raw(code.saturating_neg())),
         words: None,

@@ -1,7 +1,7 @@
 //! Remotes and address templates into sets of addresses.
 
 use super::limits::{Room, Weight};
-use super::templates::{Names, Nesting};
+use super::templates::{Nesting, TemplateNames};
 use super::uses::GroupUses;
 use crate::definition::model::AddressTemplateContent;
 use crate::definition::reader::{Text, Texts};
@@ -18,10 +18,10 @@ const MOST_WRONG_LINES: usize = 20;
 
 /// What remotes can name: templates and the members of groups. `None` where an error was reported.
 #[derive(Debug)]
-pub struct Addresses<'d> {
+pub struct KnownAddresses<'d> {
     room: &'d Room,
     templates: BTreeMap<&'d str, Option<AddressSet>>,
-    names: Names<'d>,
+    names: TemplateNames<'d>,
     members: HashMap<GroupId, AddressSet>,
     /// Everything that a remote can name.
     known: Vec<&'d str>,
@@ -29,12 +29,12 @@ pub struct Addresses<'d> {
 
 /// A family that a rule is limited to by its protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
+pub enum ProtocolFamily {
     V4,
     V6,
 }
 
-impl<'d> Addresses<'d> {
+impl<'d> KnownAddresses<'d> {
     /// Reads all templates, and collects the members of all groups.
     pub fn new(
         definition: &'d Definition,
@@ -63,8 +63,8 @@ impl<'d> Addresses<'d> {
             .filter_map(|(id, ranges)| Some((id, AddressSet::new(ranges)?)));
         let ids = || definition.address_templates.iter().map(|each| &each.id);
         let groups = definition.security_groups.iter().map(|group| &group.id);
-        let names = Names::new("address", ["ipm-", "ipmg-"], ids(), definition.incomplete);
-        Addresses {
+        let names = TemplateNames::new("address", ["ipm-", "ipmg-"], ids(), definition.incomplete);
+        KnownAddresses {
             templates: templates(definition, &names, room, diagnostics),
             room,
             names,
@@ -81,7 +81,7 @@ impl<'d> Addresses<'d> {
     pub fn remote(
         &self,
         remote: &Texts,
-        family: Option<Family>,
+        family: Option<ProtocolFamily>,
         user: &str,
         uses: &mut GroupUses,
         diagnostics: &mut Diagnostics,
@@ -124,7 +124,7 @@ impl<'d> Addresses<'d> {
     fn item(
         &self,
         item: &Text,
-        family: Option<Family>,
+        family: Option<ProtocolFamily>,
         user: &str,
         uses: &mut GroupUses,
         diagnostics: &mut Diagnostics,
@@ -172,19 +172,19 @@ impl<'d> Addresses<'d> {
     }
 }
 
-fn has_family(set: &AddressSet, family: Option<Family>) -> bool {
+fn has_family(set: &AddressSet, family: Option<ProtocolFamily>) -> bool {
     match family {
-        Some(Family::V4) => !set.v4().is_empty(),
-        Some(Family::V6) => !set.v6().is_empty(),
+        Some(ProtocolFamily::V4) => !set.v4().is_empty(),
+        Some(ProtocolFamily::V6) => !set.v6().is_empty(),
         None => true,
     }
 }
 
 /// Of a remote that is an address of the other family; or of a template, whose addresses of the other family are left out: when none
 /// are left, the rule would be empty.
-fn wrong_family(item: &Text, family: Option<Family>, is_template: bool) -> Diagnostic {
+fn wrong_family(item: &Text, family: Option<ProtocolFamily>, is_template: bool) -> Diagnostic {
     let (protocol, own, other_protocol, other) = match family {
-        Some(Family::V4) => ("icmp", "IPv4", "icmpv6", "IPv6"),
+        Some(ProtocolFamily::V4) => ("icmp", "IPv4", "icmpv6", "IPv6"),
         _ => ("icmpv6", "IPv6", "icmp", "IPv4"),
     };
     let (is, instead) = match is_template {
@@ -231,7 +231,7 @@ pub fn range(item: &Text, diagnostics: &mut Diagnostics) -> Option<AddressRange>
 
 fn templates<'d>(
     definition: &'d Definition,
-    names: &Names<'d>,
+    names: &TemplateNames<'d>,
     room: &Room,
     diagnostics: &mut Diagnostics,
 ) -> BTreeMap<&'d str, Option<AddressSet>> {

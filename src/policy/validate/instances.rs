@@ -1,7 +1,7 @@
 //! Instances and their interfaces.
 
 use super::uses::GroupUses;
-use crate::definition::model::{InstanceEntry, InterfaceEntry, Kind};
+use crate::definition::model::{InstanceEntry, InstanceKind, InterfaceEntry};
 use crate::definition::reader::Text;
 use crate::definition::{Definition, Diagnostic, Diagnostics, Span};
 use crate::policy::account::{Instance, Interface};
@@ -125,7 +125,7 @@ fn smtp_request(entry: &InstanceEntry, diagnostics: &mut Diagnostics) -> bool {
     let Some(span) = entry.smtp_unblocked else {
         return false;
     };
-    if entry.kind != Kind::Cvm {
+    if entry.kind != InstanceKind::Cvm {
         let message = format!(
             "`{}` is no CVM: its TCP 25 is not blocked, and nothing is spent",
             entry.id.text

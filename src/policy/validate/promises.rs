@@ -31,7 +31,7 @@ pub struct Promise<'d> {
 /// What one side of a test can be.
 #[derive(Debug)]
 struct Ends {
-    list: Vec<End>,
+    list: Vec<FlowEnd>,
     instance: Option<usize>,
     /// Whether there are addresses of IPv4, and of IPv6.
     families: [bool; 2],
@@ -39,7 +39,7 @@ struct Ends {
 
 /// One end of a flow: an address, and whose it is.
 #[derive(Debug, Clone, Copy)]
-struct End {
+struct FlowEnd {
     /// `None`: of an interface that lists none.
     address: Option<IpAddr>,
     /// The instance and its interface, as indexes.
@@ -55,7 +55,7 @@ pub fn promises<'d>(
     if definition.tests.is_empty() {
         return Vec::new();
     }
-    let mut names = Names {
+    let mut names = EndNames {
         instances,
         by_id: HashMap::new(),
         by_address: HashMap::new(),
@@ -76,7 +76,7 @@ pub fn promises<'d>(
         .collect()
 }
 
-struct Names<'i> {
+struct EndNames<'i> {
     instances: &'i [Instance],
     by_id: HashMap<&'i str, usize>,
     by_address: HashMap<IpAddr, (usize, usize)>,
@@ -85,7 +85,7 @@ struct Names<'i> {
     incomplete: bool,
 }
 
-impl Names<'_> {
+impl EndNames<'_> {
     fn promise<'d>(
         &self,
         entry: &'d TestEntry,
@@ -144,7 +144,7 @@ impl Names<'_> {
                 let at = self.by_address.get(&address).copied();
                 let address = Some(address);
                 let instance = at.map(|(place, _)| place);
-                Some(Ends::of(vec![End { address, at }], instance))
+                Some(Ends::of(vec![FlowEnd { address, at }], instance))
             }
             Err(error) => {
                 let help = "an end of a test is one address, or the id of an instance";
@@ -158,16 +158,16 @@ impl Names<'_> {
     fn ends_of(&self, place: usize) -> Rc<Ends> {
         let interfaces = || self.instances[place].interfaces.iter().enumerate();
         let ends = interfaces().flat_map(|(at, interface)| {
-            interface.addresses.iter().map(move |address| End {
+            interface.addresses.iter().map(move |address| FlowEnd {
                 address: Some(*address),
                 at: Some((place, at)),
             })
         });
-        let ends: Vec<End> = ends.collect();
+        let ends: Vec<FlowEnd> = ends.collect();
         if !ends.is_empty() {
             return Ends::of(ends, Some(place));
         }
-        let bare = interfaces().map(|(at, _)| End {
+        let bare = interfaces().map(|(at, _)| FlowEnd {
             address: None,
             at: Some((place, at)),
         });
@@ -176,7 +176,7 @@ impl Names<'_> {
 }
 
 impl Ends {
-    fn of(list: Vec<End>, instance: Option<usize>) -> Rc<Self> {
+    fn of(list: Vec<FlowEnd>, instance: Option<usize>) -> Rc<Self> {
         let has = |v4| {
             let addresses = list.iter().filter_map(|end| end.address);
             addresses.into_iter().any(|address| address.is_ipv4() == v4)
@@ -250,7 +250,7 @@ fn port(
 
 impl Promise<'_> {
     /// Whether a flow of this protocol can go from one to the other.
-    fn fits(&self, from: &End, to: &End) -> bool {
+    fn fits(&self, from: &FlowEnd, to: &FlowEnd) -> bool {
         let of_protocol = |address: &IpAddr| match self.protocol {
             Protocol::ICMP => address.is_ipv4(),
             Protocol::ICMPV6 => address.is_ipv6(),

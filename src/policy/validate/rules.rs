@@ -1,6 +1,6 @@
 //! Groups and their rules.
 
-use super::addresses::{Addresses, Family};
+use super::addresses::{KnownAddresses, ProtocolFamily};
 use super::services::{Services, service};
 use super::uses::GroupUses;
 use crate::definition::model::{GroupEntry, RuleEntry, RuleService};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub struct Context<'c, 'd> {
     pub sources: &'c Sources,
     /// Address templates and members of groups.
-    pub addresses: &'c Addresses<'d>,
+    pub addresses: &'c KnownAddresses<'d>,
     pub services: &'c Services<'d>,
     pub uses: &'c mut GroupUses<'d>,
     pub diagnostics: &'c mut Diagnostics,
@@ -97,12 +97,12 @@ fn rule(id: RuleId, entry: &RuleEntry, context: &mut Context) -> Option<Rule> {
 }
 
 /// The family that all of these services are limited to.
-pub fn only_family(services: &[Service]) -> Option<Family> {
+pub fn only_family(services: &[Service]) -> Option<ProtocolFamily> {
     if services.iter().all(|service| *service == Service::Icmp) {
-        return Some(Family::V4);
+        return Some(ProtocolFamily::V4);
     }
     services
         .iter()
         .all(|service| *service == Service::Icmpv6)
-        .then_some(Family::V6)
+        .then_some(ProtocolFamily::V6)
 }

@@ -21,30 +21,30 @@ const AT_MOST: usize = 256;
 
 /// A new object that stays in the kernel as the old one.
 #[derive(Debug)]
-pub struct Pair<'o, 'n> {
+pub struct PairedObjects<'o, 'n> {
     /// Its name in the new ruleset.
     pub new: &'n str,
     /// Its name in the old one.
     pub old: &'o str,
     /// The elements that change, if it is a map or a set of which some do.
-    pub difference: Option<Difference>,
+    pub difference: Option<ElementDifference>,
 }
 
 /// The elements that are removed, and those that are added.
 #[derive(Debug)]
-pub enum Difference {
+pub enum ElementDifference {
     Map(MapKey, MapElements, MapElements),
     Set(Addresses, Addresses),
 }
 
-impl Difference {
+impl ElementDifference {
     /// What is removed and what is added.
     pub fn elements(&self) -> (Elements<'_>, Elements<'_>) {
         match self {
-            Difference::Map(key, removed, added) => {
+            ElementDifference::Map(key, removed, added) => {
                 (Elements::keyed(*key, removed), Elements::keyed(*key, added))
             }
-            Difference::Set(removed, added) => (removed.into(), added.into()),
+            ElementDifference::Set(removed, added) => (removed.into(), added.into()),
         }
     }
 
@@ -69,7 +69,7 @@ enum Outcome {
 pub fn edits<'o, 'n>(
     same: &mut Same<'o, 'n>,
     entries: [&'static str; 2],
-) -> Option<Vec<Pair<'o, 'n>>> {
+) -> Option<Vec<PairedObjects<'o, 'n>>> {
     let mut editing = Editing {
         same,
         pairs: Vec::new(),
@@ -91,7 +91,7 @@ pub fn edits<'o, 'n>(
 
 struct Editing<'s, 'o, 'n> {
     same: &'s mut Same<'o, 'n>,
-    pairs: Vec<Pair<'o, 'n>>,
+    pairs: Vec<PairedObjects<'o, 'n>>,
     by_old: FxHashMap<&'o str, &'n str>,
     by_new: FxHashMap<&'n str, &'o str>,
     changes: usize,
@@ -104,7 +104,7 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
         let old: FxHashSet<&str> = changed().map(|pair| pair.old).collect();
         let new: FxHashSet<&str> = changed().map(|pair| pair.new).collect();
         changed().all(|pair| {
-            let Some(Difference::Map(_, removed, added)) = &pair.difference else {
+            let Some(ElementDifference::Map(_, removed, added)) = &pair.difference else {
                 // What a set's rule leads to stays: `chains` sees to that.
                 return true;
             };
@@ -147,10 +147,10 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
         outcome
     }
 
-    fn remember(&mut self, new: &'n str, old: &'o str, difference: Option<Difference>) {
+    fn remember(&mut self, new: &'n str, old: &'o str, difference: Option<ElementDifference>) {
         self.by_new.insert(new, old);
         self.by_old.insert(old, new);
-        self.pairs.push(Pair {
+        self.pairs.push(PairedObjects {
             new,
             old,
             difference,
@@ -174,7 +174,7 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
             return Outcome::Replaced;
         }
         let mut outcome = Outcome::Same;
-        let mut changed: Vec<Changed> = Vec::new();
+        let mut changed: Vec<ChangedRule> = Vec::new();
         for (rule, old_rule) in new.rules.iter().zip(&old.rules) {
             if !alike(rule, old_rule) {
                 return Outcome::Replaced;
@@ -194,7 +194,7 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
                 }
             }
             if within {
-                let now = Changed { rule, asks };
+                let now = ChangedRule { rule, asks };
                 if changed.iter().any(|before| !self.exclude(before, &now)) {
                     return Outcome::Replaced;
                 }
@@ -207,7 +207,7 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
 
     /// Whether no packet meets what changes of both: those that have met the first do not come to the second, or the second
     /// changes for other addresses alone.
-    fn exclude(&self, first: &Changed, second: &Changed) -> bool {
+    fn exclude(&self, first: &ChangedRule, second: &ChangedRule) -> bool {
         let family = |rule: &NftRule| {
             rule.matches.iter().find_map(|each| match each {
                 Match::Family(family) => Some(*family),
@@ -235,7 +235,7 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
             pairs.find(|pair| pair.new == name)?.difference.as_ref()
         };
         match (difference(a), difference(b)) {
-            (Some(Difference::Set(a, b)), Some(Difference::Set(c, d))) => [c, d]
+            (Some(ElementDifference::Set(a, b)), Some(ElementDifference::Set(c, d))) => [c, d]
                 .iter()
                 .all(|other| !share(a, other) && !share(b, other)),
             _ => false,
@@ -271,18 +271,23 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
     fn sets(&mut self, new: (&'n str, &'n Set), old: (&'o str, &'o Set)) -> Outcome {
         let difference = match (&new.1.elements, &old.1.elements) {
             _ if !(new.1.elements.are_points() && old.1.elements.are_points()) => None,
-            (Addresses::V4(a), Addresses::V4(b)) => self
-                .differ(a, b)
-                .map(|(a, b)| Difference::Set(Addresses::V4(a.into()), Addresses::V4(b.into()))),
-            (Addresses::V6(a), Addresses::V6(b)) => self
-                .differ(a, b)
-                .map(|(a, b)| Difference::Set(Addresses::V6(a.into()), Addresses::V6(b.into()))),
+            (Addresses::V4(a), Addresses::V4(b)) => self.differ(a, b).map(|(a, b)| {
+                ElementDifference::Set(Addresses::V4(a.into()), Addresses::V4(b.into()))
+            }),
+            (Addresses::V6(a), Addresses::V6(b)) => self.differ(a, b).map(|(a, b)| {
+                ElementDifference::Set(Addresses::V6(a.into()), Addresses::V6(b.into()))
+            }),
             _ => None,
         };
         self.changed(new.0, old.0, difference)
     }
 
-    fn changed(&mut self, new: &'n str, old: &'o str, change: Option<Difference>) -> Outcome {
+    fn changed(
+        &mut self,
+        new: &'n str,
+        old: &'o str,
+        change: Option<ElementDifference>,
+    ) -> Outcome {
         let Some(difference) = change else {
             return Outcome::Replaced;
         };
@@ -338,7 +343,7 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
             return Outcome::Replaced;
         }
         let difference = self.differ(new, old);
-        let difference = difference.map(|(a, b)| Difference::Map(map.key, wrap(a), wrap(b)));
+        let difference = difference.map(|(a, b)| ElementDifference::Map(map.key, wrap(a), wrap(b)));
         self.changed(name, old_name, difference)
     }
 
@@ -369,7 +374,7 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
 }
 
 /// A rule below which something changes.
-struct Changed<'n> {
+struct ChangedRule<'n> {
     rule: &'n NftRule,
     /// The set that it asks, if that changes, and not what the rule leads to.
     asks: Option<&'n str>,

@@ -2,7 +2,7 @@
 
 use super::buckets::{Buckets, Common};
 use super::regions::{Region, along};
-use super::sets::{Listed, Relation, Relations, relation, split};
+use super::sets::{Relation, Relations, RulesetNumber, relation, split};
 use crate::policy::interval::merged;
 use crate::policy::{
     Binding, Decision, Direction, Interval, Point, Policy, Protocol, Reason, Service, Verdict,
@@ -10,7 +10,7 @@ use crate::policy::{
 };
 use std::sync::Arc;
 
-struct Entry<T> {
+struct CheckedEntry<T> {
     /// Destination ports; port 0 alone where the protocol has none.
     ports: Vec<Interval<u16>>,
     addresses: Arc<[Interval<T>]>,
@@ -18,8 +18,8 @@ struct Entry<T> {
 }
 
 /// The ordered list of what decides about new flows of a protocol at an interface.
-pub struct List<T> {
-    entries: Vec<Entry<T>>,
+pub struct PolicyList<T> {
+    entries: Vec<CheckedEntry<T>>,
     by_port: Buckets<u16>,
     by_address: Buckets<T>,
     all: Vec<u32>,
@@ -34,12 +34,12 @@ pub enum Said<'r> {
 }
 
 /// A part of a box about which the policy says something else.
-pub struct Otherwise<T> {
+pub struct Disagreement<T> {
     pub region: Region<T>,
     pub decision: Decision,
 }
 
-impl<T: Listed> List<T> {
+impl<T: RulesetNumber> PolicyList<T> {
     pub fn new(policy: &Policy, direction: Direction, interface: &str, protocol: Protocol) -> Self {
         let binding = policy
             .bindings
@@ -59,7 +59,7 @@ impl<T: Listed> List<T> {
             .unwrap_or_default();
         let by_port = Buckets::new(entries.iter().map(|entry| entry.ports.as_slice()));
         let by_address = Buckets::new(entries.iter().map(|entry| &*entry.addresses));
-        List {
+        PolicyList {
             all: (0..entries.len() as u32).collect(),
             entries,
             by_port,
@@ -75,7 +75,7 @@ impl<T: Listed> List<T> {
         region: Region<T>,
         said: Said,
         relations: &mut Relations<T>,
-    ) -> Result<(), Otherwise<T>> {
+    ) -> Result<(), Disagreement<T>> {
         if region.addresses.len() > FEW {
             let candidates = self.candidates(self.by_port.touching(region.ports), None);
             return self.cut_holds(candidates, region, said, relations);
@@ -101,7 +101,7 @@ impl<T: Listed> List<T> {
         addresses: Interval<T>,
         said: Said,
         relations: &mut Relations<T>,
-    ) -> Result<(), Otherwise<T>> {
+    ) -> Result<(), Disagreement<T>> {
         let candidates = self.candidates(
             self.by_port.touching(ports),
             self.by_address.touching(addresses),
@@ -128,7 +128,7 @@ impl<T: Listed> List<T> {
         };
         match is(decision, said) {
             true => Ok(()),
-            false => Err(Otherwise {
+            false => Err(Disagreement {
                 region: region(),
                 decision: decision.clone(),
             }),
@@ -143,7 +143,7 @@ impl<T: Listed> List<T> {
         region: Region<T>,
         said: Said,
         relations: &mut Relations<T>,
-    ) -> Result<(), Otherwise<T>> {
+    ) -> Result<(), Disagreement<T>> {
         let mut waiting = vec![region];
         let mut next = Vec::new();
         for at in candidates {
@@ -152,7 +152,7 @@ impl<T: Listed> List<T> {
                 let taken = entry.take(region, &mut next, relations).pop();
                 if let Some(region) = taken.filter(|_| !is(&entry.decision, said)) {
                     let decision = entry.decision.clone();
-                    return Err(Otherwise { region, decision });
+                    return Err(Disagreement { region, decision });
                 }
             }
             std::mem::swap(&mut waiting, &mut next);
@@ -162,7 +162,7 @@ impl<T: Listed> List<T> {
         }
         match waiting.pop().filter(|_| !is(&self.rest, said)) {
             None => Ok(()),
-            Some(region) => Err(Otherwise {
+            Some(region) => Err(Disagreement {
                 region,
                 decision: self.rest.clone(),
             }),
@@ -189,7 +189,7 @@ fn is(decision: &Decision, said: Said) -> bool {
     }
 }
 
-impl<T: Listed> Entry<T> {
+impl<T: RulesetNumber> CheckedEntry<T> {
     /// The parts of a box that this entry decides about; what it leaves goes into `rest`.
     fn take(
         &self,
@@ -238,15 +238,15 @@ impl<T: Listed> Entry<T> {
     }
 }
 
-fn entries<T: Listed>(
+fn entries<T: RulesetNumber>(
     policy: &Policy,
     binding: &Binding,
     direction: Direction,
     protocol: Protocol,
-) -> Vec<Entry<T>> {
+) -> Vec<CheckedEntry<T>> {
     let (platform, groups) = (&*policy.platform, &*binding.groups);
     let listed = listed::entries(platform, groups, policy.smtp_blocked, direction);
-    let entry = |entry: listed::Entry| {
+    let entry = |entry: listed::ListEntry| {
         let addresses = T::in_set(entry.remote.as_deref()?);
         let services = entry.services.iter();
         let ports = services.flat_map(|service| ports::<T>(service, protocol));
@@ -256,7 +256,7 @@ fn entries<T: Listed>(
             true => Verdict::Allow,
             false => refusal(platform.observe || entry.rule.is_some_and(of_group)),
         };
-        (!addresses.is_empty() && !ports.is_empty()).then(|| Entry {
+        (!addresses.is_empty() && !ports.is_empty()).then(|| CheckedEntry {
             ports: merged(ports),
             addresses,
             decision: Decision {
@@ -269,7 +269,7 @@ fn entries<T: Listed>(
 }
 
 /// The ports at which a service meets packets of a protocol.
-fn ports<T: Listed>(service: &Service, protocol: Protocol) -> &[Interval<u16>] {
+fn ports<T: RulesetNumber>(service: &Service, protocol: Protocol) -> &[Interval<u16>] {
     const WHOLE: &[Interval<u16>] = &[u16::WHOLE];
     match service {
         Service::All => WHOLE,

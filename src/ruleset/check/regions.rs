@@ -4,7 +4,7 @@ pub mod run;
 pub mod targets;
 
 use super::difference::Difference;
-use super::sets::{Listed, Set, by_target};
+use super::sets::{BoxAddresses, RulesetNumber, by_target};
 use crate::policy::interval::Point;
 use crate::policy::{Interval, Protocol, Reason, Verdict};
 use crate::ruleset::ir::*;
@@ -17,11 +17,11 @@ use targets::Targets;
 pub struct Region<T> {
     /// Destination ports; port 0 alone where the protocol has none.
     pub ports: Interval<u16>,
-    pub addresses: Set<T>,
+    pub addresses: BoxAddresses<T>,
 }
 
 /// What the caller does with each box that is decided.
-pub type Decide<'d, T> = dyn FnMut(Region<T>, Verdict, &Reason) -> Result<(), Difference> + 'd;
+pub type OnDecided<'d, T> = dyn FnMut(Region<T>, Verdict, &Reason) -> Result<(), Difference> + 'd;
 
 /// A ruleset, by names.
 #[derive(Debug)]
@@ -38,19 +38,19 @@ impl<'r> Regions<'r> {
 
     /// Passes every box of the run's packets to `decide`, with what becomes of it. What falls off the end of the chain where they
     /// `enter` has the verdict `rest`. Returns whether that was all of them: the run ends when no `steps` are left.
-    pub fn follow<T: Listed + 'r>(
+    pub fn follow<T: RulesetNumber + 'r>(
         &self,
         run: &Run,
         enter: &str,
         rest: Verdict,
         targets: &mut Targets<'r, T>,
         steps: &mut usize,
-        decide: &mut Decide<T>,
+        decide: &mut OnDecided<T>,
     ) -> Result<bool, Difference> {
         let has_ports = matches!(run.protocol, Protocol::TCP | Protocol::UDP);
         let ports = Interval::between(0, if has_ports { u16::MAX } else { 0 });
         let addresses = targets.whole.clone();
-        let mut way = Way {
+        let mut way = BoxWay {
             regions: self,
             run,
             targets,
@@ -66,24 +66,24 @@ impl<'r> Regions<'r> {
 }
 
 /// What an element says, and what it decides for itself.
-type Found<'r> = (&'r NftVerdict, Option<&'r Reason>);
+type ElementVerdict<'r> = (&'r NftVerdict, Option<&'r Reason>);
 
 /// One run on its way through the ruleset.
-struct Way<'w, 'r, T> {
+struct BoxWay<'w, 'r, T> {
     regions: &'w Regions<'r>,
     run: &'w Run<'w>,
     targets: &'w mut Targets<'r, T>,
     steps: &'w mut usize,
 }
 
-impl<'r, T: Listed + 'r> Way<'_, 'r, T> {
+impl<'r, T: RulesetNumber + 'r> BoxWay<'_, 'r, T> {
     /// Follows one box through a chain; what comes back undecided goes into `fell`.
     fn in_chain(
         &mut self,
         name: &str,
         region: Region<T>,
         fell: &mut Vec<Region<T>>,
-        decide: &mut Decide<T>,
+        decide: &mut OnDecided<T>,
     ) -> Result<(), Difference> {
         let Some(chain) = self.regions.chain(name) else {
             return Err(self.missing(&region, name));
@@ -123,7 +123,7 @@ impl<'r, T: Listed + 'r> Way<'_, 'r, T> {
         region: Region<T>,
         fell: &mut Vec<Region<T>>,
         rest: &mut Vec<Region<T>>,
-        decide: &mut Decide<T>,
+        decide: &mut OnDecided<T>,
     ) -> Result<(), Difference> {
         let reason_or = || reason.unwrap_or(&Reason::Unmanaged);
         match verdict {
@@ -164,7 +164,7 @@ impl<'r, T: Listed + 'r> Way<'_, 'r, T> {
         elements: &'r MapElements,
         region: Region<T>,
         rest: &mut Vec<Region<T>>,
-    ) -> Vec<(Option<Found<'r>>, Region<T>)> {
+    ) -> Vec<(Option<ElementVerdict<'r>>, Region<T>)> {
         // Whether the key is over what the boxes of this run are.
         let (asked, key) = self.of_this_run(key);
         if !asked {
@@ -316,7 +316,7 @@ impl<'r, T: Listed + 'r> Way<'_, 'r, T> {
     }
 }
 
-impl<T: Listed> Region<T> {
+impl<T: RulesetNumber> Region<T> {
     /// One packet of the box.
     pub fn words(&self, run: &Run) -> String {
         let remote = self.addresses.first().map_or(T::WHOLE.first, |i| i.first);

@@ -93,16 +93,16 @@ pub fn classes<T: Point>(
 }
 
 /// The intervals of a clause in one dimension.
-type Set<T> = Arc<[Interval<T>]>;
+type ClauseSet<T> = Arc<[Interval<T>]>;
 
-type Group<T> = (Set<T>, Vec<u32>);
+type Group<T> = (ClauseSet<T>, Vec<u32>);
 
 /// Sets of equal content once, with all clauses that have them.
 fn group<T: Point>(sets: impl IntoIterator<Item = (Arc<[Interval<T>]>, u32)>) -> Vec<Group<T>> {
     let mut groups: Vec<Group<T>> = Vec::new();
     // Most equal sets are one allocation: asked first, since content may be a hundred thousand addresses. The
     // set is kept with its address, which could otherwise be another's next.
-    let mut by_address: FxHashMap<*const Interval<T>, (usize, Set<T>)> = FxHashMap::default();
+    let mut by_address: FxHashMap<*const Interval<T>, (usize, ClauseSet<T>)> = FxHashMap::default();
     let mut by_content: FxHashMap<Arc<[Interval<T>]>, usize> = FxHashMap::default();
     for (set, clause) in sets {
         if set.is_empty() {

@@ -1,6 +1,6 @@
 //! The ordered list that a role is: the platform's rows and the rules of its groups, each as sets of ports and addresses.
 
-use crate::policy::address::Line;
+use crate::policy::address::AddressNumber;
 use crate::policy::{
     Action, AddressSet, Direction, Interval, Policy, PortSet, Reason, SecurityGroup, Service,
     Verdict,

@@ -7,7 +7,7 @@ use crate::policy::decide::{Decision, Reason, Verdict};
 use crate::policy::host::Policy;
 use crate::policy::id::InstanceId;
 use crate::policy::packet::Packet;
-use crate::policy::places::Written;
+use crate::policy::places::WrittenRules;
 use crate::policy::rule::Direction;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +31,7 @@ pub fn judge(
         policies: BTreeMap::new(),
         looks: MOST_LOOKS,
     };
-    let written = (!promises.is_empty()).then(|| Written::new(definition));
+    let written = (!promises.is_empty()).then(|| WrittenRules::new(definition));
     for promise in promises {
         match judge.broken(promise) {
             Ok(None) => {}
@@ -147,7 +147,7 @@ impl Judge<'_> {
 }
 
 impl Broken {
-    fn told(&self, promise: &Promise, written: Option<&Written>) -> Diagnostic {
+    fn told(&self, promise: &Promise, written: Option<&WrittenRules>) -> Diagnostic {
         let (is, not) = match promise.expect {
             Verdict::Allow => ("refused", "allowed"),
             Verdict::Refuse | Verdict::Observe => ("allowed", "refused"),

@@ -1,7 +1,7 @@
 //! One run of boxes: what its packets have in common, and so the conditions that hold for all of them, or for none.
 
 use crate::policy::{Direction, Protocol};
-use crate::ruleset::check::sets::Listed;
+use crate::ruleset::check::sets::RulesetNumber;
 use crate::ruleset::ir::{CtState, Family, FlowKey, FlowSide, Match, Side};
 
 /// Packets of one protocol at one interface that open a flow from port 49152 with hop limit 64, not forwarded.
@@ -52,12 +52,12 @@ impl Run<'_> {
     }
 
     /// Whether a condition is the same for all packets of the run, and does not hold.
-    pub fn never<T: Listed>(&self, each: &Match) -> bool {
+    pub fn never<T: RulesetNumber>(&self, each: &Match) -> bool {
         !self.is_asked(each) && !self.holds::<T>(each)
     }
 
     /// Conditions that hold for all packets of a run or for none.
-    pub fn holds<T: Listed>(&self, each: &Match) -> bool {
+    pub fn holds<T: RulesetNumber>(&self, each: &Match) -> bool {
         let (run, family) = (self, T::FAMILY);
         let of_type = |protocol, types: &[(u8, u8)], wanted| {
             run.protocol == protocol && types.iter().any(|(a, b)| (*a..=*b).contains(&wanted))

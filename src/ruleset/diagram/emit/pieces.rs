@@ -5,7 +5,7 @@ use super::{Decide, Emitter, NOTHING, Target};
 use crate::policy::Interval;
 use crate::ruleset::diagram::paint::{Function, merge_equal};
 use crate::ruleset::diagram::plan::{MANY_POINTS, counts, is_gapless};
-use crate::ruleset::diagram::pool::{Entry, Written};
+use crate::ruleset::diagram::pool::{PoolEntry, WrittenPool};
 use crate::ruleset::ir::*;
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,10 +25,11 @@ impl Emitter<'_> {
     pub(super) fn written<T: Worded>(
         &mut self,
         name: &str,
-        written: Written<T>,
+        written: WrittenPool<T>,
         word: T::Word,
     ) -> Vec<Target> {
-        let mut entries: Vec<Option<Entry<T>>> = written.entries.into_iter().map(Some).collect();
+        let mut entries: Vec<Option<PoolEntry<T>>> =
+            written.entries.into_iter().map(Some).collect();
         let mut targets = vec![Target::Nothing; entries.len()];
         // The base first: the differences lead to it.
         let order = written
@@ -40,8 +41,8 @@ impl Emitter<'_> {
             targets[at] = match entries[at].take() {
                 // The base has been written already.
                 None => continue,
-                Some(Entry::Whole(function)) => self.whole(name, function, word),
-                Some(Entry::Difference(pieces)) => {
+                Some(PoolEntry::Whole(function)) => self.whole(name, function, word),
+                Some(PoolEntry::Difference(pieces)) => {
                     let base = written
                         .base
                         .map_or(Target::Nothing, |base| targets[base as usize].clone());

@@ -1,7 +1,7 @@
 //! The dimensions of the diagram in nft's words.
 
 use crate::policy::{Interval, Point, PortSet, Protocol};
-use crate::ruleset::diagram::family::Family as PlanFamily;
+use crate::ruleset::diagram::family::DiagramFamily;
 use crate::ruleset::ir::{Addresses as AddressList, *};
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ impl Worded for u16 {
 }
 
 /// A family of addresses with its words.
-pub trait Named: PlanFamily + Worded<Word = Side> {
+pub trait Named: DiagramFamily + Worded<Word = Side> {
     /// In the words of the ruleset.
     const FAMILY: Family;
     fn list(intervals: Arc<[Interval<Self>]>) -> AddressList;
