@@ -14,7 +14,7 @@ use crate::insight::layers::explained;
 use crate::insight::lint::host::Listening;
 use crate::netfilter::links::links;
 use crate::policy::platform::BlockedPorts;
-use crate::policy::{Direction, Policy};
+use crate::policy::{Direction, Policy, Reason};
 use crate::state::last_enforced::last_enforced;
 use anyhow::bail;
 use clap::Args;
@@ -118,7 +118,7 @@ fn groups(flow: &AskedPort, policy: &Policy, found: &mut Findings) -> anyhow::Re
         port: Some(flow.port),
     };
     let explanation = explained(policy, &question, None)?;
-    if explanation.answer.layer == "blocked-ports" {
+    if explanation.answer.reason == Reason::BlockedPorts {
         // What the groups would say comes first, and has to be mended as well.
         let mut open = policy.clone();
         Arc::make_mut(&mut open.platform).blocked_ports = BlockedPorts::default();
@@ -130,11 +130,10 @@ fn groups(flow: &AskedPort, policy: &Policy, found: &mut Findings) -> anyhow::Re
     match of_groups(flow, &explanation) {
         Some(cause) => found.cause(cause),
         None => {
-            let answer = &explanation.answer;
-            let by = match (&answer.rule, &answer.service) {
-                (Some(rule), _) => format!("the rule {rule}"),
-                (_, Some(service)) => format!("the approved service {service}"),
-                _ => answer.layer.to_owned(),
+            let by = match &explanation.answer.reason {
+                Reason::Rule(rule) => format!("the rule {rule}"),
+                Reason::ApprovedService(service) => format!("the approved service {service}"),
+                other => other.layer().to_owned(),
             };
             found.fine(format!(
                 "security groups: {} is let in by {by}",

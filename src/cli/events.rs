@@ -36,6 +36,9 @@ pub struct Arguments {
 /// How often the daemon is asked. It keeps the events of some seconds.
 const INTERVAL: Duration = Duration::from_millis(200);
 
+/// How long an answer may take: the daemon may be loading a long policy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 pub fn run(arguments: Arguments) -> Result {
     let socket = &arguments.socket;
     let mut answer = after(socket, None)?;
@@ -60,7 +63,7 @@ pub fn run(arguments: Arguments) -> Result {
 
 fn after(socket: &SocketOptions, number: Option<u64>) -> anyhow::Result<Answer> {
     let request = Request::Events { after: number };
-    socket.ask(&request, Duration::from_secs(30))
+    socket.ask(&request, PATIENCE)
 }
 
 /// Why nothing is shown.

@@ -6,7 +6,7 @@ use super::print;
 use crate::definition::Place;
 use crate::insight::explain::{Answer, Question, explain};
 use crate::insight::layers::{Explanation, explained};
-use crate::policy::{Direction, Policy, Verdict};
+use crate::policy::{Direction, Policy, Reason, Verdict};
 use crate::state::last_enforced::last_enforced;
 use anyhow::{Context, Error, anyhow};
 use clap::{Args, ValueEnum};
@@ -146,28 +146,23 @@ fn page(explanation: &Explanation) -> String {
 
 /// `refuse: rule sg-web/in/3 (groups.yaml:14)`; `allow, would be refused: …` where that only observes.
 fn sentence(answer: &Answer) -> String {
-    let place = answer
-        .place
-        .as_ref()
-        .map(|place| format!(" ({place})"))
-        .unwrap_or_default();
-    let decided = match (answer.layer, &answer.rule, &answer.service) {
-        (_, Some(rule), _) => format!("rule {rule}"),
-        (_, _, Some(service)) => format!("approved service {service}"),
-        ("default", ..) => "no rule of the bound groups matches".into(),
-        ("unmanaged", ..) => match answer.verdict {
+    let decided = match &answer.reason {
+        Reason::Rule(rule) => format!("rule {rule}"),
+        Reason::ApprovedService(service) => format!("approved service {service}"),
+        Reason::Default => "no rule of the bound groups matches".into(),
+        Reason::Unmanaged => match answer.verdict {
             Verdict::Allow => "the interface is not bound, and left alone".into(),
             Verdict::Refuse | Verdict::Observe => {
                 "the interface is not bound, and unbound interfaces refuse new inbound flows".into()
             }
         },
-        ("blocked-ports", ..) => {
+        Reason::BlockedPorts => {
             "the platform blocks this port; no rule of a group can open it".into()
         }
-        ("smtp", ..) => "the platform blocks TCP 25 to external addresses".into(),
-        (layer, ..) => format!("{layer} traffic"),
+        Reason::Smtp => "the platform blocks TCP 25 to external addresses".into(),
+        other => format!("{} traffic", other.layer()),
     };
-    format!("{}: {decided}{place}\n", answer.verdict)
+    format!("{}: {decided}{}\n", answer.verdict, answer.at())
 }
 
 /// One decision a line out for one question a line in. A line that is none gets `{"error":…}`.

@@ -1,9 +1,9 @@
 //! Why a port of this host is not reached: the source document's causes, in its order, out of what was seen on the host.
 
 use super::explain::Answer;
-use super::layers::Explanation;
+use super::layers::{Explanation, Otherwise};
 use super::lint::host::{Listening, is_open};
-use crate::policy::Policy;
+use crate::policy::{Policy, Reason};
 use serde::Serialize;
 use std::net::IpAddr;
 
@@ -60,19 +60,25 @@ pub fn of_groups(flow: &AskedPort, explanation: &Explanation) -> Option<Cause> {
         Some(place) => place.to_string(),
         None => "the definition".to_owned(),
     };
-    Some(match (answer.layer, &answer.rule, &explanation.otherwise) {
-        ("blocked-ports", ..) => cause(
+    Some(match (&answer.reason, &explanation.otherwise) {
+        (Reason::BlockedPorts, _) => cause(
             "blocked-port",
             format!("the platform blocks {protocol} {port}: no rule of a group can open it"),
             format!(
                 "have the service listen on another port, or write `platform: {{ blocked_ports: {{ remove: {{ {protocol}: {port} }} }} }}`"
             ),
         ),
-        (_, Some(rule), Some(other)) if other.rule.is_some() => {
-            let by = other.rule.clone().unwrap_or_default();
-            let group = |rule: &str| rule.split('/').next().unwrap_or_default().to_owned();
-            let at = other.place.as_ref().map(ToString::to_string);
-            let (first, second) = (group(rule), group(&by));
+        (
+            Reason::Rule(rule),
+            Some(Otherwise {
+                rule: Some(by),
+                group: Some(second),
+                place: at,
+                ..
+            }),
+        ) => {
+            let at = at.as_ref().map(ToString::to_string);
+            let first = &rule.group;
             match first == second {
                 true => cause(
                     "refused",
@@ -97,7 +103,7 @@ pub fn of_groups(flow: &AskedPort, explanation: &Explanation) -> Option<Cause> {
                 ),
             }
         }
-        (_, Some(rule), _) => cause(
+        (Reason::Rule(rule), _) => cause(
             "refused",
             format!(
                 "{what} is refused by {rule} ({}), and no rule after it allows it",
@@ -105,7 +111,7 @@ pub fn of_groups(flow: &AskedPort, explanation: &Explanation) -> Option<Cause> {
             ),
             format!("correct {}, then `secgroupd reload`", place(answer)),
         ),
-        ("unmanaged", ..) => cause(
+        (Reason::Unmanaged, _) => cause(
             "not-opened",
             format!(
                 "{interface} is not bound, and `unbound_interfaces: refuse` refuses all inbound flows there"

@@ -5,7 +5,8 @@ use super::explain::{Answer, Question, QuestionError, explain, opening};
 use crate::definition::Place;
 use crate::policy::decide::matches;
 use crate::policy::{
-    Action, Binding, Direction, Packet, Policy, Protocol, Reason, Rule, SecurityGroup, Verdict,
+    Action, Binding, Direction, GroupId, Packet, Policy, Protocol, Reason, Rule, SecurityGroup,
+    Verdict,
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -35,6 +36,9 @@ pub struct Otherwise {
     /// The rule; without one it is the end of the list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
+    /// Its group.
+    #[serde(skip)]
+    pub group: Option<GroupId>,
     /// Where it stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
@@ -88,7 +92,7 @@ pub fn explained(
     let answer = explain(policy, question)?;
     let packet = opening(policy, question)?;
     let binding = policy.binding(&packet.interface);
-    let Some(binding) = binding.filter(|_| answer.layer != "unmanaged") else {
+    let Some(binding) = binding.filter(|_| answer.reason != Reason::Unmanaged) else {
         let names: Vec<String> = policy
             .bindings
             .iter()
@@ -257,6 +261,7 @@ fn otherwise(
             return Some(Otherwise {
                 verdict: does(rule),
                 rule: Some(rule.id.to_string()),
+                group: Some(rule.id.group.clone()),
                 place: Some(rule.place.clone()),
                 after,
             });
@@ -266,6 +271,7 @@ fn otherwise(
     (verdict == Verdict::Allow).then_some(Otherwise {
         verdict: Verdict::Refuse,
         rule: None,
+        group: None,
         place: None,
         after,
     })
@@ -302,7 +308,7 @@ fn expectation(binding: &Binding, name: &str, packet: &Packet, answer: &Answer) 
         Some(rule) => (Some(does(rule)), format!("its rule {}", rule.id)),
         None => (None, "none of its rules matches".to_owned()),
     };
-    let decides = rule.is_some_and(|rule| answer.rule.as_deref() == Some(&*rule.id.to_string()));
+    let decides = rule.is_some_and(|rule| answer.reason == Reason::Rule(rule.id.clone()));
     let said = match (is, decides) {
         (Some(Verdict::Allow), true) => format!("{name} itself allows it: {own}"),
         (Some(Verdict::Refuse | Verdict::Observe), true) => {
@@ -335,19 +341,14 @@ fn decided_by(answer: &Answer) -> String {
         Verdict::Refuse => "refuses it",
         Verdict::Observe => "would refuse it",
     };
-    let place = answer
-        .place
-        .as_ref()
-        .map(|place| format!(" ({place})"))
-        .unwrap_or_default();
-    match (answer.layer, &answer.rule, &answer.service) {
-        (_, Some(rule), _) => {
-            let group = rule.split('/').next().unwrap_or_default();
-            format!("; the group {group} {does} by its rule {rule}{place}")
+    let at = answer.at();
+    match &answer.reason {
+        Reason::Rule(id) => format!("; the group {} {does} by its rule {id}{at}", id.group),
+        Reason::ApprovedService(service) => {
+            format!("; the approved service {service} {does}{at}")
         }
-        (_, _, Some(service)) => format!("; the approved service {service} {does}{place}"),
-        ("blocked-ports" | "smtp", ..) => format!("; the platform {does}"),
-        ("default", ..) => "; no rule of any bound group matches, which refuses it".to_owned(),
+        Reason::BlockedPorts | Reason::Smtp => format!("; the platform {does}"),
+        Reason::Default => "; no rule of any bound group matches, which refuses it".to_owned(),
         _ => String::new(),
     }
 }

@@ -4,7 +4,7 @@ use super::node::Node;
 use super::probe::{Found, Shot};
 use super::service::Service;
 use crate::insight::explain::{Question, explain};
-use crate::policy::{Direction, Policy};
+use crate::policy::{Direction, Policy, Reason};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -177,13 +177,11 @@ fn judge(
 
 fn judged(policy: &Policy, question: &Question) -> Result<Judgement, String> {
     let answer = explain(policy, question).map_err(|error| error.to_string())?;
-    let service = answer
-        .service
-        .map(|name| format!("approved-service/{name}"));
+    let named = matches!(answer.reason, Reason::Rule(_) | Reason::ApprovedService(_));
     Ok(Judgement {
         allows: answer.verdict.passes(),
-        layer: answer.layer.to_owned(),
-        rule: answer.rule.or(service),
+        layer: answer.reason.layer().to_owned(),
+        rule: named.then(|| answer.reason.to_string()),
         place: answer.place.map(|place| place.to_string()),
     })
 }

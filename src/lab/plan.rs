@@ -212,7 +212,7 @@ impl Planner {
         let wrong = text.is_empty() || text.len() > 64 || !text.bytes().all(allowed);
         let help = if wrong || text.parse::<IpAddr>().is_ok() {
             "letters, digits, `-`, `_` and `.`, 64 bytes at most; not an address"
-        } else if text.starts_with("ins-") || text == ROUTER {
+        } else if InstanceId::is_meant_by(text) || text == ROUTER {
             "names that begin with `ins-` are those of instances, and `router` is the lab's own"
         } else {
             return;

@@ -21,6 +21,13 @@ const QUESTION: &[u8] = b"secgroupd lab\n";
 /// How often there may be no descriptor in a row.
 const MOST_STARVING: usize = 2000;
 
+/// How long to wait for descriptors where nothing flies.
+const STARVED: Duration = Duration::from_millis(20);
+/// The longest wait for an answer: progress is shown in between.
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
+/// What epoll counts time in: a wait that is rounded down would end too early, and spin.
+const TICK: Duration = Duration::from_millis(1);
+
 /// One thing to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shot {
@@ -132,12 +139,12 @@ pub fn probe(
             .values()
             .next()
             .map(|flight| flight.again_at.unwrap_or(flight.until));
-        let wait = soonest.map_or(Duration::from_millis(20), |at| {
+        let wait = soonest.map_or(STARVED, |at| {
             at.saturating_duration_since(Instant::now())
-                .min(Duration::from_millis(50))
+                .min(LONGEST_WAIT)
         });
         let wait = match closed_at_once {
-            0 => EpollTimeout::try_from(wait + Duration::from_millis(1)),
+            0 => EpollTimeout::try_from(wait + TICK),
             _ => Ok(EpollTimeout::ZERO),
         };
         let ready = epoll.wait(&mut events, wait.unwrap_or(EpollTimeout::ZERO));

@@ -65,7 +65,9 @@ struct Known {
 /// A rule about all protocols, or all ports, is about none in particular.
 fn names(rule: &Rule, kind: FlowKind, v4: bool) -> bool {
     rule.services.iter().any(|service| match (service, kind) {
-        (Service::Tcp(ports), FlowKind::Tcp) | (Service::Udp(ports), FlowKind::Udp) => !ports.is_all(),
+        (Service::Tcp(ports), FlowKind::Tcp) | (Service::Udp(ports), FlowKind::Udp) => {
+            !ports.is_all()
+        }
         (Service::Icmp, FlowKind::Icmp) => v4,
         (Service::Icmpv6, FlowKind::Icmp) => !v4,
         (Service::Gre, FlowKind::Gre) => true,

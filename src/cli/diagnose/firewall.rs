@@ -4,7 +4,7 @@ use super::found::Findings;
 use crate::insight::diagnose::{AskedPort, Cause};
 use crate::insight::explain::{Question, explain};
 use crate::netfilter::firewall::{AskedFlow, Blame, Fate, FirewallSeen, Turned, look as look_at};
-use crate::policy::{Direction, Policy};
+use crate::policy::{Direction, Policy, Reason};
 use std::fs;
 use std::net::SocketAddr;
 
@@ -97,13 +97,15 @@ fn leaves(flow: &AskedPort, turned: &Turned, policy: &Policy, found: &mut Findin
     };
     match explain(policy, &question) {
         Ok(answer) if !answer.verdict.passes() => {
-            let by = answer.rule.unwrap_or_else(|| answer.layer.to_owned());
-            let place = answer.place.map(|place| format!(" ({place})"));
+            let by = match &answer.reason {
+                Reason::Rule(rule) => rule.to_string(),
+                other => other.layer().to_owned(),
+            };
             found.cause(Cause {
                 code: "refused-on-the-way",
                 seen: format!(
                     "it is sent on to {to}, and the outbound rules of {interface} refuse that: {by}{}",
-                    place.unwrap_or_default()
+                    answer.at()
                 ),
                 mend: format!(
                     "allow {} {} to {} in the outbound rules of a group of {interface}, then `secgroupd reload`",

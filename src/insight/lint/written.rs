@@ -90,7 +90,7 @@ fn empty_groups<'t>(
     let groups = remote
         .items
         .iter()
-        .filter(|item| item.text.starts_with("sg-"));
+        .filter(|item| GroupId::is_meant_by(&item.text));
     let empty = groups.filter(|item| !members.contains(item.text.as_str()));
     empty.map(|item| Finding {
         span: Some(item.span),

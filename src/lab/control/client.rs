@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// The longest that a lab may be silent while it works.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// How often it is asked whether the lab's process has ended, which takes some milliseconds.
+const LOOK: Duration = Duration::from_millis(1);
+
 /// Why a lab did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -184,7 +187,7 @@ impl Client {
         let _ = self.stream.read_to_end(&mut rest);
         let start = Instant::now();
         while is_alive(pid) && start.elapsed() < PATIENCE {
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(LOOK);
         }
     }
 }

@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// The time in which a request must have come, and a part of an answer gone.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The pause after a connection that could not be taken: out of descriptors, while others are about to be closed.
+const PAUSE: Duration = Duration::from_millis(50);
 /// How many are served at once.
 const CONNECTIONS_AT_MOST: usize = 64;
 
@@ -57,8 +59,7 @@ pub fn serve(lab: &Arc<Lab>, listener: UnixListener, down: impl Fn() + Send + Sy
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(stream) = stream else {
-                // Out of descriptors, perhaps: others are about to be closed.
-                std::thread::sleep(Duration::from_millis(50));
+                std::thread::sleep(PAUSE);
                 continue;
             };
             if open.load(Ordering::Relaxed) >= CONNECTIONS_AT_MOST || !is_owner(&stream) {

@@ -34,6 +34,9 @@ const BEHIND: &str = "secgroupd-next";
 const MOST_LINKS: usize = 200;
 /// How long an answer may take between two namespaces of one machine, in milliseconds: at first, and where nothing came of that.
 const PATIENCE_MS: [i64; 2] = [600, 3000];
+/// How long `nft monitor` takes until it listens, and to print what it has heard: it says neither.
+const BEGINS: Duration = Duration::from_millis(150);
+const ENDS: Duration = Duration::from_millis(100);
 /// Priority before everything but the very first.
 const TRACE: &str = "secgroupd_probe";
 /// The chain that sees a packet after everybody's DNAT.
@@ -354,13 +357,12 @@ impl NftMonitor {
         );
         run_program("nft", &["-f", "-"], &table).ok()?;
         let child = start("nft", &["monitor", "trace"]).ok()?;
-        // It has to listen before anything happens.
-        std::thread::sleep(Duration::from_millis(150));
+        std::thread::sleep(BEGINS);
         Some(NftMonitor { child })
     }
 
     fn end(mut self) -> String {
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(ENDS);
         let _ = self.child.kill();
         let mut text = Vec::new();
         if let Some(output) = &mut self.child.stdout {

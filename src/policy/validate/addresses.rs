@@ -100,7 +100,7 @@ impl<'d> KnownAddresses<'d> {
         }
         let errors = diagnostics.errors_since(before);
         // What a group matches depends on its members, and may be nothing; what a template holds is written.
-        let of_group = |item: &&Text| item.text.starts_with("sg-");
+        let of_group = |item: &&Text| GroupId::is_meant_by(&item.text);
         if let (false, true, Some(item)) = (errors, sets.is_empty(), left_out.first())
             && !remote.items.iter().any(|item| of_group(&item))
         {
@@ -133,7 +133,7 @@ impl<'d> KnownAddresses<'d> {
         if text == "any" {
             return Some(AddressSet::any());
         }
-        if text.starts_with("sg-") {
+        if GroupId::is_meant_by(text) {
             let id = uses.used(item, user, diagnostics);
             return self.members.get(&id?).cloned();
         }
@@ -218,7 +218,7 @@ pub fn range(item: &Text, diagnostics: &mut Diagnostics) -> Option<AddressRange>
                 (AddressError::NotAnAddress(_), text) if text.starts_with("ipm") => {
                     "templates are put together in an `ipmg-` group".to_owned()
                 }
-                (AddressError::NotAnAddress(_), text) if text.starts_with("sg-") => {
+                (AddressError::NotAnAddress(_), text) if GroupId::is_meant_by(text) => {
                     "groups are named in rules only".to_owned()
                 }
                 _ => error.help(),

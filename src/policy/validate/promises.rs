@@ -9,6 +9,7 @@ use crate::definition::{Definition, Diagnostics};
 use crate::policy::account::Instance;
 use crate::policy::address::AddressRange;
 use crate::policy::decide::Verdict;
+use crate::policy::id::InstanceId;
 use crate::policy::port::PortSet;
 use crate::policy::protocol::Protocol;
 use std::cell::RefCell;
@@ -122,7 +123,7 @@ impl EndNames<'_> {
 
     /// What one end of a test can be.
     fn end(&self, text: &Text, diagnostics: &mut Diagnostics) -> Option<Rc<Ends>> {
-        if text.text.starts_with("ins-") {
+        if InstanceId::is_meant_by(&text.text) {
             let Some(place) = self.by_id.get(text.text.as_str()).copied() else {
                 if !self.incomplete {
                     let known: Vec<&str> = self.by_id.keys().copied().collect();

@@ -152,7 +152,7 @@ impl Broken {
             Verdict::Allow => ("refused", "allowed"),
             Verdict::Refuse | Verdict::Observe => ("allowed", "refused"),
         };
-        let whole = |at: usize| match (self.flow[at], promise.names[at].starts_with("ins-")) {
+        let whole = |at: usize| match (self.flow[at], InstanceId::is_meant_by(promise.names[at])) {
             (Some(address), true) => format!("{} ({address})", promise.names[at]),
             _ => promise.names[at].to_owned(),
         };
