@@ -24,9 +24,10 @@ use serde_json::json;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Finds why a port of this host is not reached: the security groups in force, the platform, the host's own firewall (iptables of both
-/// kinds, ufw, firewalld, any table of nftables), and the process that should answer. Needs root: the host's rulesets are copied into a
-/// network namespace that nobody else sees, and a connection is tried there. Nothing on the host is changed.
+/// Finds why a port of this host is not reached: the security groups in force, the platform, the host's own firewall
+/// (iptables of both kinds, ufw, firewalld, any table of nftables), and the process that should answer. Needs root: the
+/// host's rulesets are copied into a network namespace that nobody else sees, and a connection is tried there. Nothing
+/// on the host is changed.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   sudo secgroupd diagnose 443

@@ -19,8 +19,8 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Shows what a new definition changes, as flows and not as lines: exactly which turn from refused to allowed and back, and, as
-/// root on the host that it is about, how many live flows it would end. Nothing is changed.
+/// Shows what a new definition changes, as flows and not as lines: exactly which turn from refused to allowed and back,
+/// and, as root on the host that it is about, how many live flows it would end. Nothing is changed.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   sudo secgroupd diff candidate.yaml             against what is enforced on this host

@@ -9,10 +9,11 @@ use clap::Args;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Shows refused packets: time, interface, direction, flow, and the layer or rule that refused them, with file and line.
+/// Shows refused packets: time, interface, direction, flow, and the layer or rule that refused them, with file and
+/// line.
 ///
-/// The definition must ask for it: `platform: { events: refusals }`. Each remote's first packets are shown one by one; of the
-/// others it is said how many they were.
+/// The definition must ask for it: `platform: { events: refusals }`. Each remote's first packets are shown one by one;
+/// of the others it is said how many they were.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   secgroupd events                       the last refusals that the daemon knows

@@ -15,8 +15,8 @@ use std::io::{BufRead, BufWriter, Write};
 use std::net::IpAddr;
 use std::process::ExitCode;
 
-/// Says which layer, group and rule decides about a flow, what each layer said, and what would have decided otherwise. It judges the packet that opens the flow, and needs no
-/// privilege and no kernel.
+/// Says which layer, group and rule decides about a flow, what each layer said, and what would have decided otherwise.
+/// It judges the packet that opens the flow, and needs no privilege and no kernel.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   secgroupd explain inbound tcp 203.0.113.9 443 --interface eth0
@@ -46,7 +46,8 @@ pub struct Arguments {
     /// The interface; may be left out where only one is bound
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
-    /// A group that was expected to decide: says what it makes of the flow, and which other group or approved service decides
+    /// A group that was expected to decide: says what it makes of the flow, and which other group or approved service
+    /// decides
     #[arg(long, value_name = "ID", conflicts_with = "batch")]
     expect_group: Option<String>,
     /// Judge one JSON object a line from standard input

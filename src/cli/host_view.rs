@@ -1,4 +1,5 @@
-//! What this host needs: its resolvers, time servers and gateways, and what listens on it. What cannot be read is not there.
+//! What this host needs: its resolvers, time servers and gateways, and what listens on it. What cannot be read is not
+//! there.
 
 use crate::insight::lint::host::{HostNeeds, Listening, Server};
 use crate::netfilter::links::{Link, default_gateways, links};

@@ -65,8 +65,8 @@ pub struct LabOptions {
 /// What a host without a policy does.
 #[derive(Debug, Args)]
 pub struct ClosedOptions {
-    /// Where no policy was ever enforced, or the kept one cannot be used: refuse new inbound flows to this host until one is
-    /// enforced. Replies, outbound and forwarded flows pass, and so does lo
+    /// Where no policy was ever enforced, or the kept one cannot be used: refuse new inbound flows to this host until
+    /// one is enforced. Replies, outbound and forwarded flows pass, and so does lo
     #[arg(long, env = "SECGROUPD_FAIL_CLOSED", value_parser = BoolishValueParser::new())]
     pub fail_closed: bool,
 }
@@ -99,7 +99,7 @@ impl ClosedOptions {
     }
 }
 
-/// How the kernel is told.
+/// How the kernel is reached.
 #[derive(Debug, Args)]
 pub struct TransportOptions {
     /// Speak to the kernel through the nft program instead of directly
@@ -107,7 +107,7 @@ pub struct TransportOptions {
     pub through: Option<Program>,
 }
 
-/// A program that the kernel can be told through.
+/// A program that the kernel can be reached through.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Program {
     /// The package nftables.

@@ -277,7 +277,7 @@ pub struct PlatformEntry {
     pub unbound_refuse: Option<bool>,
     /// Whether live flows are judged again.
     pub recheck: Option<bool>,
-    /// Whether refusals are told.
+    /// Whether refusals are logged.
     pub events: Option<bool>,
     /// Whether nothing is refused.
     pub observe: Option<bool>,

@@ -12,8 +12,8 @@ use granit_parser::{Event, Parser, ScalarStyle};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// Nodes of one file, and what each anchor and alias copies: a bound against the billion-laughs kind of file. A rule has about
-/// eight.
+/// Nodes of one file, and what each anchor and alias copies: a bound against the billion-laughs kind of file. A rule
+/// has about eight.
 const MOST_NODES: usize = 1_000_000;
 /// Bytes of text in them, counted in the same way.
 const MOST_TEXT: usize = 64_000_000;

@@ -1,4 +1,5 @@
-//! Why a port of this host is not reached: the source document's causes, in its order, out of what was seen on the host.
+//! Why a port of this host is not reached: the source document's causes, in its order, out of what was seen on the
+//! host.
 
 use super::explain::Answer;
 use super::layers::{Explanation, Otherwise};
@@ -10,8 +11,8 @@ use std::net::IpAddr;
 /// One cause: what was seen, and what mends it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cause {
-    /// Its name: `overruled`, `refused`, `not-opened`, `blocked-port`, `system-firewall`, `unknown-way`, `not-listening`,
-    /// `only-loopback`, `one-family`, `other-address`, `moved`.
+    /// Its name: `overruled`, `refused`, `not-opened`, `blocked-port`, `system-firewall`, `unknown-way`,
+    /// `not-listening`, `only-loopback`, `one-family`, `other-address`, `moved`.
     pub code: &'static str,
     /// What was seen.
     pub seen: String,

@@ -1,5 +1,5 @@
-//! The whole way of a flow: every layer in order and what it said, the next rule that would have decided otherwise, and what a group
-//! that somebody had expected to decide makes of it.
+//! The whole way of a flow: every layer in order and what it said, the next rule that would have decided otherwise, and
+//! what a group that somebody had expected to decide makes of it.
 
 use super::explain::{Answer, Question, QuestionError, explain, opening};
 use crate::definition::Place;

@@ -1,4 +1,5 @@
-//! The rows of the list that is asked about a flow ([`crate::policy::listed`]): ports about which the same entries have a say.
+//! The rows of the list that is asked about a flow ([`crate::policy::listed`]): ports about which the same entries have
+//! a say.
 
 use super::space::{PartSet, Space, TooLarge, Work};
 use crate::policy::address::AddressNumber;
@@ -107,8 +108,8 @@ pub struct PortRow {
 /// So many entries of rows are kept at most.
 const MOST_IN_ROWS: usize = 8_000_000;
 
-/// All ports in rows: every port is in one, and ports with the same entries are in the same. Entries that match no address of
-/// the family are left out.
+/// All ports in rows: every port is in one, and ports with the same entries are in the same. Entries that match no
+/// address of the family are left out.
 pub fn rows<T: AddressNumber>(
     entries: &[ListEntry],
     space: &Space<T>,

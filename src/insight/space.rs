@@ -1,7 +1,9 @@
-//! An exact algebra of flows: addresses cut into parts that no list of a policy cuts further, and sets of such parts as bits.
+//! An exact algebra of flows: addresses cut into parts that no list of a policy cuts further, and sets of such parts as
+//! bits.
 //!
-//! Every list of addresses is a union of parts, so that what lists have in common, leave over or cover together is exact, and
-//! costs a few machine words each time however long the lists are. A list of 100,000 addresses that all rules share makes two parts.
+//! Every list of addresses is a union of parts, so that what lists have in common, leave over or cover together is
+//! exact, and costs a few machine words each time however long the lists are. A list of 100,000 addresses that all
+//! rules share makes two parts.
 
 use crate::policy::address::AddressNumber;
 use crate::policy::interval::merged;
@@ -252,7 +254,8 @@ impl<T: AddressNumber> Space<T> {
         first..after
     }
 
-    /// Parts that lie in a list and outside of it become two. Each stretch of the list is looked at twice, and nothing else.
+    /// Parts that lie in a list and outside of it become two. Each stretch of the list is looked at twice, and nothing
+    /// else.
     fn refine(
         &mut self,
         list: &[Interval<T>],

@@ -1,5 +1,5 @@
-//! Addresses that a definition leaves out: a lab gives them from 10.0.0.0/16, before the definition is judged, so that a group as
-//! a remote holds them as it will hold those of the VMs.
+//! Addresses that a definition leaves out: a lab gives them from 10.0.0.0/16, before the definition is judged, so that
+//! a group as a remote holds them as it will hold those of the VMs.
 
 use crate::definition::Definition;
 use crate::definition::model::{InstanceEntry, InterfaceEntry, LabEntry};
@@ -47,8 +47,8 @@ pub fn interface_name(written: &str) -> String {
     }
 }
 
-/// Drops the interfaces that a lab does not have. A glob stands for interfaces that come by themselves, such as those of
-/// containers; only an instance that has nothing else gets one from it.
+/// Drops the interfaces that a lab does not have. A glob stands for interfaces that come by themselves, such as those
+/// of containers; only an instance that has nothing else gets one from it.
 fn drop_globs(instance: &mut InstanceEntry) {
     let is_glob = |interface: &InterfaceEntry| interface.name.text.ends_with('*');
     if !instance.interfaces.iter().all(is_glob) {

@@ -1,5 +1,5 @@
-//! The socket on which a lab is asked. Its name is abstract: it belongs to the machine's network namespace, in which it is bound before
-//! the lab leaves it, and it has gone when the lab has. Only the user who made the lab may ask.
+//! The socket on which a lab is asked. Its name is abstract: it belongs to the machine's network namespace, in which it
+//! is bound before the lab leaves it, and it has gone when the lab has. Only the user who made the lab may ask.
 
 pub mod client;
 pub mod server;

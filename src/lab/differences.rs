@@ -1,5 +1,6 @@
-//! Why a cell is not what the rules say. It is tried again while the packets are traced on the way through its ends' rules: then either
-//! somebody else's rule was seen to stop it, and it is said which, or nothing explains it. Our counters tell how far it came.
+//! Why a cell is not what the rules say. It is tried again while the packets are traced on the way through its ends'
+//! rules: then either somebody else's rule was seen to stop it, and it is said which, or nothing explains it. Our
+//! counters tell how far it came.
 
 use super::cell::{Agreement, Cell, Expected, Judgement};
 use super::evidence::{Evidence, watch};
@@ -10,7 +11,7 @@ use crate::netfilter::others;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// What a node tells about itself.
+/// What a node says of itself.
 #[derive(Debug, Clone, Default)]
 struct NodeState {
     /// Packets by what decided about them.
@@ -21,11 +22,11 @@ struct NodeState {
     udp: Vec<u16>,
 }
 
-/// What the nodes told.
+/// What the nodes said.
 type NodeStates = HashMap<String, NodeState>;
 
-/// So many cells of a node with rules of its own are traced at once: the kernel has room for some hundreds of messages that nobody has
-/// read, and a packet makes a dozen.
+/// So many cells of a node with rules of its own are traced at once: the kernel has room for some hundreds of messages
+/// that nobody has read, and a packet makes a dozen.
 const TRACED_AT_ONCE: usize = 64;
 /// The same where some of that was lost.
 const TRACED_AGAIN: usize = 8;

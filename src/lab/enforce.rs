@@ -1,5 +1,5 @@
-//! Instances enforce their groups. What is enforced already is not compiled, and instances that are to enforce the same share one
-//! ruleset.
+//! Instances enforce their groups. What is enforced already is not compiled, and instances that are to enforce the same
+//! share one ruleset.
 
 use super::enforced::{NodePolicy, compiled, load};
 use super::node::{Node, NodeError, PATIENCE};
@@ -15,8 +15,8 @@ struct Alike<'n> {
     nodes: Vec<(&'n Node, Arc<Policy>)>,
 }
 
-/// Has each of these instances enforce its policy. Gives the names of those that enforce something else than before; the others keep
-/// their generation, and nothing of them is touched. What one cannot do keeps no other from it.
+/// Has each of these instances enforce its policy. Returns the names of those that enforce something else than before;
+/// the others keep their generation, and nothing of them is touched. What one cannot do keeps no other from it.
 pub fn enforce_all(wanted: Vec<(&Node, Arc<Policy>)>) -> (Vec<String>, Vec<NodeError>) {
     let mut lists: Vec<Alike> = Vec::new();
     for (node, policy) in wanted {

@@ -1,4 +1,5 @@
-//! What an instance enforces, and how it comes to: by the same steps as on a VM, compile, check, and load, switch, delete.
+//! What an instance enforces, and how it comes to: by the same steps as on a VM, compile, check, and load, switch,
+//! delete.
 
 use crate::definition::printable;
 use crate::netfilter::enforce::Kernel;

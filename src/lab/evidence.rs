@@ -1,4 +1,5 @@
-//! What the instances' own rules do to packets while something is tried: seen packet by packet, and not guessed from what rules there are.
+//! What the instances' own rules do to packets while something is tried: seen packet by packet, and not guessed from
+//! what rules there are.
 
 use super::cell::{Cell, Expected};
 use super::node::{Node, PATIENCE};
@@ -115,7 +116,7 @@ fn more(before: &BTreeMap<Blame, u64>, after: BTreeMap<Blame, u64>) -> BTreeMap<
     grown.collect()
 }
 
-/// Reads what the kernel tells until it is over: there is little room for what nobody has read.
+/// Reads what the kernel sends until it is over: there is little room for what nobody has read.
 fn listen(watched: &mut [Watched], over: &AtomicBool) {
     loop {
         let last = over.load(Ordering::Acquire);
@@ -153,8 +154,8 @@ impl Evidence {
         let mut elsewhere = None;
         for (name, is_sender, done) in done {
             match done {
-                // The receiver's groups judge a packet before anybody of it can stop it or send it elsewhere: what they had to
-                // refuse, and somebody met behind them, has leaked.
+                // The receiver's groups judge a packet before anybody of it can stop it or send it elsewhere: what they
+                // had to refuse, and somebody met behind them, has leaked.
                 Done::Stopped(chain)
                     if cell.found != Found::Reached
                         && (is_sender || cell.expected != Expected::Silent) =>
@@ -174,7 +175,8 @@ impl Evidence {
         elsewhere
     }
 
-    /// Which chain of iptables-legacy of this node has refused as many packets as these cells are, if one has: it tells numbers alone.
+    /// Which chain of iptables-legacy of this node has refused as many packets as these cells are, if one has: it has
+    /// numbers alone.
     pub fn of_legacy(&self, node: &str, cells: usize) -> Option<String> {
         let refused = &self.0.get(node)?.legacy;
         let packets: u64 = refused.values().sum();
@@ -222,7 +224,7 @@ fn is_of(flow: &Flow, cell: &Cell) -> bool {
     match cell.service {
         Service::Tcp(own) => flow.protocol == Protocol::TCP && port == Some(own),
         Service::Udp(own) if flow.protocol == Protocol::UDP => port == Some(own),
-        // That nothing listens is told by ICMP, without a port in its own header.
+        // That nothing listens is said by ICMP, without a port in its own header.
         Service::Udp(_) => answers && is_ping([3, 1]),
         Service::Ping if asks => is_ping([8, 128]),
         Service::Ping => is_ping([0, 129]),

@@ -131,8 +131,8 @@ pub fn wanted(all: &[Expectation], nodes: &[NodePlan]) -> Result<Wanted, String>
     })
 }
 
-/// What does not hold, as people read it: a line for what was expected, and one for what was found. Where several lines are about a
-/// cell, the one that names its ends more closely holds; of two that do so alike, the later one.
+/// What does not hold, as people read it: a line for what was expected, and one for what was found. Where several lines
+/// are about a cell, the one that names its ends more closely holds; of two that do so alike, the later one.
 pub fn differences(all: &[Expectation], cells: &[Cell]) -> Vec<String> {
     let mut texts = Vec::new();
     let mut used = BTreeSet::new();

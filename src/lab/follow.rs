@@ -23,7 +23,8 @@ pub enum LabEvent {
     Refused(Box<Reading>),
 }
 
-/// Follows until a signal or `down` ends it. The definition may have been saved since it was read: it is read once more.
+/// Follows until a signal or `down` ends it. The definition may have been saved since it was read: it is read once
+/// more.
 pub async fn follow(
     lab: Arc<Lab>,
     down: Arc<Notify>,

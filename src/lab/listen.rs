@@ -17,7 +17,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddrV4, SocketAddrV6, TcpList
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// How long a connection that was answered stays open, so that the other side reads the answer before a reset overtakes it.
+/// How long a connection that was answered stays open, so that the other side reads the answer before a reset overtakes
+/// it.
 const LINGER: Duration = Duration::from_millis(500);
 /// The most connections of one node that linger.
 pub const MOST_LINGERING: usize = 32;

@@ -124,8 +124,8 @@ impl Lab {
         self.current.lock().template_files.clone()
     }
 
-    /// Reads the definition again and makes the lab what it says. Nodes and policies that stay the same are not touched.
-    /// A definition that is refused is returned, and changes nothing.
+    /// Reads the definition again and makes the lab what it says. Nodes and policies that stay the same are not
+    /// touched. A definition that is refused is returned, and changes nothing.
     pub fn follow(&self) -> Result<Changed, Box<Reading>> {
         let start = Instant::now();
         let mut given = self.given.lock();
@@ -186,7 +186,8 @@ impl Lab {
         }
     }
 
-    /// Who reaches whom. The lab goes on meanwhile; what a save has overtaken is tried anew, so that the answer is of one time.
+    /// Who reaches whom. The lab goes on meanwhile; what a save has overtaken is tried anew, so that the answer is of
+    /// one time.
     pub fn reach(
         &self,
         wanted: &Wanted,
@@ -244,7 +245,8 @@ impl Lab {
         Err(ReachError::Restless.to_string())
     }
 
-    /// A node by its name or by an address; an address outside that nobody has is given to the internet, as long as the end is held.
+    /// A node by its name or by an address; an address outside that nobody has is given to the internet, as long as the
+    /// end is held.
     fn end(&self, nodes: &[Arc<Node>], asked: &str) -> Result<ProbeEnd, String> {
         let end = |node: &Arc<Node>, address, visit| ProbeEnd::new(node.clone(), address, visit);
         let Ok(address) = asked.parse::<IpAddr>() else {
@@ -273,7 +275,8 @@ impl Lab {
         }
     }
 
-    /// The descriptors to enter a node by, in this order: mounts, processes, network, and the user namespace if there is one.
+    /// The descriptors to enter a node by, in this order: mounts, processes, network, and the user namespace if there
+    /// is one.
     pub fn door(&self, asked: &str) -> Result<Vec<OwnedFd>, String> {
         let network = self.network.lock();
         let Some(node) = network.node(asked) else {

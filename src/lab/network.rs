@@ -55,8 +55,8 @@ impl Network {
         })
     }
 
-    /// Rises with each change of a node, of what listens in it or of what it enforces: who has tried something sees whether it was all
-    /// of one time.
+    /// Rises with each change of a node, of what listens in it or of what it enforces: who has tried something sees
+    /// whether it was all of one time.
     pub fn changes(&self) -> u64 {
         self.changes
     }
@@ -72,8 +72,8 @@ impl Network {
         all.find(|node| node.name() == name)
     }
 
-    /// Makes the nodes what the plan says. A node whose wires stay goes on, with all that runs in it; where something fails, the rest
-    /// is done all the same. A node whose cables cannot be laid is left out, and tried again next time.
+    /// Makes the nodes what the plan says. A node whose wires stay goes on, with all that runs in it; where something
+    /// fails, the rest is done all the same. A node whose cables cannot be laid is left out, and tried again next time.
     pub fn arrange(&mut self, plans: &[NodePlan]) -> (Arranged, Vec<NodeError>) {
         let mut arranged = Arranged::default();
         let mut errors = Vec::new();
@@ -164,7 +164,7 @@ impl Network {
         }
     }
 
-    /// Has every instance enforce its groups. Gives the names of those whose policy is another than before.
+    /// Has every instance enforce its groups. Returns the names of those whose policy is another than before.
     pub fn enforce(&mut self, account: &Account) -> (Vec<String>, Vec<NodeError>) {
         // Nothing is spent: each request is met as far as the account's number of unblocks goes.
         let unblocked = Ledger::default().plan(account).ledger.unblocked;

@@ -96,7 +96,7 @@ impl Node {
         *self.enforced.lock() = Some(enforced);
     }
 
-    /// Has what is planned listen, in place of what did. Gives whether that is anything else.
+    /// Has what is planned listen, in place of what did. Returns whether that is anything else.
     /// Fails where a program that was started by hand has the port.
     pub fn serve(&self, plan: NodePlan) -> Result<bool, NodeError> {
         let same = self.plan.lock().services == plan.services;
@@ -126,14 +126,15 @@ impl Node {
         work: impl FnOnce(&mut Inside) -> T + Send + 'static,
     ) -> Receiver<T> {
         let (done, answer) = channel();
-        // If the thread has gone the channel tells.
+        // If the thread has gone the channel is closed.
         let _ = self.jobs.send(Box::new(move |inside: &mut Inside| {
             let _ = done.send(work(inside));
         }));
         answer
     }
 
-    /// Begins to do something in the namespace that may take long, in a thread of its own: the node's goes on meanwhile.
+    /// Begins to do something in the namespace that may take long, in a thread of its own: the node's goes on
+    /// meanwhile.
     pub fn aside<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -141,7 +142,7 @@ impl Node {
         let (done, answer) = channel();
         let thread = std::thread::Builder::new().name(format!("{} tries", self.name));
         let _ = self.jobs.send(Box::new(move |_| {
-            // A thread begins where the one is that starts it. If none can be had, the channel tells.
+            // A thread begins where the one is that starts it. If none can be had, the channel is closed.
             let _ = thread.spawn(move || {
                 let _ = done.send(work());
             });
@@ -213,8 +214,8 @@ fn enter() -> Result<(OwnedFd, Inside), String> {
     Ok((namespace.into(), inside))
 }
 
-/// Addresses count at once, nobody asks for a router, ping needs no privilege, and a closed port is told as often as it is tried. What
-/// this kernel does not have is left.
+/// Addresses count at once, nobody asks for a router, ping needs no privilege, and a closed port is answered as often
+/// as it is tried. What this kernel does not have is left.
 fn settings() {
     for scope in ["all", "default"] {
         for (knob, value) in [

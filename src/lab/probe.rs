@@ -80,8 +80,8 @@ struct Flying {
     again_at: Option<Instant>,
 }
 
-/// Tries all of them, and tells how many are done now and then. What was found stands in the order of the shots; a sentence for what
-/// could not be tried.
+/// Tries all of them, and reports how many are done now and then. What was found stands in the order of the shots; a
+/// sentence for what could not be tried.
 pub fn probe(
     shots: &[Shot],
     limits: Limits,
@@ -262,8 +262,8 @@ fn outcome(shot: &Shot, socket: &OwnedFd, events: EpollFlags) -> Option<Found> {
     }
 }
 
-/// What an error says of the other host. Nothing listens; or there is no way to it, or somebody forbids it (this host's own rules with
-/// EPERM): then it was not reached, and has not said that nothing listens.
+/// What an error says of the other host. Nothing listens; or there is no way to it, or somebody forbids it (this host's
+/// own rules with EPERM): then it was not reached, and has not said that nothing listens.
 fn refused(error: Errno) -> Option<Found> {
     match error {
         Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::ENOPROTOOPT => Some(Found::Closed),

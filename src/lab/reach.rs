@@ -18,7 +18,8 @@ use std::time::Duration;
 /// So many cells are tried at most, some 500 bytes each.
 const MOST_CELLS: usize = 1_000_000;
 
-/// How long a cell may be silent: longer than TCP waits before it sends its first packet again, so that one lost packet is no silence.
+/// How long a cell may be silent: longer than TCP waits before it sends its first packet again, so that one lost packet
+/// is no silence.
 const SILENCE: Duration = Duration::from_millis(1300);
 /// The same when a few cells are looked at again.
 const SECOND_SILENCE: Duration = Duration::from_millis(900);
@@ -213,7 +214,7 @@ pub fn cells(
     Ok((services.into_iter().collect(), cells))
 }
 
-/// Tries all cells, and looks twice at what is not as expected. Gives what could not be tried.
+/// Tries all cells, and looks twice at what is not as expected. Returns what could not be tried.
 pub fn try_all(
     nodes: &[Arc<Node>],
     cells: &mut [Cell],
@@ -331,8 +332,8 @@ fn shoot(
     Ok(errors)
 }
 
-/// Asks for as many descriptors as this process may have, and gives how many: a lab of fifty listens on more than the 1,024 that most
-/// systems begin with.
+/// Asks for as many descriptors as this process may have, and returns how many: a lab of fifty listens on more than the
+/// 1,024 that most systems begin with.
 pub(super) fn descriptors() -> usize {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
     let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);

@@ -1,4 +1,5 @@
-//! Cables between the nodes and the router. Each is a network of its own: every address is a single one, and the router leads to it.
+//! Cables between the nodes and the router. Each is a network of its own: every address is a single one, and the router
+//! leads to it.
 
 use super::node::{Inside, Node, NodeError};
 use super::plan::{GATEWAYS, InterfacePlan};
@@ -21,7 +22,8 @@ pub struct Cable {
     far: Mac,
 }
 
-/// Lays the cable with this number, unique in the lab, from the router to an interface of a node; `place` counts its interfaces.
+/// Lays the cable with this number, unique in the lab, from the router to an interface of a node; `place` counts its
+/// interfaces.
 pub fn lay(
     router: &Node,
     node: &Node,

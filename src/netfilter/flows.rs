@@ -98,7 +98,8 @@ impl Tuple {
     }
 }
 
-/// `IPCTNL_MSG_CT_NEW`, which the kernel's specification of the family does not have yet: a flow to be made, or changed.
+/// `IPCTNL_MSG_CT_NEW`, which the kernel's specification of the family does not have yet: a flow to be made, or
+/// changed.
 pub(super) struct Write<'m> {
     /// What may be there before.
     pub flags: u16,

@@ -94,8 +94,8 @@ impl Labels {
         self.0.book().retire(bits);
     }
 
-    /// Hands out up to `count` labels that no flow carries, those first that were handed out longest ago. Hands out fewer
-    /// while clearing has not caught up.
+    /// Hands out up to `count` labels that no flow carries, those first that were handed out longest ago. Hands out
+    /// fewer while clearing has not caught up.
     ///
     /// The first call in a process waits: it takes all labels off all flows, but for those reserved or in force.
     /// Only the first call can fail.

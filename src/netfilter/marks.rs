@@ -68,7 +68,8 @@ impl Kernel {
         self.labels.release(slots.mask());
     }
 
-    /// Releases the bits of interfaces that the ruleset does not know. What is in force may set them until it is replaced.
+    /// Releases the bits of interfaces that the ruleset does not know. What is in force may set them until it is
+    /// replaced.
     fn release_unused(&self, slots: &mut Slots, wanted: &[Slot]) {
         let unused: Vec<Slot> = slots
             .0
@@ -148,8 +149,8 @@ impl Kernel {
         Ok(())
     }
 
-    /// What has enforced another table since the slots were written down has set labels that mean something else: an earlier version
-    /// of this program, or one with another state directory.
+    /// What has enforced another table since the slots were written down has set labels that mean something else: an
+    /// earlier version of this program, or one with another state directory.
     fn distrust(&self, set: &[(String, u128)]) {
         let mut slots = self.lock_slots();
         let elsewhere = slots

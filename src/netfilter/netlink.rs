@@ -1,8 +1,8 @@
 //! Whole dumps over netlink.
 //!
-//! `netlink-socket2` reads dumps too, but hides the header of each message, and with it `NLM_F_DUMP_INTR`: the kernel's word
-//! that the table changed while it was read and entries may be missing or doubled. It also reads 8 KiB at a time, and the kernel
-//! makes its messages as large as the reader's buffer (up to 32 KiB). Hence these lines of our own.
+//! `netlink-socket2` reads dumps too, but hides the header of each message, and with it `NLM_F_DUMP_INTR`: the kernel's
+//! word that the table changed while it was read and entries may be missing or doubled. It also reads 8 KiB at a time,
+//! and the kernel makes its messages as large as the reader's buffer (up to 32 KiB). Hence these lines of our own.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,10 +15,12 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
 };
 
-/// What the kernel makes use of is 32 KiB (`netlink_recvmsg` in `net/netlink/af_netlink.c`); more is room to notice truncation.
+/// What the kernel makes use of is 32 KiB (`netlink_recvmsg` in `net/netlink/af_netlink.c`); more is room to notice
+/// truncation.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// How often a dump is begun before giving up on a table that never holds still. A dump of 10,000 rules takes about 35 ms.
+/// How often a dump is begun before giving up on a table that never holds still. A dump of 10,000 rules takes about 35
+/// ms.
 pub(super) const ATTEMPTS: u32 = 20;
 
 const NETLINK_NETFILTER: u16 = 12;
@@ -122,8 +124,8 @@ impl Reader {
 
     /// Sends `request`, a dump, and collects what `keep` makes of each reply, in the kernel's order.
     ///
-    /// When the kernel says that the dump was interrupted by a change, what was collected is thrown away and the dump begun
-    /// again, so the answer is of one moment.
+    /// When the kernel says that the dump was interrupted by a change, what was collected is thrown away and the dump
+    /// begun again, so the answer is of one moment.
     pub fn dump<R: NetlinkRequest, T>(
         &self,
         request: &R,
@@ -132,7 +134,8 @@ impl Reader {
         self.exchange(request, 0, keep)
     }
 
-    /// The same; none of what the kernel does not have (ENOENT), as it answers for the sets of a table that does not exist.
+    /// The same; none of what the kernel does not have (ENOENT), as it answers for the sets of a table that does not
+    /// exist.
     pub fn dump_if_there<R: NetlinkRequest, T>(
         &self,
         request: &R,
@@ -180,7 +183,8 @@ impl Reader {
             match end {
                 Ok(DumpEnd::Whole) => return Ok(kept),
                 Ok(DumpEnd::Interrupted) => continue,
-                // Some of it was lost, or the rest of a dump that was is still to come, and stands in the way of this one.
+                // Some of it was lost, or the rest of a dump that was is still to come, and stands in the way of this
+                // one.
                 Err(NetlinkError::Socket(Errno::ENOBUFS) | NetlinkError::Refused(Errno::EBUSY)) => {
                     drain(&self.socket, &mut buffer)
                 }
@@ -217,9 +221,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Sends what was appended. The kernel has done it, or refused it, when this returns; that something has gone meanwhile
-    /// is no error.
-    /// The first refusal is the error.
+    /// Sends what was appended. The kernel has done it, or refused it, when this returns; that something has gone
+    /// meanwhile is no error. The first refusal is the error.
     pub fn tell(&self, messages: &[u8]) -> Result<(), NetlinkError> {
         send(self.socket.as_raw_fd(), messages, MsgFlags::empty()).map_err(NetlinkError::Socket)?;
         let mut buffer = vec![0; BUFFER_BYTES];

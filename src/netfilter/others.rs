@@ -11,8 +11,8 @@ use std::ffi::CStr;
 /// `NF_DROP`, the policy of a base chain that needs no rule to drop.
 const DROP: u32 = 0;
 
-/// Each other program whose rules stand here, once: iptables, ip6tables, their legacy kind, nftables. A table that neither has a rule nor
-/// drops what no rule meets does not count; of the legacy kind every table in use does.
+/// Each other program whose rules stand here, once: iptables, ip6tables, their legacy kind, nftables. A table that
+/// neither has a rule nor drops what no rule meets does not count; of the legacy kind every table in use does.
 pub fn beside_us() -> Result<Vec<String>, NetlinkError> {
     let name = |text: &CStr| text.to_string_lossy().into_owned();
     let request = Request::new().op_getrule_dump(&Nfgenmsg::new());

@@ -1,5 +1,6 @@
-//! What the rules of a network namespace make of packets, told by the kernel packet by packet: which chain has stopped one, and whether
-//! one was sent elsewhere. iptables-nft shows in it like any other table of nftables; iptables-legacy does not.
+//! What the rules of a network namespace make of packets, told by the kernel packet by packet: which chain has stopped
+//! one, and whether one was sent elsewhere. iptables-nft shows in it like any other table of nftables; iptables-legacy
+//! does not.
 
 use super::events::EventSocket;
 use super::native::tracer::TRACER;
@@ -30,7 +31,8 @@ const NFTA_VERDICT_CODE: u16 = 1;
 /// `NFT_TRACETYPE_…`
 const POLICY: u32 = 1;
 const RULE: u32 = 3;
-/// The verdicts after which a packet goes no further: `NF_DROP`, `NF_STOLEN`, `NF_QUEUE`. Of a queue the number stands above.
+/// The verdicts after which a packet goes no further: `NF_DROP`, `NF_STOLEN`, `NF_QUEUE`. Of a queue the number stands
+/// above.
 const STOPPING: [u32; 3] = [0, 2, 3];
 const VERDICT: u32 = 0xff;
 /// `NF_ACCEPT`.
@@ -43,7 +45,7 @@ pub struct Trace {
     socket: EventSocket,
 }
 
-/// Why nothing is told.
+/// Why nothing is traced.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
     /// No table that has packets traced.
@@ -109,7 +111,7 @@ impl Trace {
         Ok(Trace { native, socket })
     }
 
-    /// Becomes readable when something is told.
+    /// Becomes readable when something is reported.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }

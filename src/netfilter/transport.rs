@@ -33,7 +33,7 @@ pub enum ApplyError {
 }
 
 impl Transport {
-    /// Makes or adopts the table as far as this way can, before anything is told about it.
+    /// Makes or adopts the table as far as this way can, before anything is sent about it.
     pub(super) fn prepare<'c, 'r>(
         &self,
         table: Option<Table>,
@@ -46,7 +46,7 @@ impl Transport {
         }
         match (self, table) {
             (Transport::Native(native), table) if table.is_none_or(|table| table.is_orphan()) => {
-                // A kernel that cannot is told the plain way.
+                // A kernel that cannot has the plain way.
                 native.own_table()?;
                 Ok(commands)
             }
@@ -125,8 +125,8 @@ fn sentinel(native: Arc<Native>, standby: &Arc<Standby>) -> Result<Sentinel, Err
     })
 }
 
-/// Applies commands through nft, in halves where they are too long. Inside a user namespace nft cannot enlarge the kernel's
-/// socket buffer (`SO_SNDBUFFORCE` wants CAP_NET_ADMIN in the first one), and about 460 rules fit.
+/// Applies commands through nft, in halves where they are too long. Inside a user namespace nft cannot enlarge the
+/// kernel's socket buffer (`SO_SNDBUFFORCE` wants CAP_NET_ADMIN in the first one), and about 460 rules fit.
 fn halve(nft: &Nft, commands: &[Command], names: &Names) -> Result<(), NftError> {
     match nft.apply(&text::transaction(commands, names)) {
         Err(NftError::Refused { message, .. })

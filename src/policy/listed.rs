@@ -1,5 +1,6 @@
-//! What is asked about a flow that opens, as one ordered list for a direction: the platform's blocks, the approved services, and the
-//! rules of the bound groups. [`Policy::decide`](super::Policy::decide) and the compiler read the policy apart from it.
+//! What is asked about a flow that opens, as one ordered list for a direction: the platform's blocks, the approved
+//! services, and the rules of the bound groups. [`Policy::decide`](super::Policy::decide) and the compiler read the
+//! policy apart from it.
 
 use super::address::AddressSet;
 use super::decide::Reason;

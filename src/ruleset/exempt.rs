@@ -1,4 +1,5 @@
-//! What no group judges: essential traffic, what IPsec has decrypted or will encrypt, and the host's own multicast looped back.
+//! What no group judges: essential traffic, what IPsec has decrypted or will encrypt, and the host's own multicast
+//! looped back.
 //!
 //! ```text
 //! chain exempt_in {
@@ -16,8 +17,8 @@ use super::flows::exempt;
 use super::ir::*;
 use crate::policy::{Direction, Interval, PortSet, Reason};
 
-/// The chain of what is never filtered, and of essential traffic to and from the host itself. Any other packet comes back
-/// from it: by `return`, or at its end.
+/// The chain of what is never filtered, and of essential traffic to and from the host itself. Any other packet comes
+/// back from it: by `return`, or at its end.
 pub(super) fn exempt_chain(direction: Direction) -> Chain {
     let (ipsec, essential, looped_back) = match direction {
         Direction::Inbound => (Match::Decrypted, essential_inbound(), looped_back()),
@@ -68,13 +69,13 @@ fn essential_outbound() -> Vec<Vec<Match>> {
     ]
 }
 
-/// The host's own multicast and broadcast, looped back: the kernel gives it no link-layer header, and alone of all that reaches
-/// prerouting it carries a route already.
+/// The host's own multicast and broadcast, looped back: the kernel gives it no link-layer header, and alone of all that
+/// reaches prerouting it carries a route already.
 ///
-/// A received packet has a link-layer header on every Ethernet-like device. On other devices it has none, and from a tunnel
-/// with `external` (gre, ipip, sit, xfrm) it also carries what `rt ipsec` takes for a route. So of other devices only those
-/// kinds are named that drop the route of all they receive. A VRF passes as Ethernet, and hands on what its tunnels have
-/// received.
+/// A received packet has a link-layer header on every Ethernet-like device. On other devices it has none, and from a
+/// tunnel with `external` (gre, ipip, sit, xfrm) it also carries what `rt ipsec` takes for a route. So of other devices
+/// only those kinds are named that drop the route of all they receive. A VRF passes as Ethernet, and hands on what its
+/// tunnels have received.
 fn looped_back() -> Vec<NftRule> {
     let back = |condition| NftRule::plain(vec![condition], NftVerdict::Return);
     let pass = |device| NftRule::plain(vec![device, Match::LoopedBack], NftVerdict::Accept);

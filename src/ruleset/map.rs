@@ -6,8 +6,8 @@
 //!                  elements = { 10.7.0.0 . 80 comment "sg-web/in/7" : goto passed_in_0 } }
 //! ```
 //!
-//! In a map of one field an element leads to a chain, and a rule there decides and counts. In a map of pairs the element itself
-//! does: to the kernel a counter in an element costs a tenth of a chain with a rule.
+//! In a map of one field an element leads to a chain, and a rule there decides and counts. In a map of pairs the
+//! element itself does: to the kernel a counter in an element costs a tenth of a chain with a rule.
 
 use super::key::MapKey;
 use crate::policy::{Interval, Reason};

@@ -59,8 +59,8 @@ pub fn command(command: &Command, names: &Names) -> String {
     }
 }
 
-/// A transaction, one command a line; what is new stands in a block with all that it holds, which nft reads a third faster than
-/// commands:
+/// A transaction, one command a line; what is new stands in a block with all that it holds, which nft reads a third
+/// faster than commands:
 ///
 /// ```text
 /// add table inet secgroupd

@@ -354,8 +354,8 @@ fn find_pair<T: Prefixed>(
     found.map(|pair| (&pair.verdict, pair.reason.as_ref()))
 }
 
-/// Whether an address is among these; `None` for one of the other family, which matches nothing, negated or not: the kernel
-/// asks for the family first.
+/// Whether an address is among these; `None` for one of the other family, which matches nothing, negated or not: the
+/// kernel asks for the family first.
 fn is_among(
     sets: &FxHashMap<&str, &Addresses>,
     with: &AddressMatch,

@@ -8,7 +8,7 @@ use crate::policy::{Direction, Policy, Reason};
 use std::fs;
 use std::net::SocketAddr;
 
-/// Tries the flow on a copy of the host's rulesets. Gives the flow as it arrives where that is elsewhere.
+/// Tries the flow on a copy of the host's rulesets. Returns the flow as it arrives where that is elsewhere.
 pub fn look(flow: &AskedPort, policy: &Policy, found: &mut Findings) -> Option<AskedPort> {
     let asked = AskedFlow {
         interface: flow.interface.clone(),

@@ -36,7 +36,8 @@ enum PortProtocol {
     Udp,
 }
 
-/// The interface that is meant: the one that is named, the one by which that address is reached, or that of the default route.
+/// The interface that is meant: the one that is named, the one by which that address is reached, or that of the default
+/// route.
 pub fn interface<'l>(
     arguments: &FlowOptions,
     policy: &Policy,
@@ -152,7 +153,8 @@ fn somebody(open: Option<&AddressSet>, v4: bool, own: &[IpAddr]) -> Option<IpAdd
         let special = address.is_multicast() || address.is_loopback() || address.is_unspecified();
         !special && !own.contains(address)
     };
-    // The first few of each range are enough: an interface has few addresses of its own. A network's own first address is nobody's.
+    // The first few of each range are enough: an interface has few addresses of its own. A network's own first address
+    // is nobody's.
     let skipped = usize::from;
     let v4s = open
         .v4()

@@ -8,8 +8,8 @@ use crate::lab::exec;
 use clap::Args;
 use std::process::ExitCode;
 
-/// Runs a command in an instance, a host outside or the `router`, as root of the lab, with the programs and files of this machine. It is
-/// killed when the lab ends.
+/// Runs a command in an instance, a host outside or the `router`, as root of the lab, with the programs and files of
+/// this machine. It is killed when the lab ends.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   secgroupd lab exec ins-web1 -- ping -c 1 10.0.0.12

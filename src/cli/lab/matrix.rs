@@ -247,8 +247,8 @@ pub fn judgements(cell: &Cell) -> String {
     out
 }
 
-/// A refusal by a rule of a group that alone keeps somebody from something; of several such rules the one that refuses least, whose edit is
-/// seen best.
+/// A refusal by a rule of a group that alone keeps somebody from something; of several such rules the one that refuses
+/// least, whose edit is seen best.
 pub fn refusal_to_edit(reach: &Reach) -> Option<(&Cell, &Judgement)> {
     let mut refusals: BTreeMap<&str, Vec<(&Cell, &Judgement)>> = BTreeMap::new();
     for cell in &reach.cells {

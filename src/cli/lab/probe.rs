@@ -12,8 +12,8 @@ use crate::lab::service::Service;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-/// Tries one thing from one to another, and says which rules decide. Each end is an instance, a host outside, or an address; any address
-/// outside can be played.
+/// Tries one thing from one to another, and says which rules decide. Each end is an instance, a host outside, or an
+/// address; any address outside can be played.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   secgroupd lab probe ins-web1 ins-db tcp 3306

@@ -14,8 +14,9 @@ use clap::Args;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// Tries who reaches whom, with real packets: each instance and host outside, each service. A cell is reached, closed (the host answered
-/// that nothing listens) or silent, beside what explain predicts. A difference that an instance's own iptables explains is shown as such.
+/// Tries who reaches whom, with real packets: each instance and host outside, each service. A cell is reached, closed
+/// (the host answered that nothing listens) or silent, beside what explain predicts. A difference that an instance's
+/// own iptables explains is shown as such.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   secgroupd lab reach                                     every service, at everybody

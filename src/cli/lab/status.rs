@@ -14,7 +14,8 @@ use clap::Args;
 use std::fmt::Write;
 use std::process::ExitCode;
 
-/// Shows what is up: instances and hosts with their addresses, groups, services and generations, and why the last save was refused.
+/// Shows what is up: instances and hosts with their addresses, groups, services and generations, and why the last save
+/// was refused.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   secgroupd lab status

@@ -28,8 +28,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 use tokio::sync::Notify;
 
-/// Brings up the lab of a definition and follows what is saved, until Ctrl-C or `lab down` ends it. It needs no root, and leaves nothing
-/// behind, however it ends.
+/// Brings up the lab of a definition and follows what is saved, until Ctrl-C or `lab down` ends it. It needs no root,
+/// and leaves nothing behind, however it ends.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   secgroupd lab up --demo                  two web servers, a database and who is around them

@@ -39,8 +39,8 @@ type Rest = (
     Vec<String>,
 );
 
-/// All that differs, in as few rows as can be read. It is about flows that are opened; what belongs to one, and what is essential
-/// to the network, passes under every policy.
+/// All that differs, in as few rows as can be read. It is about flows that are opened; what belongs to one, and what is
+/// essential to the network, passes under every policy.
 pub fn diff(old: &Policy, new: &Policy, work: &mut Work) -> Result<Vec<FlowChange>, TooLarge> {
     let mut by_rest: BTreeMap<Rest, FlowChange> = BTreeMap::new();
     let mut known: BTreeMap<[Option<usize>; 2], Vec<FlowChange>> = BTreeMap::new();
@@ -116,7 +116,8 @@ fn changes(
     Ok(all)
 }
 
-/// The list that is asked at a binding, by what passes: what only observes lets pass. What is not bound allows or refuses everything.
+/// The list that is asked at a binding, by what passes: what only observes lets pass. What is not bound allows or
+/// refuses everything.
 fn list<'p>(
     policy: &'p Policy,
     binding: Option<&'p Binding>,

@@ -1,4 +1,5 @@
-//! As few rows as can be read: pieces that say the same of several ports, addresses, protocols or families are put together.
+//! As few rows as can be read: pieces that say the same of several ports, addresses, protocols or families are put
+//! together.
 
 use crate::insight::listed::FlowKind;
 use crate::insight::space::{PartSet, Space, TooLarge, Work};
@@ -37,7 +38,8 @@ const MOST_TURNED: usize = 4_000_000;
 
 type Ports = Vec<Interval<u16>>;
 
-/// The rows of one family: for each set of addresses its ports, or for each set of ports its addresses, whichever are fewer.
+/// The rows of one family: for each set of addresses its ports, or for each set of ports its addresses, whichever are
+/// fewer.
 pub fn of_family<T: AddressNumber>(
     pieces: Vec<Piece>,
     space: &Space<T>,

@@ -1,4 +1,5 @@
-//! For one entry of a list: which entries before it leave it nothing to decide, and which after it would decide in its place.
+//! For one entry of a list: which entries before it leave it nothing to decide, and which after it would decide in its
+//! place.
 
 use crate::insight::listed::{FlowKind, ListTable, PortRow, rows};
 use crate::insight::space::{PartSet, TooLarge, Work};
@@ -14,8 +15,8 @@ const LOOK: usize = 60;
 /// So many entries are made the fewest that cover; of more it is only told which decide.
 const MOST_TRIED: usize = 24;
 
-/// The entries before the one at `index`, as few as possible, that together decide all that it is about; `None` if they leave
-/// something over.
+/// The entries before the one at `index`, as few as possible, that together decide all that it is about; `None` if they
+/// leave something over.
 pub fn covering(
     list: &[ListEntry],
     index: usize,
@@ -60,7 +61,7 @@ pub fn covering(
     ))
 }
 
-/// Marks what decides the flows of the last entry. Gives whether nothing of it is left over.
+/// Marks what decides the flows of the last entry. Returns whether nothing of it is left over.
 fn deciders<T: AddressNumber>(
     table: &ListTable<T>,
     work: &mut Work,
@@ -139,7 +140,8 @@ fn each_row<T: AddressNumber>(
     Ok(())
 }
 
-/// What decides instead of the entry at `index` where it is left out; among them the length of the list for the end of it.
+/// What decides instead of the entry at `index` where it is left out; among them the length of the list for the end of
+/// it.
 pub fn instead(
     list: &[ListEntry],
     index: usize,
@@ -252,7 +254,7 @@ fn meet(one: &ListEntry, other: &ListEntry) -> bool {
     })
 }
 
-/// Takes away what these bits hold; gives whether there was any of it.
+/// Takes away what these bits hold; returns whether there was any of it.
 fn take(left: &mut [u64], bits: &PartSet) -> bool {
     let mut some = 0;
     for (at, word) in bits.words() {

@@ -1,5 +1,5 @@
-//! What becomes of each rule, in every place where its group is bound: whether it ever decides, whether anything would change
-//! without it, and at which ports a group of higher priority decides the opposite. All of it exactly.
+//! What becomes of each rule, in every place where its group is bound: whether it ever decides, whether anything would
+//! change without it, and at which ports a group of higher priority decides the opposite. All of it exactly.
 
 pub use super::fact::{ADMIN_PORTS, Overruled};
 
@@ -127,7 +127,7 @@ impl Facts<'_> {
         list: &[ListEntry],
         work: &mut Work,
     ) -> Result<(), TooLarge> {
-        // Only rules are told of: of flows that none is about nothing is worked out.
+        // Only rules are reported: of flows that none is about nothing is worked out.
         let rules = || list.iter().filter(|entry| entry.rule.is_some());
         let says = |service: &Service, kind: FlowKind| !kind.ports(service, T::V4).is_empty();
         let kinds = FlowKind::ALL.into_iter().filter(|kind| {

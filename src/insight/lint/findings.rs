@@ -13,7 +13,7 @@ use crate::policy::{Account, Action, Direction, PortSet, Rule};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-/// Nobody reads more than this; what is beyond is told without its reasons.
+/// Nobody reads more than this; what is beyond is reported without its reasons.
 const EXPLAINED: usize = 1000;
 /// So many rules are named in one warning.
 const NAMED: usize = 8;
@@ -44,7 +44,7 @@ pub fn findings(
     }
     let mut findings = Vec::new();
     for (rule, fact) in &facts.of {
-        // A group without members is told as such.
+        // A group without members is reported as such.
         if rule.remote.is_none() {
             continue;
         }
@@ -97,7 +97,8 @@ impl<'t> Reporter<'t> {
         Some(list)
     }
 
-    /// The context in which a rule is first met, what is asked there, and its place; `None` where it is not to be explained.
+    /// The context in which a rule is first met, what is asked there, and its place; `None` where it is not to be
+    /// explained.
     fn home(&mut self, rule: &Rule) -> Option<(usize, Rc<[ListEntry<'t>]>, usize)> {
         self.explained += 1;
         if self.explained > EXPLAINED {

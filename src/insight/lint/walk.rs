@@ -1,4 +1,5 @@
-//! One row of a list, from the first entry to the last and back: what each rule decides, and what would change without it.
+//! One row of a list, from the first entry to the last and back: what each rule decides, and what would change without
+//! it.
 
 use super::fact::{ADMIN_PORTS, Claimed, Facts};
 use crate::insight::listed::{FlowKind, PortRow};
@@ -50,8 +51,8 @@ impl Walk<'_, '_, '_, '_> {
         Ok(())
     }
 
-    /// Marks the rules without which something would change, be it with those that never decide (they would, once it is gone) or without
-    /// them (they are told of as such: of two that repeat each other only one is).
+    /// Marks the rules without which something would change, be it with those that never decide (they would, once it is
+    /// gone) or without them (they are reported as such: of two that repeat each other only one is).
     pub fn needed(&mut self, whole: Vec<u64>, work: &mut Work) -> Result<(), TooLarge> {
         let width = whole.len();
         let mut left = whole.clone();
@@ -147,8 +148,8 @@ impl Walk<'_, '_, '_, '_> {
         Ok(())
     }
 
-    /// Keeps that a rule would decide something about this row. A rule about all ports, or all protocols, has exceptions and no
-    /// contradictions.
+    /// Keeps that a rule would decide something about this row. A rule about all ports, or all protocols, has
+    /// exceptions and no contradictions.
     fn claims(
         &mut self,
         number: usize,

@@ -273,8 +273,8 @@ fn for_words(ports: Interval<u16>, mut each: impl FnMut(usize, u64)) {
     }
 }
 
-/// The rules about 0.0.0.0/0 that have no twin about ::/0, each with the finding. One that refuses needs none where nothing is allowed
-/// after it.
+/// The rules about 0.0.0.0/0 that have no twin about ::/0, each with the finding. One that refuses needs none where
+/// nothing is allowed after it.
 fn ipv4_only(rules: &[Rule]) -> HashMap<usize, Finding> {
     let alone = |rule: &Rule| {
         let remote = rule.remote.as_ref();

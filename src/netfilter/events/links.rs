@@ -14,10 +14,11 @@ const GROUPS: u32 = 1 | 1 << (7 - 1) | 1 << (11 - 1);
 /// Where `rtm_dst_len` stands: the second byte after the message's header.
 const PREFIX_LENGTH_AT: u32 = 17;
 
-/// One `ip link add` is told in several messages, and the start of a container in dozens: they are gathered for so long.
+/// One `ip link add` is reported in several messages, and the start of a container in dozens: they are gathered for so
+/// long.
 const GATHER: Duration = Duration::from_millis(50);
 
-/// Tells when the interfaces or the default routes of this network namespace have changed.
+/// Reports when the interfaces or the default routes of this network namespace have changed.
 #[derive(Debug)]
 pub struct LinkEvents {
     inbox: Datagrams,
@@ -35,8 +36,8 @@ impl LinkEvents {
         })
     }
 
-    /// Waits until something has changed, whatever it is, also if the kernel's word of it was lost. Nothing is lost when the
-    /// future is dropped before it is ready.
+    /// Waits until something has changed, whatever it is, also if the kernel's word of it was lost. Nothing is lost
+    /// when the future is dropped before it is ready.
     pub async fn changed(&mut self) -> Result<(), Errno> {
         let until = match self.until {
             Some(until) => until,

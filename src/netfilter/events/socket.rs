@@ -137,7 +137,8 @@ fn errno(error: std::io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
-/// Whether a message of nf_tables is about a thing of our table, whose name is the first attribute of every kind, by the same number.
+/// Whether a message of nf_tables is about a thing of our table, whose name is the first attribute of every kind, by
+/// the same number.
 pub(super) fn is_of_our_table(family: u8, attributes: &[u8]) -> bool {
     let table = TableAttrs::new(attributes).get_name();
     i32::from(family) == libc::NFPROTO_INET

@@ -1,6 +1,6 @@
 //! What other programs change in our table.
 //!
-//! The kernel tells a transaction as a message for each thing it changes, and ends it with one that names the program
+//! The kernel reports a transaction as a message for each thing it changes, and ends it with one that names the program
 //! (`nf_tables_commit` in `net/netfilter/nf_tables_api.c`). What this program changes is kept from the socket.
 
 use super::sentinel::Sentinel;
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Tells what other programs change in our table.
+/// Reports what other programs change in our table.
 #[derive(Debug)]
 pub struct TableEvents {
     inbox: Datagrams,
@@ -76,7 +76,7 @@ impl TableEvents {
         Ok((events, socket))
     }
 
-    /// Has a deletion answered by this sentinel before it is told here.
+    /// Has a deletion answered by this sentinel before it is reported here.
     pub(in crate::netfilter) fn with(mut self, sentinel: Sentinel) -> Self {
         self.sentinel = Some(sentinel);
         self
@@ -223,7 +223,7 @@ fn part((kind, verb): (TablePart, Verb), count: usize) -> String {
     }
 }
 
-/// What a message tells of. Newer kernels tell of a `destroy` under a number of its own (`linux/netfilter/nf_tables.h`).
+/// What a message reports. Newer kernels report a `destroy` under a number of its own (`linux/netfilter/nf_tables.h`).
 fn what(message: u8) -> Option<(TablePart, Verb)> {
     const DESTROY_TABLE: i32 = 26;
     const DESTROY_CHAIN: i32 = 27;

@@ -1,6 +1,7 @@
-//! What the host's own firewall makes of a flow: seen on a copy of all its rulesets, in a network namespace that nobody else sees,
-//! with interfaces of the same names and addresses, into which one connection is opened. The host itself is only read. A flow that turns
-//! out to be sent elsewhere (a redirect, a container's published port) is opened once more, with somebody who answers there.
+//! What the host's own firewall makes of a flow: seen on a copy of all its rulesets, in a network namespace that nobody
+//! else sees, with interfaces of the same names and addresses, into which one connection is opened. The host itself is
+//! only read. A flow that turns out to be sent elsewhere (a redirect, a container's published port) is opened once
+//! more, with somebody who answers there.
 //!
 //! ```text
 //! copy     what the host's programs list: iptables of both kinds, ipset, nftables' tables but ours
@@ -23,7 +24,8 @@ use super::ways::Ways;
 use copy::Copy;
 use std::collections::BTreeMap;
 
-/// What iptables-legacy has refused so far in the network namespace of the calling thread. No trace shows its rules, but each counts.
+/// What iptables-legacy has refused so far in the network namespace of the calling thread. No trace shows its rules,
+/// but each counts.
 pub fn refused_by_legacy() -> Result<BTreeMap<Blame, u64>, FirewallError> {
     let mut refused = BTreeMap::new();
     for (program, tables) in LEGACY {

@@ -20,7 +20,7 @@ fn command(name: &str, arguments: &[&str]) -> Result<Command, FirewallError> {
     Ok(command)
 }
 
-/// Runs a program to its end with this input. Gives what it printed.
+/// Runs a program to its end with this input. Returns what it printed.
 pub fn run(name: &str, arguments: &[&str], input: &str) -> Result<String, FirewallError> {
     let failed = |why: String| FirewallError::Program(format!("{name}: {why}"));
     let mut child = command(name, arguments)?

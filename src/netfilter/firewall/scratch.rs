@@ -1,5 +1,5 @@
-//! Network namespaces of their own: the host again, with the names and addresses of its interfaces and its rulesets, whoever opens the
-//! flow, and whoever the host sends it on to. They belong to the calling thread, and go with it.
+//! Network namespaces of their own: the host again, with the names and addresses of its interfaces and its rulesets,
+//! whoever opens the flow, and whoever the host sends it on to. They belong to the calling thread, and go with it.
 
 use super::blame::{Blame, REFUSING, TURNING, arrives_as, grown, traced, turned as turned_by};
 use super::copy::{CopiedRuleset, Copy};
@@ -32,7 +32,8 @@ const FAR: &str = "secgroupd-far";
 const BEHIND: &str = "secgroupd-next";
 /// So many interfaces are copied.
 const MOST_LINKS: usize = 200;
-/// How long an answer may take between two namespaces of one machine, in milliseconds: at first, and where nothing came of that.
+/// How long an answer may take between two namespaces of one machine, in milliseconds: at first, and where nothing came
+/// of that.
 const PATIENCE_MS: [i64; 2] = [600, 3000];
 /// How long `nft monitor` takes until it listens, and to print what it has heard: it says neither.
 const BEGINS: Duration = Duration::from_millis(150);
@@ -49,8 +50,8 @@ struct Scratch {
     behind: File,
 }
 
-/// Makes the namespaces, loads the copy and opens the flow. It is answered where it was meant to go, or where it is known to be
-/// sent on to.
+/// Makes the namespaces, loads the copy and opens the flow. It is answered where it was meant to go, or where it is
+/// known to be sent on to.
 pub fn run(
     asked: &AskedFlow,
     copy: &Copy,
@@ -91,7 +92,8 @@ pub fn run(
             })
         })
     };
-    // A cable carries nothing until the kernel has noticed that it is plugged in, which takes a while on a busy machine.
+    // A cable carries nothing until the kernel has noticed that it is plugged in, which takes a while on a busy
+    // machine.
     for patience in PATIENCE_MS {
         let before = counters(&copy.parts);
         let trace = NftMonitor::begin(asked, known);
@@ -215,7 +217,7 @@ impl Scratch {
         self.at_host()
     }
 
-    /// Opens the flow from the far side. Gives whether it was answered, or, with UDP, arrived.
+    /// Opens the flow from the far side. Returns whether it was answered, or, with UDP, arrived.
     fn open(
         &self,
         asked: &AskedFlow,

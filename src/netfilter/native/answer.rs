@@ -7,8 +7,8 @@ use crate::ruleset::batch::{Command, Names};
 use crate::ruleset::text;
 use nix::errno::Errno;
 
-/// What the answers say. Of a transaction that is committed there is one answer: its last message asked for it. What was
-/// refused is answered unasked, and more of that than the socket holds is no success either.
+/// What the answers say. Of a transaction that is committed there is one answer: its last message asked for it. What
+/// was refused is answered unasked, and more of that than the socket holds is no success either.
 pub fn judge(
     answers: &Answers,
     batch: &Batch,

@@ -17,8 +17,8 @@ use nix::libc;
 /// The list that the elements of a message stand in: the bindings' own would lend the buffer away for all of them.
 const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
 
-/// An attribute is at most 64 KiB long, and one element's two bounds with a chain's name (up to 255 bytes) fit into what is
-/// left of it.
+/// An attribute is at most 64 KiB long, and one element's two bounds with a chain's name (up to 255 bytes) fit into
+/// what is left of it.
 const ATTRIBUTE_BYTES: usize = 64_000;
 
 /// `NFTNL_UDATA_RULE_COMMENT` and `NFTNL_UDATA_SET_ELEM_COMMENT` of libnftnl's `udata.h`.
@@ -26,7 +26,8 @@ const UDATA_COMMENT: u8 = 0;
 /// The longest comment in nft's user data, whose lengths are a byte, NUL included.
 const COMMENT_BYTES: usize = 254;
 
-/// `NFTNL_UDATA_SET_ELEM_FLAGS` (1), 4 bytes, `NFTNL_SET_ELEM_F_INTERVAL_OPEN` (1): nft's own note that an interval has no end.
+/// `NFTNL_UDATA_SET_ELEM_FLAGS` (1), 4 bytes, `NFTNL_SET_ELEM_F_INTERVAL_OPEN` (1): nft's own note that an interval has
+/// no end.
 const OPEN: [u8; 6] = udata_u32(1, 1);
 
 /// One entry of nft's user data: its type, its length, and a number in the host's order.
@@ -83,8 +84,8 @@ pub(super) enum ElementChange {
     Delete,
 }
 
-/// Writes the messages of one command about elements: `10.0.0.0/8 : goto g7_in_0_4` becomes
-/// `element 0a000000 : goto g7_in_0_4` and `element 0b000000 [end]`. Without a verdict they are a set's, or are deleted.
+/// Writes the messages of one command about elements: `10.0.0.0/8 : goto g7_in_0_4` becomes `element 0a000000 : goto
+/// g7_in_0_4` and `element 0b000000 [end]`. Without a verdict they are a set's, or are deleted.
 pub(super) fn elements<'v, K: KeyNumber>(
     batch: &mut Batch,
     set: SetName,
@@ -118,8 +119,8 @@ pub(super) fn elements<'v, K: KeyNumber>(
     }
 }
 
-/// Writes the messages of one command about elements that count: `10.7.0.0 . 80 comment "sg-web/in/7" : goto passed_in_0`. They have
-/// their counters from the map.
+/// Writes the messages of one command about elements that count: `10.7.0.0 . 80 comment "sg-web/in/7" : goto
+/// passed_in_0`. They have their counters from the map.
 pub(super) fn pairs<K: KeyNumber>(
     batch: &mut Batch,
     set: SetName,

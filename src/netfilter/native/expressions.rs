@@ -28,7 +28,8 @@ const NFTA_LOG_PREFIX: u16 = 2;
 /// What the register is loaded with, and compared with it.
 const REGISTER: u32 = Registers::Reg1 as u32;
 
-/// The register at so many bytes behind the first: one of 16 bytes where it begins as such, as nft writes it, else one of four.
+/// The register at so many bytes behind the first: one of 16 bytes where it begins as such, as nft writes it, else one
+/// of four.
 fn register_at(offset: u32) -> u32 {
     match offset % 16 {
         0 => Registers::Reg1 as u32 + offset / 16,
@@ -124,8 +125,8 @@ impl<'b> Expressions<'b> {
             .push_sreg(REGISTER);
     }
 
-    /// `[ payload load 4b @ network header + 12 => reg 1 ]`, `[ ct load src_ip => reg 1 , dir original ]`: of what stands in the
-    /// packet as many bytes as are asked for, of the flow all of them.
+    /// `[ payload load 4b @ network header + 12 => reg 1 ]`, `[ ct load src_ip => reg 1 , dir original ]`: of what
+    /// stands in the packet as many bytes as are asked for, of the flow all of them.
     pub fn load(&mut self, origin: Operand, length: u32) {
         self.load_at(0, origin, length);
     }

@@ -44,7 +44,8 @@ pub(super) fn flow_port(key: FlowKey) -> (CtKeys, CtDirection) {
     (field, tuple_number(tuple))
 }
 
-/// Where connection tracking keeps the remote of a flow; of the other family it has none, so the family need not be asked.
+/// Where connection tracking keeps the remote of a flow; of the other family it has none, so the family need not be
+/// asked.
 pub(super) fn flow_address(key: FlowKey, family: Family) -> (CtKeys, CtDirection) {
     let field = match family {
         Family::V4 => CtKeys::SrcIp,

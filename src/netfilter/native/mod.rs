@@ -19,8 +19,8 @@
 //! | `expressions` | each expression of the kernel's |
 //! | [`tracer`] | a table that has packets traced |
 //!
-//! What the kernel holds afterwards is the same as after `nft -f` of what [`crate::ruleset::text`] writes; `tests/encoder.rs`
-//! compares them. Attributes are in `linux/netfilter/nf_tables.h`.
+//! What the kernel holds afterwards is the same as after `nft -f` of what [`crate::ruleset::text`] writes;
+//! `tests/encoder.rs` compares them. Attributes are in `linux/netfilter/nf_tables.h`.
 
 mod answer;
 mod batch;
@@ -48,8 +48,8 @@ use socket::TransactionSocket;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
-/// About how many bytes of what may be cut are sent in one transaction: enough that the wait for the kernel's commit does
-/// not count, and little memory.
+/// About how many bytes of what may be cut are sent in one transaction: enough that the wait for the kernel's commit
+/// does not count, and little memory.
 const PART_BYTES: usize = 1 << 20;
 
 /// One transaction, as the kernel reads it.
@@ -102,8 +102,8 @@ impl Native {
         accepted(self.wake_table(OWNED))
     }
 
-    /// Makes our table with these flags, or sets them: those that it had switch it on where another program has switched it
-    /// off (`dormant`).
+    /// Makes our table with these flags, or sets them: those that it had switch it on where another program has
+    /// switched it off (`dormant`).
     pub fn wake_table(&self, flags: u32) -> Result<(), NativeError> {
         let mut batch = Batch::new();
         batch.command(usize::MAX, |batch| add_table(batch, TABLE, Some(flags)));
@@ -180,8 +180,8 @@ impl Native {
         })
     }
 
-    /// The bytes of each transaction that [`Self::apply_in_parts`] sends: a benchmark sends them as they are, to know what of
-    /// a load is the kernel's time.
+    /// The bytes of each transaction that [`Self::apply_in_parts`] sends: a benchmark sends them as they are, to know
+    /// what of a load is the kernel's time.
     pub fn transactions(commands: &[Command], names: &Names) -> Result<Vec<Vec<u8>>, NativeError> {
         let mut transactions = Vec::new();
         in_parts(commands, names, PART_BYTES, |batch, _| {

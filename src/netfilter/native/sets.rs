@@ -1,7 +1,7 @@
 //! Sets and maps: the named ones of a generation, and those without a name that a rule writes in braces.
 //!
-//! User data are nft's own notes, by which a listing prints what was written; the kernel only keeps them. Their types are
-//! in libnftnl's `udata.h`, their contents in nft's `mnl_nft_set_add`.
+//! User data are nft's own notes, by which a listing prints what was written; the kernel only keeps them. Their types
+//! are in libnftnl's `udata.h`, their contents in nft's `mnl_nft_set_add`.
 
 use super::batch::Batch;
 use super::elements::{ElementChange, KeyNumber, Shape, elements, pairs, udata_u32};
@@ -159,7 +159,7 @@ fn plain<K: KeyNumber>(
     list.iter().map(|interval| (*interval, None))
 }
 
-/// `{ 80, 8000-8100 }` in a rule: gives the number by which the rule finds it.
+/// `{ 80, 8000-8100 }` in a rule: returns the number by which the rule finds it.
 pub(super) fn constant_set<K: KeyNumber>(
     batch: &mut Batch,
     compared: KeySource,

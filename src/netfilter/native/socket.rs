@@ -105,8 +105,8 @@ impl TransactionSocket {
             buffer.saturating_sub(OWN_BYTES)
         };
         if limit() < wanted {
-            // The kernel doubles what is set. Force wants CAP_NET_ADMIN in the first user namespace; without it the limit
-            // is twice `net.core.wmem_max`.
+            // The kernel doubles what is set. Force wants CAP_NET_ADMIN in the first user namespace; without it the
+            // limit is twice `net.core.wmem_max`.
             let half = wanted.div_ceil(2) + OWN_BYTES;
             if setsockopt(&self.descriptor, SndBufForce, &half).is_err() {
                 let _ = setsockopt(&self.descriptor, SndBuf, &half);

@@ -14,7 +14,8 @@ use nix::libc;
 /// Writes the expressions of one rule.
 pub(super) struct Writer<'b, 'n> {
     pub(super) out: Expressions<'b>,
-    /// The family and the protocol that the rule has asked for so far: what a header is read as must be asked first, once.
+    /// The family and the protocol that the rule has asked for so far: what a header is read as must be asked first,
+    /// once.
     family: Option<Family>,
     pub(super) protocol: Option<u8>,
     /// The sets in braces that are still to be asked.
@@ -77,8 +78,8 @@ impl<'b, 'n> Writer<'b, 'n> {
         }
     }
 
-    /// Compares a field with a list: an address, a network, a range, or several in braces. `prefix` gives the length of
-    /// the prefix if nft writes an interval as a network.
+    /// Compares a field with a list: an address, a network, a range, or several in braces. `prefix` returns the length
+    /// of the prefix if nft writes an interval as a network.
     pub(super) fn field<K: KeyNumber>(
         &mut self,
         field: Operand,

@@ -1,4 +1,4 @@
-//! One packet as the kernel tells it.
+//! One packet as the kernel sends it.
 
 use crate::netfilter::netlink::of_netfilter;
 use nix::libc;

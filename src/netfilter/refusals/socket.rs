@@ -24,7 +24,7 @@ const NFULNL_CFG_CMD_BIND: u8 = 1;
 const NFULNL_COPY_PACKET: u8 = 2;
 const NFULNL_CFG_F_SEQ: u16 = 1;
 
-/// So much of a packet is told: an IPv6 header, some extension headers, and ports.
+/// So much of a packet is sent: an IPv6 header, some extension headers, and ports.
 const COPIED: u32 = 96;
 /// The most that the kernel gathers in a datagram (`NFULNL_NLBUFSIZ_MAX`).
 const DATAGRAM_BYTES: u32 = 128 << 10;
@@ -106,7 +106,8 @@ impl Listener {
         }
     }
 
-    /// Waits for the next datagram, see [`super::messages`]; `None` after a second without one, or where some were lost.
+    /// Waits for the next datagram, see [`super::messages`]; `None` after a second without one, or where some were
+    /// lost.
     pub fn receive(&mut self) -> Result<Option<&[u8]>, Errno> {
         match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
             Ok(length) => Ok(self.buffer.get(..length)),

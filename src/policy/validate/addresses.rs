@@ -180,8 +180,8 @@ fn has_family(set: &AddressSet, family: Option<ProtocolFamily>) -> bool {
     }
 }
 
-/// Of a remote that is an address of the other family; or of a template, whose addresses of the other family are left out: when none
-/// are left, the rule would be empty.
+/// Of a remote that is an address of the other family; or of a template, whose addresses of the other family are left
+/// out: when none are left, the rule would be empty.
 fn wrong_family(item: &Text, family: Option<ProtocolFamily>, is_template: bool) -> Diagnostic {
     let (protocol, own, other_protocol, other) = match family {
         Some(ProtocolFamily::V4) => ("icmp", "IPv4", "icmpv6", "IPv6"),

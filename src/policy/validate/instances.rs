@@ -59,7 +59,8 @@ pub fn instances(
     instances
 }
 
-/// Hostnames without regard to case: two that can mean one host are equal, or one of them is the short name of the other.
+/// Hostnames without regard to case: two that can mean one host are equal, or one of them is the short name of the
+/// other.
 #[derive(Default)]
 struct Hostnames<'d> {
     whole: HashMap<String, &'d Text>,
@@ -68,7 +69,7 @@ struct Hostnames<'d> {
 }
 
 impl<'d> Hostnames<'d> {
-    /// Adds one. Gives the name that can mean the same host, if there is one already.
+    /// Adds one. Returns the name that can mean the same host, if there is one already.
     fn add(&mut self, name: &'d Text) -> Option<&'d Text> {
         let whole = name.text.to_lowercase();
         let (label, short) = match whole.split_once('.') {

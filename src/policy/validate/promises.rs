@@ -1,5 +1,5 @@
-//! The tests of a definition: promises about its rules. One that is broken refuses the definition, so that no reload enforces it.
-//! Here their words are understood; [`judge`] holds them against the rules.
+//! The tests of a definition: promises about its rules. One that is broken refuses the definition, so that no reload
+//! enforces it. Here their words are understood; [`judge`] holds them against the rules.
 
 pub mod judge;
 
@@ -47,7 +47,7 @@ struct FlowEnd {
     at: Option<(usize, usize)>,
 }
 
-/// The tests that can be judged. What is wrong with the others is told.
+/// The tests that can be judged. What is wrong with the others is reported.
 pub fn promises<'d>(
     definition: &'d Definition,
     instances: &[Instance],

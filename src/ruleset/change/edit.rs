@@ -2,14 +2,13 @@
 //!
 //! Both are walked side by side from their entries. A packet in flight may meet the old of one object and the new of
 //! another, so no packet's way may lead through two that change: what is changed together lies on ways that exclude
-//! each other. A change of both directions of one list is a switch therefore: an answer of a flow that nobody knows asks both.
-//! Only maps and sets of points are changed: their hash tells old from new by the transaction that is in force, whereas the
-//! tree of an interval map can lose sight of a living element beside one that is being added or removed
-//! (`nft_rbtree_lookup` in the kernel's `net/netfilter/nft_set_rbtree.c` does not visit what is sorted below an inactive one).
-//! And elements only come or go: one that is removed and added again, leading elsewhere, can be missed by a lookup that
-//! began just before the transaction, on kernels before Linux 6.17.
-//! Chains are not changed in place either: the counters of their rules would be lost, and their lists in braces be
-//! empty for a moment.
+//! each other. A change of both directions of one list is a switch therefore: an answer of a flow that nobody knows
+//! asks both. Only maps and sets of points are changed: their hash tells old from new by the transaction that is in
+//! force, whereas the tree of an interval map can lose sight of a living element beside one that is being added or
+//! removed (`nft_rbtree_lookup` in the kernel's `net/netfilter/nft_set_rbtree.c` does not visit what is sorted below an
+//! inactive one). And elements only come or go: one that is removed and added again, leading elsewhere, can be missed
+//! by a lookup that began just before the transaction, on kernels before Linux 6.17. Chains are not changed in place
+//! either: the counters of their rules would be lost, and their lists in braces be empty for a moment.
 
 use super::same::{Object, Same, alike, references, target};
 use crate::ruleset::batch::Elements;
@@ -117,7 +116,8 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
         if self.same.leads_to_equal(new, old) {
             return Outcome::Same;
         }
-        // It is another living object already: were it this one too, it would be two in the kernel and one in the names.
+        // It is another living object already: were it this one too, it would be two in the kernel and one in the
+        // names.
         if self.same.find(new).is_some() {
             return Outcome::Replaced;
         }
@@ -205,8 +205,8 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
         outcome
     }
 
-    /// Whether no packet meets what changes of both: those that have met the first do not come to the second, or the second
-    /// changes for other addresses alone.
+    /// Whether no packet meets what changes of both: those that have met the first do not come to the second, or the
+    /// second changes for other addresses alone.
     fn exclude(&self, first: &ChangedRule, second: &ChangedRule) -> bool {
         let family = |rule: &NftRule| {
             rule.matches.iter().find_map(|each| match each {
@@ -296,8 +296,8 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
         Outcome::Within
     }
 
-    /// The elements that only the old one has, and those that only the new one has. `None` if they are too many, or one leads
-    /// elsewhere.
+    /// The elements that only the old one has, and those that only the new one has. `None` if they are too many, or one
+    /// leads elsewhere.
     fn differ<E: Element>(&mut self, new: &'n [E], old: &'o [E]) -> Option<(Vec<E>, Vec<E>)> {
         let (mut removed, mut added) = (Vec::new(), Vec::new());
         let (mut a, mut b) = (new.iter().peekable(), old.iter().peekable());
@@ -385,7 +385,8 @@ fn side(rule: &NftRule, set: &str) -> Option<Side> {
     let mut sets = rule.matches.iter().filter_map(Match::set);
     match sets.find(|(name, ..)| *name == set)?.1 {
         MapKey::Address(side, _) => Some(side),
-        // Of flows of this direction the source of a packet that opens one, and so on: sides that differ are never compared.
+        // Of flows of this direction the source of a packet that opens one, and so on: sides that differ are never
+        // compared.
         MapKey::FlowAddress(key, _) => Some(match key.address() {
             FlowSide::Original => Side::Source,
             FlowSide::Reply => Side::Destination,
@@ -403,8 +404,8 @@ fn share(a: &Addresses, b: &Addresses) -> bool {
     }
 }
 
-/// Whether the first rule asks if a list allows a flow, and the second leads to the same list, which names what refuses it. While they
-/// change, a packet that neither lets pass has the verdict of the old list or of the new one.
+/// Whether the first rule asks if a list allows a flow, and the second leads to the same list, which names what refuses
+/// it. While they change, a packet that neither lets pass has the verdict of the old list or of the new one.
 fn asks_before(first: &NftRule, second: &NftRule) -> bool {
     match (&first.verdict, &second.verdict) {
         (NftVerdict::Jump(flow), NftVerdict::Goto(list)) => {

@@ -134,8 +134,8 @@ impl<'o, 'n> Same<'o, 'n> {
         }
     }
 
-    /// The same as [`Self::leads_to_equal`], for names that are asked a hundred thousand times: where they lie in memory
-    /// tells that they were asked before.
+    /// The same as [`Self::leads_to_equal`], for names that are asked a hundred thousand times: where they lie in
+    /// memory tells that they were asked before.
     pub fn lead_likewise(&mut self, new: &'n str, old: &'o str) -> bool {
         let known = self.recent.iter().flatten();
         let known = known

@@ -1,12 +1,12 @@
 //! Checked before it counts: a compiled ruleset is compared with the policy before it is switched in.
 //!
 //! The check shares nothing with the compiler. It follows the ruleset with whole boxes of packets instead of single
-//! ones ([`regions`]): every box of ports × addresses ([`sets`]) that some rule of the ruleset decides about is held against the
-//! policy's own list, read as it is written ([`list`]), and must be decided there by the same entry, all of it. That is
-//! exact for packets that open a flow, as far as the time allows ([`regions`] says how much); a ruleset that falls into
-//! more boxes is compared on boundary packets, rule by rule, instead. What boxes do not cover (states, essential traffic, other
-//! interfaces) is walked packet by packet. The chains that only say whether a list allows a flow are followed in the same way, over what
-//! connection tracking keeps of flows.
+//! ones ([`regions`]): every box of ports × addresses ([`sets`]) that some rule of the ruleset decides about is held
+//! against the policy's own list, read as it is written ([`list`]), and must be decided there by the same entry, all of
+//! it. That is exact for packets that open a flow, as far as the time allows ([`regions`] says how much); a ruleset
+//! that falls into more boxes is compared on boundary packets, rule by rule, instead. What boxes do not cover (states,
+//! essential traffic, other interfaces) is walked packet by packet. The chains that only say whether a list allows a
+//! flow are followed in the same way, over what connection tracking keeps of flows.
 
 mod buckets;
 mod difference;
@@ -82,8 +82,8 @@ enum Aspect {
 }
 
 impl Aspect {
-    /// Steps that the runs over one list may take in a family, about a second. What needs more is compared on boundary packets instead:
-    /// of flows sooner, since a list that was cut is asked about them entry by entry.
+    /// Steps that the runs over one list may take in a family, about a second. What needs more is compared on boundary
+    /// packets instead: of flows sooner, since a list that was cut is asked about them entry by entry.
     fn steps(self) -> usize {
         match self {
             Aspect::Openings => 3_000_000,
@@ -94,7 +94,8 @@ impl Aspect {
 
 const ASPECTS: [Aspect; 2] = [Aspect::Openings, Aspect::Flows];
 
-/// What a list's chains around its rules do not decide would be accepted by the base chain: each ends with a rule for all packets.
+/// What a list's chains around its rules do not decide would be accepted by the base chain: each ends with a rule for
+/// all packets.
 fn nothing_falls_off(ruleset: &Ruleset) -> Result<(), Difference> {
     const AROUND: [&str; 11] = [
         "list",
@@ -137,8 +138,8 @@ fn nothing_falls_off(ruleset: &Ruleset) -> Result<(), Difference> {
     Ok(())
 }
 
-/// What opens a TCP flow by IPv4 is asked by `in_0_new`, whose boxes are compared. `in_0_list`, which other packets of TCP come to, must
-/// lead to the same.
+/// What opens a TCP flow by IPv4 is asked by `in_0_new`, whose boxes are compared. `in_0_list`, which other packets of
+/// TCP come to, must lead to the same.
 fn openings_ask_the_list(ruleset: &Ruleset, regions: &Regions) -> Result<(), Difference> {
     fn jumps<'r>(rule: Option<&'r NftRule>, matches: &[Match]) -> Option<&'r str> {
         match &rule.filter(|rule| rule.matches == matches)?.verdict {
@@ -175,8 +176,8 @@ fn openings_ask_the_list(ruleset: &Ruleset, regions: &Regions) -> Result<(), Dif
     Ok(())
 }
 
-/// Boxes end where a packet is allowed. The chains that mark its flow then must accept it, whatever they mark; one comes back with flows
-/// that were lost.
+/// Boxes end where a packet is allowed. The chains that mark its flow then must accept it, whatever they mark; one
+/// comes back with flows that were lost.
 fn allowed_is_accepted(ruleset: &Ruleset, regions: &Regions) -> Result<(), Difference> {
     let rules = ruleset.chains.iter().flat_map(|chain| &chain.rules);
     let elements = ruleset.maps.iter().flat_map(|map| map.elements.verdicts());

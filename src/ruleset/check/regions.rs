@@ -36,8 +36,9 @@ impl<'r> Regions<'r> {
         self.0.chains.get(name).copied()
     }
 
-    /// Passes every box of the run's packets to `decide`, with what becomes of it. What falls off the end of the chain where they
-    /// `enter` has the verdict `rest`. Returns whether that was all of them: the run ends when no `steps` are left.
+    /// Passes every box of the run's packets to `decide`, with what becomes of it. What falls off the end of the chain
+    /// where they `enter` has the verdict `rest`. Returns whether that was all of them: the run ends when no `steps`
+    /// are left.
     pub fn follow<T: RulesetNumber + 'r>(
         &self,
         run: &Run,

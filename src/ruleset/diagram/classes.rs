@@ -1,4 +1,4 @@
-//! Cuts a dimension into intervals inside which the same sets hold, and gives each combination of sets a number.
+//! Cuts a dimension into intervals inside which the same sets hold, and numbers each combination of sets.
 //!
 //! A sweep over the ends of all sets; a combination is known by the exclusive or of random numbers, one for each
 //! set (Zobrist hashing), so that a list of 100,000 addresses that ten rules use is swept once and not ten times.
@@ -124,7 +124,8 @@ struct Sweep<'g, T> {
     groups: &'g [Group<T>],
     /// The groups that hold, but for what has happened since a class was new.
     active: BTreeSet<u32>,
-    /// Those that have begun or ended since: a list of single addresses begins and ends for ever, and leads to nothing new.
+    /// Those that have begun or ended since: a list of single addresses begins and ends for ever, and leads to nothing
+    /// new.
     toggled: Vec<u32>,
     /// How many hold.
     holding: usize,

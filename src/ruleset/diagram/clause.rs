@@ -1,4 +1,5 @@
-//! The ordered list that a role is: the platform's rows and the rules of its groups, each as sets of ports and addresses.
+//! The ordered list that a role is: the platform's rows and the rules of its groups, each as sets of ports and
+//! addresses.
 
 use crate::policy::address::AddressNumber;
 use crate::policy::{

@@ -70,7 +70,8 @@ impl Decide {
 
 /// Writes a list. What it does not decide falls off the end of the rules that are returned.
 ///
-/// Where entries have names the list jumps to a family's chain, which comes back. Else a `return` anywhere below ends the list.
+/// Where entries have names the list jumps to a family's chain, which comes back. Else a `return` anywhere below ends
+/// the list.
 pub fn emit(
     emission: &Emission,
     clauses: &[Clause],

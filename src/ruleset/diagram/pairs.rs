@@ -6,15 +6,17 @@
 //!                  elements = { 10.7.0.0 . 80 comment "sg-web/in/7" : goto passed_in_0 } }
 //! ```
 //!
-//! Where nearly every entry has a network and a port of its own, a diagram has a chain for each, and nothing to share. As pairs
-//! each is two elements, one for packets that open a flow and one for those of tracked flows, and a packet is asked one lookup for each
-//! length of prefix.
+//! Where nearly every entry has a network and a port of its own, a diagram has a chain for each, and nothing to share.
+//! As pairs each is two elements, one for packets that open a flow and one for those of tracked flows, and a packet is
+//! asked one lookup for each length of prefix.
 //!
-//! First match is kept without looking for it: at one port two networks lie apart, or one within the other. A pair that lies in one of
-//! an earlier entry is left out, so of those that a packet meets the narrowest is the earliest, and the longest prefixes are asked first.
+//! First match is kept without looking for it: at one port two networks lie apart, or one within the other. A pair that
+//! lies in one of an earlier entry is left out, so of those that a packet meets the narrowest is the earliest, and the
+//! longest prefixes are asked first.
 //!
-//! Source: tuple space search (Srinivasan, Suri, Varghese, "Packet Classification using Tuple Space Search", SIGCOMM 1999),
-//! which has a hash for each combination of lengths; here the ports are exact, and what has ranges stays in the diagram.
+//! Source: tuple space search (Srinivasan, Suri, Varghese, "Packet Classification using Tuple Space Search", SIGCOMM
+//! 1999), which has a hash for each combination of lengths; here the ports are exact, and what has ranges stays in the
+//! diagram.
 
 use super::clause::Clause;
 use super::family::DiagramFamily;
@@ -30,7 +32,8 @@ const PAIRS_OF_AN_ENTRY: usize = 16;
 const LENGTHS: usize = 4;
 /// A diagram of fewer chains than this is small whatever its form.
 const MANY_CHAINS: usize = 32;
-/// A chain of a diagram, with its two rules, costs the kernel as much as so many pairs, each of which stands in two maps.
+/// A chain of a diagram, with its two rules, costs the kernel as much as so many pairs, each of which stands in two
+/// maps.
 const PAIRS_FOR_A_CHAIN: usize = 8;
 
 /// All pairs of one transport and one length of prefix.
@@ -47,8 +50,8 @@ pub struct PairTable<T> {
 /// A run of entries, and its tables in the order in which they are asked.
 pub type PairRun<T> = (Range<usize>, Vec<PairTable<T>>);
 
-/// A run of entries that is better asked as pairs; nothing if there is none.
-/// It is the longest run of entries of few networks and ports each, if as a diagram it would have many chains and few pairs to each.
+/// A run of entries that is better asked as pairs; nothing if there is none. It is the longest run of entries of few
+/// networks and ports each, if as a diagram it would have many chains and few pairs to each.
 pub fn worth_it<T: DiagramFamily>(clauses: &[Clause]) -> Option<PairRun<T>> {
     let range = longest_run::<T>(clauses)?;
     if range.len() < MANY_CHAINS {
@@ -60,8 +63,8 @@ pub fn worth_it<T: DiagramFamily>(clauses: &[Clause]) -> Option<PairRun<T>> {
     (chains >= MANY_CHAINS && pairs <= PAIRS_FOR_A_CHAIN * chains).then_some((range, tables))
 }
 
-/// The longest run of entries that are few pairs each, of few lengths of prefix together. Entries of the other family alone
-/// are in nobody's way.
+/// The longest run of entries that are few pairs each, of few lengths of prefix together. Entries of the other family
+/// alone are in nobody's way.
 fn longest_run<T: DiagramFamily>(clauses: &[Clause]) -> Option<Range<usize>> {
     let mut longest: Option<Range<usize>> = None;
     let (mut start, mut lengths) = (0, Vec::new());
@@ -172,8 +175,8 @@ fn tables<T: DiagramFamily>(clauses: &[Clause], range: Range<usize>) -> Vec<Pair
     tables
 }
 
-/// How many chains a diagram would have at least, whichever it asks first: as many as there are different lists of networks behind
-/// a port, or of ports behind a network.
+/// How many chains a diagram would have at least, whichever it asks first: as many as there are different lists of
+/// networks behind a port, or of ports behind a network.
 fn chains<T: DiagramFamily>(tables: &[PairTable<T>]) -> usize {
     let mut by_port: FxHashMap<(Transport, u16), FxHasher> = FxHashMap::default();
     let mut by_network: FxHashMap<(u8, T), FxHasher> = FxHashMap::default();

@@ -13,7 +13,8 @@
 //! A long run of entries that each have a network and a port of their own has nothing that a diagram could share: it is
 //! asked as pairs of both ([`super::pairs`]), between what stands before and after it.
 //!
-//! Bounds, for n rules with m elements (addresses, ports and entries, each shared list once for each part that uses it):
+//! Bounds, for n rules with m elements (addresses, ports and entries, each shared list once for each part that uses
+//! it):
 //!
 //! | | usual lists: one part | at worst |
 //! |---|---|---|
@@ -21,9 +22,9 @@
 //! | lookups of a new flow | 4: protocol, ports, addresses, the base of a difference; 4 more for pairs, one for each length of prefix | 4 for each part, or one plain rule after the other |
 //! | parts | 1 | 2 n / `LINEAR` |
 //!
-//! A long map of mixed elements is two, points and intervals, which is one lookup more for each such map. Many points of
-//! one target are a set instead, up to three in a list, which can be changed at no other cost. A list of more than one
-//! part is in [`crate::ruleset::Ruleset::cuts`], which the daemon logs and `compile` prints.
+//! A long map of mixed elements is two, points and intervals, which is one lookup more for each such map. Many points
+//! of one target are a set instead, up to three in a list, which can be changed at no other cost. A list of more than
+//! one part is in [`crate::ruleset::Ruleset::cuts`], which the daemon logs and `compile` prints.
 //!
 //! Sources: interval decision diagrams for packet filters (Christiansen and Fleury, "An interval decision diagram
 //! based firewall", 2004; Gouda and Liu, "Structured firewall design", 2007) for first match as a diagram with

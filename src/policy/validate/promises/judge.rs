@@ -16,7 +16,8 @@ use std::net::IpAddr;
 /// Pairs of ends and rules that all tests together look at: about a second.
 const MOST_LOOKS: usize = 30_000_000;
 
-/// Judges all promises: as if every unblock of TCP 25 that is asked for were granted, for the ledger is no part of a definition.
+/// Judges all promises: as if every unblock of TCP 25 that is asked for were granted, for the ledger is no part of a
+/// definition.
 pub fn judge(
     promises: &[Promise],
     definition: &Definition,

@@ -12,8 +12,8 @@ pub struct Run<'i> {
     pub protocol: Protocol,
     /// Whether they are ICMP messages about a tracked flow, other than errors, and open no flow themselves.
     pub about_a_flow: bool,
-    /// Of packets of tracked flows. The chains ask what connection tracking keeps of the flow's opening, so ports and addresses of
-    /// boxes are the flow's.
+    /// Of packets of tracked flows. The chains ask what connection tracking keeps of the flow's opening, so ports and
+    /// addresses of boxes are the flow's.
     pub key: Option<FlowKey>,
 }
 
@@ -33,7 +33,8 @@ pub fn at_interface(each: &Match, direction: Direction, interface: &str) -> bool
 }
 
 impl Run<'_> {
-    /// Which address of a packet is the remote's. The compiler has a table of its own: the check shares none of its reasoning.
+    /// Which address of a packet is the remote's. The compiler has a table of its own: the check shares none of its
+    /// reasoning.
     pub fn remote_side(&self) -> Side {
         match self.direction {
             Direction::Inbound => Side::Source,
@@ -68,7 +69,8 @@ impl Run<'_> {
             }
             Match::Family(wanted) => *wanted == family,
             Match::Protocol(protocol) => run.protocol.0 == *protocol,
-            // A flow is opened from an ephemeral port. Of a tracked one the chains ask nothing that stands in the packet.
+            // A flow is opened from an ephemeral port. Of a tracked one the chains ask nothing that stands in the
+            // packet.
             Match::Port(transport, Side::Source, ports) => {
                 transport.protocol() == run.protocol && run.key.is_none() && ports.contains(49152)
             }

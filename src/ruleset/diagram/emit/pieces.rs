@@ -199,8 +199,9 @@ impl Emitter<'_> {
         rules
     }
 
-    /// Takes out of `pieces` those that one set for each target can hold, and returns the rules that ask the sets. These are all
-    /// pieces where there are few targets, else those that lead to no chain. Lists that ask the same share a set.
+    /// Takes out of `pieces` those that one set for each target can hold, and returns the rules that ask the sets.
+    /// These are all pieces where there are few targets, else those that lead to no chain. Lists that ask the same
+    /// share a set.
     fn nameless<T: Worded>(
         &mut self,
         pieces: &mut Function<T, u32>,
@@ -243,9 +244,9 @@ impl Emitter<'_> {
         ends.into_iter().filter_map(rule).collect()
     }
 
-    /// A set for each target of many points, `ip saddr @in_0_v4_s1 goto in_0_v4_2`, and a map for the others. A change of a set
-    /// costs the kernel nothing more, while after one of a map it looks at every element of the table's maps: they may lead
-    /// in circles.
+    /// A set for each target of many points, `ip saddr @in_0_v4_s1 goto in_0_v4_2`, and a map for the others. A change
+    /// of a set costs the kernel nothing more, while after one of a map it looks at every element of the table's maps:
+    /// they may lead in circles.
     fn points<T: Worded>(
         &mut self,
         name: &str,
@@ -318,7 +319,7 @@ impl Emitter<'_> {
 
 /// What the most pieces have.
 fn most<T>(pieces: &[(Interval<T>, u32)], target: &dyn Fn(u32) -> Target) -> Option<u32> {
-    // Of equals the one whose target sorts first, so that compiling twice gives one result.
+    // Of equals the one whose target sorts first, so that compiling twice has one result.
     counts(pieces)
         .into_iter()
         .max_by(|a, b| a.1.cmp(&b.1).then_with(|| target(b.0).cmp(&target(a.0))))
