@@ -28,7 +28,7 @@ pub struct Question {
 
 /// What decides about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(into = "Written")]
+#[serde(into = "AnswerJson")]
 pub struct Answer {
     /// Whether it passes.
     pub verdict: Verdict,
@@ -40,7 +40,7 @@ pub struct Answer {
 
 /// An answer as JSON has it.
 #[derive(Serialize)]
-struct Written {
+struct AnswerJson {
     verdict: Verdict,
     /// Whether it passes only because what would refuse it observes.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -55,7 +55,7 @@ struct Written {
     place: Option<Place>,
 }
 
-impl From<Answer> for Written {
+impl From<Answer> for AnswerJson {
     fn from(answer: Answer) -> Self {
         let layer = answer.reason.layer();
         let (rule, service) = match answer.reason {
@@ -63,7 +63,7 @@ impl From<Answer> for Written {
             Reason::ApprovedService(name) => (None, Some(name)),
             _ => (None, None),
         };
-        Written {
+        AnswerJson {
             verdict: answer.verdict,
             would_be_refused: answer.verdict == Verdict::Observe,
             layer,

@@ -286,20 +286,4 @@ mod tests {
         told.one(1, &message(TRACER, "arrives", 82, 1));
         assert_eq!(told.done.len(), 1);
     }
-
-    #[test]
-    fn damaged_messages_are_read_without_panic() {
-        let mut told = Traced::default();
-        let mut datagram = vec![0; 64];
-        datagram[..4].copy_from_slice(&64u32.to_ne_bytes());
-        datagram[4..6].copy_from_slice(&TRACED.to_ne_bytes());
-        for at in 16..64 {
-            for value in [0, 3, 4, 5, 40, 255] {
-                let mut damaged = datagram.clone();
-                damaged[at] = value;
-                told.take(&damaged);
-            }
-        }
-        assert_eq!(told.done, []);
-    }
 }

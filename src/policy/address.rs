@@ -344,29 +344,11 @@ mod tests {
         );
     }
 
+    /// The folders of `tests/reject/` have the others, each with its message.
     #[test]
-    fn refuses_what_it_must() {
-        use AddressError::*;
-        let meant = |text: &str| match AddressRange::parse(text) {
-            Err(HostBits { meant, .. }) => meant,
-            other => panic!("{text}: {other:?}"),
-        };
-        assert_eq!(meant("10.0.0.1/8"), "10.0.0.0/8");
-        assert_eq!(meant("2001:db8::1/32"), "2001:db8::/32");
-        for (text, wanted) in [
-            ("10.0.0.9-10.0.0.1", Reversed("10.0.0.9-10.0.0.1".into())),
-            ("10.0.0.9-::1", MixedFamily("10.0.0.9-::1".into())),
-            ("::ffff:10.0.0.1", Mapped("::ffff:10.0.0.1".into())),
-            ("::ffff:0:0/96", Mapped("::ffff:0:0/96".into())),
-            ("fe80::1%eth0", Zone("fe80::1%eth0".into())),
-            ("10.0.0.0/33", Prefix("33".into())),
-            ("10.0.0.0/+8", Prefix("+8".into())),
-            ("10.0.0.0/", Prefix("".into())),
-            ("10.0.0", NotAnAddress("10.0.0".into())),
-            ("010.0.0.1", NotAnAddress("010.0.0.1".into())),
-            ("", NotAnAddress("".into())),
-        ] {
-            assert_eq!(AddressRange::parse(text), Err(wanted), "{text}");
+    fn refuses_what_nobody_means() {
+        for text in ["10.0.0.0/+8", "10.0.0.0/", "10.0.0.9-::1", "10.0.0", ""] {
+            assert!(AddressRange::parse(text).is_err(), "{text}");
         }
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
-use std::process::{Command, Stdio};
 
 use super::spot::BlindSpot;
-use crate::netfilter::programs::{self, LEGACY};
+use crate::netfilter::firewall::program::run;
+use crate::netfilter::programs::{LEGACY, find as find_program};
 
 /// What cannot be seen where the tables cannot be read.
 const RULES: [&str; 2] = [
@@ -45,22 +45,13 @@ fn notrack(program: &'static str, names: &str) -> Result<Vec<BlindSpot>, String>
         .collect())
 }
 
-/// What `iptables-legacy-save -t raw` prints. A service's search path may lack the directories of administration.
+/// What `iptables-legacy-save -t raw` prints.
 fn save(program: &str) -> Result<String, String> {
     let name = format!("{program}-save");
-    let place =
-        programs::find(&name).ok_or_else(|| format!("the program {name} is not installed"))?;
-    let mut command = Command::new(place);
-    command.args(["-t", "raw"]).stdin(Stdio::null());
-    let output = command
-        .output()
-        .map_err(|error| format!("{name}: {error}"))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    if find_program(&name).is_none() {
+        return Err(format!("the program {name} is not installed"));
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let first = said.lines().next().unwrap_or("failed without a word");
-    Err(format!("{name}: {first}"))
+    run(&name, &["-t", "raw"], "").map_err(|error| error.to_string())
 }
 
 /// How many rules of each chain take state away, in the words of iptables-save.

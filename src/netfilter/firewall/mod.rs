@@ -12,7 +12,7 @@
 mod blame;
 mod copy;
 mod fate;
-mod program;
+pub(super) mod program;
 mod scratch;
 
 pub use blame::Blame;
