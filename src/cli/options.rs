@@ -2,7 +2,7 @@
 
 use super::print;
 use crate::cloud::Ledger;
-use crate::cloud::ledger::Plan;
+use crate::cloud::ledger::LedgerPlan;
 use crate::daemon::control::{DEFAULT_SOCKET, Request, Response, ask};
 use crate::daemon::host::choose;
 use crate::daemon::start::{CLOSED, close};
@@ -149,7 +149,7 @@ impl DefinitionOptions {
 
 /// What enforcing this account would do to the ledger of this host. Nothing is spent. Where the ledger may not be read,
 /// as by an ordinary user, none counts as spent, and that is said if it matters.
-pub fn plan(account: &Account, state: &Path) -> anyhow::Result<Plan> {
+pub fn plan(account: &Account, state: &Path) -> anyhow::Result<LedgerPlan> {
     let path = state.join(unblocks::FILE);
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => Some(bytes),

@@ -2,7 +2,7 @@
 
 use super::node::Node;
 use super::probe::{Found, Shot};
-use super::service::Service;
+use super::service::LabService;
 use crate::insight::explain::{Question, explain};
 use crate::policy::{Direction, Policy, Reason};
 use serde::{Deserialize, Serialize};
@@ -74,7 +74,7 @@ pub struct Cell {
     /// At which address.
     pub target: IpAddr,
     /// What.
-    pub service: Service,
+    pub service: LabService,
     /// What was found.
     pub found: Found,
     /// What was expected.
@@ -97,7 +97,7 @@ impl Cell {
         let passes = |side: &Option<Judgement>| side.as_ref().is_none_or(|side| side.allows);
         let expected = match passes(&outbound) && passes(&inbound) {
             false => Expected::Silent,
-            true if listens || shot.service == Service::Ping => Expected::Reached,
+            true if listens || shot.service == LabService::Ping => Expected::Reached,
             true => Expected::Passes,
         };
         Ok(Cell {

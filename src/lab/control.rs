@@ -5,7 +5,7 @@ pub mod client;
 pub mod server;
 
 use super::reach::Wanted;
-use super::service::Service;
+use super::service::LabService;
 use serde::{Deserialize, Serialize};
 
 /// How the names of labs begin; the user's number and the lab's name follow.
@@ -31,7 +31,7 @@ pub enum LabRequest {
         /// To a node or an address.
         to: String,
         /// What.
-        service: Service,
+        service: LabService,
     },
     /// The matrix.
     Reach {

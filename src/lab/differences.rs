@@ -6,7 +6,7 @@ use super::cell::{Agreement, Cell, Expected, Judgement};
 use super::evidence::{Evidence, watch};
 use super::node::{Node, NodeError};
 use super::probe::Found;
-use super::service::Service;
+use super::service::LabService;
 use crate::netfilter::others;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -121,7 +121,8 @@ fn judge(cells: &mut [Cell], part: &[usize], states: &[NodeStates; 2], evidence:
             counts.as_due(&cell.from, &cell.outbound),
             counts.as_due(&cell.to, &cell.inbound),
         );
-        let is_taken = matches!(cell.service, Service::Udp(port) if counts.has_udp(&cell.to, port));
+        let is_taken =
+            matches!(cell.service, LabService::Udp(port) if counts.has_udp(&cell.to, port));
         let why = evidence.of(cell).or_else(|| {
             (passed == (true, true) && is_taken && cell.found == Found::Silent)
                 .then(|| format!("a program on {} that does not answer", cell.to))

@@ -3,7 +3,7 @@
 use super::cell::Cell;
 use super::node::Node;
 use super::probe::Shot;
-use super::service::Service;
+use super::service::LabService;
 use super::visit::Visit;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ impl ProbeEnd {
 }
 
 /// A cell for each address of the receiver and each interface of the sender.
-pub fn between(from: &ProbeEnd, to: &ProbeEnd, service: Service) -> Result<Vec<Cell>, String> {
+pub fn between(from: &ProbeEnd, to: &ProbeEnd, service: LabService) -> Result<Vec<Cell>, String> {
     let (from_plan, to_plan) = (from.node.plan(), to.node.plan());
     if from_plan.name == to_plan.name {
         return Err(format!(

@@ -4,7 +4,7 @@
 use super::cell::{Cell, Expected};
 use super::node::{Node, PATIENCE};
 use super::probe::Found;
-use super::service::Service;
+use super::service::LabService;
 use crate::netfilter::firewall::{Blame, refused_by_legacy};
 use crate::netfilter::others::owner_of;
 use crate::netfilter::refusals::Flow;
@@ -222,11 +222,11 @@ fn is_of(flow: &Flow, cell: &Cell) -> bool {
         _ => return false,
     };
     match cell.service {
-        Service::Tcp(own) => flow.protocol == Protocol::TCP && port == Some(own),
-        Service::Udp(own) if flow.protocol == Protocol::UDP => port == Some(own),
+        LabService::Tcp(own) => flow.protocol == Protocol::TCP && port == Some(own),
+        LabService::Udp(own) if flow.protocol == Protocol::UDP => port == Some(own),
         // That nothing listens is said by ICMP, without a port in its own header.
-        Service::Udp(_) => answers && is_ping([3, 1]),
-        Service::Ping if asks => is_ping([8, 128]),
-        Service::Ping => is_ping([0, 129]),
+        LabService::Udp(_) => answers && is_ping([3, 1]),
+        LabService::Ping if asks => is_ping([8, 128]),
+        LabService::Ping => is_ping([0, 129]),
     }
 }

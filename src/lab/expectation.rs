@@ -11,7 +11,7 @@ use super::cell::Cell;
 use super::plan::NodePlan;
 use super::probe::Found;
 use super::reach::Wanted;
-use super::service::Service;
+use super::service::LabService;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -26,7 +26,7 @@ pub struct Expectation {
     /// Where, by name or address; `*` is everywhere.
     pub to: String,
     /// What.
-    pub services: BTreeSet<Service>,
+    pub services: BTreeSet<LabService>,
     /// What is to be found.
     pub found: Found,
 }
@@ -80,7 +80,7 @@ fn one(line: usize, text: &str) -> Result<Expectation, String> {
         line,
         from: (*from).to_owned(),
         to: (*to).to_owned(),
-        services: Service::parse_tried(services)?,
+        services: LabService::parse_tried(services)?,
         found,
     })
 }
@@ -179,7 +179,7 @@ type Naming = fn(&Cell) -> (String, String);
 pub fn write(cells: &[Cell]) -> String {
     let mut out = String::from("# FROM -> TO SERVICE OUTCOME; * stands for every other one\n");
     let mut pairs: Vec<Vec<&Cell>> = Vec::new();
-    let mut places: BTreeMap<(&str, &str, Service), usize> = BTreeMap::new();
+    let mut places: BTreeMap<(&str, &str, LabService), usize> = BTreeMap::new();
     for cell in cells {
         let place = places.entry((&cell.to, &cell.from, cell.service));
         let place = *place.or_insert_with(|| {
@@ -223,7 +223,7 @@ mod tests {
             source: [10, 0, 0, 1].into(),
             to: to.into(),
             target: [10, 0, 0, 2].into(),
-            service: Service::Tcp(port),
+            service: LabService::Tcp(port),
             found,
             expected: Expected::Silent,
             outbound: None,

@@ -1,6 +1,6 @@
 //! What `lab: services:` names really listens: TCP says where one is and closes, UDP answers each datagram.
 
-use super::service::Service;
+use super::service::LabService;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -49,7 +49,7 @@ impl Open {
 
 impl Servers {
     /// Opens all of them, of both families, in the namespace of this thread.
-    pub fn open(name: &str, services: &BTreeSet<Service>) -> Result<Self, String> {
+    pub fn open(name: &str, services: &BTreeSet<LabService>) -> Result<Self, String> {
         let mut open = Vec::new();
         for service in services {
             let says = format!("{name} {service}\n");
@@ -95,12 +95,12 @@ impl Drop for Servers {
     }
 }
 
-fn one(service: Service, family: AddressFamily, says: &str) -> nix::Result<Option<Open>> {
+fn one(service: LabService, family: AddressFamily, says: &str) -> nix::Result<Option<Open>> {
     let (kind, port) = match service {
-        Service::Tcp(port) => (SockType::Stream, port),
-        Service::Udp(port) => (SockType::Datagram, port),
+        LabService::Tcp(port) => (SockType::Stream, port),
+        LabService::Udp(port) => (SockType::Datagram, port),
         // The kernel itself answers.
-        Service::Ping => return Ok(None),
+        LabService::Ping => return Ok(None),
     };
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let descriptor = socket(family, kind, flags, None)?;

@@ -9,7 +9,7 @@ use super::node::{Node, NodeError};
 use super::plan::{GATEWAYS, INTERNET, is_no_host};
 use super::reach::{Reach, ReachError, ReachNode, Wanted, cells, descriptors, try_all};
 use super::read::{Reading, read};
-use super::service::Service;
+use super::service::LabService;
 use super::status::{LabStatus, node_status};
 use crate::daemon::report::now;
 use crate::definition::Sources;
@@ -225,7 +225,7 @@ impl Lab {
     }
 
     /// One thing tried from a node or address to another: a cell for each address.
-    pub fn try_one(&self, from: &str, to: &str, service: Service) -> Result<Vec<Cell>, String> {
+    pub fn try_one(&self, from: &str, to: &str, service: LabService) -> Result<Vec<Cell>, String> {
         let _alone = self.trying.lock();
         for _ in 0..ATTEMPTS {
             let (nodes, changes) = self.nodes();

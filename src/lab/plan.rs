@@ -1,7 +1,7 @@
 //! What a lab is made of, from a definition. Pure.
 
 use super::addresses::{Outline, interface_name};
-use super::service::Service;
+use super::service::LabService;
 use crate::definition::model::{LabHostEntry, LabServicesEntry};
 use crate::definition::reader::Text;
 use crate::definition::{Diagnostic, Severity, Span, closest};
@@ -44,7 +44,7 @@ pub struct NodePlan {
     /// Its interfaces.
     pub interfaces: Vec<InterfacePlan>,
     /// What listens on it.
-    pub services: BTreeSet<Service>,
+    pub services: BTreeSet<LabService>,
 }
 
 /// An interface of a node.
@@ -247,7 +247,7 @@ impl Planner {
         for entry in written {
             let mut found = BTreeSet::new();
             for text in &entry.services.items {
-                match Service::parse_listening(&text.text) {
+                match LabService::parse_listening(&text.text) {
                     Ok(services) => found.extend(services),
                     Err(message) => {
                         let help = "write `tcp:80`, `tcp:80,443` or `udp:53`";

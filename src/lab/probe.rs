@@ -1,6 +1,6 @@
 //! Real packets, to see what they meet: many at once from one namespace, none of which is waited for alone.
 
-use super::service::Service;
+use super::service::LabService;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -36,7 +36,7 @@ pub struct Shot {
     /// To this one.
     pub target: IpAddr,
     /// What is tried there.
-    pub service: Service,
+    pub service: LabService,
 }
 
 /// What a shot met.
@@ -111,7 +111,7 @@ pub fn probe(
                         found[next] = Some(Err(error.to_string()));
                     } else {
                         let now = Instant::now();
-                        let datagram = !matches!(shot.service, Service::Tcp(_));
+                        let datagram = !matches!(shot.service, LabService::Tcp(_));
                         let flight = Flying {
                             shot: next,
                             socket,
@@ -196,10 +196,10 @@ fn launch(shot: &Shot) -> nix::Result<(OwnedFd, Option<Found>)> {
         false => AddressFamily::Inet6,
     };
     let (kind, protocol) = match shot.service {
-        Service::Tcp(_) => (SockType::Stream, None),
-        Service::Udp(_) => (SockType::Datagram, None),
-        Service::Ping if v4 => (SockType::Datagram, Some(SockProtocol::Icmp)),
-        Service::Ping => (SockType::Datagram, Some(SockProtocol::IcmpV6)),
+        LabService::Tcp(_) => (SockType::Stream, None),
+        LabService::Udp(_) => (SockType::Datagram, None),
+        LabService::Ping if v4 => (SockType::Datagram, Some(SockProtocol::Icmp)),
+        LabService::Ping => (SockType::Datagram, Some(SockProtocol::IcmpV6)),
     };
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let socket = socket(family, kind, flags, protocol)?;
@@ -229,11 +229,11 @@ fn launch(shot: &Shot) -> nix::Result<(OwnedFd, Option<Found>)> {
 fn ask(shot: &Shot, socket: &OwnedFd) -> nix::Result<()> {
     let echo = |kind: u8| [&[kind, 0, 0, 0, 0, 0, 0, 1], QUESTION].concat();
     let bytes = match shot.service {
-        Service::Tcp(_) => return Ok(()),
-        Service::Udp(_) => QUESTION.to_vec(),
+        LabService::Tcp(_) => return Ok(()),
+        LabService::Udp(_) => QUESTION.to_vec(),
         // The kernel fills in the number and the checksum.
-        Service::Ping if shot.target.is_ipv4() => echo(8),
-        Service::Ping => echo(128),
+        LabService::Ping if shot.target.is_ipv4() => echo(8),
+        LabService::Ping => echo(128),
     };
     send(socket.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL).map(drop)
 }
@@ -248,8 +248,8 @@ fn outcome(shot: &Shot, socket: &OwnedFd, events: EpollFlags) -> Option<Found> {
         };
     }
     match shot.service {
-        Service::Tcp(_) if events.contains(EpollFlags::EPOLLOUT) => Some(Found::Reached),
-        Service::Tcp(_) => None,
+        LabService::Tcp(_) if events.contains(EpollFlags::EPOLLOUT) => Some(Found::Reached),
+        LabService::Tcp(_) => None,
         _ if events.contains(EpollFlags::EPOLLIN) => {
             let mut byte = [0; 64];
             match recv(socket.as_raw_fd(), &mut byte, MsgFlags::MSG_DONTWAIT) {

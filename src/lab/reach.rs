@@ -5,7 +5,7 @@ use super::differences::settle;
 use super::listen::MOST_LINGERING;
 use super::node::{Node, NodeError};
 use super::probe::{Found, Limits, Shot, probe};
-use super::service::Service;
+use super::service::LabService;
 use super::status::node_status;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub struct Wanted {
     /// These services; where none is named, all that the definition has listen anywhere.
     #[serde(default)]
-    pub services: BTreeSet<Service>,
+    pub services: BTreeSet<LabService>,
     /// From these alone.
     #[serde(default)]
     pub from: BTreeSet<String>,
@@ -84,7 +84,7 @@ pub struct Reach {
     /// Who is in it.
     pub nodes: Vec<ReachNode>,
     /// What was tried.
-    pub services: Vec<Service>,
+    pub services: Vec<LabService>,
     /// Each cell.
     pub cells: Vec<Cell>,
     /// The text of each line that decided something, by its place.
@@ -162,14 +162,14 @@ impl ReachError {
 pub fn cells(
     nodes: &[Arc<Node>],
     wanted: &Wanted,
-) -> Result<(Vec<Service>, Vec<Cell>), ReachError> {
+) -> Result<(Vec<LabService>, Vec<Cell>), ReachError> {
     for asked in wanted.from.iter().chain(&wanted.to) {
         if !nodes.iter().any(|node| node.name() == asked) {
             return Err(ReachError::unknown(asked, nodes));
         }
     }
     let plans: Vec<_> = nodes.iter().map(|node| node.plan()).collect();
-    let services: BTreeSet<Service> = match wanted.services.is_empty() {
+    let services: BTreeSet<LabService> = match wanted.services.is_empty() {
         false => wanted.services.clone(),
         true => plans
             .iter()

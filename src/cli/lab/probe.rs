@@ -8,7 +8,7 @@ use crate::lab::cell::{Agreement, Cell};
 use crate::lab::control::LabRequest;
 use crate::lab::control::client::Client;
 use crate::lab::probe::Found;
-use crate::lab::service::Service;
+use crate::lab::service::LabService;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
@@ -49,9 +49,9 @@ enum TriedProtocol {
 
 pub fn run(arguments: &Arguments) -> Result {
     let service = match (arguments.protocol, arguments.port) {
-        (TriedProtocol::Tcp, Some(port)) => Service::Tcp(port),
-        (TriedProtocol::Udp, Some(port)) => Service::Udp(port),
-        (TriedProtocol::Icmp | TriedProtocol::Icmpv6, None) => Service::Ping,
+        (TriedProtocol::Tcp, Some(port)) => LabService::Tcp(port),
+        (TriedProtocol::Udp, Some(port)) => LabService::Udp(port),
+        (TriedProtocol::Icmp | TriedProtocol::Icmpv6, None) => LabService::Ping,
         (TriedProtocol::Tcp | TriedProtocol::Udp, None) => bail!("name the port: tcp 22, udp 53"),
         (TriedProtocol::Icmp | TriedProtocol::Icmpv6, Some(_)) => bail!("icmp has no ports"),
     };

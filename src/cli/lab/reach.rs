@@ -8,7 +8,7 @@ use crate::cli::print;
 use crate::lab::control::LabRequest;
 use crate::lab::control::client::Client;
 use crate::lab::reach::{Reach, Wanted};
-use crate::lab::service::Service;
+use crate::lab::service::LabService;
 use anyhow::Context;
 use clap::Args;
 use std::collections::BTreeSet;
@@ -45,7 +45,7 @@ pub struct Arguments {
     lab: LabOptions,
 }
 
-pub type Tried = BTreeSet<Service>;
+pub type Tried = BTreeSet<LabService>;
 
 /// Reads what is to be tried: `tcp:80,443`, `icmp`, or several of these: `tcp:22,udp:53`.
 pub fn services(text: &str) -> std::result::Result<Tried, String> {
@@ -61,7 +61,7 @@ pub fn services(text: &str) -> std::result::Result<Tried, String> {
     }
     let mut all = BTreeSet::new();
     for part in parts {
-        all.extend(Service::parse_tried(&part)?);
+        all.extend(LabService::parse_tried(&part)?);
     }
     Ok(all)
 }
@@ -107,7 +107,7 @@ mod tests {
     fn what_is_tried() {
         let all = services("tcp:22,80-81,udp:53,icmp").unwrap();
         assert_eq!(all.len(), 5);
-        assert!(all.contains(&Service::Ping) && all.contains(&Service::Tcp(81)));
+        assert!(all.contains(&LabService::Ping) && all.contains(&LabService::Tcp(81)));
         assert!(services("tcp").is_err() && services("22").is_err());
     }
 }

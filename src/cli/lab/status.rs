@@ -7,7 +7,7 @@ use crate::daemon::host::count;
 use crate::daemon::report::now;
 use crate::lab::control::LabRequest;
 use crate::lab::control::client::{Client, labs};
-use crate::lab::service::Service;
+use crate::lab::service::LabService;
 use crate::lab::status::{LabStatus, NodeStatus};
 use crate::source::shown::shown;
 use clap::Args;
@@ -84,7 +84,7 @@ pub fn nodes(nodes: &[NodeStatus]) -> String {
             let first = |text: String| if place == 0 { text } else { String::new() };
             let mut more = vec![first(generation)];
             if place == 0 && !node.services.is_empty() {
-                more.push(format!("listens on {}", Service::list(&node.services)));
+                more.push(format!("listens on {}", LabService::list(&node.services)));
             }
             more.retain(|text| !text.is_empty());
             rows.push([

@@ -14,7 +14,7 @@ use crate::lab::ground::{Ground, silence};
 use crate::lab::live::{Changed, Lab};
 use crate::lab::reach::{Reach, Wanted};
 use crate::lab::read::read;
-use crate::lab::service::Service;
+use crate::lab::service::LabService;
 use crate::source::shown::shown;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -247,7 +247,7 @@ fn say(changed: &Changed) {
 
 /// Cells whose outcome is another.
 fn differences(before: &Reach, now: &Reach) {
-    fn key(cell: &Cell) -> (&str, &str, IpAddr, IpAddr, Service) {
+    fn key(cell: &Cell) -> (&str, &str, IpAddr, IpAddr, LabService) {
         let (from, to) = (&*cell.from, &*cell.to);
         (from, to, cell.source, cell.target, cell.service)
     }

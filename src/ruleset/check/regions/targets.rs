@@ -17,7 +17,7 @@ pub(super) type TargetParts<'r, T> = Rc<[(Option<&'r NftVerdict>, BoxAddresses<T
 pub(super) type Halves<T> = [Option<BoxAddresses<T>>; 2];
 
 /// Where a list or a set lies in memory.
-type Place<T> = *const Interval<T>;
+type MemoryPlace<T> = *const Interval<T>;
 
 /// What is known of sets; each is held with it, so that nothing else can come to lie where it does.
 type Remembered<T, K, V> = FxHashMap<K, (BoxAddresses<T>, V)>;
@@ -27,9 +27,9 @@ type Remembered<T, K, V> = FxHashMap<K, (BoxAddresses<T>, V)>;
 pub struct Targets<'r, T> {
     pub(super) whole: BoxAddresses<T>,
     /// By the map and where the set lies in memory.
-    known: Remembered<T, (&'r str, Place<T>), TargetParts<'r, T>>,
+    known: Remembered<T, (&'r str, MemoryPlace<T>), TargetParts<'r, T>>,
     /// By where list and set lie in memory.
-    halves: Remembered<T, [Place<T>; 2], Halves<T>>,
+    halves: Remembered<T, [MemoryPlace<T>; 2], Halves<T>>,
 }
 
 impl<'r, T: RulesetNumber> Targets<'r, T> {
