@@ -8,25 +8,26 @@ use super::host_view::listening;
 use super::options::DefinitionOptions;
 use super::outcome::{ERROR, Result, yes};
 use super::print;
-use crate::insight::diagnose::{Flow, of_groups, of_service};
+use crate::insight::diagnose::{AskedPort, of_groups, of_service};
 use crate::insight::explain::Question;
 use crate::insight::layers::explained;
 use crate::insight::lint::host::Listening;
 use crate::netfilter::links::links;
 use crate::policy::platform::BlockedPorts;
-use crate::policy::{Direction, Policy};
+use crate::policy::{Direction, Policy, Reason};
 use crate::state::last_enforced::last_enforced;
 use anyhow::bail;
 use clap::Args;
 use flows::FlowOptions;
-use found::Found;
+use found::Findings;
 use serde_json::json;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Finds why a port of this host is not reached: the security groups in force, the platform, the host's own firewall (iptables of both
-/// kinds, ufw, firewalld, any table of nftables), and the process that should answer. Needs root: the host's rulesets are copied into a
-/// network namespace that nobody else sees, and a connection is tried there. Nothing on the host is changed.
+/// Finds why a port of this host is not reached: the security groups in force, the platform, the host's own firewall
+/// (iptables of both kinds, ufw, firewalld, any table of nftables), and the process that should answer. Needs root: the
+/// host's rulesets are copied into a network namespace that nobody else sees, and a connection is tried there. Nothing
+/// on the host is changed.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   sudo secgroupd diagnose 443
@@ -57,7 +58,7 @@ pub fn run(arguments: Arguments) -> Result {
     let link = flows::interface(&arguments.flow, &policy, &links)?;
     let flows = flows::flows(&arguments.flow, &policy, link, &links)?;
     let all = listening(&links);
-    let (mut found, mut served) = (Found::default(), Vec::new());
+    let (mut found, mut served) = (Findings::default(), Vec::new());
     // In the order of the source document: groups, platform, firewall, process.
     for flow in &flows {
         groups(flow, &policy, &mut found)?;
@@ -75,7 +76,7 @@ pub fn run(arguments: Arguments) -> Result {
             service(flow, &policy, &all, &mut found);
         }
     }
-    let Found {
+    let Findings {
         causes,
         fine,
         unknown,
@@ -109,7 +110,7 @@ fn policy(arguments: &Arguments) -> anyhow::Result<Option<Policy>> {
     }
 }
 
-fn groups(flow: &Flow, policy: &Policy, found: &mut Found) -> anyhow::Result<()> {
+fn groups(flow: &AskedPort, policy: &Policy, found: &mut Findings) -> anyhow::Result<()> {
     let question = Question {
         direction: Direction::Inbound,
         interface: Some(flow.interface.clone()),
@@ -118,7 +119,7 @@ fn groups(flow: &Flow, policy: &Policy, found: &mut Found) -> anyhow::Result<()>
         port: Some(flow.port),
     };
     let explanation = explained(policy, &question, None)?;
-    if explanation.answer.layer == "blocked-ports" {
+    if explanation.answer.reason == Reason::BlockedPorts {
         // What the groups would say comes first, and has to be mended as well.
         let mut open = policy.clone();
         Arc::make_mut(&mut open.platform).blocked_ports = BlockedPorts::default();
@@ -130,11 +131,10 @@ fn groups(flow: &Flow, policy: &Policy, found: &mut Found) -> anyhow::Result<()>
     match of_groups(flow, &explanation) {
         Some(cause) => found.cause(cause),
         None => {
-            let answer = &explanation.answer;
-            let by = match (&answer.rule, &answer.service) {
-                (Some(rule), _) => format!("the rule {rule}"),
-                (_, Some(service)) => format!("the approved service {service}"),
-                _ => answer.layer.to_owned(),
+            let by = match &explanation.answer.reason {
+                Reason::Rule(rule) => format!("the rule {rule}"),
+                Reason::ApprovedService(service) => format!("the approved service {service}"),
+                other => other.layer().to_owned(),
             };
             found.fine(format!(
                 "security groups: {} is let in by {by}",
@@ -145,7 +145,7 @@ fn groups(flow: &Flow, policy: &Policy, found: &mut Found) -> anyhow::Result<()>
     Ok(())
 }
 
-fn service(flow: &Flow, policy: &Policy, all: &[Listening], found: &mut Found) {
+fn service(flow: &AskedPort, policy: &Policy, all: &[Listening], found: &mut Findings) {
     let causes = of_service(flow, policy, all);
     if causes.is_empty() {
         found.fine(format!(
@@ -156,7 +156,7 @@ fn service(flow: &Flow, policy: &Policy, all: &[Listening], found: &mut Found) {
     causes.into_iter().for_each(|cause| found.cause(cause));
 }
 
-fn page(flows: &[Flow], found: &Found) -> String {
+fn page(flows: &[AskedPort], found: &Findings) -> String {
     let mut page = String::new();
     for flow in flows {
         page += &format!(

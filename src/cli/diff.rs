@@ -5,7 +5,7 @@ use super::outcome::{ERROR, Result, yes};
 use super::print;
 use crate::flows::count::{Ended, ended};
 use crate::host::choose;
-use crate::insight::diff::{Change, diff};
+use crate::insight::diff::{FlowChange, diff};
 use crate::insight::space::Work;
 use crate::policy::{Account, InstanceId, Policy};
 use crate::ruleset::compile;
@@ -20,8 +20,8 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Shows what a new definition changes, as flows and not as lines: exactly which turn from refused to allowed and back, and, as
-/// root on the host that it is about, how many live flows it would end. Nothing is changed.
+/// Shows what a new definition changes, as flows and not as lines: exactly which turn from refused to allowed and back,
+/// and, as root on the host that it is about, how many live flows it would end. Nothing is changed.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   sudo secgroupd diff candidate.yaml             against what is enforced on this host
@@ -54,9 +54,9 @@ struct Compared {
 }
 
 /// What came of it.
-struct Found {
+struct InstanceDiff {
     compared: Compared,
-    changes: Vec<Change>,
+    changes: Vec<FlowChange>,
     /// How many live flows end, or why that is not known; `None` for another host.
     ends: Option<std::result::Result<Ended, String>>,
 }
@@ -86,7 +86,7 @@ pub fn run(arguments: Arguments) -> Result {
         let changes = diff(&compared.old, &compared.new, &mut Work::default())
             .with_context(|| format!("{} cannot be compared", compared.instance))?;
         let ends = compared.here.then(|| live(&compared)).flatten();
-        found.push(Found {
+        found.push(InstanceDiff {
             compared,
             changes,
             ends,
@@ -207,9 +207,9 @@ fn live(compared: &Compared) -> Option<std::result::Result<Ended, String>> {
     Some(ended(&compared.old, &compared.new, &ruleset).map_err(|error| error.to_string()))
 }
 
-fn as_json(old: &str, new: &Path, found: &[Found], alone: &[String]) -> serde_json::Value {
+fn as_json(old: &str, new: &Path, found: &[InstanceDiff], alone: &[String]) -> serde_json::Value {
     let instances = found.iter().map(|each| {
-        let changes: Vec<_> = each.changes.iter().map(Change::to_json).collect();
+        let changes: Vec<_> = each.changes.iter().map(FlowChange::to_json).collect();
         let live = each.ends.as_ref().map(|ends| match ends {
             Ok(ends) => {
                 json!({ "looked_at": ends.looked_at, "end": ends.count(), "by": ends.by_reason })
@@ -224,7 +224,7 @@ fn as_json(old: &str, new: &Path, found: &[Found], alone: &[String]) -> serde_js
     })
 }
 
-fn page(old: &str, new: &Path, found: &[Found], alone: &[String]) -> String {
+fn page(old: &str, new: &Path, found: &[InstanceDiff], alone: &[String]) -> String {
     let mut page = String::new();
     for each in found {
         let instance = &each.compared.instance;
@@ -248,7 +248,7 @@ fn page(old: &str, new: &Path, found: &[Found], alone: &[String]) -> String {
     page
 }
 
-fn table(changes: &[Change]) -> String {
+fn table(changes: &[FlowChange]) -> String {
     let mut table = print::table();
     table.set_header(["", "Interface", "Direction", "Protocol", "Ports", "Remotes"]);
     for change in changes {

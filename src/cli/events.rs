@@ -9,10 +9,11 @@ use clap::Args;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Shows refused packets: time, interface, direction, flow, and the layer or rule that refused them, with file and line.
+/// Shows refused packets: time, interface, direction, flow, and the layer or rule that refused them, with file and
+/// line.
 ///
-/// The definition must ask for it: `platform: { events: refusals }`. Each remote's first packets are shown one by one; of the
-/// others it is said how many they were.
+/// The definition must ask for it: `platform: { events: refusals }`. Each remote's first packets are shown one by one;
+/// of the others it is said how many they were.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   secgroupd events                       the last refusals that the daemon knows
@@ -35,6 +36,9 @@ pub struct Arguments {
 
 /// How often the daemon is asked. It keeps the events of some seconds.
 const INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long an answer may take: the daemon may be loading a long policy.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub fn run(arguments: Arguments) -> Result {
     let socket = &arguments.socket;
@@ -60,7 +64,7 @@ pub fn run(arguments: Arguments) -> Result {
 
 fn after(socket: &SocketOptions, number: Option<u64>) -> anyhow::Result<Answer> {
     let request = Request::Events { after: number };
-    socket.ask(&request, Duration::from_secs(30))
+    socket.ask(&request, PATIENCE)
 }
 
 /// Why nothing is shown.

@@ -6,7 +6,7 @@ use super::print;
 use crate::definition::Place;
 use crate::insight::explain::{Answer, Question, explain};
 use crate::insight::layers::{Explanation, explained};
-use crate::policy::{Direction, Policy, Verdict};
+use crate::policy::{Direction, Policy, Reason, Verdict};
 use crate::state::last_enforced::last_enforced;
 use anyhow::{Context, Error, anyhow};
 use clap::{Args, ValueEnum};
@@ -15,8 +15,8 @@ use std::io::{BufRead, BufWriter, Write};
 use std::net::IpAddr;
 use std::process::ExitCode;
 
-/// Says which layer, group and rule decides about a flow, what each layer said, and what would have decided otherwise. It judges the packet that opens the flow, and needs no
-/// privilege and no kernel.
+/// Says which layer, group and rule decides about a flow, what each layer said, and what would have decided otherwise.
+/// It judges the packet that opens the flow, and needs no privilege and no kernel.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   secgroupd explain inbound tcp 203.0.113.9 443 --interface eth0
@@ -34,7 +34,7 @@ Exit status: 0 if the flow is allowed (with --batch: if every line was judged), 
 pub struct Arguments {
     /// Who opens the flow, seen from this host
     #[arg(required_unless_present = "batch", conflicts_with = "batch")]
-    direction: Option<Way>,
+    direction: Option<WayArgument>,
     /// tcp, udp, icmp, icmpv6, gre, or a protocol number
     #[arg(required_unless_present = "batch")]
     protocol: Option<String>,
@@ -46,7 +46,8 @@ pub struct Arguments {
     /// The interface; may be left out where only one is bound
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
-    /// A group that was expected to decide: says what it makes of the flow, and which other group or approved service decides
+    /// A group that was expected to decide: says what it makes of the flow, and which other group or approved service
+    /// decides
     #[arg(long, value_name = "ID", conflicts_with = "batch")]
     expect_group: Option<String>,
     /// Judge one JSON object a line from standard input
@@ -63,7 +64,7 @@ pub struct Arguments {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Way {
+enum WayArgument {
     Inbound,
     Outbound,
 }
@@ -82,8 +83,8 @@ pub fn run(arguments: Arguments) -> Result {
     }
     let question = Question {
         direction: match arguments.direction.context("a direction")? {
-            Way::Inbound => Direction::Inbound,
-            Way::Outbound => Direction::Outbound,
+            WayArgument::Inbound => Direction::Inbound,
+            WayArgument::Outbound => Direction::Outbound,
         },
         interface: arguments.interface,
         protocol: arguments.protocol.context("a protocol")?,
@@ -146,28 +147,23 @@ fn page(explanation: &Explanation) -> String {
 
 /// `refuse: rule sg-web/in/3 (groups.yaml:14)`; `allow, would be refused: …` where that only observes.
 fn sentence(answer: &Answer) -> String {
-    let place = answer
-        .place
-        .as_ref()
-        .map(|place| format!(" ({place})"))
-        .unwrap_or_default();
-    let decided = match (answer.layer, &answer.rule, &answer.service) {
-        (_, Some(rule), _) => format!("rule {rule}"),
-        (_, _, Some(service)) => format!("approved service {service}"),
-        ("default", ..) => "no rule of the bound groups matches".into(),
-        ("unmanaged", ..) => match answer.verdict {
+    let decided = match &answer.reason {
+        Reason::Rule(rule) => format!("rule {rule}"),
+        Reason::ApprovedService(service) => format!("approved service {service}"),
+        Reason::Default => "no rule of the bound groups matches".into(),
+        Reason::Unmanaged => match answer.verdict {
             Verdict::Allow => "the interface is not bound, and left alone".into(),
             Verdict::Refuse | Verdict::Observe => {
                 "the interface is not bound, and unbound interfaces refuse new inbound flows".into()
             }
         },
-        ("blocked-ports", ..) => {
+        Reason::BlockedPorts => {
             "the platform blocks this port; no rule of a group can open it".into()
         }
-        ("smtp", ..) => "the platform blocks TCP 25 to external addresses".into(),
-        (layer, ..) => format!("{layer} traffic"),
+        Reason::Smtp => "the platform blocks TCP 25 to external addresses".into(),
+        other => format!("{} traffic", other.layer()),
     };
-    format!("{}: {decided}{place}\n", answer.verdict)
+    format!("{}: {decided}{}\n", answer.verdict, answer.at())
 }
 
 /// One decision a line out for one question a line in. A line that is none gets `{"error":…}`.

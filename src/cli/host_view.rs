@@ -1,6 +1,7 @@
-//! What this host needs: its resolvers, time servers and gateways, and what listens on it. What cannot be read is not there.
+//! What this host needs: its resolvers, time servers and gateways, and what listens on it. What cannot be read is not
+//! there.
 
-use crate::insight::lint::host::{Host, Listening, Server};
+use crate::insight::lint::host::{HostNeeds, Listening, Server};
 use crate::netfilter::links::{Link, default_gateways, links};
 use crate::netfilter::listeners::{listeners, processes};
 use crate::netfilter::ways::Ways;
@@ -21,7 +22,7 @@ const TIME_CONF: [(&str, bool); 5] = [
 ];
 
 /// Looks around on this host.
-pub fn look() -> Host {
+pub fn look() -> HostNeeds {
     let mut ways = Ways::look().ok();
     let mut server = |written: &str, place: &str| {
         let address: Option<IpAddr> = written.split('%').next().unwrap_or_default().parse().ok();
@@ -35,7 +36,7 @@ pub fn look() -> Host {
             interface,
         }
     };
-    let mut host = Host::default();
+    let mut host = HostNeeds::default();
     for place in RESOLV_CONF {
         let text = fs::read_to_string(place).unwrap_or_default();
         let names = resolvers(&text)

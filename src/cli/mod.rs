@@ -85,12 +85,12 @@ enum Command {
     Remove(remove::Arguments),
     /// A local cloud in network namespaces
     ///
-    /// Every instance becomes a network namespace that enforces its groups, joined by a router that plays the VPC and the internet. Real
-    /// packets, no root, and nothing is left behind.
+    /// Every instance becomes a network namespace that enforces its groups, joined by a router that plays the VPC and
+    /// the internet. Real packets, no root, and nothing is left behind.
     Lab(lab::Arguments),
 }
 
-/// Runs the command line and gives its exit status.
+/// Runs the command line and returns its exit status.
 pub fn main() -> ExitCode {
     // A reader that has seen enough closes the pipe; that ends us as it ends every other command.
     print::end_with_the_pipe();

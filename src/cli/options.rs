@@ -2,7 +2,7 @@
 
 use super::print;
 use crate::cloud::Ledger;
-use crate::cloud::ledger::Plan;
+use crate::cloud::ledger::LedgerPlan;
 use crate::daemon::control::{DEFAULT_SOCKET, Request, Response, ask};
 use crate::host::choose;
 use crate::host::start::{CLOSED, close};
@@ -65,8 +65,8 @@ pub struct LabOptions {
 /// What a host without a policy does.
 #[derive(Debug, Args)]
 pub struct ClosedOptions {
-    /// Where no policy was ever enforced, or the kept one cannot be used: refuse new inbound flows to this host until one is
-    /// enforced. Replies, outbound and forwarded flows pass, and so does lo
+    /// Where no policy was ever enforced, or the kept one cannot be used: refuse new inbound flows to this host until
+    /// one is enforced. Replies, outbound and forwarded flows pass, and so does lo
     #[arg(long, env = "SECGROUPD_FAIL_CLOSED", value_parser = BoolishValueParser::new())]
     pub fail_closed: bool,
 }
@@ -99,7 +99,7 @@ impl ClosedOptions {
     }
 }
 
-/// How the kernel is told.
+/// How the kernel is reached.
 #[derive(Debug, Args)]
 pub struct TransportOptions {
     /// Speak to the kernel through the nft program instead of directly
@@ -107,7 +107,7 @@ pub struct TransportOptions {
     pub through: Option<Program>,
 }
 
-/// A program that the kernel can be told through.
+/// A program that the kernel can be reached through.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Program {
     /// The package nftables.
@@ -149,7 +149,7 @@ impl DefinitionOptions {
 
 /// What enforcing this account would do to the ledger of this host. Nothing is spent. Where the ledger may not be read,
 /// as by an ordinary user, none counts as spent, and that is said if it matters.
-pub fn plan(account: &Account, state: &Path) -> anyhow::Result<Plan> {
+pub fn plan(account: &Account, state: &Path) -> anyhow::Result<LedgerPlan> {
     let path = state.join(unblocks::FILE);
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => Some(bytes),

@@ -57,12 +57,8 @@ impl Session {
         })
     }
 
-    /// A sentence that says so if this policy would refuse a session like this one, judged at the interface that has the
-    /// server's address; nothing if none has it.
-    ///
-    /// # Errors
-    ///
-    /// When the interfaces cannot be listed.
+    /// A sentence that says so if this policy would refuse a session like this one, judged at the interface that has
+    /// the server's address; nothing if none has it.
     pub fn refused_by(&self, policy: &Policy) -> anyhow::Result<Option<String>> {
         Ok(self.refused_at(policy, &links()?))
     }

@@ -30,7 +30,7 @@ const LEAVE: &str = "\u{1b}[?7h\u{1b}[?25h\u{1b}[?1049l";
 
 /// Watches until it is interrupted. Where standard output is no terminal, each page follows the one before.
 pub fn watch(socket: &SocketOptions, as_json: bool) -> Result {
-    // An error that is there from the beginning is told as ever.
+    // An error that is there from the beginning is printed as ever.
     let mut answer: Value = socket.ask(&Request::Status, PATIENCE)?;
     let signals = Signals::new()?;
     let screen = (!as_json && std::io::stdout().is_terminal()).then(Screen::enter);

@@ -28,7 +28,7 @@ pub struct Damaged {
 
 /// What enforcing a definition would do to the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub struct LedgerPlan {
     /// The ledger after it is enforced; its `unblocked` is what the policies are made with.
     pub ledger: Ledger,
     /// A request over the limit: the instance stays blocked.
@@ -49,7 +49,7 @@ impl Ledger {
 
     /// What enforcing this account's definition would do. Requests are met in the order of the definition;
     /// an instance that is unblocked already stays so and spends nothing.
-    pub fn plan(&self, account: &Account) -> Plan {
+    pub fn plan(&self, account: &Account) -> LedgerPlan {
         let limit = account.platform.unblocks_per_account;
         let mut ledger = Ledger {
             spent: self.spent,
@@ -80,7 +80,7 @@ impl Ledger {
             }
             ledger.unblocked.insert(instance.id.clone());
         }
-        Plan { ledger, refused }
+        LedgerPlan { ledger, refused }
     }
 }
 

@@ -63,14 +63,14 @@ impl Diagnostics {
     }
 
     /// Whether an error was found since there were `before` kept ones and `left_out` ([`Self::found`]).
-    pub fn errors_since(&self, before: Found) -> bool {
+    pub fn errors_since(&self, before: Tally) -> bool {
         let new = self.kept.get(before.kept..).unwrap_or_default();
         new.iter().any(|each| each.severity == Severity::Error) || self.left_out[0] > before.errors
     }
 
     /// How many were found by now.
-    pub fn found(&self) -> Found {
-        Found {
+    pub fn found(&self) -> Tally {
+        Tally {
             kept: self.kept.len(),
             errors: self.left_out[0],
         }
@@ -104,12 +104,12 @@ impl Diagnostics {
 
 /// How many diagnostics there were.
 #[derive(Debug, Clone, Copy)]
-pub struct Found {
+pub struct Tally {
     kept: usize,
     errors: usize,
 }
 
-impl Found {
+impl Tally {
     /// How many were kept.
     pub fn kept(self) -> usize {
         self.kept

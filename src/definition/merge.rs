@@ -2,13 +2,13 @@
 
 use super::diagnostic::Diagnostic;
 use super::diagnostics::Diagnostics;
-use super::yaml::{Entries, Node, Value};
+use super::yaml::{Entries, Value, YamlNode};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 /// Merges the mappings of all files into one. A leaf that two files give is an error that names
 /// both places; `version` stands in every file and is left to the caller.
-pub fn merge<'a>(files: Vec<Node<'a>>, diagnostics: &mut Diagnostics) -> Option<Node<'a>> {
+pub fn merge<'a>(files: Vec<YamlNode<'a>>, diagnostics: &mut Diagnostics) -> Option<YamlNode<'a>> {
     let span = files.first()?.span;
     // Every file is a mapping: parsing refuses the others.
     let mappings = files.into_iter().filter_map(|file| match file.value {
@@ -16,7 +16,7 @@ pub fn merge<'a>(files: Vec<Node<'a>>, diagnostics: &mut Diagnostics) -> Option<
         _ => None,
     });
     let whole = merged(mappings.collect(), &mut vec![], diagnostics);
-    Some(Node {
+    Some(YamlNode {
         span,
         value: Value::Mapping(whole),
     })

@@ -209,14 +209,14 @@ pub struct ServiceTemplateEntry {
 }
 
 /// An instance.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct InstanceEntry {
     /// Its id.
     pub id: Text,
     /// Which host it is.
     pub hostname: Option<Text>,
     /// What it is.
-    pub kind: Kind,
+    pub kind: InstanceKind,
     /// How it is paid.
     pub prepaid: bool,
     /// Where `smtp: unblocked` stands.
@@ -227,7 +227,7 @@ pub struct InstanceEntry {
 
 /// What an instance is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Kind {
+pub enum InstanceKind {
     /// A virtual machine.
     #[default]
     Cvm,
@@ -240,7 +240,7 @@ pub enum Kind {
 }
 
 /// An interface of an instance.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct InterfaceEntry {
     /// Its name or glob.
     pub name: Text,
@@ -277,7 +277,7 @@ pub struct PlatformEntry {
     pub unbound_refuse: Option<bool>,
     /// Whether live flows are judged again.
     pub recheck: Option<bool>,
-    /// Whether refusals are told.
+    /// Whether refusals are logged.
     pub events: Option<bool>,
     /// Whether nothing is refused.
     pub observe: Option<bool>,

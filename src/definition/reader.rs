@@ -7,7 +7,7 @@ use super::diagnostics::Diagnostics;
 use super::hint::example;
 use super::keys::names_at;
 use super::source::Span;
-use super::yaml::{Key, Node, Value};
+use super::yaml::{Key, Value, YamlNode};
 use std::fmt;
 
 /// A text with its place.
@@ -30,7 +30,7 @@ pub struct Texts {
 
 /// Collects what is wrong while it reads.
 #[derive(Debug, Default)]
-pub struct Reader {
+pub struct TreeReader {
     /// Everything found so far.
     pub diagnostics: Diagnostics,
 }
@@ -40,7 +40,7 @@ pub struct Reader {
 pub struct Fields<'n> {
     /// Where the mapping stands.
     pub span: Span,
-    entries: &'n [(Key<'n>, Node<'n>)],
+    entries: &'n [(Key<'n>, YamlNode<'n>)],
     /// Keys that unknown ones probably mean: they are reported already, and not missing.
     meant: Vec<&'static str>,
 }
@@ -56,7 +56,7 @@ impl From<&Key<'_>> for Text {
 
 impl<'n> Fields<'n> {
     /// The value of a key, unless it is missing.
-    pub fn get(&self, name: &str) -> Option<&'n Node<'n>> {
+    pub fn get(&self, name: &str) -> Option<&'n YamlNode<'n>> {
         self.entries
             .iter()
             .find(|(key, _)| key.text == name)
@@ -69,14 +69,14 @@ impl<'n> Fields<'n> {
     }
 }
 
-impl Reader {
+impl TreeReader {
     /// Keeps a diagnostic.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
     }
 
     /// A mapping whose keys are those of the table at `path`.
-    pub fn fields<'n>(&mut self, node: &'n Node<'n>, path: &'static str) -> Option<Fields<'n>> {
+    pub fn fields<'n>(&mut self, node: &'n YamlNode<'n>, path: &'static str) -> Option<Fields<'n>> {
         let entries = self.entries(node, path)?;
         let known = names_at(path);
         let mut meant = Vec::new();
@@ -111,9 +111,9 @@ impl Reader {
     /// A mapping with keys of the operator's choice.
     pub fn entries<'n>(
         &mut self,
-        node: &'n Node<'n>,
+        node: &'n YamlNode<'n>,
         path: &'static str,
-    ) -> Option<&'n [(Key<'n>, Node<'n>)]> {
+    ) -> Option<&'n [(Key<'n>, YamlNode<'n>)]> {
         match &node.value {
             Value::Mapping(entries) => Some(entries),
             Value::Unreadable => None,
@@ -138,7 +138,7 @@ impl Reader {
         &mut self,
         fields: &Fields,
         path: &'static str,
-        read: impl Fn(&mut Reader, Text, &Node) -> Option<T>,
+        read: impl Fn(&mut TreeReader, Text, &YamlNode) -> Option<T>,
     ) -> Vec<T> {
         let name = path.rsplit('.').next().unwrap_or(path);
         let entries = fields.get(name).and_then(|node| self.entries(node, path));
@@ -161,9 +161,9 @@ impl Reader {
     /// A list, which may be empty.
     pub fn sequence<'n>(
         &mut self,
-        node: &'n Node<'n>,
+        node: &'n YamlNode<'n>,
         what: impl fmt::Display,
-    ) -> Option<&'n [Node<'n>]> {
+    ) -> Option<&'n [YamlNode<'n>]> {
         match &node.value {
             Value::Sequence(items) => Some(items),
             Value::Unreadable => None,
@@ -181,7 +181,7 @@ impl Reader {
     }
 
     /// One text.
-    pub fn text(&mut self, node: &Node, what: impl fmt::Display) -> Option<Text> {
+    pub fn text(&mut self, node: &YamlNode, what: impl fmt::Display) -> Option<Text> {
         if let Value::Scalar(text) = &node.value {
             return Some(Text {
                 span: node.span,
@@ -211,7 +211,7 @@ impl Reader {
     }
 
     /// The texts of a list, which may be empty; what is no text is left out.
-    pub fn list(&mut self, node: &Node, what: impl fmt::Display) -> Vec<Text> {
+    pub fn list(&mut self, node: &YamlNode, what: impl fmt::Display) -> Vec<Text> {
         let nodes = self.sequence(node, &what).unwrap_or_default();
         nodes
             .iter()
@@ -220,7 +220,7 @@ impl Reader {
     }
 
     /// One text or a list of them, at least one.
-    pub fn texts(&mut self, node: &Node, what: impl fmt::Display) -> Option<Texts> {
+    pub fn texts(&mut self, node: &YamlNode, what: impl fmt::Display) -> Option<Texts> {
         let before = self.diagnostics.found();
         let items: Vec<Text> = match &node.value {
             Value::Sequence(items) if items.is_empty() => {
@@ -247,7 +247,7 @@ impl Reader {
         self.texts(fields.get(name)?, format_args!("`{name}`"))
     }
 
-    fn item(&mut self, node: &Node, what: impl fmt::Display) -> Option<Text> {
+    fn item(&mut self, node: &YamlNode, what: impl fmt::Display) -> Option<Text> {
         if let Value::Sequence(_) = node.value {
             let message = format!("{what} has a list within the list");
             let help = "lists do not nest: write the items themselves";
@@ -260,7 +260,7 @@ impl Reader {
     /// One of a few words.
     pub fn choice<T: Copy>(
         &mut self,
-        node: &Node,
+        node: &YamlNode,
         what: &str,
         choices: &[(&'static str, T)],
     ) -> Option<T> {
@@ -295,7 +295,7 @@ impl Reader {
         name: &str,
         what: &str,
         at: Span,
-    ) -> Option<&'n Node<'n>> {
+    ) -> Option<&'n YamlNode<'n>> {
         if !fields.has(name) {
             let mut diagnostic =
                 Diagnostic::error("missing-key", at, format!("{what} needs `{name}`"));

@@ -2,7 +2,7 @@
 
 use super::report::Summary;
 use crate::cloud::Ledger;
-use crate::cloud::ledger::Plan as Unblocks;
+use crate::cloud::ledger::LedgerPlan as Unblocks;
 use crate::definition::{Diagnostic, Severity};
 use crate::policy::{Account, HostFacts, InstanceId, Policy};
 use crate::ruleset::{Generation, Ruleset, compile};

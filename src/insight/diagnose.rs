@@ -1,17 +1,18 @@
-//! Why a port of this host is not reached: the source document's causes, in its order, out of what was seen on the host.
+//! Why a port of this host is not reached: the source document's causes, in its order, out of what was seen on the
+//! host.
 
 use super::explain::Answer;
-use super::layers::Explanation;
+use super::layers::{Explanation, Otherwise};
 use super::lint::host::{Listening, is_open};
-use crate::policy::Policy;
+use crate::policy::{Policy, Reason};
 use serde::Serialize;
 use std::net::IpAddr;
 
 /// One cause: what was seen, and what mends it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cause {
-    /// Its name: `overruled`, `refused`, `not-opened`, `blocked-port`, `system-firewall`, `unknown-way`, `not-listening`,
-    /// `only-loopback`, `one-family`, `other-address`, `moved`.
+    /// Its name: `overruled`, `refused`, `not-opened`, `blocked-port`, `system-firewall`, `unknown-way`,
+    /// `not-listening`, `only-loopback`, `one-family`, `other-address`, `moved`.
     pub code: &'static str,
     /// What was seen.
     pub seen: String,
@@ -29,7 +30,7 @@ fn cause(code: &'static str, seen: impl Into<String>, mend: impl Into<String>) -
 
 /// What is asked about.
 #[derive(Debug, Clone)]
-pub struct Flow {
+pub struct AskedPort {
     /// The interface that it enters by.
     pub interface: String,
     /// `tcp` or `udp`.
@@ -43,12 +44,12 @@ pub struct Flow {
 }
 
 /// Why the groups and the platform refuse a flow, if they do.
-pub fn of_groups(flow: &Flow, explanation: &Explanation) -> Option<Cause> {
+pub fn of_groups(flow: &AskedPort, explanation: &Explanation) -> Option<Cause> {
     let answer = &explanation.answer;
     if answer.verdict.passes() {
         return None;
     }
-    let Flow {
+    let AskedPort {
         protocol,
         port,
         remote,
@@ -60,19 +61,25 @@ pub fn of_groups(flow: &Flow, explanation: &Explanation) -> Option<Cause> {
         Some(place) => place.to_string(),
         None => "the definition".to_owned(),
     };
-    Some(match (answer.layer, &answer.rule, &explanation.otherwise) {
-        ("blocked-ports", ..) => cause(
+    Some(match (&answer.reason, &explanation.otherwise) {
+        (Reason::BlockedPorts, _) => cause(
             "blocked-port",
             format!("the platform blocks {protocol} {port}: no rule of a group can open it"),
             format!(
                 "have the service listen on another port, or write `platform: {{ blocked_ports: {{ remove: {{ {protocol}: {port} }} }} }}`"
             ),
         ),
-        (_, Some(rule), Some(other)) if other.rule.is_some() => {
-            let by = other.rule.clone().unwrap_or_default();
-            let group = |rule: &str| rule.split('/').next().unwrap_or_default().to_owned();
-            let at = other.place.as_ref().map(ToString::to_string);
-            let (first, second) = (group(rule), group(&by));
+        (
+            Reason::Rule(rule),
+            Some(Otherwise {
+                rule: Some(by),
+                group: Some(second),
+                place: at,
+                ..
+            }),
+        ) => {
+            let at = at.as_ref().map(ToString::to_string);
+            let first = &rule.group;
             match first == second {
                 true => cause(
                     "refused",
@@ -97,7 +104,7 @@ pub fn of_groups(flow: &Flow, explanation: &Explanation) -> Option<Cause> {
                 ),
             }
         }
-        (_, Some(rule), _) => cause(
+        (Reason::Rule(rule), _) => cause(
             "refused",
             format!(
                 "{what} is refused by {rule} ({}), and no rule after it allows it",
@@ -105,7 +112,7 @@ pub fn of_groups(flow: &Flow, explanation: &Explanation) -> Option<Cause> {
             ),
             format!("correct {}, then `secgroupd reload`", place(answer)),
         ),
-        ("unmanaged", ..) => cause(
+        (Reason::Unmanaged, _) => cause(
             "not-opened",
             format!(
                 "{interface} is not bound, and `unbound_interfaces: refuse` refuses all inbound flows there"
@@ -125,7 +132,7 @@ pub fn of_groups(flow: &Flow, explanation: &Explanation) -> Option<Cause> {
 }
 
 /// Why no process answers there, if none does; and the port that the service may have moved to.
-pub fn of_service(flow: &Flow, policy: &Policy, listening: &[Listening]) -> Vec<Cause> {
+pub fn of_service(flow: &AskedPort, policy: &Policy, listening: &[Listening]) -> Vec<Cause> {
     let tcp = flow.protocol == "tcp";
     let (protocol, port) = (&flow.protocol, flow.port);
     let here: Vec<&Listening> = listening
@@ -198,7 +205,7 @@ pub fn of_service(flow: &Flow, policy: &Policy, listening: &[Listening]) -> Vec<
 }
 
 /// Services that nobody can reach: what is missing may be one of them.
-fn moved(flow: &Flow, policy: &Policy, listening: &[Listening]) -> Option<Cause> {
+fn moved(flow: &AskedPort, policy: &Policy, listening: &[Listening]) -> Option<Cause> {
     let tcp = flow.protocol == "tcp";
     let closed = listening
         .iter()

@@ -1,9 +1,10 @@
 //! Which layer, group and rule decides about a flow. No kernel and no privilege is needed.
 
 use crate::definition::Place;
-use crate::policy::{Direction, Packet, Policy, Protocol, Reason, Verdict};
+use crate::policy::{Decision, Direction, Packet, Policy, Protocol, Reason, Verdict};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// A flow to judge, by the packet that opens it.
@@ -27,23 +28,58 @@ pub struct Question {
 
 /// What decides about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(into = "AnswerJson")]
 pub struct Answer {
     /// Whether it passes.
     pub verdict: Verdict,
+    /// What decides.
+    pub reason: Reason,
+    /// Where the rule or the service stands.
+    pub place: Option<Place>,
+}
+
+/// An answer as JSON has it.
+#[derive(Serialize)]
+struct AnswerJson {
+    verdict: Verdict,
     /// Whether it passes only because what would refuse it observes.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub would_be_refused: bool,
-    /// The layer that decides.
-    pub layer: &'static str,
-    /// The rule, as `sg-web/in/3`.
+    would_be_refused: bool,
+    layer: &'static str,
+    /// `sg-web/in/3`
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub rule: Option<String>,
-    /// The approved service.
+    rule: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub service: Option<String>,
-    /// Where the rule or the service stands.
+    service: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub place: Option<Place>,
+    place: Option<Place>,
+}
+
+impl From<Answer> for AnswerJson {
+    fn from(answer: Answer) -> Self {
+        let layer = answer.reason.layer();
+        let (rule, service) = match answer.reason {
+            Reason::Rule(id) => (Some(id.to_string()), None),
+            Reason::ApprovedService(name) => (None, Some(name)),
+            _ => (None, None),
+        };
+        AnswerJson {
+            verdict: answer.verdict,
+            would_be_refused: answer.verdict == Verdict::Observe,
+            layer,
+            rule,
+            service,
+            place: answer.place,
+        }
+    }
+}
+
+impl Answer {
+    /// ` (groups.yaml:14)`; nothing where it stands nowhere.
+    pub fn at(&self) -> String {
+        let place = self.place.as_ref();
+        place.map_or(String::new(), |place| format!(" ({place})"))
+    }
 }
 
 /// Why a question cannot be answered.
@@ -75,28 +111,20 @@ pub enum QuestionError {
 
 /// Judges the packet that opens the flow.
 pub fn explain(policy: &Policy, question: &Question) -> Result<Answer, QuestionError> {
-    let decision = policy.decide(&opening(policy, question)?);
-    let mut answer = Answer {
-        verdict: decision.verdict,
-        would_be_refused: decision.verdict == Verdict::Observe,
-        layer: decision.reason.layer(),
-        rule: None,
-        service: None,
-        place: None,
-    };
-    match decision.reason {
-        Reason::Rule(id) => {
-            answer.place = policy.rule(&id).map(|rule| rule.place.clone());
-            answer.rule = Some(id.to_string());
-        }
+    let Decision { verdict, reason } = policy.decide(&opening(policy, question)?);
+    let place = match &reason {
+        Reason::Rule(id) => policy.rule(id).map(|rule| rule.place.clone()),
         Reason::ApprovedService(name) => {
-            let approved = policy.platform.approved_service(&name);
-            answer.place = approved.and_then(|approved| approved.place.clone());
-            answer.service = Some(name.to_string());
+            let approved = policy.platform.approved_service(name);
+            approved.and_then(|approved| approved.place.clone())
         }
-        _ => {}
-    }
-    Ok(answer)
+        _ => None,
+    };
+    Ok(Answer {
+        verdict,
+        reason,
+        place,
+    })
 }
 
 /// The packet that opens the flow.

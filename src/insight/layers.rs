@@ -1,11 +1,12 @@
-//! The whole way of a flow: every layer in order and what it said, the next rule that would have decided otherwise, and what a group
-//! that somebody had expected to decide makes of it.
+//! The whole way of a flow: every layer in order and what it said, the next rule that would have decided otherwise, and
+//! what a group that somebody had expected to decide makes of it.
 
 use super::explain::{Answer, Question, QuestionError, explain, opening};
 use crate::definition::Place;
 use crate::policy::decide::matches;
 use crate::policy::{
-    Action, Binding, Direction, Packet, Policy, Protocol, Reason, Rule, SecurityGroup, Verdict,
+    Action, Binding, Direction, GroupId, Packet, Policy, Protocol, Reason, Rule, SecurityGroup,
+    Verdict,
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -35,6 +36,9 @@ pub struct Otherwise {
     /// The rule; without one it is the end of the list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
+    /// Its group.
+    #[serde(skip)]
+    pub group: Option<GroupId>,
     /// Where it stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
@@ -45,7 +49,7 @@ pub struct Otherwise {
 
 /// What a group that was expected to decide makes of a flow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Expected {
+pub struct ExpectedGroup {
     /// The group.
     pub group: String,
     /// Whether it is bound there.
@@ -76,7 +80,7 @@ pub struct Explanation {
     pub otherwise: Option<Otherwise>,
     /// What the group says that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub expected: Option<Expected>,
+    pub expected: Option<ExpectedGroup>,
 }
 
 /// Judges a flow and says how. `expected` is a group that somebody expects to decide about it.
@@ -88,7 +92,7 @@ pub fn explained(
     let answer = explain(policy, question)?;
     let packet = opening(policy, question)?;
     let binding = policy.binding(&packet.interface);
-    let Some(binding) = binding.filter(|_| answer.layer != "unmanaged") else {
+    let Some(binding) = binding.filter(|_| answer.reason != Reason::Unmanaged) else {
         let names: Vec<String> = policy
             .bindings
             .iter()
@@ -257,6 +261,7 @@ fn otherwise(
             return Some(Otherwise {
                 verdict: does(rule),
                 rule: Some(rule.id.to_string()),
+                group: Some(rule.id.group.clone()),
                 place: Some(rule.place.clone()),
                 after,
             });
@@ -266,18 +271,19 @@ fn otherwise(
     (verdict == Verdict::Allow).then_some(Otherwise {
         verdict: Verdict::Refuse,
         rule: None,
+        group: None,
         place: None,
         after,
     })
 }
 
-fn unbound(group: &str, packet: &Packet, groups: &[Arc<SecurityGroup>]) -> Expected {
+fn unbound(group: &str, packet: &Packet, groups: &[Arc<SecurityGroup>]) -> ExpectedGroup {
     let bound: Vec<&str> = groups.iter().map(|group| group.id.as_str()).collect();
     let bound = match bound.is_empty() {
         true => String::new(),
         false => format!(" (bound: {})", bound.join(", ")),
     };
-    Expected {
+    ExpectedGroup {
         group: group.to_owned(),
         bound: false,
         verdict: None,
@@ -287,7 +293,7 @@ fn unbound(group: &str, packet: &Packet, groups: &[Arc<SecurityGroup>]) -> Expec
     }
 }
 
-fn expectation(binding: &Binding, name: &str, packet: &Packet, answer: &Answer) -> Expected {
+fn expectation(binding: &Binding, name: &str, packet: &Packet, answer: &Answer) -> ExpectedGroup {
     let Some(group) = binding
         .groups
         .iter()
@@ -302,7 +308,7 @@ fn expectation(binding: &Binding, name: &str, packet: &Packet, answer: &Answer) 
         Some(rule) => (Some(does(rule)), format!("its rule {}", rule.id)),
         None => (None, "none of its rules matches".to_owned()),
     };
-    let decides = rule.is_some_and(|rule| answer.rule.as_deref() == Some(&*rule.id.to_string()));
+    let decides = rule.is_some_and(|rule| answer.reason == Reason::Rule(rule.id.clone()));
     let said = match (is, decides) {
         (Some(Verdict::Allow), true) => format!("{name} itself allows it: {own}"),
         (Some(Verdict::Refuse | Verdict::Observe), true) => {
@@ -318,7 +324,7 @@ fn expectation(binding: &Binding, name: &str, packet: &Packet, answer: &Answer) 
         }
         (None, _) => format!("{name} says nothing about it: {own}{}", decided_by(answer)),
     };
-    Expected {
+    ExpectedGroup {
         group: name.to_owned(),
         bound: true,
         verdict: is,
@@ -335,19 +341,14 @@ fn decided_by(answer: &Answer) -> String {
         Verdict::Refuse => "refuses it",
         Verdict::Observe => "would refuse it",
     };
-    let place = answer
-        .place
-        .as_ref()
-        .map(|place| format!(" ({place})"))
-        .unwrap_or_default();
-    match (answer.layer, &answer.rule, &answer.service) {
-        (_, Some(rule), _) => {
-            let group = rule.split('/').next().unwrap_or_default();
-            format!("; the group {group} {does} by its rule {rule}{place}")
+    let at = answer.at();
+    match &answer.reason {
+        Reason::Rule(id) => format!("; the group {} {does} by its rule {id}{at}", id.group),
+        Reason::ApprovedService(service) => {
+            format!("; the approved service {service} {does}{at}")
         }
-        (_, _, Some(service)) => format!("; the approved service {service} {does}{place}"),
-        ("blocked-ports" | "smtp", ..) => format!("; the platform {does}"),
-        ("default", ..) => "; no rule of any bound group matches, which refuses it".to_owned(),
+        Reason::BlockedPorts | Reason::Smtp => format!("; the platform {does}"),
+        Reason::Default => "; no rule of any bound group matches, which refuses it".to_owned(),
         _ => String::new(),
     }
 }

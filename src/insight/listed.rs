@@ -1,33 +1,16 @@
-//! What is asked about a flow, as one ordered list for a direction: the platform's blocks, the approved services, and the rules of
-//! the bound groups. And the rows of that list: ports about which the same entries have a say.
+//! The rows of the list that is asked about a flow ([`crate::policy::listed`]): ports about which the same entries have
+//! a say.
 
-use super::space::{Line, Space, TooLarge, Work, outside};
+use super::space::{PartSet, Space, TooLarge, Work};
+use crate::policy::address::AddressNumber;
 use crate::policy::interval::merged;
-use crate::policy::{
-    Action, AddressSet, Direction, Interval, Platform, PortSet, Protocol, Reason, Rule,
-    SecurityGroup, Service,
-};
+use crate::policy::listed::ListEntry;
+use crate::policy::{Interval, PortSet, Protocol, Service};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
-
-/// One entry of the list: what it matches is all of its services with all of its remotes.
-#[derive(Debug, Clone)]
-pub struct Entry<'p> {
-    /// What decides where it matches.
-    pub reason: Reason,
-    /// Whether it lets pass.
-    pub allows: bool,
-    /// What it matches beside the remote.
-    pub services: Vec<Service>,
-    /// `None` matches nothing.
-    pub remote: Option<AddressSet>,
-    /// The rule, and the place of its group among those that are bound.
-    pub rule: Option<(usize, &'p Rule)>,
-}
 
 /// A kind of flow: those of one kind differ in port and address only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub enum FlowKind {
     /// TCP.
     Tcp,
     /// UDP.
@@ -40,37 +23,43 @@ pub enum Kind {
     Other,
 }
 
-impl Kind {
+impl FlowKind {
     /// All of them.
-    pub const ALL: [Kind; 5] = [Kind::Tcp, Kind::Udp, Kind::Icmp, Kind::Gre, Kind::Other];
+    pub const ALL: [FlowKind; 5] = [
+        FlowKind::Tcp,
+        FlowKind::Udp,
+        FlowKind::Icmp,
+        FlowKind::Gre,
+        FlowKind::Other,
+    ];
 
     /// One of its protocols.
     pub fn protocol(self, v4: bool) -> Protocol {
         match self {
-            Kind::Tcp => Protocol::TCP,
-            Kind::Udp => Protocol::UDP,
-            Kind::Icmp if v4 => Protocol::ICMP,
-            Kind::Icmp => Protocol::ICMPV6,
-            Kind::Gre => Protocol::GRE,
-            Kind::Other => Protocol(253),
+            FlowKind::Tcp => Protocol::TCP,
+            FlowKind::Udp => Protocol::UDP,
+            FlowKind::Icmp if v4 => Protocol::ICMP,
+            FlowKind::Icmp => Protocol::ICMPV6,
+            FlowKind::Gre => Protocol::GRE,
+            FlowKind::Other => Protocol(253),
         }
     }
 
     /// Whether its flows have ports.
     pub fn has_ports(self) -> bool {
-        matches!(self, Kind::Tcp | Kind::Udp)
+        matches!(self, FlowKind::Tcp | FlowKind::Udp)
     }
 
     /// The ports of this kind that a service is about; all of them where there are none.
     pub fn ports(self, service: &Service, v4: bool) -> Vec<Interval<u16>> {
         let all = || PortSet::all().intervals().to_vec();
         match (self, service) {
-            (_, Service::All) | (Kind::Gre, Service::Gre) => all(),
-            (Kind::Tcp, Service::Tcp(ports)) | (Kind::Udp, Service::Udp(ports)) => {
+            (_, Service::All) | (FlowKind::Gre, Service::Gre) => all(),
+            (FlowKind::Tcp, Service::Tcp(ports)) | (FlowKind::Udp, Service::Udp(ports)) => {
                 ports.intervals().to_vec()
             }
-            (Kind::Icmp, Service::Icmp) if v4 => all(),
-            (Kind::Icmp, Service::Icmpv6) if !v4 => all(),
+            (FlowKind::Icmp, Service::Icmp) if v4 => all(),
+            (FlowKind::Icmp, Service::Icmpv6) if !v4 => all(),
             _ => Vec::new(),
         }
     }
@@ -82,63 +71,34 @@ impl Kind {
     }
 }
 
-/// The list that a binding of these groups is asked in one direction.
-pub fn entries<'p>(
-    platform: &Platform,
-    groups: &'p [Arc<SecurityGroup>],
-    smtp_blocked: bool,
-    direction: Direction,
-) -> Vec<Entry<'p>> {
-    let mut entries = Vec::new();
-    let mut own = |reason, allows, services: Vec<Service>, remote| {
-        if !services.is_empty() {
-            entries.push(Entry {
-                reason,
-                allows,
-                services,
-                remote,
-                rule: None,
-            });
-        }
-    };
-    let blocked = &platform.blocked_ports;
-    let external = || outside(platform.internal.as_ref());
-    if blocked.blocks(direction) {
-        let tcp = blocked.tcp.clone().map(Service::Tcp);
-        let udp = blocked.udp.clone().map(Service::Udp);
-        let peers = match blocked.external_only {
-            true => external(),
-            false => Some(AddressSet::any()),
-        };
-        let services = tcp.into_iter().chain(udp).collect();
-        own(Reason::BlockedPorts, false, services, peers);
+/// A list of entries with its addresses as bits of one family.
+pub struct ListTable<'l, 'p, T> {
+    /// The list.
+    pub entries: &'l [ListEntry<'p>],
+    /// The addresses.
+    pub space: Space<T>,
+}
+
+impl<'l, 'p, T: AddressNumber> ListTable<'l, 'p, T> {
+    /// Cuts the addresses by the list.
+    pub fn new(entries: &'l [ListEntry<'p>], work: &mut Work) -> Result<Self, TooLarge> {
+        let sets = entries.iter().filter_map(|entry| entry.remote.as_deref());
+        let space = Space::new(sets, work)?;
+        Ok(ListTable { entries, space })
     }
-    if smtp_blocked && direction == Direction::Outbound {
-        let mail = Service::Tcp(PortSet::single(25));
-        own(Reason::Smtp, false, vec![mail], external());
+
+    /// The remotes of each entry, as bits.
+    pub fn bits(&self) -> Vec<Option<&PartSet>> {
+        let remotes = self.entries.iter().map(|entry| entry.remote.as_deref());
+        remotes
+            .map(|remote| remote.and_then(|set| self.space.bits(set)))
+            .collect()
     }
-    for approved in &platform.approved_services {
-        if approved.direction == direction {
-            let reason = Reason::ApprovedService(approved.name.clone());
-            let remote = Some(approved.remote.clone());
-            own(reason, true, approved.services.clone(), remote);
-        }
-    }
-    for (place, group) in groups.iter().enumerate() {
-        entries.extend(group.rules(direction).iter().map(|rule| Entry {
-            reason: Reason::Rule(rule.id.clone()),
-            allows: rule.action == Action::Allow,
-            services: rule.services.clone(),
-            remote: rule.remote.clone(),
-            rule: Some((place, rule)),
-        }));
-    }
-    entries
 }
 
 /// Ports, and the entries that have a say about them, in order.
 #[derive(Debug)]
-pub struct Row {
+pub struct PortRow {
     /// The ports, sorted and apart.
     pub ports: Vec<Interval<u16>>,
     /// Indexes into the list.
@@ -148,18 +108,14 @@ pub struct Row {
 /// So many entries of rows are kept at most.
 const MOST_IN_ROWS: usize = 8_000_000;
 
-/// All ports in rows: every port is in one, and ports with the same entries are in the same. Entries that match no address of
-/// the family are left out.
-///
-/// # Errors
-///
-/// When too many entries overlap.
-pub fn rows<T: Line>(
-    entries: &[Entry],
+/// All ports in rows: every port is in one, and ports with the same entries are in the same. Entries that match no
+/// address of the family are left out.
+pub fn rows<T: AddressNumber>(
+    entries: &[ListEntry],
     space: &Space<T>,
-    kind: Kind,
+    kind: FlowKind,
     work: &mut Work,
-) -> Result<Vec<Row>, TooLarge> {
+) -> Result<Vec<PortRow>, TooLarge> {
     // Where an entry begins (or ends, after the port before).
     let mut begins: HashMap<u16, Vec<u32>> = HashMap::new();
     let mut ends: HashMap<u16, Vec<u32>> = HashMap::new();
@@ -180,7 +136,7 @@ pub fn rows<T: Line>(
     }
     let mut active: BTreeSet<u32> = BTreeSet::new();
     let mut known: HashMap<Vec<u32>, usize> = HashMap::new();
-    let (mut rows, mut kept): (Vec<Row>, usize) = (Vec::new(), 0);
+    let (mut rows, mut kept): (Vec<PortRow>, usize) = (Vec::new(), 0);
     let cuts: Vec<u16> = cuts.into_iter().collect();
     for (at, first) in cuts.iter().enumerate() {
         for index in ends.get(first).into_iter().flatten() {
@@ -199,7 +155,7 @@ pub fn rows<T: Line>(
                     return Err(TooLarge);
                 }
                 known.insert(entries.clone(), rows.len());
-                rows.push(Row {
+                rows.push(PortRow {
                     ports: vec![ports],
                     entries,
                 });

@@ -1,10 +1,13 @@
-//! An exact algebra of flows: addresses cut into parts that no list of a policy cuts further, and sets of such parts as bits.
+//! An exact algebra of flows: addresses cut into parts that no list of a policy cuts further, and sets of such parts as
+//! bits.
 //!
-//! Every list of addresses is a union of parts, so that what lists have in common, leave over or cover together is exact, and
-//! costs a few machine words each time however long the lists are. A list of 100,000 addresses that all rules share makes two parts.
+//! Every list of addresses is a union of parts, so that what lists have in common, leave over or cover together is
+//! exact, and costs a few machine words each time however long the lists are. A list of 100,000 addresses that all
+//! rules share makes two parts.
 
-use crate::policy::interval::{Point, merged};
-use crate::policy::{AddressRange, AddressSet, Interval};
+use crate::policy::address::AddressNumber;
+use crate::policy::interval::merged;
+use crate::policy::{AddressSet, Interval};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -37,55 +40,25 @@ impl Work {
     }
 
     /// Spends so many steps.
-    ///
-    /// # Errors
-    ///
-    /// When too little is left.
     pub fn spend(&mut self, steps: usize) -> Result<(), TooLarge> {
         self.left = self.left.checked_sub(steps as u64).ok_or(TooLarge)?;
         Ok(())
     }
 }
 
-/// Addresses of a family, as numbers.
-pub trait Line: Point {
-    /// Whether they are IPv4.
-    const V4: bool;
-    /// The part of this family in a set.
-    fn in_set(set: &AddressSet) -> Arc<[Interval<Self>]>;
-    /// A run of them.
-    fn range(interval: Interval<Self>) -> AddressRange;
-}
-
-macro_rules! line {
-    ($number:ty, $v4:literal, $range:ident, $shared:ident) => {
-        impl Line for $number {
-            const V4: bool = $v4;
-            fn in_set(set: &AddressSet) -> Arc<[Interval<Self>]> {
-                set.$shared()
-            }
-            fn range(interval: Interval<Self>) -> AddressRange {
-                AddressRange::$range(interval)
-            }
-        }
-    };
-}
-line!(u32, true, V4, shared_v4);
-line!(u128, false, V6, shared_v6);
-
 /// Some of the parts. Only the words between the first and the last part are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Bits {
+pub struct PartSet {
     offset: usize,
     words: Box<[u64]>,
 }
 
-impl Bits {
+impl PartSet {
     /// These parts.
     pub fn of(parts: &mut [u32]) -> Self {
         parts.sort_unstable();
         let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
-            return Bits::default();
+            return PartSet::default();
         };
         let offset = *first as usize / 64;
         let mut words = vec![0; *last as usize / 64 + 1 - offset];
@@ -93,17 +66,17 @@ impl Bits {
             words[*part as usize / 64 - offset] |= 1 << (part % 64);
         }
         let words = words.into();
-        Bits { offset, words }
+        PartSet { offset, words }
     }
 
     /// The same of all words.
     pub fn trimmed(words: &[u64]) -> Self {
         let Some(offset) = words.iter().position(|word| *word != 0) else {
-            return Bits::default();
+            return PartSet::default();
         };
         let end = words.iter().rposition(|word| *word != 0).unwrap_or(offset);
         let words = words[offset..=end].into();
-        Bits { offset, words }
+        PartSet { offset, words }
     }
 
     /// How many parts.
@@ -145,14 +118,14 @@ impl Bits {
     }
 
     /// Whether all of these are among the others.
-    pub fn lies_in(&self, other: &Bits) -> bool {
+    pub fn lies_in(&self, other: &PartSet) -> bool {
         self.words().all(|(at, word)| word & !other.word(at) == 0)
     }
 }
 
 /// How many stretches each part has, while lists split them.
 #[derive(Debug)]
-struct Parts {
+struct PartSizes {
     sizes: Vec<u32>,
     /// How many of them lie in the list.
     inside: Vec<u32>,
@@ -161,10 +134,10 @@ struct Parts {
     touched: Vec<u32>,
 }
 
-impl Parts {
+impl PartSizes {
     /// One part of so many stretches.
     fn one(stretches: usize) -> Self {
-        Parts {
+        PartSizes {
             sizes: vec![stretches as u32],
             inside: vec![0],
             becomes: vec![0],
@@ -198,7 +171,7 @@ impl Parts {
     }
 }
 
-type List<T> = Arc<[Interval<T>]>;
+type Intervals<T> = Arc<[Interval<T>]>;
 
 /// All addresses of a family, cut into parts by lists.
 #[derive(Debug)]
@@ -209,23 +182,19 @@ pub struct Space<T> {
     part_of: Vec<u32>,
     parts: usize,
     /// By where the list lies in memory; each is held, so that nothing else can come to lie there.
-    lists: HashMap<*const Interval<T>, (List<T>, Bits)>,
+    lists: HashMap<*const Interval<T>, (Intervals<T>, PartSet)>,
 }
 
-impl<T: Line> Space<T> {
+impl<T: AddressNumber> Space<T> {
     /// Cuts the addresses by these lists.
-    ///
-    /// # Errors
-    ///
-    /// When they are too many.
     pub fn new<'s>(
         sets: impl IntoIterator<Item = &'s AddressSet>,
         work: &mut Work,
     ) -> Result<Self, TooLarge> {
         // Equal lists cut alike: one of each is looked at.
-        let mut places: HashMap<*const Interval<T>, List<T>> = HashMap::new();
-        let mut distinct: Vec<List<T>> = Vec::new();
-        let mut by_content: HashMap<List<T>, usize> = HashMap::new();
+        let mut places: HashMap<*const Interval<T>, Intervals<T>> = HashMap::new();
+        let mut distinct: Vec<Intervals<T>> = Vec::new();
+        let mut by_content: HashMap<Intervals<T>, usize> = HashMap::new();
         let (mut ranges, mut same) = (0, Vec::new());
         for set in sets {
             let list = T::in_set(set);
@@ -252,7 +221,7 @@ impl<T: Line> Space<T> {
         }
         starts.sort_unstable();
         starts.dedup();
-        let mut parts = Parts::one(starts.len());
+        let mut parts = PartSizes::one(starts.len());
         let mut space = Space {
             part_of: vec![0; starts.len()],
             starts,
@@ -270,7 +239,7 @@ impl<T: Line> Space<T> {
                 parts.push(space.part_of[stretch]);
             }
             work.spend(parts.len())?;
-            bits.push(Bits::of(&mut parts));
+            bits.push(PartSet::of(&mut parts));
         }
         let known = same.into_iter();
         let known = known.map(|(list, number)| (list.as_ptr(), (list, bits[number].clone())));
@@ -285,11 +254,12 @@ impl<T: Line> Space<T> {
         first..after
     }
 
-    /// Parts that lie in a list and outside of it become two. Each stretch of the list is looked at twice, and nothing else.
+    /// Parts that lie in a list and outside of it become two. Each stretch of the list is looked at twice, and nothing
+    /// else.
     fn refine(
         &mut self,
         list: &[Interval<T>],
-        parts: &mut Parts,
+        parts: &mut PartSizes,
         work: &mut Work,
     ) -> Result<(), TooLarge> {
         for interval in list {
@@ -320,7 +290,7 @@ impl<T: Line> Space<T> {
     }
 
     /// The parts of a list that the space was made with; none for another.
-    pub fn bits(&self, set: &AddressSet) -> Option<&Bits> {
+    pub fn bits(&self, set: &AddressSet) -> Option<&PartSet> {
         let list = T::in_set(set);
         self.lists.get(&list.as_ptr()).map(|(_, bits)| bits)
     }
@@ -359,14 +329,6 @@ impl<T: Line> Space<T> {
             }
         }
         merged(out)
-    }
-}
-
-/// What does not lie in a set; all addresses without one.
-pub fn outside(set: Option<&AddressSet>) -> Option<AddressSet> {
-    match set {
-        Some(set) => set.complement(),
-        None => Some(AddressSet::any()),
     }
 }
 

@@ -1,9 +1,9 @@
-//! Addresses that a definition leaves out: a lab gives them from 10.0.0.0/16, before the definition is judged, so that a group as
-//! a remote holds them as it will hold those of the VMs.
+//! Addresses that a definition leaves out: a lab gives them from 10.0.0.0/16, before the definition is judged, so that
+//! a group as a remote holds them as it will hold those of the VMs.
 
+use crate::definition::Definition;
 use crate::definition::model::{InstanceEntry, InterfaceEntry, LabEntry};
 use crate::definition::reader::Text;
-use crate::definition::{Definition, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -32,31 +32,11 @@ pub struct GivenAddress {
 #[derive(Debug, Clone, Default)]
 pub struct Outline {
     /// The instances, with those of their interfaces that exist in a lab.
-    pub instances: Vec<OutlinedInstance>,
+    pub instances: Vec<InstanceEntry>,
     /// Hosts and services.
     pub lab: LabEntry,
     /// What was given.
     pub given: Vec<GivenAddress>,
-}
-
-/// An instance of an outline.
-#[derive(Debug, Clone)]
-pub struct OutlinedInstance {
-    /// Its id.
-    pub id: Text,
-    /// Its interfaces.
-    pub interfaces: Vec<OutlinedInterface>,
-}
-
-/// An interface of an outline.
-#[derive(Debug, Clone)]
-pub struct OutlinedInterface {
-    /// Its name or glob.
-    pub name: Text,
-    /// Its addresses, written or given.
-    pub addresses: Vec<Text>,
-    /// Where to complain about them.
-    pub span: Span,
 }
 
 /// What an interface is called in a lab: of a glob, its first.
@@ -67,15 +47,17 @@ pub fn interface_name(written: &str) -> String {
     }
 }
 
-/// Whether a lab has this interface. A glob stands for interfaces that come by themselves, such as those of containers; only an
-/// instance that has nothing else gets one from it.
-fn exists(interface: &InterfaceEntry, of: &InstanceEntry) -> bool {
+/// Drops the interfaces that a lab does not have. A glob stands for interfaces that come by themselves, such as those
+/// of containers; only an instance that has nothing else gets one from it.
+fn drop_globs(instance: &mut InstanceEntry) {
     let is_glob = |interface: &InterfaceEntry| interface.name.text.ends_with('*');
-    !is_glob(interface) || of.interfaces.iter().all(is_glob)
+    if !instance.interfaces.iter().all(is_glob) {
+        instance.interfaces.retain(|interface| !is_glob(interface));
+    }
 }
 
 impl Given {
-    /// Gives addresses to the interfaces that have none, and says what there is.
+    /// Adds an address to each interface that has none, and returns what there is.
     pub fn complete(&mut self, definition: &mut Definition) -> Outline {
         let written = written(definition);
         let mut taken = written.clone();
@@ -91,45 +73,37 @@ impl Given {
         };
         let mut still = BTreeMap::new();
         for instance in &mut definition.instances {
-            let in_lab: Vec<bool> = instance
-                .interfaces
-                .iter()
-                .map(|interface| exists(interface, instance))
-                .collect();
-            let mut interfaces = Vec::new();
-            for (interface, in_lab) in instance.interfaces.iter_mut().zip(in_lab) {
-                if !in_lab {
+            let mut in_lab = instance.clone();
+            drop_globs(&mut in_lab);
+            for interface in &mut in_lab.interfaces {
+                if !interface.addresses.is_empty() || interface.addresses_span.is_some() {
                     continue;
                 }
-                if interface.addresses.is_empty() && interface.addresses_span.is_none() {
-                    let key = (instance.id.text.clone(), interface.name.text.clone());
-                    let known = self.by_interface.get(&key).copied();
-                    // Whoever writes an address down has it.
-                    let known = known.filter(|known| !written.contains(&IpAddr::V4(*known)));
-                    if let Some(address) = known.or_else(|| free(&mut next, &taken)) {
-                        interface.addresses.push(Text {
-                            span: interface.name.span,
-                            text: address.to_string(),
-                        });
-                        outline.given.push(GivenAddress {
-                            instance: key.0.clone(),
-                            interface: interface_name(&key.1),
-                            address,
-                        });
-                        taken.insert(address.into());
-                        still.insert(key, address);
-                    }
+                let key = (instance.id.text.clone(), interface.name.text.clone());
+                let known = self.by_interface.get(&key).copied();
+                // Whoever writes an address down has it.
+                let known = known.filter(|known| !written.contains(&IpAddr::V4(*known)));
+                let Some(address) = known.or_else(|| free(&mut next, &taken)) else {
+                    continue;
+                };
+                let text = Text {
+                    span: interface.name.span,
+                    text: address.to_string(),
+                };
+                interface.addresses.push(text.clone());
+                let mut all = instance.interfaces.iter_mut();
+                if let Some(own) = all.find(|own| own.name == interface.name) {
+                    own.addresses.push(text);
                 }
-                interfaces.push(OutlinedInterface {
-                    name: interface.name.clone(),
-                    addresses: interface.addresses.clone(),
-                    span: interface.addresses_span.unwrap_or(interface.name.span),
+                outline.given.push(GivenAddress {
+                    instance: key.0.clone(),
+                    interface: interface_name(&key.1),
+                    address,
                 });
+                taken.insert(address.into());
+                still.insert(key, address);
             }
-            outline.instances.push(OutlinedInstance {
-                id: instance.id.clone(),
-                interfaces,
-            });
+            outline.instances.push(in_lab);
         }
         self.by_interface = still;
         outline

@@ -2,9 +2,9 @@
 
 use super::node::Node;
 use super::probe::{Found, Shot};
-use super::service::Service;
+use super::service::LabService;
 use crate::insight::explain::{Question, explain};
-use crate::policy::{Direction, Policy};
+use crate::policy::{Direction, Policy, Reason};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -74,7 +74,7 @@ pub struct Cell {
     /// At which address.
     pub target: IpAddr,
     /// What.
-    pub service: Service,
+    pub service: LabService,
     /// What was found.
     pub found: Found,
     /// What was expected.
@@ -91,17 +91,13 @@ pub struct Cell {
 
 impl Cell {
     /// A cell that is to be tried.
-    ///
-    /// # Errors
-    ///
-    /// A sentence, if it cannot be judged.
     pub fn expect(from: &Node, to: &Node, shot: &Shot, listens: bool) -> Result<Self, String> {
         let outbound = judge(from, Direction::Outbound, shot.source, shot.target, shot)?;
         let inbound = judge(to, Direction::Inbound, shot.target, shot.source, shot)?;
         let passes = |side: &Option<Judgement>| side.as_ref().is_none_or(|side| side.allows);
         let expected = match passes(&outbound) && passes(&inbound) {
             false => Expected::Silent,
-            true if listens || shot.service == Service::Ping => Expected::Reached,
+            true if listens || shot.service == LabService::Ping => Expected::Reached,
             true => Expected::Passes,
         };
         Ok(Cell {
@@ -181,13 +177,11 @@ fn judge(
 
 fn judged(policy: &Policy, question: &Question) -> Result<Judgement, String> {
     let answer = explain(policy, question).map_err(|error| error.to_string())?;
-    let service = answer
-        .service
-        .map(|name| format!("approved-service/{name}"));
+    let named = matches!(answer.reason, Reason::Rule(_) | Reason::ApprovedService(_));
     Ok(Judgement {
         allows: answer.verdict.passes(),
-        layer: answer.layer.to_owned(),
-        rule: answer.rule.or(service),
+        layer: answer.reason.layer().to_owned(),
+        rule: named.then(|| answer.reason.to_string()),
         place: answer.place.map(|place| place.to_string()),
     })
 }

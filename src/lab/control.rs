@@ -1,11 +1,11 @@
-//! The socket on which a lab is asked. Its name is abstract: it belongs to the machine's network namespace, in which it is bound before
-//! the lab leaves it, and it has gone when the lab has. Only the user who made the lab may ask.
+//! The socket on which a lab is asked. Its name is abstract: it belongs to the machine's network namespace, in which it
+//! is bound before the lab leaves it, and it has gone when the lab has. Only the user who made the lab may ask.
 
 pub mod client;
 pub mod server;
 
 use super::reach::Wanted;
-use super::service::Service;
+use super::service::LabService;
 use serde::{Deserialize, Serialize};
 
 /// How the names of labs begin; the user's number and the lab's name follow.
@@ -16,7 +16,7 @@ const REQUEST_AT_MOST: u64 = 1 << 20;
 /// What is asked. One line of JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "lowercase")]
-pub enum Request {
+pub enum LabRequest {
     /// What there is.
     Status,
     /// The descriptors to enter a node by.
@@ -31,7 +31,7 @@ pub enum Request {
         /// To a node or an address.
         to: String,
         /// What.
-        service: Service,
+        service: LabService,
     },
     /// The matrix.
     Reach {

@@ -1,18 +1,19 @@
-//! Why a cell is not what the rules say. It is tried again while the packets are traced on the way through its ends' rules: then either
-//! somebody else's rule was seen to stop it, and it is said which, or nothing explains it. Our counters tell how far it came.
+//! Why a cell is not what the rules say. It is tried again while the packets are traced on the way through its ends'
+//! rules: then either somebody else's rule was seen to stop it, and it is said which, or nothing explains it. Our
+//! counters tell how far it came.
 
 use super::cell::{Agreement, Cell, Expected, Judgement};
 use super::evidence::{Evidence, watch};
 use super::node::{Node, NodeError};
 use super::probe::Found;
-use super::service::Service;
+use super::service::LabService;
 use crate::netfilter::others;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// What a node tells about itself.
+/// What a node says of itself.
 #[derive(Debug, Clone, Default)]
-struct State {
+struct NodeState {
     /// Packets by what decided about them.
     hits: HashMap<String, u64>,
     /// Whose rules stand beside ours.
@@ -21,20 +22,16 @@ struct State {
     udp: Vec<u16>,
 }
 
-/// What the nodes told.
-type States = HashMap<String, State>;
+/// What the nodes said.
+type NodeStates = HashMap<String, NodeState>;
 
-/// So many cells of a node with rules of its own are traced at once: the kernel has room for some hundreds of messages that nobody has
-/// read, and a packet makes a dozen.
+/// So many cells of a node with rules of its own are traced at once: the kernel has room for some hundreds of messages
+/// that nobody has read, and a packet makes a dozen.
 const TRACED_AT_ONCE: usize = 64;
 /// The same where some of that was lost.
 const TRACED_AGAIN: usize = 8;
 
 /// Tries the doubtful cells once more, by parts with `again`, and says of each what is the matter.
-///
-/// # Errors
-///
-/// When a node does not answer.
 pub fn settle(
     nodes: &[Arc<Node>],
     cells: &mut [Cell],
@@ -111,8 +108,8 @@ fn parts(
 }
 
 /// Says of each cell of a part that is not as expected what is the matter.
-fn judge(cells: &mut [Cell], part: &[usize], states: &[States; 2], evidence: &Evidence) {
-    let counts = Counts::new(cells, part, states);
+fn judge(cells: &mut [Cell], part: &[usize], states: &[NodeStates; 2], evidence: &Evidence) {
+    let counts = CountedHits::new(cells, part, states);
     let wrong = part.iter().copied();
     let wrong: Vec<usize> = wrong
         .filter(|&index| !cells[index].is_as_expected())
@@ -124,7 +121,8 @@ fn judge(cells: &mut [Cell], part: &[usize], states: &[States; 2], evidence: &Ev
             counts.as_due(&cell.from, &cell.outbound),
             counts.as_due(&cell.to, &cell.inbound),
         );
-        let is_taken = matches!(cell.service, Service::Udp(port) if counts.has_udp(&cell.to, port));
+        let is_taken =
+            matches!(cell.service, LabService::Udp(port) if counts.has_udp(&cell.to, port));
         let why = evidence.of(cell).or_else(|| {
             (passed == (true, true) && is_taken && cell.found == Found::Silent)
                 .then(|| format!("a program on {} that does not answer", cell.to))
@@ -163,14 +161,14 @@ fn judge(cells: &mut [Cell], part: &[usize], states: &[States; 2], evidence: &Ev
 }
 
 /// Our counters before and after, and how far they were to rise.
-struct Counts<'s> {
-    states: &'s [States; 2],
+struct CountedHits<'s> {
+    states: &'s [NodeStates; 2],
     /// By node, and by what was to decide.
     due: HashMap<(String, String), u64>,
 }
 
-impl<'s> Counts<'s> {
-    fn new(cells: &[Cell], part: &[usize], states: &'s [States; 2]) -> Self {
+impl<'s> CountedHits<'s> {
+    fn new(cells: &[Cell], part: &[usize], states: &'s [NodeStates; 2]) -> Self {
         let mut due: HashMap<(String, String), u64> = HashMap::new();
         for &index in part {
             let cell = &cells[index];
@@ -181,7 +179,7 @@ impl<'s> Counts<'s> {
                 }
             }
         }
-        Counts { states, due }
+        CountedHits { states, due }
     }
 
     /// Whether every packet that this was to decide about has come to it.
@@ -209,15 +207,15 @@ impl<'s> Counts<'s> {
     }
 }
 
-fn states(nodes: &[&Arc<Node>]) -> Result<States, NodeError> {
+fn states(nodes: &[&Arc<Node>]) -> Result<NodeStates, NodeError> {
     let begun: Vec<_> = nodes
         .iter()
         .map(|node| {
-            let answer = node.ask(|inside| -> Result<State, String> {
-                let mut state = State {
+            let answer = node.ask(|inside| -> Result<NodeState, String> {
+                let mut state = NodeState {
                     others: others::beside_us().map_err(|error| error.to_string())?,
                     udp: udp_ports(),
-                    ..State::default()
+                    ..NodeState::default()
                 };
                 if let Some(kernel) = &inside.kernel {
                     for hits in kernel.hits().map_err(|error| error.to_string())? {

@@ -3,14 +3,14 @@
 use super::cell::Cell;
 use super::node::Node;
 use super::probe::Shot;
-use super::service::Service;
+use super::service::LabService;
 use super::visit::Visit;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// One end of what is tried.
 #[derive(Debug)]
-pub struct End {
+pub struct ProbeEnd {
     node: Arc<Node>,
     /// The address that was named.
     address: Option<IpAddr>,
@@ -18,10 +18,10 @@ pub struct End {
     _visit: Option<Visit>,
 }
 
-impl End {
+impl ProbeEnd {
     /// A node, by one of its addresses or by all.
     pub fn new(node: Arc<Node>, address: Option<IpAddr>, visit: Option<Visit>) -> Self {
-        End {
+        ProbeEnd {
             node,
             address,
             _visit: visit,
@@ -30,11 +30,7 @@ impl End {
 }
 
 /// A cell for each address of the receiver and each interface of the sender.
-///
-/// # Errors
-///
-/// One line, if there is nothing to be tried.
-pub fn between(from: &End, to: &End, service: Service) -> Result<Vec<Cell>, String> {
+pub fn between(from: &ProbeEnd, to: &ProbeEnd, service: LabService) -> Result<Vec<Cell>, String> {
     let (from_plan, to_plan) = (from.node.plan(), to.node.plan());
     if from_plan.name == to_plan.name {
         return Err(format!(

@@ -1,7 +1,7 @@
-//! Instances enforce their groups. What is enforced already is not compiled, and instances that are to enforce the same share one
-//! ruleset.
+//! Instances enforce their groups. What is enforced already is not compiled, and instances that are to enforce the same
+//! share one ruleset.
 
-use super::enforced::{Enforced, compiled, load};
+use super::enforced::{NodePolicy, compiled, load};
 use super::node::{Node, NodeError, PATIENCE};
 use crate::policy::Policy;
 use parking_lot::Mutex;
@@ -15,8 +15,8 @@ struct Alike<'n> {
     nodes: Vec<(&'n Node, Arc<Policy>)>,
 }
 
-/// Has each of these instances enforce its policy. Gives the names of those that enforce something else than before; the others keep
-/// their generation, and nothing of them is touched. What one cannot do keeps no other from it.
+/// Has each of these instances enforce its policy. Returns the names of those that enforce something else than before;
+/// the others keep their generation, and nothing of them is touched. What one cannot do keeps no other from it.
 pub fn enforce_all(wanted: Vec<(&Node, Arc<Policy>)>) -> (Vec<String>, Vec<NodeError>) {
     let mut lists: Vec<Alike> = Vec::new();
     for (node, policy) in wanted {
@@ -24,7 +24,7 @@ pub fn enforce_all(wanted: Vec<(&Node, Arc<Policy>)>) -> (Vec<String>, Vec<NodeE
             && before.policy.enforces_like(&policy)
         {
             // The same rules, which may stand in other lines.
-            node.set_enforced(Enforced { policy, ..before });
+            node.set_enforced(NodePolicy { policy, ..before });
             continue;
         }
         let alike = lists
@@ -71,7 +71,7 @@ pub fn enforce_all(wanted: Vec<(&Node, Arc<Policy>)>) -> (Vec<String>, Vec<NodeE
 /// A node that is loading, and its answer.
 type Loading<'n> = (
     &'n Node,
-    Result<Receiver<Result<Enforced, String>>, NodeError>,
+    Result<Receiver<Result<NodePolicy, String>>, NodeError>,
 );
 
 impl<'n> Alike<'n> {

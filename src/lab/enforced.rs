@@ -1,4 +1,5 @@
-//! What an instance enforces, and how it comes to: by the same steps as on a VM, compile, check, and load, switch, delete.
+//! What an instance enforces, and how it comes to: by the same steps as on a VM, compile, check, and load, switch,
+//! delete.
 
 use crate::definition::printable;
 use crate::netfilter::enforce::Kernel;
@@ -10,7 +11,7 @@ use std::time::SystemTime;
 
 /// What an instance enforces.
 #[derive(Debug, Clone)]
-pub struct Enforced {
+pub struct NodePolicy {
     /// The policy.
     pub policy: Arc<Policy>,
     /// Its generation.
@@ -35,7 +36,7 @@ pub fn load(
     known: &mut Option<Kernel>,
     ruleset: &Ruleset,
     policy: Arc<Policy>,
-) -> Result<Enforced, String> {
+) -> Result<NodePolicy, String> {
     let kernel = match known.take() {
         Some(kernel) => kernel,
         None => Kernel::new(Native::open().map_err(|error| error.to_string())?)
@@ -45,7 +46,7 @@ pub fn load(
     let result = kernel.enforce_with(ruleset, Generation(1), || {});
     *known = Some(kernel);
     let done = result.map_err(|error| printable(&error.to_string()))?;
-    Ok(Enforced {
+    Ok(NodePolicy {
         policy,
         generation: done.generation.0,
         since: start + done.switched_after,

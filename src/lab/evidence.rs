@@ -1,13 +1,14 @@
-//! What the instances' own rules do to packets while something is tried: seen packet by packet, and not guessed from what rules there are.
+//! What the instances' own rules do to packets while something is tried: seen packet by packet, and not guessed from
+//! what rules there are.
 
 use super::cell::{Cell, Expected};
 use super::node::{Node, PATIENCE};
 use super::probe::Found;
-use super::service::Service;
+use super::service::LabService;
 use crate::netfilter::firewall::{Blame, refused_by_legacy};
 use crate::netfilter::others::owner_of;
 use crate::netfilter::refusals::Flow;
-use crate::netfilter::trace::{Chain, Done, Told, Trace};
+use crate::netfilter::trace::{Done, TableChain, Trace, Traced};
 use crate::policy::Protocol;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::{BTreeMap, HashMap};
@@ -16,12 +17,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What was seen in each node.
 #[derive(Debug, Default)]
-pub struct Evidence(HashMap<String, Seen>);
+pub struct Evidence(HashMap<String, NodeSeen>);
 
 /// What was seen in one node.
 #[derive(Debug, Default)]
-struct Seen {
-    told: Told,
+struct NodeSeen {
+    told: Traced,
     /// What iptables-legacy has refused meanwhile.
     legacy: BTreeMap<Blame, u64>,
     /// Why not all could be seen.
@@ -32,7 +33,7 @@ struct Seen {
 struct Watched<'n> {
     node: &'n Arc<Node>,
     trace: Option<Trace>,
-    seen: Seen,
+    seen: NodeSeen,
 }
 
 /// Says when it is dropped, by a panic too, that nobody need listen any more.
@@ -54,7 +55,7 @@ pub fn watch<T>(nodes: &[&Arc<Node>], tries: impl FnOnce() -> T) -> (T, Evidence
         let mut watched = Watched {
             node,
             trace: None,
-            seen: Seen::default(),
+            seen: NodeSeen::default(),
         };
         match node.wait(&answer, PATIENCE) {
             Ok((trace, legacy)) => {
@@ -97,7 +98,7 @@ pub fn watch<T>(nodes: &[&Arc<Node>], tries: impl FnOnce() -> T) -> (T, Evidence
     (tried, evidence)
 }
 
-impl Seen {
+impl NodeSeen {
     /// What there is, or a note why not.
     fn known<T, E: std::fmt::Display>(&mut self, result: Result<T, E>) -> Option<T> {
         result
@@ -115,7 +116,7 @@ fn more(before: &BTreeMap<Blame, u64>, after: BTreeMap<Blame, u64>) -> BTreeMap<
     grown.collect()
 }
 
-/// Reads what the kernel tells until it is over: there is little room for what nobody has read.
+/// Reads what the kernel sends until it is over: there is little room for what nobody has read.
 fn listen(watched: &mut [Watched], over: &AtomicBool) {
     loop {
         let last = over.load(Ordering::Acquire);
@@ -153,8 +154,8 @@ impl Evidence {
         let mut elsewhere = None;
         for (name, is_sender, done) in done {
             match done {
-                // The receiver's groups judge a packet before anybody of it can stop it or send it elsewhere: what they had to
-                // refuse, and somebody met behind them, has leaked.
+                // The receiver's groups judge a packet before anybody of it can stop it or send it elsewhere: what they
+                // had to refuse, and somebody met behind them, has leaked.
                 Done::Stopped(chain)
                     if cell.found != Found::Reached
                         && (is_sender || cell.expected != Expected::Silent) =>
@@ -174,7 +175,8 @@ impl Evidence {
         elsewhere
     }
 
-    /// Which chain of iptables-legacy of this node has refused as many packets as these cells are, if one has: it tells numbers alone.
+    /// Which chain of iptables-legacy of this node has refused as many packets as these cells are, if one has: it has
+    /// numbers alone.
     pub fn of_legacy(&self, node: &str, cells: usize) -> Option<String> {
         let refused = &self.0.get(node)?.legacy;
         let packets: u64 = refused.values().sum();
@@ -200,7 +202,7 @@ impl Evidence {
 }
 
 /// `iptables of ins-db (INPUT of filter)`.
-fn named(by: &Chain, node: &str) -> String {
+fn named(by: &TableChain, node: &str) -> String {
     let owner = owner_of(i32::from(by.family), &by.table);
     match owner.contains("table") && !owner.ends_with("tables") {
         true => format!("{owner} of {node} ({})", by.chain),
@@ -220,11 +222,11 @@ fn is_of(flow: &Flow, cell: &Cell) -> bool {
         _ => return false,
     };
     match cell.service {
-        Service::Tcp(own) => flow.protocol == Protocol::TCP && port == Some(own),
-        Service::Udp(own) if flow.protocol == Protocol::UDP => port == Some(own),
-        // That nothing listens is told by ICMP, without a port in its own header.
-        Service::Udp(_) => answers && is_ping([3, 1]),
-        Service::Ping if asks => is_ping([8, 128]),
-        Service::Ping => is_ping([0, 129]),
+        LabService::Tcp(own) => flow.protocol == Protocol::TCP && port == Some(own),
+        LabService::Udp(own) if flow.protocol == Protocol::UDP => port == Some(own),
+        // That nothing listens is said by ICMP, without a port in its own header.
+        LabService::Udp(_) => answers && is_ping([3, 1]),
+        LabService::Ping if asks => is_ping([8, 128]),
+        LabService::Ping => is_ping([0, 129]),
     }
 }

@@ -37,8 +37,8 @@ fn place(program: &str) -> Option<PathBuf> {
     }
 }
 
-/// Runs a program in a node, entered by the descriptors of [`Lab::door`](super::live::Lab::door), and gives its exit status; 128 and the
-/// signal's number if one has ended it. The process must have a single thread.
+/// Runs a program in a node, entered by the descriptors of [`Lab::door`](super::live::Lab::door), and returns its exit
+/// status; 128 and the signal's number if one has ended it. The process must have a single thread.
 pub fn exec(node: &str, door: &[OwnedFd], program: &[String]) -> Result<u8, ExecError> {
     let [name, arguments @ ..] = program else {
         return Err(ExecError::Missing(String::new()));
@@ -82,7 +82,8 @@ pub fn exec(node: &str, door: &[OwnedFd], program: &[String]) -> Result<u8, Exec
             // It ends with the command that has started it.
             set_pdeathsig(Signal::SIGKILL)?;
             if is_terminal {
-                // A group of its own: that of this command has no number in the lab, and a shell gives the terminal back to it at its end.
+                // A group of its own: that of this command has no number in the lab, and a shell gives the terminal
+                // back to it at its end.
                 setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
                 signal(Signal::SIGTTOU, SigHandler::SigIgn)?;
                 tcsetpgrp(std::io::stdin(), getpid())?;

@@ -11,7 +11,7 @@ use super::cell::Cell;
 use super::plan::NodePlan;
 use super::probe::Found;
 use super::reach::Wanted;
-use super::service::Service;
+use super::service::LabService;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -26,7 +26,7 @@ pub struct Expectation {
     /// Where, by name or address; `*` is everywhere.
     pub to: String,
     /// What.
-    pub services: BTreeSet<Service>,
+    pub services: BTreeSet<LabService>,
     /// What is to be found.
     pub found: Found,
 }
@@ -35,10 +35,6 @@ pub struct Expectation {
 const ALL: &str = "*";
 
 /// Reads a file.
-///
-/// # Errors
-///
-/// A line for each line that is none.
 pub fn parse(text: &str) -> Result<Vec<Expectation>, Vec<String>> {
     let (mut all, mut errors) = (Vec::new(), Vec::new());
     for (number, line) in text.lines().enumerate().map(|(at, line)| (at + 1, line)) {
@@ -84,7 +80,7 @@ fn one(line: usize, text: &str) -> Result<Expectation, String> {
         line,
         from: (*from).to_owned(),
         to: (*to).to_owned(),
-        services: Service::parse_tried(services)?,
+        services: LabService::parse_tried(services)?,
         found,
     })
 }
@@ -110,10 +106,7 @@ impl Expectation {
 }
 
 /// What has to be tried: services, senders and receivers; none is all.
-///
-/// # Errors
-///
-/// The line's number and a sentence, for an address that nobody in the lab has.
+/// Fails for an address that nobody in the lab has.
 pub fn wanted(all: &[Expectation], nodes: &[NodePlan]) -> Result<Wanted, String> {
     let names = |of: fn(&Expectation) -> &String| -> Result<BTreeSet<String>, String> {
         if all.iter().any(|each| of(each) == ALL) {
@@ -138,8 +131,8 @@ pub fn wanted(all: &[Expectation], nodes: &[NodePlan]) -> Result<Wanted, String>
     })
 }
 
-/// What does not hold, as people read it: a line for what was expected, and one for what was found. Where several lines are about a
-/// cell, the one that names its ends more closely holds; of two that do so alike, the later one.
+/// What does not hold, as people read it: a line for what was expected, and one for what was found. Where several lines
+/// are about a cell, the one that names its ends more closely holds; of two that do so alike, the later one.
 pub fn differences(all: &[Expectation], cells: &[Cell]) -> Vec<String> {
     let mut texts = Vec::new();
     let mut used = BTreeSet::new();
@@ -186,7 +179,7 @@ type Naming = fn(&Cell) -> (String, String);
 pub fn write(cells: &[Cell]) -> String {
     let mut out = String::from("# FROM -> TO SERVICE OUTCOME; * stands for every other one\n");
     let mut pairs: Vec<Vec<&Cell>> = Vec::new();
-    let mut places: BTreeMap<(&str, &str, Service), usize> = BTreeMap::new();
+    let mut places: BTreeMap<(&str, &str, LabService), usize> = BTreeMap::new();
     for cell in cells {
         let place = places.entry((&cell.to, &cell.from, cell.service));
         let place = *place.or_insert_with(|| {
@@ -230,7 +223,7 @@ mod tests {
             source: [10, 0, 0, 1].into(),
             to: to.into(),
             target: [10, 0, 0, 2].into(),
-            service: Service::Tcp(port),
+            service: LabService::Tcp(port),
             found,
             expected: Expected::Silent,
             outbound: None,

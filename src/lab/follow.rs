@@ -16,22 +16,19 @@ const ARRIVAL: Duration = Duration::from_millis(20);
 
 /// What has happened.
 #[derive(Debug)]
-pub enum Event {
+pub enum LabEvent {
     /// A saved definition was followed.
     Changed(Changed),
     /// It was refused, and nothing was changed.
     Refused(Box<Reading>),
 }
 
-/// Follows until a signal or `down` ends it. The definition may have been saved since it was read: it is read once more.
-///
-/// # Errors
-///
-/// When the signals cannot be had.
+/// Follows until a signal or `down` ends it. The definition may have been saved since it was read: it is read once
+/// more.
 pub async fn follow(
     lab: Arc<Lab>,
     down: Arc<Notify>,
-    mut tell: impl FnMut(Event),
+    mut tell: impl FnMut(LabEvent),
 ) -> io::Result<()> {
     let mut ends = [
         signal(SignalKind::interrupt())?,
@@ -58,7 +55,7 @@ pub async fn follow(
         let Some(event) = again(&lab).await else {
             continue;
         };
-        if matches!(event, Event::Refused(_)) {
+        if matches!(event, LabEvent::Refused(_)) {
             tokio::time::sleep(ARRIVAL).await;
             // A writer may have left half a file to read: then it is read again when that one has closed it.
             let since = *postponed.get_or_insert_with(Instant::now);
@@ -74,18 +71,18 @@ pub async fn follow(
 }
 
 /// Off the loop's thread: a signal is heard meanwhile.
-async fn again(lab: &Arc<Lab>) -> Option<Event> {
+async fn again(lab: &Arc<Lab>) -> Option<LabEvent> {
     let lab = lab.clone();
     let followed = tokio::task::spawn_blocking(move || lab.follow()).await;
     Some(match followed.ok()? {
-        Ok(changed) => Event::Changed(changed),
-        Err(reading) => Event::Refused(reading),
+        Ok(changed) => LabEvent::Changed(changed),
+        Err(reading) => LabEvent::Refused(reading),
     })
 }
 
-fn is_nothing(event: &Event) -> bool {
+fn is_nothing(event: &LabEvent) -> bool {
     match event {
-        Event::Changed(changed) => changed.is_nothing(),
-        Event::Refused(_) => false,
+        LabEvent::Changed(changed) => changed.is_nothing(),
+        LabEvent::Refused(_) => false,
     }
 }

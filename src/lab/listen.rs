@@ -1,6 +1,6 @@
 //! What `lab: services:` names really listens: TCP says where one is and closes, UDP answers each datagram.
 
-use super::service::Service;
+use super::service::LabService;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -17,7 +17,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddrV4, SocketAddrV6, TcpList
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// How long a connection that was answered stays open, so that the other side reads the answer before a reset overtakes it.
+/// How long a connection that was answered stays open, so that the other side reads the answer before a reset overtakes
+/// it.
 const LINGER: Duration = Duration::from_millis(500);
 /// The most connections of one node that linger.
 pub const MOST_LINGERING: usize = 32;
@@ -26,7 +27,7 @@ const TURN: usize = 64;
 
 /// Open sockets, and the thread that answers on them until this is dropped.
 #[derive(Debug)]
-pub struct Listening {
+pub struct Servers {
     thread: Option<std::thread::JoinHandle<()>>,
     stop: Option<OwnedFd>,
 }
@@ -46,13 +47,9 @@ impl Open {
     }
 }
 
-impl Listening {
+impl Servers {
     /// Opens all of them, of both families, in the namespace of this thread.
-    ///
-    /// # Errors
-    ///
-    /// One line that names what cannot listen.
-    pub fn open(name: &str, services: &BTreeSet<Service>) -> Result<Self, String> {
+    pub fn open(name: &str, services: &BTreeSet<LabService>) -> Result<Self, String> {
         let mut open = Vec::new();
         for service in services {
             let says = format!("{name} {service}\n");
@@ -71,7 +68,7 @@ impl Listening {
             }
         }
         if open.is_empty() {
-            return Ok(Listening {
+            return Ok(Servers {
                 thread: None,
                 stop: None,
             });
@@ -82,14 +79,14 @@ impl Listening {
             .name(format!("{name} serves"))
             .spawn(move || serve(&open, &stopped))
             .map_err(|error| format!("cannot listen: {error}"))?;
-        Ok(Listening {
+        Ok(Servers {
             thread: Some(thread),
             stop: Some(stop),
         })
     }
 }
 
-impl Drop for Listening {
+impl Drop for Servers {
     fn drop(&mut self) {
         self.stop = None;
         if let Some(thread) = self.thread.take() {
@@ -98,12 +95,12 @@ impl Drop for Listening {
     }
 }
 
-fn one(service: Service, family: AddressFamily, says: &str) -> nix::Result<Option<Open>> {
+fn one(service: LabService, family: AddressFamily, says: &str) -> nix::Result<Option<Open>> {
     let (kind, port) = match service {
-        Service::Tcp(port) => (SockType::Stream, port),
-        Service::Udp(port) => (SockType::Datagram, port),
+        LabService::Tcp(port) => (SockType::Stream, port),
+        LabService::Udp(port) => (SockType::Datagram, port),
         // The kernel itself answers.
-        Service::Ping => return Ok(None),
+        LabService::Ping => return Ok(None),
     };
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let descriptor = socket(family, kind, flags, None)?;

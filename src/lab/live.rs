@@ -2,14 +2,14 @@
 
 use super::addresses::{Given, GivenAddress};
 use super::cell::Cell;
-use super::ends::{End, between};
+use super::ends::{ProbeEnd, between};
 use super::ground::Ground;
 use super::network::{Arranged, Network};
 use super::node::{Node, NodeError};
 use super::plan::{GATEWAYS, INTERNET, is_no_host};
 use super::reach::{Reach, ReachError, ReachNode, Wanted, cells, descriptors, try_all};
 use super::read::{Reading, read};
-use super::service::Service;
+use super::service::LabService;
 use super::status::{LabStatus, node_status};
 use crate::definition::Sources;
 use crate::host::report::now;
@@ -71,10 +71,6 @@ impl Changed {
 
 impl Lab {
     /// Brings up what was read. The process must be off the machine's network.
-    ///
-    /// # Errors
-    ///
-    /// Everything that could not be done.
     pub fn raise(
         name: &str,
         definition: &Path,
@@ -128,11 +124,8 @@ impl Lab {
         self.current.lock().template_files.clone()
     }
 
-    /// Reads the definition again and makes the lab what it says. Nodes and policies that stay the same are not touched.
-    ///
-    /// # Errors
-    ///
-    /// What was read, when it is refused: then nothing was changed.
+    /// Reads the definition again and makes the lab what it says. Nodes and policies that stay the same are not
+    /// touched. A definition that is refused is returned, and changes nothing.
     pub fn follow(&self) -> Result<Changed, Box<Reading>> {
         let start = Instant::now();
         let mut given = self.given.lock();
@@ -193,7 +186,8 @@ impl Lab {
         }
     }
 
-    /// Who reaches whom. The lab goes on meanwhile; what a save has overtaken is tried anew, so that the answer is of one time.
+    /// Who reaches whom. The lab goes on meanwhile; what a save has overtaken is tried anew, so that the answer is of
+    /// one time.
     pub fn reach(
         &self,
         wanted: &Wanted,
@@ -231,11 +225,7 @@ impl Lab {
     }
 
     /// One thing tried from a node or address to another: a cell for each address.
-    ///
-    /// # Errors
-    ///
-    /// One line.
-    pub fn try_one(&self, from: &str, to: &str, service: Service) -> Result<Vec<Cell>, String> {
+    pub fn try_one(&self, from: &str, to: &str, service: LabService) -> Result<Vec<Cell>, String> {
         let _alone = self.trying.lock();
         for _ in 0..ATTEMPTS {
             let (nodes, changes) = self.nodes();
@@ -255,9 +245,10 @@ impl Lab {
         Err(ReachError::Restless.to_string())
     }
 
-    /// A node by its name or by an address; an address outside that nobody has is given to the internet, as long as the end is held.
-    fn end(&self, nodes: &[Arc<Node>], asked: &str) -> Result<End, String> {
-        let end = |node: &Arc<Node>, address, visit| End::new(node.clone(), address, visit);
+    /// A node by its name or by an address; an address outside that nobody has is given to the internet, as long as the
+    /// end is held.
+    fn end(&self, nodes: &[Arc<Node>], asked: &str) -> Result<ProbeEnd, String> {
+        let end = |node: &Arc<Node>, address, visit| ProbeEnd::new(node.clone(), address, visit);
         let Ok(address) = asked.parse::<IpAddr>() else {
             let node = nodes.iter().find(|node| node.name() == asked);
             let node = node.map(|node| end(node, None, None));
@@ -284,11 +275,8 @@ impl Lab {
         }
     }
 
-    /// The descriptors to enter a node by, in this order: mounts, processes, network, and the user namespace if there is one.
-    ///
-    /// # Errors
-    ///
-    /// One line.
+    /// The descriptors to enter a node by, in this order: mounts, processes, network, and the user namespace if there
+    /// is one.
     pub fn door(&self, asked: &str) -> Result<Vec<OwnedFd>, String> {
         let network = self.network.lock();
         let Some(node) = network.node(asked) else {

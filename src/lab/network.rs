@@ -3,7 +3,7 @@
 use super::enforce::enforce_all;
 use super::node::{Node, NodeError};
 use super::plan::{NodePlan, ROUTER};
-use super::visit::{Visit, Visits};
+use super::visit::Visit;
 use super::wire::{Cable, lay, take};
 use crate::cloud::Ledger;
 use crate::policy::Account;
@@ -19,7 +19,6 @@ pub struct Network {
     cables: HashMap<String, Vec<Cable>>,
     /// The number of the next cable.
     next: u16,
-    visits: Visits,
     changes: u64,
 }
 
@@ -36,10 +35,6 @@ pub struct Arranged {
 
 impl Network {
     /// A router without a cable.
-    ///
-    /// # Errors
-    ///
-    /// What the system has against it.
     pub fn new() -> Result<Self, NodeError> {
         let plan = NodePlan {
             name: ROUTER.to_owned(),
@@ -56,13 +51,12 @@ impl Network {
             nodes: Vec::new(),
             cables: HashMap::new(),
             next: 1,
-            visits: Visits::default(),
             changes: 0,
         })
     }
 
-    /// Rises with each change of a node, of what listens in it or of what it enforces: who has tried something sees whether it was all
-    /// of one time.
+    /// Rises with each change of a node, of what listens in it or of what it enforces: who has tried something sees
+    /// whether it was all of one time.
     pub fn changes(&self) -> u64 {
         self.changes
     }
@@ -78,8 +72,8 @@ impl Network {
         all.find(|node| node.name() == name)
     }
 
-    /// Makes the nodes what the plan says. A node whose wires stay goes on, with all that runs in it; where something fails, the rest
-    /// is done all the same. A node whose cables cannot be laid is left out, and tried again next time.
+    /// Makes the nodes what the plan says. A node whose wires stay goes on, with all that runs in it; where something
+    /// fails, the rest is done all the same. A node whose cables cannot be laid is left out, and tried again next time.
     pub fn arrange(&mut self, plans: &[NodePlan]) -> (Arranged, Vec<NodeError>) {
         let mut arranged = Arranged::default();
         let mut errors = Vec::new();
@@ -170,7 +164,7 @@ impl Network {
         }
     }
 
-    /// Has every instance enforce its groups. Gives the names of those whose policy is another than before.
+    /// Has every instance enforce its groups. Returns the names of those whose policy is another than before.
     pub fn enforce(&mut self, account: &Account) -> (Vec<String>, Vec<NodeError>) {
         // Nothing is spent: each request is met as far as the account's number of unblocks goes.
         let unblocked = Ledger::default().plan(account).ledger.unblocked;
@@ -188,16 +182,12 @@ impl Network {
         )
     }
 
-    /// Gives a host outside one more address for as long as the answer is held, so that anybody outside can be played.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel has against it.
+    /// Adds an address to a host outside for as long as the answer is held, so that anybody outside can be played.
     pub fn visit(&self, host: &Arc<Node>, address: IpAddr) -> Result<Visit, NodeError> {
         let cables = self.cables.get(host.name());
         let cable = cables.and_then(|cables| cables.first()).copied();
         let cable = cable.ok_or_else(|| host.error("no cable leads to it"))?;
-        self.visits.begin(&self.router, host, cable, address)
+        Visit::begin(&self.router, host, cable, address)
     }
 }
 

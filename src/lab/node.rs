@@ -1,7 +1,7 @@
 //! An instance, a host outside or the router: a network namespace, and the one thread that stands in it.
 
-use super::enforced::Enforced;
-use super::listen::Listening;
+use super::enforced::NodePolicy;
+use super::listen::Servers;
 use super::plan::NodePlan;
 use super::route::Route;
 use crate::netfilter::enforce::Kernel;
@@ -42,8 +42,8 @@ pub struct Node {
     plan: Mutex<NodePlan>,
     namespace: OwnedFd,
     jobs: Sender<Job>,
-    enforced: Mutex<Option<Enforced>>,
-    listening: Mutex<Option<Listening>>,
+    enforced: Mutex<Option<NodePolicy>>,
+    listening: Mutex<Option<Servers>>,
 }
 
 impl Node {
@@ -87,20 +87,17 @@ impl Node {
     }
 
     /// What it enforces.
-    pub fn enforced(&self) -> Option<Enforced> {
+    pub fn enforced(&self) -> Option<NodePolicy> {
         self.enforced.lock().clone()
     }
 
     /// Notes what it enforces.
-    pub fn set_enforced(&self, enforced: Enforced) {
+    pub fn set_enforced(&self, enforced: NodePolicy) {
         *self.enforced.lock() = Some(enforced);
     }
 
-    /// Has what is planned listen, in place of what did. Gives whether that is anything else.
-    ///
-    /// # Errors
-    ///
-    /// When something cannot listen: a program that was started by hand may have the port.
+    /// Has what is planned listen, in place of what did. Returns whether that is anything else.
+    /// Fails where a program that was started by hand has the port.
     pub fn serve(&self, plan: NodePlan) -> Result<bool, NodeError> {
         let same = self.plan.lock().services == plan.services;
         if same && self.listening.lock().is_some() {
@@ -109,17 +106,13 @@ impl Node {
         // What listened so far must have let go before.
         *self.listening.lock() = None;
         let (name, services) = (plan.name.clone(), plan.services.clone());
-        let result = self.call(move |_| Listening::open(&name, &services))?;
+        let result = self.call(move |_| Servers::open(&name, &services))?;
         *self.plan.lock() = plan;
         *self.listening.lock() = Some(result.map_err(|what| self.error(what))?);
         Ok(true)
     }
 
     /// Does something in the namespace, and waits for it.
-    ///
-    /// # Errors
-    ///
-    /// When it takes too long.
     pub fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Inside) -> T + Send + 'static,
@@ -133,14 +126,15 @@ impl Node {
         work: impl FnOnce(&mut Inside) -> T + Send + 'static,
     ) -> Receiver<T> {
         let (done, answer) = channel();
-        // If the thread has gone the channel tells.
+        // If the thread has gone the channel is closed.
         let _ = self.jobs.send(Box::new(move |inside: &mut Inside| {
             let _ = done.send(work(inside));
         }));
         answer
     }
 
-    /// Begins to do something in the namespace that may take long, in a thread of its own: the node's goes on meanwhile.
+    /// Begins to do something in the namespace that may take long, in a thread of its own: the node's goes on
+    /// meanwhile.
     pub fn aside<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -148,7 +142,7 @@ impl Node {
         let (done, answer) = channel();
         let thread = std::thread::Builder::new().name(format!("{} tries", self.name));
         let _ = self.jobs.send(Box::new(move |_| {
-            // A thread begins where the one is that starts it. If none can be had, the channel tells.
+            // A thread begins where the one is that starts it. If none can be had, the channel is closed.
             let _ = thread.spawn(move || {
                 let _ = done.send(work());
             });
@@ -157,10 +151,6 @@ impl Node {
     }
 
     /// Waits for what was begun.
-    ///
-    /// # Errors
-    ///
-    /// When it takes longer.
     pub fn wait<T>(&self, answer: &Receiver<T>, patience: Duration) -> Result<T, NodeError> {
         answer.recv_timeout(patience).map_err(|error| {
             self.error(match error {
@@ -190,10 +180,6 @@ pub struct Beginning {
 
 impl Beginning {
     /// Waits for it.
-    ///
-    /// # Errors
-    ///
-    /// What the system has against it.
     pub fn finish(self) -> Result<Node, NodeError> {
         let name = self.plan.name.clone();
         let error = |what: String| NodeError {
@@ -228,8 +214,8 @@ fn enter() -> Result<(OwnedFd, Inside), String> {
     Ok((namespace.into(), inside))
 }
 
-/// Addresses count at once, nobody asks for a router, ping needs no privilege, and a closed port is told as often as it is tried. What
-/// this kernel does not have is left.
+/// Addresses count at once, nobody asks for a router, ping needs no privilege, and a closed port is answered as often
+/// as it is tried. What this kernel does not have is left.
 fn settings() {
     for scope in ["all", "default"] {
         for (knob, value) in [

@@ -1,7 +1,7 @@
 //! What a lab is made of, from a definition. Pure.
 
 use super::addresses::{Outline, interface_name};
-use super::service::Service;
+use super::service::LabService;
 use crate::definition::model::{LabHostEntry, LabServicesEntry};
 use crate::definition::reader::Text;
 use crate::definition::{Diagnostic, Severity, Span, closest};
@@ -44,7 +44,7 @@ pub struct NodePlan {
     /// Its interfaces.
     pub interfaces: Vec<InterfacePlan>,
     /// What listens on it.
-    pub services: BTreeSet<Service>,
+    pub services: BTreeSet<LabService>,
 }
 
 /// An interface of a node.
@@ -80,10 +80,6 @@ impl NodePlan {
 }
 
 /// All nodes of the lab of a definition that is right.
-///
-/// # Errors
-///
-/// Everything that a lab cannot be made of.
 pub fn plan(outline: &Outline, account: &Account) -> Result<Vec<NodePlan>, Vec<Diagnostic>> {
     let size = account.instances.len() + outline.lab.hosts.len();
     if size > MOST_NODES {
@@ -130,7 +126,8 @@ impl Planner {
                         name.text, instance.id
                     );
                     let help = "list one, or leave `addresses` out: then the lab gives one from 10.0.0.0/16";
-                    self.wrong("lab-no-address", interface.span, message, help);
+                    let at = interface.addresses_span.unwrap_or(name.span);
+                    self.wrong("lab-no-address", at, message, help);
                     continue;
                 }
                 interfaces.push(InterfacePlan {
@@ -215,7 +212,7 @@ impl Planner {
         let wrong = text.is_empty() || text.len() > 64 || !text.bytes().all(allowed);
         let help = if wrong || text.parse::<IpAddr>().is_ok() {
             "letters, digits, `-`, `_` and `.`, 64 bytes at most; not an address"
-        } else if text.starts_with("ins-") || text == ROUTER {
+        } else if InstanceId::is_meant_by(text) || text == ROUTER {
             "names that begin with `ins-` are those of instances, and `router` is the lab's own"
         } else {
             return;
@@ -250,7 +247,7 @@ impl Planner {
         for entry in written {
             let mut found = BTreeSet::new();
             for text in &entry.services.items {
-                match Service::parse_listening(&text.text) {
+                match LabService::parse_listening(&text.text) {
                     Ok(services) => found.extend(services),
                     Err(message) => {
                         let help = "write `tcp:80`, `tcp:80,443` or `udp:53`";

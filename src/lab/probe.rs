@@ -1,6 +1,6 @@
 //! Real packets, to see what they meet: many at once from one namespace, none of which is waited for alone.
 
-use super::service::Service;
+use super::service::LabService;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -21,6 +21,13 @@ const QUESTION: &[u8] = b"secgroupd lab\n";
 /// How often there may be no descriptor in a row.
 const MOST_STARVING: usize = 2000;
 
+/// How long to wait for descriptors where nothing flies.
+const STARVED: Duration = Duration::from_millis(20);
+/// The longest wait for an answer: progress is shown in between.
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
+/// What epoll counts time in: a wait that is rounded down would end too early, and spin.
+const TICK: Duration = Duration::from_millis(1);
+
 /// One thing to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shot {
@@ -29,7 +36,7 @@ pub struct Shot {
     /// To this one.
     pub target: IpAddr,
     /// What is tried there.
-    pub service: Service,
+    pub service: LabService,
 }
 
 /// What a shot met.
@@ -73,8 +80,8 @@ struct Flying {
     again_at: Option<Instant>,
 }
 
-/// Tries all of them, and tells how many are done now and then. What was found stands in the order of the shots; a sentence for what
-/// could not be tried.
+/// Tries all of them, and reports how many are done now and then. What was found stands in the order of the shots; a
+/// sentence for what could not be tried.
 pub fn probe(
     shots: &[Shot],
     limits: Limits,
@@ -104,7 +111,7 @@ pub fn probe(
                         found[next] = Some(Err(error.to_string()));
                     } else {
                         let now = Instant::now();
-                        let datagram = !matches!(shot.service, Service::Tcp(_));
+                        let datagram = !matches!(shot.service, LabService::Tcp(_));
                         let flight = Flying {
                             shot: next,
                             socket,
@@ -132,12 +139,12 @@ pub fn probe(
             .values()
             .next()
             .map(|flight| flight.again_at.unwrap_or(flight.until));
-        let wait = soonest.map_or(Duration::from_millis(20), |at| {
+        let wait = soonest.map_or(STARVED, |at| {
             at.saturating_duration_since(Instant::now())
-                .min(Duration::from_millis(50))
+                .min(LONGEST_WAIT)
         });
         let wait = match closed_at_once {
-            0 => EpollTimeout::try_from(wait + Duration::from_millis(1)),
+            0 => EpollTimeout::try_from(wait + TICK),
             _ => Ok(EpollTimeout::ZERO),
         };
         let ready = epoll.wait(&mut events, wait.unwrap_or(EpollTimeout::ZERO));
@@ -189,10 +196,10 @@ fn launch(shot: &Shot) -> nix::Result<(OwnedFd, Option<Found>)> {
         false => AddressFamily::Inet6,
     };
     let (kind, protocol) = match shot.service {
-        Service::Tcp(_) => (SockType::Stream, None),
-        Service::Udp(_) => (SockType::Datagram, None),
-        Service::Ping if v4 => (SockType::Datagram, Some(SockProtocol::Icmp)),
-        Service::Ping => (SockType::Datagram, Some(SockProtocol::IcmpV6)),
+        LabService::Tcp(_) => (SockType::Stream, None),
+        LabService::Udp(_) => (SockType::Datagram, None),
+        LabService::Ping if v4 => (SockType::Datagram, Some(SockProtocol::Icmp)),
+        LabService::Ping => (SockType::Datagram, Some(SockProtocol::IcmpV6)),
     };
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let socket = socket(family, kind, flags, protocol)?;
@@ -222,11 +229,11 @@ fn launch(shot: &Shot) -> nix::Result<(OwnedFd, Option<Found>)> {
 fn ask(shot: &Shot, socket: &OwnedFd) -> nix::Result<()> {
     let echo = |kind: u8| [&[kind, 0, 0, 0, 0, 0, 0, 1], QUESTION].concat();
     let bytes = match shot.service {
-        Service::Tcp(_) => return Ok(()),
-        Service::Udp(_) => QUESTION.to_vec(),
+        LabService::Tcp(_) => return Ok(()),
+        LabService::Udp(_) => QUESTION.to_vec(),
         // The kernel fills in the number and the checksum.
-        Service::Ping if shot.target.is_ipv4() => echo(8),
-        Service::Ping => echo(128),
+        LabService::Ping if shot.target.is_ipv4() => echo(8),
+        LabService::Ping => echo(128),
     };
     send(socket.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL).map(drop)
 }
@@ -241,8 +248,8 @@ fn outcome(shot: &Shot, socket: &OwnedFd, events: EpollFlags) -> Option<Found> {
         };
     }
     match shot.service {
-        Service::Tcp(_) if events.contains(EpollFlags::EPOLLOUT) => Some(Found::Reached),
-        Service::Tcp(_) => None,
+        LabService::Tcp(_) if events.contains(EpollFlags::EPOLLOUT) => Some(Found::Reached),
+        LabService::Tcp(_) => None,
         _ if events.contains(EpollFlags::EPOLLIN) => {
             let mut byte = [0; 64];
             match recv(socket.as_raw_fd(), &mut byte, MsgFlags::MSG_DONTWAIT) {
@@ -255,8 +262,8 @@ fn outcome(shot: &Shot, socket: &OwnedFd, events: EpollFlags) -> Option<Found> {
     }
 }
 
-/// What an error says of the other host. Nothing listens; or there is no way to it, or somebody forbids it (this host's own rules with
-/// EPERM): then it was not reached, and has not said that nothing listens.
+/// What an error says of the other host. Nothing listens; or there is no way to it, or somebody forbids it (this host's
+/// own rules with EPERM): then it was not reached, and has not said that nothing listens.
 fn refused(error: Errno) -> Option<Found> {
     match error {
         Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::ENOPROTOOPT => Some(Found::Closed),

@@ -5,7 +5,7 @@ use super::differences::settle;
 use super::listen::MOST_LINGERING;
 use super::node::{Node, NodeError};
 use super::probe::{Found, Limits, Shot, probe};
-use super::service::Service;
+use super::service::LabService;
 use super::status::node_status;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,8 @@ use std::time::Duration;
 /// So many cells are tried at most, some 500 bytes each.
 const MOST_CELLS: usize = 1_000_000;
 
-/// How long a cell may be silent: longer than TCP waits before it sends its first packet again, so that one lost packet is no silence.
+/// How long a cell may be silent: longer than TCP waits before it sends its first packet again, so that one lost packet
+/// is no silence.
 const SILENCE: Duration = Duration::from_millis(1300);
 /// The same when a few cells are looked at again.
 const SECOND_SILENCE: Duration = Duration::from_millis(900);
@@ -34,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 pub struct Wanted {
     /// These services; where none is named, all that the definition has listen anywhere.
     #[serde(default)]
-    pub services: BTreeSet<Service>,
+    pub services: BTreeSet<LabService>,
     /// From these alone.
     #[serde(default)]
     pub from: BTreeSet<String>,
@@ -83,7 +84,7 @@ pub struct Reach {
     /// Who is in it.
     pub nodes: Vec<ReachNode>,
     /// What was tried.
-    pub services: Vec<Service>,
+    pub services: Vec<LabService>,
     /// Each cell.
     pub cells: Vec<Cell>,
     /// The text of each line that decided something, by its place.
@@ -161,14 +162,14 @@ impl ReachError {
 pub fn cells(
     nodes: &[Arc<Node>],
     wanted: &Wanted,
-) -> Result<(Vec<Service>, Vec<Cell>), ReachError> {
+) -> Result<(Vec<LabService>, Vec<Cell>), ReachError> {
     for asked in wanted.from.iter().chain(&wanted.to) {
         if !nodes.iter().any(|node| node.name() == asked) {
             return Err(ReachError::unknown(asked, nodes));
         }
     }
     let plans: Vec<_> = nodes.iter().map(|node| node.plan()).collect();
-    let services: BTreeSet<Service> = match wanted.services.is_empty() {
+    let services: BTreeSet<LabService> = match wanted.services.is_empty() {
         false => wanted.services.clone(),
         true => plans
             .iter()
@@ -213,11 +214,7 @@ pub fn cells(
     Ok((services.into_iter().collect(), cells))
 }
 
-/// Tries all cells, and looks twice at what is not as expected. Gives what could not be tried.
-///
-/// # Errors
-///
-/// When a node does not answer.
+/// Tries all cells, and looks twice at what is not as expected. Returns what could not be tried.
 pub fn try_all(
     nodes: &[Arc<Node>],
     cells: &mut [Cell],
@@ -335,8 +332,8 @@ fn shoot(
     Ok(errors)
 }
 
-/// Asks for as many descriptors as this process may have, and gives how many: a lab of fifty listens on more than the 1,024 that most
-/// systems begin with.
+/// Asks for as many descriptors as this process may have, and returns how many: a lab of fifty listens on more than the
+/// 1,024 that most systems begin with.
 pub(super) fn descriptors() -> usize {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
     let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);

@@ -12,7 +12,7 @@ const MOST_PORTS: usize = 1000;
 /// A port of TCP or UDP, or an echo request. Printed as `tcp:80`, `udp:53`, `icmp`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub enum Service {
+pub enum LabService {
     /// A TCP port.
     Tcp(u16),
     /// A UDP port.
@@ -21,33 +21,33 @@ pub enum Service {
     Ping,
 }
 
-impl Service {
+impl LabService {
     /// Its protocol towards an address.
     pub fn protocol(self, to: IpAddr) -> Protocol {
         match self {
-            Service::Tcp(_) => Protocol::TCP,
-            Service::Udp(_) => Protocol::UDP,
-            Service::Ping if to.is_ipv4() => Protocol::ICMP,
-            Service::Ping => Protocol::ICMPV6,
+            LabService::Tcp(_) => Protocol::TCP,
+            LabService::Udp(_) => Protocol::UDP,
+            LabService::Ping if to.is_ipv4() => Protocol::ICMP,
+            LabService::Ping => Protocol::ICMPV6,
         }
     }
 
     /// Its port, if it has one.
     pub fn port(self) -> Option<u16> {
         match self {
-            Service::Tcp(port) | Service::Udp(port) => Some(port),
-            Service::Ping => None,
+            LabService::Tcp(port) | LabService::Udp(port) => Some(port),
+            LabService::Ping => None,
         }
     }
 
     /// Several of them as people write them: `tcp:22,8000-8009, udp:53`.
-    pub fn list<'s>(services: impl IntoIterator<Item = &'s Service>) -> String {
+    pub fn list<'s>(services: impl IntoIterator<Item = &'s LabService>) -> String {
         let (mut ports, mut ping) = ([Vec::new(), Vec::new()], None);
         for service in services {
             match service {
-                Service::Tcp(port) => ports[0].extend(Interval::new(*port, *port)),
-                Service::Udp(port) => ports[1].extend(Interval::new(*port, *port)),
-                Service::Ping => ping = Some("icmp".to_owned()),
+                LabService::Tcp(port) => ports[0].extend(Interval::new(*port, *port)),
+                LabService::Udp(port) => ports[1].extend(Interval::new(*port, *port)),
+                LabService::Ping => ping = Some("icmp".to_owned()),
             }
         }
         let written = ["tcp", "udp"].into_iter().zip(ports);
@@ -59,16 +59,12 @@ impl Service {
     }
 
     /// `tcp:80,443` or `udp:53`.
-    ///
-    /// # Errors
-    ///
-    /// One line that says what is wrong.
-    pub fn parse_listening(text: &str) -> Result<BTreeSet<Service>, String> {
+    pub fn parse_listening(text: &str) -> Result<BTreeSet<LabService>, String> {
         let wrong = || format!("`{text}` is not a service that can listen");
         let (protocol, ports) = text.split_once(':').ok_or_else(wrong)?;
-        let of: fn(u16) -> Service = match protocol.trim() {
-            "tcp" => Service::Tcp,
-            "udp" => Service::Udp,
+        let of: fn(u16) -> LabService = match protocol.trim() {
+            "tcp" => LabService::Tcp,
+            "udp" => LabService::Udp,
             _ => return Err(wrong()),
         };
         let intervals = PortSet::parse(ports.trim()).map_err(|error| error.to_string())?;
@@ -88,13 +84,9 @@ impl Service {
     }
 
     /// The same, or `icmp`, or `icmpv6`: both mean ping.
-    ///
-    /// # Errors
-    ///
-    /// One line that says what is wrong.
-    pub fn parse_tried(text: &str) -> Result<BTreeSet<Service>, String> {
+    pub fn parse_tried(text: &str) -> Result<BTreeSet<LabService>, String> {
         match text {
-            "icmp" | "icmpv6" | "ping" => Ok([Service::Ping].into()),
+            "icmp" | "icmpv6" | "ping" => Ok([LabService::Ping].into()),
             _ => Self::parse_listening(text).map_err(|error| {
                 format!("{error}: write `tcp:80`, `udp:53`, `tcp:8000-8010` or `icmp`")
             }),
@@ -102,26 +94,26 @@ impl Service {
     }
 }
 
-impl fmt::Display for Service {
+impl fmt::Display for LabService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Service::Tcp(port) => write!(f, "tcp:{port}"),
-            Service::Udp(port) => write!(f, "udp:{port}"),
-            Service::Ping => f.write_str("icmp"),
+            LabService::Tcp(port) => write!(f, "tcp:{port}"),
+            LabService::Udp(port) => write!(f, "udp:{port}"),
+            LabService::Ping => f.write_str("icmp"),
         }
     }
 }
 
-impl From<Service> for String {
-    fn from(service: Service) -> String {
+impl From<LabService> for String {
+    fn from(service: LabService) -> String {
         service.to_string()
     }
 }
 
-impl TryFrom<String> for Service {
+impl TryFrom<String> for LabService {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        let services = Service::parse_tried(&text)?;
+        let services = LabService::parse_tried(&text)?;
         services
             .into_iter()
             .next()
@@ -135,12 +127,20 @@ mod tests {
 
     #[test]
     fn what_is_a_service() {
-        let ports = Service::parse_listening("tcp:80,8000-8001").unwrap();
+        let ports = LabService::parse_listening("tcp:80,8000-8001").unwrap();
         assert_eq!(
             ports,
-            [Service::Tcp(80), Service::Tcp(8000), Service::Tcp(8001)].into()
+            [
+                LabService::Tcp(80),
+                LabService::Tcp(8000),
+                LabService::Tcp(8001)
+            ]
+            .into()
         );
-        assert_eq!(Service::parse_tried("icmpv6"), Ok([Service::Ping].into()));
+        assert_eq!(
+            LabService::parse_tried("icmpv6"),
+            Ok([LabService::Ping].into())
+        );
         for wrong in [
             "icmp",
             "80",
@@ -150,12 +150,14 @@ mod tests {
             "tcp:all",
             "udp:1-2000",
         ] {
-            assert!(Service::parse_listening(wrong).is_err(), "{wrong}");
+            assert!(LabService::parse_listening(wrong).is_err(), "{wrong}");
         }
-        assert_eq!(Service::Udp(53).to_string(), "udp:53");
-        let all = Service::parse_listening("tcp:22,8000-8002").unwrap();
-        let all = all.into_iter().chain([Service::Udp(53), Service::Ping]);
+        assert_eq!(LabService::Udp(53).to_string(), "udp:53");
+        let all = LabService::parse_listening("tcp:22,8000-8002").unwrap();
+        let all = all
+            .into_iter()
+            .chain([LabService::Udp(53), LabService::Ping]);
         let all: Vec<_> = all.collect();
-        assert_eq!(Service::list(&all), "tcp:22,8000-8002, udp:53, icmp");
+        assert_eq!(LabService::list(&all), "tcp:22,8000-8002, udp:53, icmp");
     }
 }

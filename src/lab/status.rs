@@ -2,7 +2,7 @@
 
 use super::addresses::GivenAddress;
 use super::node::Node;
-use super::service::Service;
+use super::service::LabService;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ pub struct NodeStatus {
     /// Its interfaces.
     pub interfaces: Vec<InterfaceStatus>,
     /// What listens there.
-    pub services: Vec<Service>,
+    pub services: Vec<LabService>,
     /// What an instance enforces.
     pub enforced: Option<EnforcedStatus>,
 }

@@ -1,50 +1,29 @@
-//! Addresses outside that somebody is played from for a moment: given to a host while it tries something, and taken away again.
+//! Addresses outside that somebody is played from for a moment: a host has one while it tries something.
 
 use super::node::{Node, NodeError};
 use super::wire::{self, Cable};
-use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-
-/// How many hold an address of a cable.
-type Held = Arc<Mutex<HashMap<(u32, IpAddr), usize>>>;
-
-/// Those that are held now.
-#[derive(Debug, Default)]
-pub struct Visits(Held);
 
 /// An address, until this is dropped.
 #[derive(Debug)]
 pub struct Visit {
-    held: Held,
     router: Arc<Node>,
     host: Arc<Node>,
     cable: Cable,
     address: IpAddr,
 }
 
-impl Visits {
-    /// Gives the host an address, unless it is held already.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel has against it.
+impl Visit {
+    /// Adds an address to a host. One thing is tried at a time, so that no two visits are about the same address.
     pub fn begin(
-        &self,
         router: &Arc<Node>,
         host: &Arc<Node>,
         cable: Cable,
         address: IpAddr,
-    ) -> Result<Visit, NodeError> {
-        let mut held = self.0.lock();
-        let count = held.entry((cable.index(), address)).or_default();
-        if *count == 0 {
-            wire::add(router, host, cable, address)?;
-        }
-        *count += 1;
+    ) -> Result<Self, NodeError> {
+        wire::add(router, host, cable, address)?;
         Ok(Visit {
-            held: self.0.clone(),
             router: router.clone(),
             host: host.clone(),
             cable,
@@ -55,15 +34,6 @@ impl Visits {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        let mut held = self.held.lock();
-        let key = (self.cable.index(), self.address);
-        let Some(count) = held.get_mut(&key) else {
-            return;
-        };
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            held.remove(&key);
-            wire::remove(&self.router, &self.host, self.cable, self.address);
-        }
+        wire::remove(&self.router, &self.host, self.cable, self.address);
     }
 }

@@ -1,8 +1,9 @@
-//! Cables between the nodes and the router. Each is a network of its own: every address is a single one, and the router leads to it.
+//! Cables between the nodes and the router. Each is a network of its own: every address is a single one, and the router
+//! leads to it.
 
 use super::node::{Inside, Node, NodeError};
 use super::plan::{GATEWAYS, InterfacePlan};
-use super::route::{End, Mac};
+use super::route::{CableEnd, Mac};
 use crate::netfilter::netlink::NetlinkError;
 use nix::libc;
 use nix::net::if_::if_nametoindex;
@@ -21,18 +22,8 @@ pub struct Cable {
     far: Mac,
 }
 
-impl Cable {
-    /// The index of the router's end, which no other cable has.
-    pub fn index(self) -> u32 {
-        self.index
-    }
-}
-
-/// Lays the cable with this number, unique in the lab, from the router to an interface of a node; `place` counts its interfaces.
-///
-/// # Errors
-///
-/// What the kernel has against it.
+/// Lays the cable with this number, unique in the lab, from the router to an interface of a node; `place` counts its
+/// interfaces.
 pub fn lay(
     router: &Node,
     node: &Node,
@@ -41,11 +32,11 @@ pub fn lay(
     number: u16,
 ) -> Result<Cable, NodeError> {
     let [high, low] = number.to_be_bytes();
-    let near = End {
+    let near = CableEnd {
         name: format!("to{number}"),
         mac: [0x02, 0x5e, 0, high, low, 1],
     };
-    let far = End {
+    let far = CableEnd {
         name: interface.name.clone(),
         mac: [0x02, 0x5e, 0, high, low, 2],
     };
@@ -68,10 +59,7 @@ pub fn lay(
 }
 
 /// Takes a cable away.
-///
-/// # Errors
-///
-/// When the router does not answer; that the cable has gone is no error.
+/// That it has gone already is no error.
 pub fn take(router: &Node, cable: Cable) -> Result<(), NodeError> {
     router.call(move |inside| {
         let _ = inside.route.cut(cable.index);
@@ -80,8 +68,8 @@ pub fn take(router: &Node, cable: Cable) -> Result<(), NodeError> {
 
 fn router_end(
     inside: &mut Inside,
-    near: &End,
-    far: &End,
+    near: &CableEnd,
+    far: &CableEnd,
     there: &OwnedFd,
     addresses: &[IpAddr],
 ) -> Result<u32, NetlinkError> {
@@ -140,11 +128,7 @@ fn index(name: &str) -> Result<u32, NetlinkError> {
     if_nametoindex(name).map_err(NetlinkError::Socket)
 }
 
-/// Gives the first interface of a node one more address.
-///
-/// # Errors
-///
-/// What the kernel has against it.
+/// Adds an address to the first interface of a node.
 pub fn add(router: &Node, node: &Node, cable: Cable, address: IpAddr) -> Result<(), NodeError> {
     let index = cable.index;
     let led = router.call(move |inside| {

@@ -34,10 +34,7 @@ pub struct Flow {
 }
 
 /// All tracked flows of the network namespace. Reading 100,000 takes about 150 ms.
-///
-/// # Errors
-///
-/// See [`NetlinkError`]. A kernel without connection tracking over netlink refuses.
+/// A kernel without connection tracking over netlink refuses.
 pub fn flows_over(reader: &Reader) -> Result<Vec<Flow>, NetlinkError> {
     reader.dump(
         &Request::new().op_get_dump(&Nfgenmsg::default()),
@@ -101,7 +98,8 @@ impl Tuple {
     }
 }
 
-/// `IPCTNL_MSG_CT_NEW`, which the kernel's specification of the family does not have yet: a flow to be made, or changed.
+/// `IPCTNL_MSG_CT_NEW`, which the kernel's specification of the family does not have yet: a flow to be made, or
+/// changed.
 pub(super) struct Write<'m> {
     /// What may be there before.
     pub flags: u16,

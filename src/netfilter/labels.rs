@@ -12,7 +12,7 @@ mod sweep;
 pub use self::book::OURS;
 
 use self::book::{Book, Next};
-use self::sweep::{Carriers, Kernel, Swept};
+use self::sweep::{Carriers, KernelFlows, Swept};
 use super::netlink::NetlinkError;
 use super::priority::set_niceness;
 use super::tracked::tracked_flows;
@@ -35,9 +35,9 @@ const ATTEMPTS: u32 = 4;
 ///
 /// The flows read are those of the namespace of the thread that calls. Clones are the same labels.
 #[derive(Clone)]
-pub struct Labels(Arc<Shared>);
+pub struct Labels(Arc<SharedLabels>);
 
-struct Shared {
+struct SharedLabels {
     book: Mutex<Book>,
     /// Signalled when a round ends.
     idle: Condvar,
@@ -58,7 +58,7 @@ impl Labels {
     /// Knows nothing of any label yet. Asks the kernel nothing.
     #[must_use]
     pub fn new() -> Self {
-        Self::over(Box::<Kernel>::default(), || {
+        Self::over(Box::<KernelFlows>::default(), || {
             tracked_flows().map(|tracked| tracked.count)
         })
     }
@@ -77,7 +77,7 @@ impl Labels {
     }
 
     fn over(carriers: Box<dyn Carriers>, flows: fn() -> Option<u64>) -> Self {
-        Labels(Arc::new(Shared {
+        Labels(Arc::new(SharedLabels {
             book: Mutex::default(),
             idle: Condvar::new(),
             sending: Mutex::new(()),
@@ -107,14 +107,11 @@ impl Labels {
         self.0.book().retire(bits);
     }
 
-    /// Hands out up to `count` labels that no flow carries, those first that were handed out longest ago. Hands out fewer
-    /// while clearing has not caught up.
+    /// Hands out up to `count` labels that no flow carries, those first that were handed out longest ago. Hands out
+    /// fewer while clearing has not caught up.
     ///
     /// The first call in a process waits: it takes all labels off all flows, but for those reserved or in force.
-    ///
-    /// # Errors
-    ///
-    /// At the first call, when the flows cannot be read.
+    /// Only the first call can fail.
     pub fn take(&self, count: usize) -> Result<Vec<u8>, NetlinkError> {
         self.0.know()?;
         let taken = self.0.book().take(count);
@@ -125,10 +122,6 @@ impl Labels {
     }
 
     /// The same. While no label is in force it waits for what is being cleared, since that holds up nobody.
-    ///
-    /// # Errors
-    ///
-    /// See [`Self::take`].
     pub fn take_at_first(&self, count: usize) -> Result<Vec<u8>, NetlinkError> {
         let taken = self.take(count)?;
         if taken.len() == count || self.0.book().in_force() != 0 {
@@ -190,7 +183,7 @@ impl std::fmt::Debug for Labels {
     }
 }
 
-impl Shared {
+impl SharedLabels {
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock()
     }

@@ -24,8 +24,8 @@ pub struct Link {
     pub kind: Option<String>,
     /// The index of the bridge, bond or VRF that this is a port of.
     pub master: Option<u32>,
-    /// The index of the interface that this one stands on (`IFLA_LINK`), if that is in the same network namespace. For a `veth`
-    /// it is the other end.
+    /// The index of the interface that this one stands on (`IFLA_LINK`), if that is in the same network namespace. For
+    /// a `veth` it is the other end.
     pub parent: Option<u32>,
     /// Whether an XDP program sees packets before the kernel does.
     pub has_xdp: bool,
@@ -58,10 +58,6 @@ pub enum LinkError {
 }
 
 /// All interfaces of this network namespace, by index as the kernel lists them.
-///
-/// # Errors
-///
-/// [`LinkError::Links`] and [`LinkError::Addresses`].
 pub fn links() -> Result<Vec<Link>, LinkError> {
     let mut addresses = addresses().map_err(LinkError::Addresses)?;
     let mut request = rt_link::Request::new().op_getlink_dump(&Ifinfomsg::new());
@@ -74,13 +70,9 @@ pub fn links() -> Result<Vec<Link>, LinkError> {
     .map_err(LinkError::Links)
 }
 
-/// The indexes of the interfaces by which default routes of the main table leave, both families and every path of a multipath
-/// route, each once. A route by nexthop object counts through the paths that the kernel copies into it
+/// The indexes of the interfaces by which default routes of the main table leave, both families and every path of a
+/// multipath route, each once. A route by nexthop object counts through the paths that the kernel copies into it
 /// (`net.ipv4.nexthop_compat_mode`, on by default).
-///
-/// # Errors
-///
-/// [`LinkError::Routes`].
 pub fn default_route_links() -> Result<Vec<u32>, LinkError> {
     let mut found = Vec::new();
     for index in default_routes(|route| Some(leaves_by(route)))?
@@ -95,10 +87,6 @@ pub fn default_route_links() -> Result<Vec<u32>, LinkError> {
 }
 
 /// The gateways of the default routes of the main table, both families, each with the index of its interface.
-///
-/// # Errors
-///
-/// [`LinkError::Routes`].
 pub fn default_gateways() -> Result<Vec<(IpAddr, Option<u32>)>, LinkError> {
     default_routes(|route| Some((route.get_gateway().ok()?, route.get_oif().ok())))
 }
@@ -174,7 +162,8 @@ fn leaves_by(attributes: &IterableRouteAttrs<'_>) -> Vec<u32> {
     attributes.get_oif().into_iter().chain(hops).collect()
 }
 
-/// The interface of each `struct rtnexthop` (`linux/rtnetlink.h`): length u16, flags u8, hops u8, interface i32, attributes.
+/// The interface of each `struct rtnexthop` (`linux/rtnetlink.h`): length u16, flags u8, hops u8, interface i32,
+/// attributes.
 fn next_hops(mut bytes: &[u8]) -> Vec<u32> {
     let mut indexes = Vec::new();
     while let Some((&[low, high, _, _, a, b, c, d], _)) = bytes.split_first_chunk::<8>() {

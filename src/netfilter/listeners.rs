@@ -14,7 +14,7 @@ const INET_DIAG_SKV6ONLY: u16 = 11;
 
 /// A socket that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listener {
+pub struct ListeningSocket {
     /// `true` for TCP, `false` for UDP.
     pub tcp: bool,
     /// Where it waits.
@@ -26,11 +26,8 @@ pub struct Listener {
 }
 
 /// All of them, both families.
-///
-/// # Errors
-///
-/// When the kernel does not list them (the modules `tcp_diag` and `udp_diag` may be missing).
-pub fn listeners() -> Result<Vec<Listener>, NetlinkError> {
+/// Fails where the modules `tcp_diag` and `udp_diag` are missing.
+pub fn listeners() -> Result<Vec<ListeningSocket>, NetlinkError> {
     let mut all = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
         let header = |protocol, state: TcpState| ReqV2 {
@@ -52,9 +49,12 @@ pub fn listeners() -> Result<Vec<Listener>, NetlinkError> {
     Ok(all)
 }
 
-fn listener(tcp: bool, (message, attributes): (Msg, IterableReplyAttrs<'_>)) -> Option<Listener> {
+fn listener(
+    tcp: bool,
+    (message, attributes): (Msg, IterableReplyAttrs<'_>),
+) -> Option<ListeningSocket> {
     let ip = address(message.family, &message.sockid.src)?;
-    Some(Listener {
+    Some(ListeningSocket {
         tcp,
         local: SocketAddr::new(ip, message.sockid.sport()),
         both: ip.is_ipv6() && ip.is_unspecified() && !is_ipv6_only(&attributes),

@@ -29,10 +29,7 @@ impl Kernel {
     /// Assigns bits to the slots of a ruleset that have none. Write them down before the ruleset is enforced.
     ///
     /// Where no bit is left an interface shares those of unbound ones.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel cannot be asked which bits flows carry.
+    /// Fails where the kernel cannot list which bits flows carry.
     pub fn assign_slots(&self, ruleset: &Ruleset) -> Result<(), NetlinkError> {
         self.know_labels()?;
         let wanted: Vec<Slot> = ruleset
@@ -70,7 +67,8 @@ impl Kernel {
         self.labels.release(slots.mask());
     }
 
-    /// Releases the bits of interfaces that the ruleset does not know. What is in force may set them until it is replaced.
+    /// Releases the bits of interfaces that the ruleset does not know. What is in force may set them until it is
+    /// replaced.
     fn release_unused(&self, slots: &mut Slots, wanted: &[Slot]) {
         let unused: Vec<Slot> = slots
             .0
@@ -150,8 +148,8 @@ impl Kernel {
         Ok(())
     }
 
-    /// What has enforced another table since the slots were written down has set labels that mean something else: an earlier version
-    /// of this program, or one with another state directory.
+    /// What has enforced another table since the slots were written down has set labels that mean something else: an
+    /// earlier version of this program, or one with another state directory.
     fn distrust(&self, set: &[(String, u128)]) {
         let mut slots = self.lock_slots();
         let elsewhere = slots

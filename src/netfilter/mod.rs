@@ -1,6 +1,6 @@
 //! Speaks to the kernel, and is the only room that does.
 //!
-//! | file | what it asks or tells the kernel |
+//! | file | what it asks of the kernel |
 //! |---|---|
 //! | [`netlink`] | one whole dump, and again if the kernel says that it changed meanwhile |
 //! | [`seed`] | the established TCP sockets, put into connection tracking |
@@ -19,8 +19,8 @@
 //! | [`programs`] | where an administrator's programs stand |
 //! | [`ownership`] | who may change our table |
 //! | [`others`] | who else has rules here |
-//! | [`events`] | what the kernel tells unasked: of our table, and of interfaces |
-//! | [`refusals`] | what it tells of packets that our rules refuse |
+//! | [`events`] | what the kernel sends unasked: of our table, and of interfaces |
+//! | [`refusals`] | what it sends of packets that our rules refuse |
 //! | [`objects`] | the chains and sets of our table |
 //! | [`flows`] | the tracked flows |
 //! | [`marks`] | which labels say what of a flow |

@@ -1,8 +1,8 @@
 //! Whole dumps over netlink.
 //!
-//! `netlink-socket2` reads dumps too, but hides the header of each message, and with it `NLM_F_DUMP_INTR`: the kernel's word
-//! that the table changed while it was read and entries may be missing or doubled. It also reads 8 KiB at a time, and the kernel
-//! makes its messages as large as the reader's buffer (up to 32 KiB). Hence these lines of our own.
+//! `netlink-socket2` reads dumps too, but hides the header of each message, and with it `NLM_F_DUMP_INTR`: the kernel's
+//! word that the table changed while it was read and entries may be missing or doubled. It also reads 8 KiB at a time,
+//! and the kernel makes its messages as large as the reader's buffer (up to 32 KiB). Hence these lines of our own.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,21 +15,21 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
 };
 
-/// What the kernel makes use of is 32 KiB (`netlink_recvmsg` in `net/netlink/af_netlink.c`); more is room to notice truncation.
+/// What the kernel makes use of is 32 KiB (`netlink_recvmsg` in `net/netlink/af_netlink.c`); more is room to notice
+/// truncation.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// How often a dump is begun before giving up on a table that never holds still. A dump of 10,000 rules takes about 35 ms.
+/// How often a dump is begun before giving up on a table that never holds still. A dump of 10,000 rules takes about 35
+/// ms.
 pub(super) const ATTEMPTS: u32 = 20;
 
 const NETLINK_NETFILTER: u16 = 12;
 pub(super) const NLM_F_REQUEST: u16 = 0x1;
 pub(super) const NLM_F_ACK: u16 = 0x4;
-/// Put it in the place of one like it.
-pub(crate) const NLM_F_REPLACE: u16 = 0x100;
 /// Refused if it exists: nothing of a generation is mixed with what somebody else left.
-pub(crate) const NLM_F_EXCL: u16 = 0x200;
+pub(super) const NLM_F_EXCL: u16 = 0x200;
 /// Make it if it is not there.
-pub(crate) const NLM_F_CREATE: u16 = 0x400;
+pub(super) const NLM_F_CREATE: u16 = 0x400;
 /// At the end of the chain.
 pub(super) const NLM_F_APPEND: u16 = 0x800;
 const NLM_F_DUMP_INTR: u16 = 0x10;
@@ -105,19 +105,11 @@ pub struct Reader {
 
 impl Reader {
     /// A socket for netfilter.
-    ///
-    /// # Errors
-    ///
-    /// [`NetlinkError::Socket`].
     pub fn netfilter() -> Result<Self, NetlinkError> {
         Self::open(NETLINK_NETFILTER)
     }
 
     /// A socket for links, addresses and routes.
-    ///
-    /// # Errors
-    ///
-    /// [`NetlinkError::Socket`].
     pub fn route() -> Result<Self, NetlinkError> {
         Self::open(nix::libc::NETLINK_ROUTE as u16)
     }
@@ -132,8 +124,8 @@ impl Reader {
 
     /// Sends `request`, a dump, and collects what `keep` makes of each reply, in the kernel's order.
     ///
-    /// When the kernel says that the dump was interrupted by a change, what was collected is thrown away and the dump begun
-    /// again, so the answer is of one moment.
+    /// When the kernel says that the dump was interrupted by a change, what was collected is thrown away and the dump
+    /// begun again, so the answer is of one moment.
     pub fn dump<R: NetlinkRequest, T>(
         &self,
         request: &R,
@@ -142,7 +134,8 @@ impl Reader {
         self.exchange(request, 0, keep)
     }
 
-    /// The same; none of what the kernel does not have (ENOENT), as it answers for the sets of a table that does not exist.
+    /// The same; none of what the kernel does not have (ENOENT), as it answers for the sets of a table that does not
+    /// exist.
     pub fn dump_if_there<R: NetlinkRequest, T>(
         &self,
         request: &R,
@@ -188,9 +181,10 @@ impl Reader {
                 kept.extend(keep(R::decode_reply(payload)))
             });
             match end {
-                Ok(End::Whole) => return Ok(kept),
-                Ok(End::Interrupted) => continue,
-                // Some of it was lost, or the rest of a dump that was is still to come, and stands in the way of this one.
+                Ok(DumpEnd::Whole) => return Ok(kept),
+                Ok(DumpEnd::Interrupted) => continue,
+                // Some of it was lost, or the rest of a dump that was is still to come, and stands in the way of this
+                // one.
                 Err(NetlinkError::Socket(Errno::ENOBUFS) | NetlinkError::Refused(Errno::EBUSY)) => {
                     drain(&self.socket, &mut buffer)
                 }
@@ -214,10 +208,6 @@ impl Reader {
     }
 
     /// Appends a request that is no dump to `messages`, to be told with others.
-    ///
-    /// # Errors
-    ///
-    /// When it is of another protocol.
     pub fn append(
         &self,
         messages: &mut Vec<u8>,
@@ -231,12 +221,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Sends what was appended. The kernel has done it, or refused it, when this returns; that something has gone meanwhile
-    /// is no error.
-    ///
-    /// # Errors
-    ///
-    /// See [`NetlinkError`]; the first refusal counts.
+    /// Sends what was appended. The kernel has done it, or refused it, when this returns; that something has gone
+    /// meanwhile is no error. The first refusal is the error.
     pub fn tell(&self, messages: &[u8]) -> Result<(), NetlinkError> {
         send(self.socket.as_raw_fd(), messages, MsgFlags::empty()).map_err(NetlinkError::Socket)?;
         let mut buffer = vec![0; BUFFER_BYTES];
@@ -285,7 +271,7 @@ fn protocol(request: &impl NetlinkRequest) -> Result<(u16, u16), NetlinkError> {
     }
 }
 
-enum End {
+enum DumpEnd {
     Whole,
     Interrupted,
 }
@@ -301,13 +287,13 @@ fn open(protonum: u16) -> Result<OwnedFd, NetlinkError> {
             ));
         }
     };
-    socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        protocol,
-    )
-    .map_err(NetlinkError::Socket)
+    raw_socket(protocol, SockFlag::empty()).map_err(NetlinkError::Socket)
+}
+
+/// A socket of netlink, closed in programs that this one starts.
+pub(super) fn raw_socket(protocol: SockProtocol, flags: SockFlag) -> Result<OwnedFd, Errno> {
+    let flags = flags | SockFlag::SOCK_CLOEXEC;
+    socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)
 }
 
 /// Reads away what nobody waits for: with it the kernel ends a dump of which not all was read.
@@ -326,7 +312,7 @@ fn receive(
     buffer: &mut [u8],
     sequence: u32,
     mut each: impl FnMut(&[u8]),
-) -> Result<End, NetlinkError> {
+) -> Result<DumpEnd, NetlinkError> {
     let mut interrupted = false;
     loop {
         // With MSG_TRUNC the length is the datagram's own, so a message that did not fit shows.
@@ -384,17 +370,17 @@ fn split(bytes: &[u8]) -> Result<(Nlmsghdr, &[u8], &[u8]), NetlinkError> {
 }
 
 /// Judges the last message, which carries 0 or a negative errno.
-fn finish(payload: &[u8], interrupted: bool) -> Result<End, NetlinkError> {
+fn finish(payload: &[u8], interrupted: bool) -> Result<DumpEnd, NetlinkError> {
     let code = payload
         .first_chunk()
         .map(|bytes| i32::from_ne_bytes(*bytes))
         .unwrap_or(0);
     // A change may also end a dump with EINTR (nf_tables does, when its generation moves on).
     match Errno::from_raw(code.saturating_neg()) {
-        Errno::EINTR | Errno::EAGAIN => Ok(End::Interrupted),
+        Errno::EINTR | Errno::EAGAIN => Ok(DumpEnd::Interrupted),
         Errno::EPERM => Err(NetlinkError::Denied),
         refusal if code != 0 => Err(NetlinkError::Refused(refusal)),
-        _ if interrupted => Ok(End::Interrupted),
-        _ => Ok(End::Whole),
+        _ if interrupted => Ok(DumpEnd::Interrupted),
+        _ => Ok(DumpEnd::Whole),
     }
 }

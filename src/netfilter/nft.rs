@@ -69,8 +69,8 @@ impl Nft {
         Nft { time_limit, ..self }
     }
 
-    /// What nft does from now on is kept from this listener. A script in nft's place must become nft (`exec`): what a child
-    /// of it does counts as another program's.
+    /// What nft does from now on is kept from this listener. A script in nft's place must become nft (`exec`): what a
+    /// child of it does counts as another program's.
     pub(super) fn is_not_for(&self, listener: &Arc<EventSocket>) {
         *self.listener.lock() = Arc::downgrade(listener);
     }
@@ -80,10 +80,7 @@ impl Nft {
     }
 
     /// Applies a batch of nft text as one transaction.
-    ///
-    /// # Errors
-    ///
-    /// See [`NftError`]; on `Refused` the kernel has changed nothing.
+    /// On [`NftError::Refused`] the kernel has changed nothing.
     pub fn apply(&self, batch: &str) -> Result<(), NftError> {
         let (success, message) = self.run(&["-f", "-"], batch)?;
         match success {
@@ -116,7 +113,8 @@ impl Nft {
             }
             other => other.map_err(failed)?,
         };
-        // The kernel names nft's socket after its process, and nft tells nothing before it has read its input to the end.
+        // The kernel names nft's socket after its process, and nft sends nothing before it has read its input to the
+        // end.
         let listener = self.listener();
         if let Some(listener) = &listener {
             let _ = listener.pass_over(Some(child.id()));

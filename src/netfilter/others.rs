@@ -2,26 +2,17 @@
 
 use super::native::tracer::TRACER;
 use super::netlink::{NetlinkError, dump};
+use super::programs::LEGACY;
 use crate::ruleset::TABLE;
 use netlink_bindings::nftables::{Nfgenmsg, Request};
 use std::collections::BTreeSet;
 use std::ffi::CStr;
 
-/// The kernel's lists of the legacy tables in use.
-const LEGACY: [(&str, &str); 2] = [
-    ("/proc/thread-self/net/ip_tables_names", "iptables-legacy"),
-    ("/proc/thread-self/net/ip6_tables_names", "ip6tables-legacy"),
-];
-
 /// `NF_DROP`, the policy of a base chain that needs no rule to drop.
 const DROP: u32 = 0;
 
-/// Each other program whose rules stand here, once: iptables, ip6tables, their legacy kind, nftables. A table that neither has a rule nor
-/// drops what no rule meets does not count; of the legacy kind every table in use does.
-///
-/// # Errors
-///
-/// When the kernel does not list the rules.
+/// Each other program whose rules stand here, once: iptables, ip6tables, their legacy kind, nftables. A table that
+/// neither has a rule nor drops what no rule meets does not count; of the legacy kind every table in use does.
 pub fn beside_us() -> Result<Vec<String>, NetlinkError> {
     let name = |text: &CStr| text.to_string_lossy().into_owned();
     let request = Request::new().op_getrule_dump(&Nfgenmsg::new());
@@ -41,7 +32,7 @@ pub fn beside_us() -> Result<Vec<String>, NetlinkError> {
         .filter(|(_, name)| name != TABLE && name != TRACER)
         .map(|(family, name)| owner_of(family, &name))
         .collect();
-    for (path, name) in LEGACY {
+    for (name, path) in LEGACY {
         let tables = std::fs::read_to_string(path).unwrap_or_default();
         if !tables.trim().is_empty() {
             found.push(name.to_owned());

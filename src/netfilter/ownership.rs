@@ -1,9 +1,9 @@
 //! Who may change our table.
 //!
-//! From Linux 6.9 on a table can be made `owner,persist`: while the netlink socket that made it is open, every other program's
-//! change is answered with EPERM, and `nft flush ruleset` passes it by. When the socket closes the table stays in force,
-//! without that protection, until somebody asks for it with the same flags and so adopts it. What was made without the flags
-//! can never be owned.
+//! From Linux 6.9 on a table can be made `owner,persist`: while the netlink socket that made it is open, every other
+//! program's change is answered with EPERM, and `nft flush ruleset` passes it by. When the socket closes the table
+//! stays in force, without that protection, until somebody asks for it with the same flags and so adopts it. What was
+//! made without the flags can never be owned.
 
 use super::netlink::{NetlinkError, Reader, inet};
 use crate::ruleset::TABLE;
@@ -33,7 +33,7 @@ pub enum Protection {
     Owned,
     /// It is another's, and we cannot change it either.
     OwnedBy(Owner),
-    /// Nothing: it is told through nft, whose runs each end at once.
+    /// Nothing: it is loaded through nft, whose runs each end at once.
     ThroughNft,
     /// Nothing: the kernel knows no ownership that outlives its owner.
     OldKernel,
@@ -105,7 +105,7 @@ impl fmt::Display for Owner {
 }
 
 impl Protection {
-    /// The same where other programs' changes are put right as soon as the kernel tells of them.
+    /// The same where other programs' changes are put right as soon as the kernel reports them.
     pub fn where_restored(self) -> String {
         const RESTORED: &str =
             "restored: what another program changes or flushes is put right at once";

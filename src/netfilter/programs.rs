@@ -10,6 +10,13 @@ use std::process::Command;
 /// Where they stand, also for users whose path leaves these out.
 const FOLDERS: [&str; 5] = ["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin"];
 
+/// The programs of iptables-legacy, each with the kernel's list of its tables in use in the network namespace of the
+/// calling thread.
+pub(super) const LEGACY: [(&str, &str); 2] = [
+    ("iptables-legacy", "/proc/thread-self/net/ip_tables_names"),
+    ("ip6tables-legacy", "/proc/thread-self/net/ip6_tables_names"),
+];
+
 /// Where programs are looked for.
 pub fn search_path() -> OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -6,7 +6,7 @@ use super::interface::InterfaceName;
 use super::platform::Platform;
 use super::rule::SecurityGroup;
 use crate::definition::Place;
-use crate::definition::model::Kind;
+use crate::definition::model::InstanceKind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub struct Instance {
     /// Which host it is, if written.
     pub hostname: Option<Arc<str>>,
     /// What it is.
-    pub kind: Kind,
+    pub kind: InstanceKind,
     /// Whether it asks for TCP 25 to be unblocked.
     pub smtp_request: bool,
     /// Its interfaces, the most specific name first.
@@ -163,7 +163,7 @@ impl Account {
             instance: id.clone(),
             platform: self.platform.clone(),
             smtp_blocked: self.platform.smtp_block
-                && instance.kind == Kind::Cvm
+                && instance.kind == InstanceKind::Cvm
                 && !unblocked.contains(id),
             bindings: bindings.collect(),
             host: HostFacts::default(),

@@ -119,32 +119,6 @@ impl AddressRange {
         }
     }
 
-    /// The IPv4 address that a text begins with, and how many bytes it takes. `None` for anything that is not written as
-    /// plainly as 192.0.2.7: [`Self::parse`] says what that is. Long lists are read by this.
-    pub fn leading_ipv4(text: &[u8]) -> Option<(u32, usize)> {
-        let (mut address, mut at) = (0, 0);
-        for part in 0..4 {
-            if part > 0 {
-                text.get(at).filter(|byte| **byte == b'.')?;
-                at += 1;
-            }
-            let (start, mut number) = (at, 0);
-            while at - start < 3
-                && let Some(digit) = text.get(at).filter(|byte| byte.is_ascii_digit())
-            {
-                number = number * 10 + u32::from(digit - b'0');
-                at += 1;
-            }
-            // 010 is eight to some, and nothing to us.
-            let leading_zero = at - start > 1 && text[start] == b'0';
-            if at == start || leading_zero || number > 255 {
-                return None;
-            }
-            address = address << 8 | number;
-        }
-        Some((address, at))
-    }
-
     /// An address, a CIDR or an `a-b` range.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         if let Some((first, last)) = text.split_once('-') {
@@ -257,6 +231,14 @@ impl AddressSet {
         Self::of(v4, without(&[u128::WHOLE], &self.v6))
     }
 
+    /// What does not lie in a set; all addresses without one.
+    pub fn outside(set: Option<&Self>) -> Option<Self> {
+        match set {
+            Some(set) => set.complement(),
+            None => Some(Self::any()),
+        }
+    }
+
     /// Whether it holds the address.
     pub fn contains(&self, address: IpAddr) -> bool {
         match address {
@@ -275,22 +257,38 @@ impl AddressSet {
         &self.v6
     }
 
-    /// The IPv4 part, shared and not copied.
-    pub fn shared_v4(&self) -> Arc<[Interval<u32>]> {
-        self.v4.clone()
-    }
-
-    /// The IPv6 part, shared and not copied.
-    pub fn shared_v6(&self) -> Arc<[Interval<u128>]> {
-        self.v6.clone()
-    }
-
     /// All ranges, IPv4 first.
     pub fn ranges(&self) -> impl Iterator<Item = AddressRange> {
         let v4 = self.v4.iter().map(|interval| AddressRange::V4(*interval));
         v4.chain(self.v6.iter().map(|interval| AddressRange::V6(*interval)))
     }
 }
+
+/// An address of one family, as a number.
+pub trait AddressNumber: Point {
+    /// Whether it is IPv4.
+    const V4: bool;
+    /// The part of this family in a set, shared and not copied.
+    fn in_set(set: &AddressSet) -> Arc<[Interval<Self>]>;
+    /// A run of them.
+    fn range(interval: Interval<Self>) -> AddressRange;
+}
+
+macro_rules! line {
+    ($number:ty, $is_v4:literal, $range:ident, $part:ident) => {
+        impl AddressNumber for $number {
+            const V4: bool = $is_v4;
+            fn in_set(set: &AddressSet) -> Arc<[Interval<Self>]> {
+                set.$part.clone()
+            }
+            fn range(interval: Interval<Self>) -> AddressRange {
+                AddressRange::$range(interval)
+            }
+        }
+    };
+}
+line!(u32, true, V4, v4);
+line!(u128, false, V6, v6);
 
 /// As a definition writes it: an address, a CIDR, or a range.
 impl fmt::Display for AddressRange {
@@ -346,68 +344,11 @@ mod tests {
         );
     }
 
+    /// The folders of `tests/reject/` have the others, each with its message.
     #[test]
-    fn the_short_way_reads_what_the_long_way_reads() {
-        for text in [
-            "0.0.0.0",
-            "192.0.2.7",
-            "255.255.255.255",
-            "1.2.3.4/8",
-            "1.2.3.4-1.2.3.9",
-            "1.2.3.4 # x",
-            "256.0.0.1",
-            "1.2.3.256",
-            "01.2.3.4",
-            "1.2.3.00",
-            "1.2.3",
-            "1.2.3.",
-            "1..2.3",
-            ".1.2.3",
-            "1.2.3.4.5",
-            "1.2.3.4567",
-            "+1.2.3.4",
-            " 1.2.3.4",
-            "::1",
-            "",
-        ] {
-            let short = AddressRange::leading_ipv4(text.as_bytes());
-            let whole = short.filter(|(_, bytes)| *bytes == text.len());
-            let long: Option<Ipv4Addr> = text.parse().ok();
-            assert_eq!(
-                whole.map(|(address, _)| address),
-                long.map(u32::from),
-                "{text}"
-            );
-            if let Some((address, bytes)) = short {
-                // What it begins with may go on in digits: who asks looks at the next byte.
-                assert_eq!(text[..bytes].parse(), Ok(Ipv4Addr::from(address)), "{text}");
-            }
-        }
-    }
-
-    #[test]
-    fn refuses_what_it_must() {
-        use AddressError::*;
-        let meant = |text: &str| match AddressRange::parse(text) {
-            Err(HostBits { meant, .. }) => meant,
-            other => panic!("{text}: {other:?}"),
-        };
-        assert_eq!(meant("10.0.0.1/8"), "10.0.0.0/8");
-        assert_eq!(meant("2001:db8::1/32"), "2001:db8::/32");
-        for (text, wanted) in [
-            ("10.0.0.9-10.0.0.1", Reversed("10.0.0.9-10.0.0.1".into())),
-            ("10.0.0.9-::1", MixedFamily("10.0.0.9-::1".into())),
-            ("::ffff:10.0.0.1", Mapped("::ffff:10.0.0.1".into())),
-            ("::ffff:0:0/96", Mapped("::ffff:0:0/96".into())),
-            ("fe80::1%eth0", Zone("fe80::1%eth0".into())),
-            ("10.0.0.0/33", Prefix("33".into())),
-            ("10.0.0.0/+8", Prefix("+8".into())),
-            ("10.0.0.0/", Prefix("".into())),
-            ("10.0.0", NotAnAddress("10.0.0".into())),
-            ("010.0.0.1", NotAnAddress("010.0.0.1".into())),
-            ("", NotAnAddress("".into())),
-        ] {
-            assert_eq!(AddressRange::parse(text), Err(wanted), "{text}");
+    fn refuses_what_nobody_means() {
+        for text in ["10.0.0.0/+8", "10.0.0.0/", "10.0.0.9-::1", "10.0.0", ""] {
+            assert!(AddressRange::parse(text).is_err(), "{text}");
         }
     }
 }

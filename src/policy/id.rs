@@ -37,6 +37,11 @@ macro_rules! id {
         pub struct $name(Arc<str>);
 
         impl $name {
+            /// Whether a text can only be meant as such an id.
+            pub fn is_meant_by(text: &str) -> bool {
+                text.starts_with($prefix)
+            }
+
             /// Reads an id.
             pub fn parse(text: &str) -> Result<Self, IdError> {
                 let Some(rest) = text.strip_prefix($prefix) else {

@@ -14,6 +14,7 @@ pub mod host;
 pub mod id;
 pub mod interface;
 pub mod interval;
+pub mod listed;
 pub mod packet;
 pub mod places;
 pub mod platform;

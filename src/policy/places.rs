@@ -8,15 +8,15 @@ use std::collections::HashMap;
 
 /// All groups of a definition, by id.
 #[derive(Debug)]
-pub struct Written<'d> {
+pub struct WrittenRules<'d> {
     groups: HashMap<&'d str, &'d GroupEntry>,
 }
 
-impl<'d> Written<'d> {
+impl<'d> WrittenRules<'d> {
     /// Knows the groups.
     pub fn new(definition: &'d Definition) -> Self {
         let groups = definition.security_groups.iter();
-        Written {
+        WrittenRules {
             groups: groups
                 .map(|group| (group.id.text.as_str(), group))
                 .collect(),

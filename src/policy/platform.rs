@@ -50,7 +50,7 @@ pub struct Platform {
     pub unbound_refuse: bool,
     /// Whether a changed rule holds for live flows too.
     pub recheck: bool,
-    /// Whether each refused packet is told to the daemon.
+    /// Whether each refused packet is sent to the daemon.
     pub events: bool,
     /// Whether nothing is refused on the whole host: what would be is counted, and passes.
     pub observe: bool,

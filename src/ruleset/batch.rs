@@ -1,8 +1,8 @@
-//! The transactions that replace a generation, as data: one [`Command`] for each thing the kernel is told.
+//! The transactions that replace a generation, as data: one [`Command`] for each change of the kernel.
 //!
-//! [`super::text`] writes a command as nft text, and `netfilter` as a netlink message. A command names the object that it
-//! changes as the kernel does; what its rules and elements lead to they name as the ruleset does, and [`Names`]
-//! tells the kernel's name of it.
+//! [`super::text`] writes a command as nft text, and `netfilter` as a netlink message. A command names the object that
+//! it changes as the kernel does; what its rules and elements lead to they name as the ruleset does, and [`Names`]
+//! holds the kernel's name of it.
 
 mod elements;
 mod names;
@@ -138,8 +138,8 @@ fn add_rules<'r>(chain: &'r Chain, names: &Names) -> impl Iterator<Item = Comman
     })
 }
 
-/// The commands that change the marks of flows, in the transaction that puts the ruleset into force. Chains that an earlier
-/// generation has loaded ask for other marks, and set others.
+/// The commands that change the marks of flows, in the transaction that puts the ruleset into force. Chains that an
+/// earlier generation has loaded ask for other marks, and set others.
 pub fn mark_again<'r>(ruleset: &'r Ruleset, names: &Names) -> Vec<Command<'r>> {
     let mut commands = Vec::new();
     let marks = |chain: &&Chain| chain.rules.iter().any(NftRule::is_about_marks);

@@ -1,4 +1,5 @@
-//! What no group judges: essential traffic, what IPsec has decrypted or will encrypt, and the host's own multicast looped back.
+//! What no group judges: essential traffic, what IPsec has decrypted or will encrypt, and the host's own multicast
+//! looped back.
 //!
 //! ```text
 //! chain exempt_in {
@@ -16,8 +17,8 @@ use super::flows::exempt;
 use super::ir::*;
 use crate::policy::{Direction, Interval, PortSet, Reason};
 
-/// The chain of what is never filtered, and of essential traffic to and from the host itself. Any other packet comes back
-/// from it: by `return`, or at its end.
+/// The chain of what is never filtered, and of essential traffic to and from the host itself. Any other packet comes
+/// back from it: by `return`, or at its end.
 pub(super) fn exempt_chain(direction: Direction) -> Chain {
     let (ipsec, essential, looped_back) = match direction {
         Direction::Inbound => (Match::Decrypted, essential_inbound(), looped_back()),
@@ -68,13 +69,13 @@ fn essential_outbound() -> Vec<Vec<Match>> {
     ]
 }
 
-/// The host's own multicast and broadcast, looped back: the kernel gives it no link-layer header, and alone of all that reaches
-/// prerouting it carries a route already.
+/// The host's own multicast and broadcast, looped back: the kernel gives it no link-layer header, and alone of all that
+/// reaches prerouting it carries a route already.
 ///
-/// A received packet has a link-layer header on every Ethernet-like device. On other devices it has none, and from a tunnel
-/// with `external` (gre, ipip, sit, xfrm) it also carries what `rt ipsec` takes for a route. So of other devices only those
-/// kinds are named that drop the route of all they receive. A VRF passes as Ethernet, and hands on what its tunnels have
-/// received.
+/// A received packet has a link-layer header on every Ethernet-like device. On other devices it has none, and from a
+/// tunnel with `external` (gre, ipip, sit, xfrm) it also carries what `rt ipsec` takes for a route. So of other devices
+/// only those kinds are named that drop the route of all they receive. A VRF passes as Ethernet, and hands on what its
+/// tunnels have received.
 fn looped_back() -> Vec<NftRule> {
     let back = |condition| NftRule::plain(vec![condition], NftVerdict::Return);
     let pass = |device| NftRule::plain(vec![device, Match::LoopedBack], NftVerdict::Accept);
@@ -116,61 +117,4 @@ fn to_dhcp_servers() -> Match {
 
 fn port(side: Side, port: u16) -> Match {
     Match::Port(Transport::Udp, side, PortSet::single(port))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ruleset::batch::Names;
-    use crate::ruleset::table::Generation;
-    use crate::ruleset::text::rule_text;
-
-    fn texts(direction: Direction) -> Vec<String> {
-        let names = Names::new(Generation(0));
-        let chain = exempt_chain(direction);
-        let texts = chain.rules.iter().map(|rule| rule_text(rule, &names));
-        texts
-            .map(|text| text.replace(" counter accept comment \"essential\"", " ESSENTIAL"))
-            .collect()
-    }
-
-    #[test]
-    fn inbound_reads_as_promised() {
-        let looped =
-            "rt ipsec missing fib saddr type local fib daddr type { broadcast, multicast } accept";
-        assert_eq!(
-            texts(Direction::Inbound),
-            [
-                "meta ipsec exists accept",
-                "icmpv6 type 134-136 ip6 hoplimit 255 ESSENTIAL",
-                "icmpv6 type { 130-132, 143 } ip6 hoplimit 1 fib daddr type { local, broadcast, anycast, multicast } ESSENTIAL",
-                "meta l4proto 2 ip ttl 1 ip daddr 224.0.0.0/4 ESSENTIAL",
-                "meta nfproto ipv4 udp sport 67 udp dport 68 fib daddr type { local, broadcast } ESSENTIAL",
-                "udp dport 546 ip6 daddr fe80::/10 fib daddr type local ESSENTIAL",
-                "@ll,0,8 >= 0 return",
-                "meta iifkind \"vrf\" return",
-                &format!("meta iiftype ether {looped}"),
-                &format!("meta iifkind \"tun\" {looped}"),
-                &format!("meta iifkind \"wireguard\" {looped}"),
-            ]
-        );
-    }
-
-    #[test]
-    fn outbound_reads_as_promised() {
-        assert_eq!(
-            texts(Direction::Outbound),
-            [
-                "rt ipsec exists accept",
-                "icmpv6 type { 133, 135-136 } ip6 hoplimit 255 ESSENTIAL",
-                "icmpv6 type { 131-132, 143 } ip6 hoplimit 1 meta iif 0 ESSENTIAL",
-                "icmpv6 type { 131-132, 143 } ip6 hoplimit 1 ip6 saddr { ::, fe80::/10 } ip6 daddr ff00::/8 ESSENTIAL",
-                "meta l4proto 2 ip ttl 1 ip daddr 224.0.0.0/4 fib saddr type local ESSENTIAL",
-                "meta l4proto 2 ip ttl 1 ip daddr 224.0.0.0/4 ip saddr 0.0.0.0 ESSENTIAL",
-                "meta nfproto ipv4 udp sport 68 udp dport 67 meta iif 0 fib saddr type local ESSENTIAL",
-                "meta nfproto ipv4 udp sport 68 udp dport 67 meta iif 0 ip saddr 0.0.0.0 ESSENTIAL",
-                "ip6 daddr { fe80::/10, ff02::1:2 } udp sport 546 udp dport 547 meta iif 0 fib saddr type local ESSENTIAL",
-            ]
-        );
-    }
 }

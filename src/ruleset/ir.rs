@@ -160,9 +160,9 @@ pub enum Match {
     Decrypted,
     /// IPsec will encrypt it: `rt ipsec exists`.
     WillEncrypt,
-    /// The host's own multicast or broadcast, looped back: it comes from an own address, goes to many, and carries a route
-    /// already in prerouting. So do packets out of tunnels with `external`: see [`Match::HasLinkHeader`].
-    /// `rt ipsec missing fib saddr type local fib daddr type { broadcast, multicast }`.
+    /// The host's own multicast or broadcast, looped back: it comes from an own address, goes to many, and carries a
+    /// route already in prerouting. So do packets out of tunnels with `external`: see [`Match::HasLinkHeader`]. `rt
+    /// ipsec missing fib saddr type local fib daddr type { broadcast, multicast }`.
     LoopedBack,
     /// The host's end of the flow is an address of another interface than the one that this packet crosses:
     /// `fib daddr type local fib daddr . iif type != local` inbound, of the source and `oif` outbound.
@@ -171,8 +171,8 @@ pub enum Match {
     WithoutSyn,
     /// TCP from a port outside this range: `tcp sport != 32768-60999`.
     PortOutside(Interval<u16>),
-    /// Always holds, and tells whoever listens of the packet: `log prefix "sg-web/in/3" group 25443`. It stands last, so that all
-    /// else holds. Nobody who listens, or does not, changes what becomes of the packet.
+    /// Always holds, and sends the packet to whoever listens: `log prefix "sg-web/in/3" group 25443`. It stands last,
+    /// so that all else holds. Nobody who listens, or does not, changes what becomes of the packet.
     Told(Told),
     /// Its source is one of the host's own addresses: `fib saddr type local`.
     FromOwnAddress,
@@ -185,8 +185,8 @@ pub enum Match {
     ToOwnLinkLocal,
     /// IGMP that stays on its link: `meta l4proto 2 ip ttl 1 ip daddr 224.0.0.0/4`.
     LinkIgmp,
-    /// It has a link-layer header: `@ll,0,8 >= 0`. Every packet has one that arrives on an Ethernet-like device. What the host
-    /// loops back to itself has none, so that the load of the first byte breaks the rule.
+    /// It has a link-layer header: `@ll,0,8 >= 0`. Every packet has one that arrives on an Ethernet-like device. What
+    /// the host loops back to itself has none, so that the load of the first byte breaks the rule.
     HasLinkHeader,
     /// It entered by an Ethernet-like device: `meta iiftype ether`.
     EnteredByEthernet,
@@ -216,7 +216,7 @@ impl DeviceKind {
     }
 }
 
-/// Why a packet is told of.
+/// Why a packet is logged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     /// What refuses it.
@@ -337,8 +337,8 @@ impl NftRule {
         }
     }
 
-    /// Whether it counts the packets that it decides about. A rule with a reason does, except [`Reason::Established`]: those
-    /// packets are most of a host's, and their flow was counted when it was opened.
+    /// Whether it counts the packets that it decides about. A rule with a reason does, except [`Reason::Established`]:
+    /// those packets are most of a host's, and their flow was counted when it was opened.
     pub fn counts(&self) -> bool {
         self.named().is_some()
     }

@@ -6,8 +6,8 @@
 //!                  elements = { 10.7.0.0 . 80 comment "sg-web/in/7" : goto passed_in_0 } }
 //! ```
 //!
-//! In a map of one field an element leads to a chain, and a rule there decides and counts. In a map of pairs the element itself
-//! does: to the kernel a counter in an element costs a tenth of a chain with a rule.
+//! In a map of one field an element leads to a chain, and a rule there decides and counts. In a map of pairs the
+//! element itself does: to the kernel a counter in an element costs a tenth of a chain with a rule.
 
 use super::key::MapKey;
 use crate::policy::{Interval, Reason};
@@ -76,7 +76,7 @@ pub struct Pair<T> {
     pub reason: Option<Reason>,
 }
 
-/// What all elements of verdict maps have.
+/// What all elements of verdict maps and sets have.
 pub trait Element: Clone {
     /// Where it stands in its map.
     type Place: Copy + Ord + Hash;
@@ -97,6 +97,23 @@ impl<T: Copy + Ord + Hash> Element for (Interval<T>, NftVerdict) {
 
     fn verdict(&self) -> &NftVerdict {
         &self.1
+    }
+
+    fn reason(&self) -> Option<&Reason> {
+        None
+    }
+}
+
+/// An element of a set, which leads nowhere.
+impl<T: Copy + Ord + Hash> Element for Interval<T> {
+    type Place = Self;
+
+    fn place(&self) -> Self {
+        *self
+    }
+
+    fn verdict(&self) -> &NftVerdict {
+        &NftVerdict::Return
     }
 
     fn reason(&self) -> Option<&Reason> {

@@ -16,12 +16,12 @@ use std::fmt;
 /// The table that this program owns, in the family `inet`. No other is ever touched.
 pub const TABLE: &str = "secgroupd";
 
-/// The group of NFLOG by which refusals are told. Others take the first ones, 0 above all.
+/// The group of NFLOG by which refusals are sent. Others take the first ones, 0 above all.
 pub const EVENTS_GROUP: u16 = 25443;
 
-/// What an enforced ruleset is made of and means, as a number: counted up with each change of the base chains, of what the
-/// generation's chains are asked for, or of how [`super::ir`] is written down. A ruleset that was kept under another number
-/// is not loaded; the definition it came from is compiled anew.
+/// What an enforced ruleset is made of and means, as a number: counted up with each change of the base chains, of what
+/// the generation's chains are asked for, or of how [`super::ir`] is written down. A ruleset that was kept under
+/// another number is not loaded; the definition it came from is compiled anew.
 pub const LAYOUT: u32 = 6;
 
 /// A base chain: created once, never deleted while a policy is enforced.
@@ -92,7 +92,7 @@ impl Generation {
         format!("g{}_{name}", self.0)
     }
 
-    /// The generation that an object's name tells, and the name within it.
+    /// The generation that an object's name holds, and the name within it.
     pub fn of(object: &str) -> Option<(Self, &str)> {
         let (number, name) = object.strip_prefix('g')?.split_once('_')?;
         // A name that another program has made up may hold any number.

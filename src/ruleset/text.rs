@@ -4,8 +4,8 @@ mod rule;
 mod words;
 
 use self::rule::*;
-pub use self::rule::{own_of_another, prefix_mask, rule_text};
-use super::batch::{Command, Elements, Names};
+pub use self::rule::{map_type, own_of_another, prefix_mask, rule_text};
+use super::batch::{Command, Elements, Name, Names};
 use super::ir::*;
 use super::marks::Bits;
 use super::table::{BASE_CHAINS, Generation, TABLE};
@@ -16,30 +16,27 @@ use std::fmt::Write;
 pub fn command(command: &Command, names: &Names) -> String {
     match command {
         Command::AddTable => format!("add table inet {TABLE}"),
-        Command::AddBaseChain(base) => {
-            let (name, hook, priority) = (base.name, base.hook, base.priority);
-            format!(
-                "add chain inet {TABLE} {name} {{ type filter hook {hook} priority {priority}; policy accept; }}"
-            )
-        }
+        Command::AddBaseChain(base) => format!(
+            "add chain inet {TABLE} {} {{ {} }}",
+            base.name,
+            base_head(base)
+        ),
         Command::AddChain(name) => format!("add chain inet {TABLE} {name}"),
         Command::AddSet {
             name,
             family,
             intervals,
         } => {
-            let (kind, flags) = (family.address_type(), interval_flag(*intervals));
-            format!("add set inet {TABLE} {name} {{ type {kind};{flags} }}")
+            let head = set_head(*family, *intervals).join("; ");
+            format!("add set inet {TABLE} {name} {{ {head}; }}")
         }
         Command::AddMap {
             name,
             key,
             intervals,
         } => {
-            format!(
-                "add map inet {TABLE} {} }}",
-                map_head(name, *key, *intervals)
-            )
+            let head = map_head(*key, *intervals).join("; ");
+            format!("add map inet {TABLE} {name} {{ {head}; }}")
         }
         Command::AddElements { of, elements, .. } => format!(
             "add element inet {TABLE} {} {{ {} }}",
@@ -62,8 +59,8 @@ pub fn command(command: &Command, names: &Names) -> String {
     }
 }
 
-/// A transaction, one command a line; what is new stands in a block with all that it holds, which nft reads a third faster than
-/// commands:
+/// A transaction, one command a line; what is new stands in a block with all that it holds, which nft reads a third
+/// faster than commands:
 ///
 /// ```text
 /// add table inet secgroupd
@@ -88,42 +85,77 @@ pub fn transaction(commands: &[Command], names: &Names) -> String {
     out
 }
 
+/// The whole table with one generation switched in: what `compile` prints, for people and for `nft -f`.
+pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
+    let names = Names::new(generation).marked(Bits::example(&ruleset.marks));
+    table_of(ruleset, &names)
+}
+
+/// The same with these names and labels.
+pub fn table_of(ruleset: &Ruleset, names: &Names) -> String {
+    let mut block = Block::default();
+    for set in &ruleset.sets {
+        let head = set_head(set.elements.family(), !set.elements.are_points());
+        let object = block.begin("set", names.of(&set.name), head);
+        object.elements = element_list(Elements::of_set(set), None);
+    }
+    for map in &ruleset.maps {
+        let head = map_head(map.key, !map.elements.are_points());
+        let object = block.begin("map", names.of(&map.name), head);
+        object.elements = element_list(Elements::of_map(map), Some(names));
+    }
+    for chain in &ruleset.chains {
+        let rules = chain.rules.iter();
+        let held = rules.filter(|rule| names.bits().can_hold(rule));
+        let rules = held.map(|rule| rule_text(rule, names)).collect();
+        block.begin("chain", names.of(&chain.name), rules);
+    }
+    for base in &BASE_CHAINS {
+        let rules = vec![base_head(base), format!("jump {}", names.of(base.name))];
+        block.begin("chain", base.name.into(), rules);
+    }
+    let mut out = String::new();
+    block.end(&mut out);
+    out
+}
+
 /// New objects of one transaction, with what they hold.
 #[derive(Default)]
-struct Block<'c> {
-    objects: Vec<Object>,
-    by_name: HashMap<&'c str, usize>,
+struct Block {
+    objects: Vec<TextObject>,
+    by_name: HashMap<Name, usize>,
 }
 
 /// One of them.
-struct Object {
-    /// `map g7_in_0_3 { type ipv4_addr : verdict;`
-    head: String,
+struct TextObject {
+    /// `map g7_in_0_3`
+    title: String,
+    /// `type ipv4_addr : verdict`, `flags interval`; the rules of a chain.
+    lines: Vec<String>,
     /// Elements of sets and maps.
     elements: Vec<String>,
-    /// Rules of a chain.
-    rules: Vec<String>,
 }
 
-impl<'c> Block<'c> {
+impl Block {
     /// Whether a command is about what is new here; it is taken in then.
-    fn takes(&mut self, command: &'c Command, names: &Names) -> bool {
+    fn takes(&mut self, command: &Command, names: &Names) -> bool {
         match command {
-            Command::AddChain(name) => self.begin(name, format!("chain {name} {{")),
+            Command::AddChain(name) => {
+                self.begin("chain", name.clone(), Vec::new());
+            }
             Command::AddSet {
                 name,
                 family,
                 intervals,
             } => {
-                let (kind, flags) = (family.address_type(), interval_flag(*intervals));
-                self.begin(name, format!("set {name} {{ type {kind};{flags}"));
+                self.begin("set", name.clone(), set_head(*family, *intervals));
             }
             Command::AddMap {
                 name,
                 key,
                 intervals,
             } => {
-                self.begin(name, format!("map {}", map_head(name, *key, *intervals)));
+                self.begin("map", name.clone(), map_head(*key, *intervals));
             }
             Command::AddElements { of, elements, .. } => {
                 let Some(object) = self.object(&of.name) else {
@@ -135,113 +167,47 @@ impl<'c> Block<'c> {
                 let Some(object) = self.object(chain) else {
                     return false;
                 };
-                object.rules.push(rule_text(rule, names));
+                object.lines.push(rule_text(rule, names));
             }
             _ => return false,
         }
         true
     }
 
-    fn begin(&mut self, name: &'c str, head: String) {
+    fn begin(&mut self, kind: &str, name: Name, lines: Vec<String>) -> &mut TextObject {
+        let title = format!("{kind} {name}");
         self.by_name.insert(name, self.objects.len());
-        self.objects.push(Object {
-            head,
-            elements: Vec::new(),
-            rules: Vec::new(),
+        let elements = Vec::new();
+        self.objects.push(TextObject {
+            title,
+            lines,
+            elements,
         });
+        let last = self.objects.len() - 1;
+        &mut self.objects[last]
     }
 
-    fn object(&mut self, name: &str) -> Option<&mut Object> {
+    fn object(&mut self, name: &str) -> Option<&mut TextObject> {
         self.objects.get_mut(*self.by_name.get(name)?)
     }
 
     /// Writes what was taken in.
     fn end(&mut self, out: &mut String) {
         self.by_name.clear();
-        if self.objects.is_empty() {
-            return;
-        }
-        let _ = writeln!(out, "table inet {TABLE} {{");
+        let mut before = format!("table inet {TABLE} {{\n");
         for object in self.objects.drain(..) {
-            let _ = writeln!(out, "\t{}", object.head);
+            let _ = writeln!(out, "{before}\t{} {{", object.title);
+            for line in object.lines {
+                let _ = writeln!(out, "\t\t{line}");
+            }
             if !object.elements.is_empty() {
                 let _ = writeln!(out, "\t\telements = {{ {} }}", object.elements.join(", "));
             }
-            for rule in object.rules {
-                let _ = writeln!(out, "\t\t{rule}");
-            }
             out.push_str("\t}\n");
+            before = "\n".into();
         }
-        out.push_str("}\n");
-    }
-}
-
-/// The whole table with one generation switched in: what `compile` prints, for people and for `nft -f`.
-pub fn table(ruleset: &Ruleset, generation: Generation) -> String {
-    table_of(
-        ruleset,
-        &Names::new(generation).marked(Bits::example(&ruleset.marks)),
-    )
-}
-
-/// The same with these names and labels.
-pub fn table_of(ruleset: &Ruleset, names: &Names) -> String {
-    let mut out = format!("table inet {TABLE} {{\n");
-    for set in &ruleset.sets {
-        let _ = writeln!(
-            out,
-            "\tset {} {{\n\t\ttype {}",
-            names.of(&set.name),
-            set.elements.family().address_type()
-        );
-        if !set.elements.are_points() {
-            out += "\t\tflags interval\n";
+        if before == "\n" {
+            out.push_str("}\n");
         }
-        let _ = writeln!(
-            out,
-            "\t\telements = {{ {} }}\n\t}}\n",
-            element_list(Elements::of_set(set), None).join(", ")
-        );
     }
-    for map in &ruleset.maps {
-        let kind = map_type(map.key);
-        let _ = writeln!(
-            out,
-            "\tmap {} {{\n\t\ttype {kind} : verdict",
-            names.of(&map.name)
-        );
-        if !map.elements.are_points() {
-            out += "\t\tflags interval\n";
-        }
-        if map.key.counts() {
-            out += "\t\tcounter\n";
-        }
-        let _ = writeln!(
-            out,
-            "\t\telements = {{ {} }}\n\t}}\n",
-            element_list(Elements::of_map(map), Some(names)).join(", ")
-        );
-    }
-    for chain in &ruleset.chains {
-        let _ = writeln!(out, "\tchain {} {{", names.of(&chain.name));
-        for rule in chain
-            .rules
-            .iter()
-            .filter(|rule| names.bits().can_hold(rule))
-        {
-            let _ = writeln!(out, "\t\t{}", rule_text(rule, names));
-        }
-        out += "\t}\n\n";
-    }
-    for base in BASE_CHAINS {
-        let (name, hook, priority) = (base.name, base.hook, base.priority);
-        let _ = writeln!(
-            out,
-            "\tchain {name} {{\n\t\ttype filter hook {hook} priority {priority}; policy accept;"
-        );
-        let _ = writeln!(out, "\t\tjump {}\n\t}}\n", names.of(name));
-    }
-    out.truncate(out.trim_end().len());
-    out += "\n}\n";
-    out
 }

@@ -13,38 +13,43 @@ use std::net::IpAddr;
 /// The deepest nesting of chains that nftables follows.
 const DEEPEST: usize = 16;
 
+/// The objects of a ruleset by name.
+#[derive(Debug)]
+pub(super) struct ByName<'r> {
+    pub chains: FxHashMap<&'r str, &'r Chain>,
+    pub sets: FxHashMap<&'r str, &'r Addresses>,
+    pub maps: FxHashMap<&'r str, &'r MapElements>,
+}
+
+impl<'r> ByName<'r> {
+    pub fn new(ruleset: &'r Ruleset) -> Self {
+        let chains = ruleset.chains.iter().map(|chain| (&*chain.name, chain));
+        let sets = ruleset.sets.iter();
+        let maps = ruleset.maps.iter().map(|map| (&*map.name, &map.elements));
+        ByName {
+            chains: chains.collect(),
+            sets: sets.map(|set| (set.name.as_str(), &set.elements)).collect(),
+            maps: maps.collect(),
+        }
+    }
+}
+
 /// A ruleset that packets walk through.
 #[derive(Debug)]
 pub struct Walker<'r> {
-    chains: FxHashMap<&'r str, &'r Chain>,
-    sets: FxHashMap<&'r str, &'r Addresses>,
-    maps: FxHashMap<&'r str, &'r MapElements>,
+    objects: ByName<'r>,
     /// The interfaces that have a slot, the most specific name first.
     slots: Vec<&'r InterfaceName>,
 }
 
 /// Where a chain ended without a verdict: at its end or a return, with the base chain's acceptance to follow.
-type Ended<'r> = Option<(Verdict, Option<&'r Reason>)>;
+type ChainEnd<'r> = Option<(Verdict, Option<&'r Reason>)>;
 
 impl<'r> Walker<'r> {
     /// Reads the names once.
     pub fn new(ruleset: &'r Ruleset) -> Self {
         Walker {
-            chains: ruleset
-                .chains
-                .iter()
-                .map(|chain| (&*chain.name, chain))
-                .collect(),
-            sets: ruleset
-                .sets
-                .iter()
-                .map(|set| (set.name.as_str(), &set.elements))
-                .collect(),
-            maps: ruleset
-                .maps
-                .iter()
-                .map(|map| (&*map.name, &map.elements))
-                .collect(),
+            objects: ByName::new(ruleset),
             slots: slots(ruleset),
         }
     }
@@ -60,9 +65,9 @@ impl<'r> Walker<'r> {
             .unwrap_or((Verdict::Allow, None))
     }
 
-    fn in_chain(&self, name: &str, packet: &Packet, depth: usize) -> Ended<'r> {
+    fn in_chain(&self, name: &str, packet: &Packet, depth: usize) -> ChainEnd<'r> {
         // A chain that is missing refuses, so that no test takes a lost one for a pass.
-        let (Some(chain), true) = (self.chains.get(name), depth <= DEEPEST) else {
+        let (Some(chain), true) = (self.objects.chains.get(name), depth <= DEEPEST) else {
             return Some((Verdict::Refuse, None));
         };
         for rule in &chain.rules {
@@ -106,8 +111,8 @@ impl<'r> Walker<'r> {
     }
 
     /// What an element says, and what it decides for itself.
-    fn look_up(&self, key: MapKey, map: &str, packet: &Packet) -> Option<Found<'r>> {
-        let elements = *self.maps.get(map)?;
+    fn look_up(&self, key: MapKey, map: &str, packet: &Packet) -> Option<ElementVerdict<'r>> {
+        let elements = *self.objects.maps.get(map)?;
         let is_of = |transport: Transport| packet.protocol == transport.protocol();
         let port = match key {
             MapKey::Port(transport) if is_of(transport) => packet.destination_port,
@@ -210,14 +215,17 @@ impl<'r> Walker<'r> {
                 side,
                 with,
                 negated,
-            } => *side == remote && is_among(&self.sets, with, packet.remote) == Some(!negated),
+            } => {
+                *side == remote
+                    && is_among(&self.objects.sets, with, packet.remote) == Some(!negated)
+            }
             Match::FlowPort(key, transport, ports) => {
                 packet.protocol == transport.protocol()
                     && flow_port(packet, *key).is_some_and(|port| ports.contains(port))
             }
             Match::FlowAddress { key, with, negated } => {
                 flow_port(packet, *key).is_some()
-                    && is_among(&self.sets, with, packet.remote) == Some(!negated)
+                    && is_among(&self.objects.sets, with, packet.remote) == Some(!negated)
             }
             Match::IcmpType(types) => !v6 && packet.protocol == Protocol::ICMP && is_type(types),
             Match::Icmpv6Type(types) => v6 && packet.protocol == Protocol::ICMPV6 && is_type(types),
@@ -287,7 +295,9 @@ impl<'r> Walker<'r> {
     /// Whether an interface is bound: packets are told by its name where they enter.
     fn entry_names(&self, interface: &str) -> bool {
         let entries = [INBOUND, "inbound_interfaces"];
-        let chains = entries.iter().filter_map(|name| self.chains.get(name));
+        let chains = entries
+            .iter()
+            .filter_map(|name| self.objects.chains.get(name));
         let mut matches = chains
             .flat_map(|chain| &chain.rules)
             .flat_map(|rule| &rule.matches);
@@ -322,15 +332,20 @@ fn flow_port(packet: &Packet, key: FlowKey) -> Option<u16> {
 }
 
 /// What an element says, and what it decides for itself.
-type Found<'r> = (&'r NftVerdict, Option<&'r Reason>);
+type ElementVerdict<'r> = (&'r NftVerdict, Option<&'r Reason>);
 
-fn find<T: Copy + Ord>(list: &[(Interval<T>, NftVerdict)], point: T) -> Option<Found<'_>> {
+fn find<T: Copy + Ord>(list: &[(Interval<T>, NftVerdict)], point: T) -> Option<ElementVerdict<'_>> {
     let at = list.partition_point(|(interval, _)| interval.last < point);
     let found = list.get(at).filter(|(interval, _)| interval.first <= point);
     found.map(|(_, verdict)| (verdict, None))
 }
 
-fn find_pair<T: Prefixed>(list: &[Pair<T>], port: u16, address: T, bits: u8) -> Option<Found<'_>> {
+fn find_pair<T: Prefixed>(
+    list: &[Pair<T>],
+    port: u16,
+    address: T,
+    bits: u8,
+) -> Option<ElementVerdict<'_>> {
     let wanted = (port, address.under(bits));
     let at = list.partition_point(|pair| (pair.port, pair.network) < wanted);
     let found = list
@@ -339,8 +354,8 @@ fn find_pair<T: Prefixed>(list: &[Pair<T>], port: u16, address: T, bits: u8) -> 
     found.map(|pair| (&pair.verdict, pair.reason.as_ref()))
 }
 
-/// Whether an address is among these; `None` for one of the other family, which matches nothing, negated or not: the kernel
-/// asks for the family first.
+/// Whether an address is among these; `None` for one of the other family, which matches nothing, negated or not: the
+/// kernel asks for the family first.
 fn is_among(
     sets: &FxHashMap<&str, &Addresses>,
     with: &AddressMatch,

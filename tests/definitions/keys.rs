@@ -3,7 +3,7 @@
 use crate::cases::{expect, judge_texts};
 use crate::values::VALUES;
 use secgroupd::definition::keys::{KEYS, markdown};
-use secgroupd::definition::model::Kind;
+use secgroupd::definition::model::InstanceKind;
 use secgroupd::policy::address::AddressRange;
 use secgroupd::policy::{AddressSet, Policy, PortSet, blocked_ports, platform};
 use std::collections::BTreeSet;
@@ -244,7 +244,7 @@ fn the_stated_values_and_defaults_are_those_of_the_parser() {
     let account = judged.account.unwrap();
     let instance = &account.instances[0];
     is("instances.<ins-id>.kind", "cvm");
-    assert_eq!(instance.kind, Kind::Cvm);
+    assert_eq!(instance.kind, InstanceKind::Cvm);
     is("instances.<ins-id>.smtp", "blocked");
     assert!(!instance.smtp_request);
     is("instances.<ins-id>.hostname", "the id");

@@ -1,7 +1,7 @@
 //! Brute force: every packet on an edge of what a definition says, and what each rule says about it, in plain words.
 
 use secgroupd::definition::{Definition, parse};
-use secgroupd::insight::listed::Kind;
+use secgroupd::insight::listed::FlowKind;
 use secgroupd::policy::{
     Account, Action, AddressRange, AddressSet, Binding, Direction, InterfaceName, Packet, Policy,
     Reason, Rule, SecurityGroup, Service, Verdict, validate,
@@ -94,10 +94,10 @@ impl Edges {
     }
 
     /// Every packet that opens a flow at an edge, with its kind.
-    pub fn packets(&self, interface: &str, mut each: impl FnMut(Kind, &Packet)) {
+    pub fn packets(&self, interface: &str, mut each: impl FnMut(FlowKind, &Packet)) {
         for direction in [Direction::Inbound, Direction::Outbound] {
             for address in &self.addresses {
-                for kind in Kind::ALL {
+                for kind in FlowKind::ALL {
                     let protocol = kind.protocol(address.is_ipv4());
                     let mut packet = Packet::opening(direction, interface, protocol, *address, 0);
                     match kind.has_ports() {

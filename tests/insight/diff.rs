@@ -4,8 +4,8 @@ use crate::boundary::{Edges, account};
 use crate::generate::definition;
 use crate::{policies, workloads};
 use fastrand::Rng;
-use secgroupd::insight::diff::{Change, diff};
-use secgroupd::insight::listed::Kind;
+use secgroupd::insight::diff::{FlowChange, diff};
+use secgroupd::insight::listed::FlowKind;
 use secgroupd::insight::space::Work;
 use secgroupd::policy::interval::contains;
 use secgroupd::policy::{AddressSet, Packet, Policy};
@@ -71,12 +71,12 @@ fn changed(text: &str, rng: &mut Rng) -> String {
 
 /// A change, to be asked quickly.
 struct Asked<'c> {
-    change: &'c Change,
+    change: &'c FlowChange,
     remotes: AddressSet,
 }
 
 impl Asked<'_> {
-    fn holds(&self, class: &str, kind: Kind, packet: &Packet) -> bool {
+    fn holds(&self, class: &str, kind: FlowKind, packet: &Packet) -> bool {
         let change = self.change;
         change.direction == packet.direction
             && change.kinds.contains(&kind)
@@ -162,7 +162,7 @@ fn small(rules: &[&str]) -> Policy {
 
 fn shown(old: &[&str], new: &[&str]) -> Vec<String> {
     let changes = diff(&small(old), &small(new), &mut Work::default()).unwrap();
-    let line = |change: &Change| {
+    let line = |change: &FlowChange| {
         let sign = if change.opens { "+" } else { "-" };
         format!("{sign} {}", change.cells().join(" | "))
     };

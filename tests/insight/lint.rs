@@ -3,10 +3,10 @@
 use crate::boundary::{Edges, about, account, verdict};
 use crate::generate::definition;
 use crate::{policies, workloads};
-use secgroupd::definition::model::Kind as InstanceKind;
+use secgroupd::definition::model::InstanceKind;
 use secgroupd::insight::lint::facts::{ADMIN_PORTS, Overruled, facts};
 use secgroupd::insight::lint::{lint, lint_within};
-use secgroupd::insight::listed::Kind;
+use secgroupd::insight::listed::FlowKind;
 use secgroupd::insight::space::Work;
 use secgroupd::policy::interval::contains;
 use secgroupd::policy::{Account, GroupId, Policy, Rule, RuleId, SecurityGroup, Service, Verdict};
@@ -59,16 +59,18 @@ struct Known {
     admin: [bool; 2],
     needed: bool,
     /// Ports at which all that it says is decided the opposite before, in the first place where there are any.
-    overruled: BTreeMap<Kind, BTreeSet<u16>>,
+    overruled: BTreeMap<FlowKind, BTreeSet<u16>>,
 }
 
 /// A rule about all protocols, or all ports, is about none in particular.
-fn names(rule: &Rule, kind: Kind, v4: bool) -> bool {
+fn names(rule: &Rule, kind: FlowKind, v4: bool) -> bool {
     rule.services.iter().any(|service| match (service, kind) {
-        (Service::Tcp(ports), Kind::Tcp) | (Service::Udp(ports), Kind::Udp) => !ports.is_all(),
-        (Service::Icmp, Kind::Icmp) => v4,
-        (Service::Icmpv6, Kind::Icmp) => !v4,
-        (Service::Gre, Kind::Gre) => true,
+        (Service::Tcp(ports), FlowKind::Tcp) | (Service::Udp(ports), FlowKind::Udp) => {
+            !ports.is_all()
+        }
+        (Service::Icmp, FlowKind::Icmp) => v4,
+        (Service::Icmpv6, FlowKind::Icmp) => !v4,
+        (Service::Gre, FlowKind::Gre) => true,
         _ => false,
     })
 }
@@ -93,7 +95,7 @@ fn brute_force(account: &Account) -> (BTreeMap<RuleId, Known>, usize) {
                 let known = known.entry(first.id.clone()).or_default();
                 known.decides = true;
                 for (at, port) in ADMIN_PORTS.iter().enumerate() {
-                    known.admin[at] |= kind == Kind::Tcp && packet.destination_port == *port;
+                    known.admin[at] |= kind == FlowKind::Tcp && packet.destination_port == *port;
                 }
             }
         });
@@ -101,7 +103,7 @@ fn brute_force(account: &Account) -> (BTreeMap<RuleId, Known>, usize) {
     let live: BTreeSet<RuleId> = known.keys().cloned().collect();
     for (each, edges) in bound.iter().zip(&edges) {
         // Whether any of a rule's claims about a port is not decided the opposite before.
-        let mut claims: BTreeMap<(RuleId, Kind, u16), bool> = BTreeMap::new();
+        let mut claims: BTreeMap<(RuleId, FlowKind, u16), bool> = BTreeMap::new();
         edges.packets("eth0", |kind, packet| {
             let Some(rules) = about(&each.policy, &each.groups, packet) else {
                 // The platform decides: what a rule claims here, no group takes from it.
@@ -145,7 +147,7 @@ fn brute_force(account: &Account) -> (BTreeMap<RuleId, Known>, usize) {
                     .or_default() |= free;
             }
         });
-        let mut here: BTreeMap<RuleId, BTreeMap<Kind, BTreeSet<u16>>> = BTreeMap::new();
+        let mut here: BTreeMap<RuleId, BTreeMap<FlowKind, BTreeSet<u16>>> = BTreeMap::new();
         for ((id, kind, port), free) in claims {
             if !free {
                 here.entry(id)
@@ -224,7 +226,7 @@ fn lint_agrees_with_brute_force() {
 
 /// The same at every edge that brute force looked at, and nothing where it found nothing.
 #[track_caller]
-fn same_ports(found: Option<&Overruled>, wanted: &BTreeMap<Kind, BTreeSet<u16>>, what: &str) {
+fn same_ports(found: Option<&Overruled>, wanted: &BTreeMap<FlowKind, BTreeSet<u16>>, what: &str) {
     let none = BTreeMap::new();
     let found = found.map_or(&none, |overruled| &overruled.ports);
     assert_eq!(

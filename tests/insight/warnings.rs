@@ -3,7 +3,7 @@
 use crate::boundary::account;
 use crate::cases::{cases, expect, judge, judge_texts};
 use secgroupd::definition::codes::CODES;
-use secgroupd::insight::lint::host::{Host, Listening, Server, findings};
+use secgroupd::insight::lint::host::{HostNeeds, Listening, Server, findings};
 use secgroupd::insight::lint::lint;
 use secgroupd::policy::{Account, Policy};
 use std::collections::BTreeSet;
@@ -105,7 +105,7 @@ fn policy_of(account: &Account) -> Policy {
 }
 
 /// Of each kind one that is allowed and one that is not; what listens for the host alone, or for nobody who is not bound, is left alone.
-fn needy_host() -> Host {
+fn needy_host() -> HostNeeds {
     let server = |address: &str| Server {
         address: Some(address.parse().unwrap()),
         written: address.to_owned(),
@@ -118,7 +118,7 @@ fn needy_host() -> Host {
         process: Some("nginx (7)".into()),
         interface: interface.map(str::to_owned),
     };
-    Host {
+    HostNeeds {
         resolvers: vec![server("10.0.0.53"), server("192.0.2.53")],
         time_servers: vec![server("10.0.0.123"), server("192.0.2.123")],
         gateways: vec![server("10.0.0.1")],

@@ -1,16 +1,16 @@
 //! What the host's own firewall makes of a flow, in words: refused by which rule, let in, or sent on elsewhere.
 
-use super::found::Found;
-use crate::insight::diagnose::{Cause, Flow};
+use super::found::Findings;
+use crate::insight::diagnose::{AskedPort, Cause};
 use crate::insight::explain::{Question, explain};
-use crate::netfilter::firewall::{Asked, Blame, Fate, Seen, Turned, look as look_at};
-use crate::policy::{Direction, Policy};
+use crate::netfilter::firewall::{AskedFlow, Blame, Fate, FirewallSeen, Turned, look as look_at};
+use crate::policy::{Direction, Policy, Reason};
 use std::fs;
 use std::net::SocketAddr;
 
-/// Tries the flow on a copy of the host's rulesets. Gives the flow as it arrives where that is elsewhere.
-pub fn look(flow: &Flow, policy: &Policy, found: &mut Found) -> Option<Flow> {
-    let asked = Asked {
+/// Tries the flow on a copy of the host's rulesets. Returns the flow as it arrives where that is elsewhere.
+pub fn look(flow: &AskedPort, policy: &Policy, found: &mut Findings) -> Option<AskedPort> {
+    let asked = AskedFlow {
         interface: flow.interface.clone(),
         local: flow.local,
         remote: flow.remote,
@@ -46,7 +46,7 @@ pub fn look(flow: &Flow, policy: &Policy, found: &mut Found) -> Option<Flow> {
         Fate::Lost => found.cause(lost(flow, seen.turned.as_ref(), &copied)),
     }
     let turned = seen.turned?;
-    Some(Flow {
+    Some(AskedPort {
         local: turned.to.ip(),
         port: turned.to.port(),
         ..flow.clone()
@@ -72,7 +72,7 @@ fn sent_on(Turned { to, leaves_by, by }: &Turned) -> String {
 }
 
 /// What is sent on leaves this host: it must forward, and the outbound rules of the interface have a say.
-fn leaves(flow: &Flow, turned: &Turned, policy: &Policy, found: &mut Found) {
+fn leaves(flow: &AskedPort, turned: &Turned, policy: &Policy, found: &mut Findings) {
     let (Some(interface), to) = (&turned.leaves_by, turned.to) else {
         return;
     };
@@ -97,13 +97,15 @@ fn leaves(flow: &Flow, turned: &Turned, policy: &Policy, found: &mut Found) {
     };
     match explain(policy, &question) {
         Ok(answer) if !answer.verdict.passes() => {
-            let by = answer.rule.unwrap_or_else(|| answer.layer.to_owned());
-            let place = answer.place.map(|place| format!(" ({place})"));
+            let by = match &answer.reason {
+                Reason::Rule(rule) => rule.to_string(),
+                other => other.layer().to_owned(),
+            };
             found.cause(Cause {
                 code: "refused-on-the-way",
                 seen: format!(
                     "it is sent on to {to}, and the outbound rules of {interface} refuse that: {by}{}",
-                    place.unwrap_or_default()
+                    answer.at()
                 ),
                 mend: format!(
                     "allow {} {} to {} in the outbound rules of a group of {interface}, then `secgroupd reload`",
@@ -120,8 +122,8 @@ fn leaves(flow: &Flow, turned: &Turned, policy: &Policy, found: &mut Found) {
     }
 }
 
-fn lost(flow: &Flow, turned: Option<&Turned>, copied: &str) -> Cause {
-    let Flow {
+fn lost(flow: &AskedPort, turned: Option<&Turned>, copied: &str) -> Cause {
+    let AskedPort {
         protocol,
         port,
         remote,
@@ -153,7 +155,7 @@ fn lost(flow: &Flow, turned: Option<&Turned>, copied: &str) -> Cause {
 }
 
 /// A rule of the host's own firewall, and the command that lets the port pass before it.
-fn refused(flow: &Flow, blame: &Blame, seen: &Seen) -> Cause {
+fn refused(flow: &AskedPort, blame: &Blame, seen: &FirewallSeen) -> Cause {
     let Blame {
         program,
         table,

@@ -1,8 +1,8 @@
 //! Which flows are looked at when a port is named: by which interface, from whom, and to which of its addresses.
 
-use crate::insight::diagnose::Flow;
+use crate::insight::diagnose::AskedPort;
 use crate::insight::lint::host::reached_by;
-use crate::insight::listed::Kind;
+use crate::insight::listed::FlowKind;
 use crate::netfilter::links::{Link, default_route_links};
 use crate::netfilter::ways::Ways;
 use crate::policy::{AddressSet, Interval, Policy};
@@ -18,7 +18,7 @@ pub struct FlowOptions {
     port: u16,
     /// tcp or udp
     #[arg(long, value_enum, default_value = "tcp")]
-    protocol: Transport,
+    protocol: PortProtocol,
     /// Who should reach it; by default somebody whom the groups let in, if there is one
     #[arg(long, value_name = "ADDRESS")]
     from: Option<IpAddr>,
@@ -31,12 +31,13 @@ pub struct FlowOptions {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Transport {
+enum PortProtocol {
     Tcp,
     Udp,
 }
 
-/// The interface that is meant: the one that is named, the one by which that address is reached, or that of the default route.
+/// The interface that is meant: the one that is named, the one by which that address is reached, or that of the default
+/// route.
 pub fn interface<'l>(
     arguments: &FlowOptions,
     policy: &Policy,
@@ -74,10 +75,10 @@ pub fn flows(
     policy: &Policy,
     link: &Link,
     links: &[Link],
-) -> anyhow::Result<Vec<Flow>> {
+) -> anyhow::Result<Vec<AskedPort>> {
     let (name, kind) = match arguments.protocol {
-        Transport::Tcp => ("tcp", Kind::Tcp),
-        Transport::Udp => ("udp", Kind::Udp),
+        PortProtocol::Tcp => ("tcp", FlowKind::Tcp),
+        PortProtocol::Udp => ("udp", FlowKind::Udp),
     };
     let open = match policy.binding(&link.name) {
         Some(binding) => reached_by(policy, binding, kind, arguments.port),
@@ -101,7 +102,7 @@ pub fn flows(
         link.addresses.iter().find(usable).copied()
     };
     let flow = |remote: IpAddr| {
-        Some(Flow {
+        Some(AskedPort {
             interface: link.name.clone(),
             protocol: name.to_owned(),
             port: arguments.port,
@@ -109,14 +110,14 @@ pub fn flows(
             local: local(remote.is_ipv4())?,
         })
     };
-    let flows: Vec<Flow> = match arguments.from {
+    let flows: Vec<AskedPort> = match arguments.from {
         Some(from) => flow(from).into_iter().collect(),
         None => {
             let families = [true, false].into_iter();
             let someone = families
                 .filter_map(|v4| somebody(open.as_ref(), v4, &own))
                 .filter_map(flow);
-            let someone: Vec<Flow> = someone.collect();
+            let someone: Vec<AskedPort> = someone.collect();
             let anybody = || [true, false].into_iter().map(stranger).filter_map(flow);
             if someone.is_empty() {
                 anybody().collect()
@@ -152,7 +153,8 @@ fn somebody(open: Option<&AddressSet>, v4: bool, own: &[IpAddr]) -> Option<IpAdd
         let special = address.is_multicast() || address.is_loopback() || address.is_unspecified();
         !special && !own.contains(address)
     };
-    // The first few of each range are enough: an interface has few addresses of its own. A network's own first address is nobody's.
+    // The first few of each range are enough: an interface has few addresses of its own. A network's own first address
+    // is nobody's.
     let skipped = usize::from;
     let v4s = open
         .v4()

@@ -4,7 +4,7 @@ use crate::insight::diagnose::Cause;
 
 /// All that was found about one way in.
 #[derive(Default)]
-pub struct Found {
+pub struct Findings {
     /// What stands in the way.
     pub causes: Vec<Cause>,
     /// What does not.
@@ -13,7 +13,7 @@ pub struct Found {
     pub unknown: Vec<String>,
 }
 
-impl Found {
+impl Findings {
     pub fn cause(&mut self, cause: Cause) {
         once(&mut self.causes, cause);
     }

@@ -3,7 +3,7 @@
 use crate::cli::options::LabOptions;
 use crate::cli::outcome::Result;
 use crate::cli::print;
-use crate::lab::control::Request;
+use crate::lab::control::LabRequest;
 use crate::lab::control::client::Client;
 use clap::Args;
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result {
     let mut client = Client::connect(arguments.lab.name.as_deref())?;
-    let asked = client.ask(&Request::Down, |_, _| {})?;
+    let asked = client.ask(&LabRequest::Down, |_, _| {})?;
     client.until_it_ends(asked.payload["pid"].as_u64().unwrap_or(0));
     print::out("the lab has ended\n");
     Ok(ExitCode::SUCCESS)

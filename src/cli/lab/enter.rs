@@ -2,14 +2,14 @@
 
 use crate::cli::options::LabOptions;
 use crate::cli::outcome::Result;
-use crate::lab::control::Request;
+use crate::lab::control::LabRequest;
 use crate::lab::control::client::Client;
 use crate::lab::exec;
 use clap::Args;
 use std::process::ExitCode;
 
-/// Runs a command in an instance, a host outside or the `router`, as root of the lab, with the programs and files of this machine. It is
-/// killed when the lab ends.
+/// Runs a command in an instance, a host outside or the `router`, as root of the lab, with the programs and files of
+/// this machine. It is killed when the lab ends.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   secgroupd lab exec ins-web1 -- ping -c 1 10.0.0.12
@@ -63,7 +63,7 @@ pub fn shell(arguments: &ShellArguments) -> Result {
 fn enter(lab: &LabOptions, node: &str, command: &[String]) -> Result {
     let mut client = Client::connect(lab.name.as_deref())?;
     let node = node.to_owned();
-    let door = client.ask(&Request::Enter { node: node.clone() }, |_, _| {})?;
+    let door = client.ask(&LabRequest::Enter { node: node.clone() }, |_, _| {})?;
     drop(client);
     Ok(ExitCode::from(exec::exec(
         &node,

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 /// One row: a sender's cells of one receiver's address, or of all that are alike.
-struct Row<'r> {
+struct MatrixRow<'r> {
     label: String,
     cells: Vec<Option<&'r Cell>>,
 }
@@ -107,7 +107,7 @@ fn rows<'r>(
     reach: &'r Reach,
     to: &'r str,
     by_pair: &BTreeMap<(&'r str, &'r str), Vec<&'r Cell>>,
-) -> Vec<Row<'r>> {
+) -> Vec<MatrixRow<'r>> {
     let mut rows = Vec::new();
     for from in &reach.nodes {
         let mut ways: BTreeMap<(IpAddr, IpAddr), Vec<Option<&Cell>>> = BTreeMap::new();
@@ -147,7 +147,7 @@ fn rows<'r>(
             if !alike && targets.len() > 1 {
                 let _ = write!(label, " at {target}");
             }
-            rows.push(Row { label, cells });
+            rows.push(MatrixRow { label, cells });
             if alike {
                 break;
             }
@@ -247,8 +247,8 @@ pub fn judgements(cell: &Cell) -> String {
     out
 }
 
-/// A refusal by a rule of a group that alone keeps somebody from something; of several such rules the one that refuses least, whose edit is
-/// seen best.
+/// A refusal by a rule of a group that alone keeps somebody from something; of several such rules the one that refuses
+/// least, whose edit is seen best.
 pub fn refusal_to_edit(reach: &Reach) -> Option<(&Cell, &Judgement)> {
     let mut refusals: BTreeMap<&str, Vec<(&Cell, &Judgement)>> = BTreeMap::new();
     for cell in &reach.cells {

@@ -7,10 +7,6 @@ use crate::lab::reach::Reach;
 const PAGE: &str = include_str!("page.html");
 
 /// The page: its script finds the matrix in an element of its own, in which no `<` can end it.
-///
-/// # Errors
-///
-/// When the matrix is no JSON.
 pub fn page(reach: &Reach) -> anyhow::Result<String> {
     let data = in_json(reach)?.replace('<', "\\u003c");
     Ok(PAGE.replacen("{\"the\":\"matrix\"}", &data, 1))

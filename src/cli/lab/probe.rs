@@ -5,15 +5,15 @@ use crate::cli::options::LabOptions;
 use crate::cli::outcome::{Result, yes};
 use crate::cli::print;
 use crate::lab::cell::{Agreement, Cell};
-use crate::lab::control::Request;
+use crate::lab::control::LabRequest;
 use crate::lab::control::client::Client;
 use crate::lab::probe::Found;
-use crate::lab::service::Service;
+use crate::lab::service::LabService;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-/// Tries one thing from one to another, and says which rules decide. Each end is an instance, a host outside, or an address; any address
-/// outside can be played.
+/// Tries one thing from one to another, and says which rules decide. Each end is an instance, a host outside, or an
+/// address; any address outside can be played.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   secgroupd lab probe ins-web1 ins-db tcp 3306
@@ -27,7 +27,7 @@ pub struct Arguments {
     /// Where
     to: String,
     /// What
-    protocol: Tried,
+    protocol: TriedProtocol,
     /// The destination port, with tcp and udp
     port: Option<u16>,
     /// Print one JSON array
@@ -38,7 +38,7 @@ pub struct Arguments {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Tried {
+enum TriedProtocol {
     Tcp,
     Udp,
     /// An echo request
@@ -49,14 +49,14 @@ enum Tried {
 
 pub fn run(arguments: &Arguments) -> Result {
     let service = match (arguments.protocol, arguments.port) {
-        (Tried::Tcp, Some(port)) => Service::Tcp(port),
-        (Tried::Udp, Some(port)) => Service::Udp(port),
-        (Tried::Icmp | Tried::Icmpv6, None) => Service::Ping,
-        (Tried::Tcp | Tried::Udp, None) => bail!("name the port: tcp 22, udp 53"),
-        (Tried::Icmp | Tried::Icmpv6, Some(_)) => bail!("icmp has no ports"),
+        (TriedProtocol::Tcp, Some(port)) => LabService::Tcp(port),
+        (TriedProtocol::Udp, Some(port)) => LabService::Udp(port),
+        (TriedProtocol::Icmp | TriedProtocol::Icmpv6, None) => LabService::Ping,
+        (TriedProtocol::Tcp | TriedProtocol::Udp, None) => bail!("name the port: tcp 22, udp 53"),
+        (TriedProtocol::Icmp | TriedProtocol::Icmpv6, Some(_)) => bail!("icmp has no ports"),
     };
     let mut client = Client::connect(arguments.lab.name.as_deref())?;
-    let request = Request::Probe {
+    let request = LabRequest::Probe {
         from: arguments.from.clone(),
         to: arguments.to.clone(),
         service,

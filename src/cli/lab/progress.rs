@@ -12,7 +12,6 @@ pub struct Progress {
 const WIDTH: usize = 30;
 
 impl Progress {
-    /// Nothing is shown yet.
     pub fn new() -> Self {
         Progress {
             shown: false,

@@ -5,17 +5,18 @@ use super::{matrix, page};
 use crate::cli::options::LabOptions;
 use crate::cli::outcome::{Result, yes};
 use crate::cli::print;
-use crate::lab::control::Request;
+use crate::lab::control::LabRequest;
 use crate::lab::control::client::Client;
 use crate::lab::reach::{Reach, Wanted};
-use crate::lab::service::Service;
+use crate::lab::service::LabService;
 use anyhow::Context;
 use clap::Args;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// Tries who reaches whom, with real packets: each instance and host outside, each service. A cell is reached, closed (the host answered
-/// that nothing listens) or silent, beside what explain predicts. A difference that an instance's own iptables explains is shown as such.
+/// Tries who reaches whom, with real packets: each instance and host outside, each service. A cell is reached, closed
+/// (the host answered that nothing listens) or silent, beside what explain predicts. A difference that an instance's
+/// own iptables explains is shown as such.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   secgroupd lab reach                                     every service, at everybody
@@ -44,8 +45,7 @@ pub struct Arguments {
     lab: LabOptions,
 }
 
-/// Services of one argument.
-pub type Tried = BTreeSet<Service>;
+pub type Tried = BTreeSet<LabService>;
 
 /// Reads what is to be tried: `tcp:80,443`, `icmp`, or several of these: `tcp:22,udp:53`.
 pub fn services(text: &str) -> std::result::Result<Tried, String> {
@@ -61,7 +61,7 @@ pub fn services(text: &str) -> std::result::Result<Tried, String> {
     }
     let mut all = BTreeSet::new();
     for part in parts {
-        all.extend(Service::parse_tried(&part)?);
+        all.extend(LabService::parse_tried(&part)?);
     }
     Ok(all)
 }
@@ -74,7 +74,7 @@ pub fn run(arguments: &Arguments) -> Result {
     };
     let mut client = Client::connect(arguments.lab.name.as_deref())?;
     let mut progress = Progress::new();
-    let asked = client.ask(&Request::Reach { wanted }, |done, total| {
+    let asked = client.ask(&LabRequest::Reach { wanted }, |done, total| {
         progress.show(done, total);
     })?;
     drop(progress);
@@ -107,7 +107,7 @@ mod tests {
     fn what_is_tried() {
         let all = services("tcp:22,80-81,udp:53,icmp").unwrap();
         assert_eq!(all.len(), 5);
-        assert!(all.contains(&Service::Ping) && all.contains(&Service::Tcp(81)));
+        assert!(all.contains(&LabService::Ping) && all.contains(&LabService::Tcp(81)));
         assert!(services("tcp").is_err() && services("22").is_err());
     }
 }

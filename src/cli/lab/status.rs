@@ -4,9 +4,9 @@ use crate::cli::options::LabOptions;
 use crate::cli::outcome::Result;
 use crate::cli::print;
 use crate::host::report::now;
-use crate::lab::control::Request;
+use crate::lab::control::LabRequest;
 use crate::lab::control::client::{Client, labs};
-use crate::lab::service::Service;
+use crate::lab::service::LabService;
 use crate::lab::status::{LabStatus, NodeStatus};
 use crate::source::shown::shown;
 use crate::words::count;
@@ -14,7 +14,8 @@ use clap::Args;
 use std::fmt::Write;
 use std::process::ExitCode;
 
-/// Shows what is up: instances and hosts with their addresses, groups, services and generations, and why the last save was refused.
+/// Shows what is up: instances and hosts with their addresses, groups, services and generations, and why the last save
+/// was refused.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   secgroupd lab status
@@ -38,7 +39,7 @@ pub fn run(arguments: &Arguments) -> Result {
         return Ok(ExitCode::SUCCESS);
     }
     let mut client = Client::connect(arguments.lab.name.as_deref())?;
-    let payload = client.ask(&Request::Status, |_, _| {})?.payload;
+    let payload = client.ask(&LabRequest::Status, |_, _| {})?.payload;
     match arguments.json {
         true => print::json(&payload)?,
         false => {
@@ -83,7 +84,7 @@ pub fn nodes(nodes: &[NodeStatus]) -> String {
             let first = |text: String| if place == 0 { text } else { String::new() };
             let mut more = vec![first(generation)];
             if place == 0 && !node.services.is_empty() {
-                more.push(format!("listens on {}", Service::list(&node.services)));
+                more.push(format!("listens on {}", LabService::list(&node.services)));
             }
             more.retain(|text| !text.is_empty());
             rows.push([

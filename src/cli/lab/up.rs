@@ -8,12 +8,12 @@ use crate::daemon::logging;
 use crate::lab::addresses::{Given, GivenAddress};
 use crate::lab::cell::Cell;
 use crate::lab::control::server::{bind, serve};
-use crate::lab::follow::{Event, follow};
+use crate::lab::follow::{LabEvent, follow};
 use crate::lab::ground::{Ground, silence};
 use crate::lab::live::{Changed, Lab};
 use crate::lab::reach::{Reach, Wanted};
 use crate::lab::read::read;
-use crate::lab::service::Service;
+use crate::lab::service::LabService;
 use crate::source::shown::shown;
 use crate::words::count;
 use anyhow::{Context, bail};
@@ -28,8 +28,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 use tokio::sync::Notify;
 
-/// Brings up the lab of a definition and follows what is saved, until Ctrl-C or `lab down` ends it. It needs no root, and leaves nothing
-/// behind, however it ends.
+/// Brings up the lab of a definition and follows what is saved, until Ctrl-C or `lab down` ends it. It needs no root,
+/// and leaves nothing behind, however it ends.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   secgroupd lab up --demo                  two web servers, a database and who is around them
@@ -138,17 +138,17 @@ pub fn run(arguments: Arguments) -> Result {
 }
 
 /// Says what happens; and if anything was tried, what a save has changed in that.
-fn say_all(told: &Receiver<Event>, lab: &Lab, mut last: Option<Option<Reach>>) {
+fn say_all(told: &Receiver<LabEvent>, lab: &Lab, mut last: Option<Option<Reach>>) {
     while let Ok(event) = told.recv() {
         let mut changed = false;
         // Of several saves each is said, and what they come to is tried once.
         for event in [event].into_iter().chain(told.try_iter()) {
             match event {
-                Event::Changed(change) => {
+                LabEvent::Changed(change) => {
                     say(&change);
                     changed = true;
                 }
-                Event::Refused(reading) => {
+                LabEvent::Refused(reading) => {
                     print::diagnostics(&reading.loaded);
                     print::note("the lab stays as it was");
                 }
@@ -247,7 +247,7 @@ fn say(changed: &Changed) {
 
 /// Cells whose outcome is another.
 fn differences(before: &Reach, now: &Reach) {
-    fn key(cell: &Cell) -> (&str, &str, IpAddr, IpAddr, Service) {
+    fn key(cell: &Cell) -> (&str, &str, IpAddr, IpAddr, LabService) {
         let (from, to) = (&*cell.from, &*cell.to);
         (from, to, cell.source, cell.target, cell.service)
     }

@@ -1,11 +1,11 @@
 //! The lab's part of a definition.
 
 use crate::definition::model::{LabEntry, LabHostEntry, LabServicesEntry};
-use crate::definition::reader::Reader;
-use crate::definition::yaml::Node;
+use crate::definition::reader::TreeReader;
+use crate::definition::yaml::YamlNode;
 
 /// What stands under `lab`.
-pub fn lab(reader: &mut Reader, node: &Node) -> Option<LabEntry> {
+pub fn lab(reader: &mut TreeReader, node: &YamlNode) -> Option<LabEntry> {
     let fields = reader.fields(node, "lab")?;
     let hosts = reader.each(&fields, "lab.hosts", |reader, name, node| {
         let addresses = reader.texts(node, format_args!("the host `{}`", name.text))?;

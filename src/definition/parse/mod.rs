@@ -8,9 +8,9 @@ use self::platform::observe;
 use super::diagnostic::{Diagnostic, Severity};
 use super::merge::merge;
 use super::model::*;
-use super::reader::{Fields, Reader, Text};
+use super::reader::{Fields, Text, TreeReader};
 use super::source::{LARGEST_FILE, Sources, Span};
-use super::yaml::{Key, Node, Value, parse as parse_yaml};
+use super::yaml::{Key, Value, YamlNode, parse as parse_yaml};
 
 /// What came out of parsing: as much of the definition as could be read, and what is wrong with it.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct Parsed {
 /// Parses the files of a definition, given as path to show and text.
 pub fn parse<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Parsed {
     let mut sources = Sources::default();
-    let mut reader = Reader::default();
+    let mut reader = TreeReader::default();
     let mut roots = Vec::new();
     let (mut given, mut read) = (0, 0);
     for (path, text) in files {
@@ -57,11 +57,11 @@ impl Parsed {
 
 /// The mapping that a file is, with its version checked.
 fn file<'a>(
-    reader: &mut Reader,
+    reader: &mut TreeReader,
     sources: &mut Sources,
     path: &str,
     text: &'a str,
-) -> Option<Node<'a>> {
+) -> Option<YamlNode<'a>> {
     if text.len() > LARGEST_FILE {
         let source = sources.add(path, "");
         let start = Span {
@@ -85,7 +85,7 @@ fn file<'a>(
     Some(root)
 }
 
-fn check_version(reader: &mut Reader, root: &Node) {
+fn check_version(reader: &mut TreeReader, root: &YamlNode) {
     let Value::Mapping(entries) = &root.value else {
         return;
     };
@@ -109,7 +109,7 @@ fn check_version(reader: &mut Reader, root: &Node) {
     }
 }
 
-fn definition(reader: &mut Reader, root: &Node) -> Definition {
+fn definition(reader: &mut TreeReader, root: &YamlNode) -> Definition {
     let mut definition = Definition::default();
     let Some(fields) = reader.fields(root, "") else {
         return definition;
@@ -132,7 +132,7 @@ fn definition(reader: &mut Reader, root: &Node) -> Definition {
     definition
 }
 
-fn group(reader: &mut Reader, id: Text, node: &Node) -> Option<GroupEntry> {
+fn group(reader: &mut TreeReader, id: Text, node: &YamlNode) -> Option<GroupEntry> {
     let Some(fields) = reader.fields(node, "security_groups.<sg-id>") else {
         // It is wrong, but it is defined: what names it is right.
         return Some(GroupEntry::empty(id));
@@ -149,7 +149,11 @@ fn group(reader: &mut Reader, id: Text, node: &Node) -> Option<GroupEntry> {
     })
 }
 
-fn rules(reader: &mut Reader, fields: &Fields, direction: &'static str) -> Vec<Option<RuleEntry>> {
+fn rules(
+    reader: &mut TreeReader,
+    fields: &Fields,
+    direction: &'static str,
+) -> Vec<Option<RuleEntry>> {
     let nodes = fields
         .get(direction)
         .and_then(|node| reader.sequence(node, format_args!("`{direction}`")));
@@ -160,7 +164,7 @@ fn rules(reader: &mut Reader, fields: &Fields, direction: &'static str) -> Vec<O
         .collect()
 }
 
-fn rule(reader: &mut Reader, node: &Node, direction: &'static str) -> Option<RuleEntry> {
+fn rule(reader: &mut TreeReader, node: &YamlNode, direction: &'static str) -> Option<RuleEntry> {
     let (path, remote_key, silence) = match direction {
         "inbound" => (
             "security_groups.<sg-id>.inbound[]",
@@ -192,7 +196,7 @@ fn rule(reader: &mut Reader, node: &Node, direction: &'static str) -> Option<Rul
     })
 }
 
-fn rule_service(reader: &mut Reader, fields: &Fields) -> Option<RuleService> {
+fn rule_service(reader: &mut TreeReader, fields: &Fields) -> Option<RuleService> {
     let service = fields.get("service");
     let protocol = fields.get("protocol");
     let port = fields.get("port");
@@ -233,7 +237,11 @@ fn rule_service(reader: &mut Reader, fields: &Fields) -> Option<RuleService> {
     }
 }
 
-fn address_template(reader: &mut Reader, id: Text, node: &Node) -> Option<AddressTemplateEntry> {
+fn address_template(
+    reader: &mut TreeReader,
+    id: Text,
+    node: &YamlNode,
+) -> Option<AddressTemplateEntry> {
     let content = match node.value {
         Value::Mapping(_) => template_file(reader, node),
         _ => reader
@@ -244,7 +252,7 @@ fn address_template(reader: &mut Reader, id: Text, node: &Node) -> Option<Addres
     Some(AddressTemplateEntry { id, content })
 }
 
-fn template_file(reader: &mut Reader, node: &Node) -> Option<AddressTemplateContent> {
+fn template_file(reader: &mut TreeReader, node: &YamlNode) -> Option<AddressTemplateContent> {
     let fields = reader.fields(node, "address_templates.<ipm-id>")?;
     let what = "an address template written as a mapping";
     let file = reader.required(&fields, "file", what, node.span)?;
@@ -254,13 +262,13 @@ fn template_file(reader: &mut Reader, node: &Node) -> Option<AddressTemplateCont
     })
 }
 
-fn instance(reader: &mut Reader, id: Text, node: &Node) -> Option<InstanceEntry> {
+fn instance(reader: &mut TreeReader, id: Text, node: &YamlNode) -> Option<InstanceEntry> {
     let fields = reader.fields(node, "instances.<ins-id>")?;
     let kinds = [
-        ("cvm", Kind::Cvm),
-        ("clb", Kind::Clb),
-        ("eni", Kind::Eni),
-        ("database", Kind::Database),
+        ("cvm", InstanceKind::Cvm),
+        ("clb", InstanceKind::Clb),
+        ("eni", InstanceKind::Eni),
+        ("database", InstanceKind::Database),
     ];
     let kind = reader.optional_choice(&fields, "kind", &kinds);
     let billing = [("prepaid", true), ("pay-as-you-go", false)];
@@ -295,7 +303,7 @@ fn instance(reader: &mut Reader, id: Text, node: &Node) -> Option<InstanceEntry>
     })
 }
 
-fn interface(reader: &mut Reader, key: &Key, node: &Node) -> Option<InterfaceEntry> {
+fn interface(reader: &mut TreeReader, key: &Key, node: &YamlNode) -> Option<InterfaceEntry> {
     let fields = reader.fields(node, "instances.<ins-id>.interfaces.<name>")?;
     let addresses_node = fields.get("addresses");
     let groups = reader.required(

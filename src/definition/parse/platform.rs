@@ -2,11 +2,11 @@
 
 use crate::definition::diagnostic::Diagnostic;
 use crate::definition::model::{ApprovedServiceEntry, BlockedProfile, PlatformEntry};
-use crate::definition::reader::{Fields, Reader, Text};
-use crate::definition::yaml::Node;
+use crate::definition::reader::{Fields, Text, TreeReader};
+use crate::definition::yaml::YamlNode;
 
 /// What stands under `platform`.
-pub fn platform(reader: &mut Reader, node: &Node) -> Option<PlatformEntry> {
+pub fn platform(reader: &mut TreeReader, node: &YamlNode) -> Option<PlatformEntry> {
     let fields = reader.fields(node, "platform")?;
     let mut platform = PlatformEntry {
         internal_networks: reader.optional_texts(&fields, "internal_networks"),
@@ -32,11 +32,11 @@ pub fn platform(reader: &mut Reader, node: &Node) -> Option<PlatformEntry> {
 }
 
 /// `mode`, of the platform or of a group.
-pub fn observe(reader: &mut Reader, fields: &Fields) -> Option<bool> {
+pub fn observe(reader: &mut TreeReader, fields: &Fields) -> Option<bool> {
     reader.optional_choice(fields, "mode", &[("enforce", false), ("observe", true)])
 }
 
-fn blocked_ports(reader: &mut Reader, fields: &Fields, platform: &mut PlatformEntry) {
+fn blocked_ports(reader: &mut TreeReader, fields: &Fields, platform: &mut PlatformEntry) {
     let profiles = [
         ("tencent", BlockedProfile::Tencent),
         ("none", BlockedProfile::None),
@@ -58,7 +58,11 @@ fn blocked_ports(reader: &mut Reader, fields: &Fields, platform: &mut PlatformEn
     }
 }
 
-fn approved_service(reader: &mut Reader, name: Text, node: &Node) -> Option<ApprovedServiceEntry> {
+fn approved_service(
+    reader: &mut TreeReader,
+    name: Text,
+    node: &YamlNode,
+) -> Option<ApprovedServiceEntry> {
     let fields = reader.fields(node, "platform.approved_services.<name>")?;
     let what = format!("the approved service `{}`", name.text);
     let direction = reader.required(&fields, "direction", &what, name.span);

@@ -3,11 +3,11 @@
 use crate::definition::codes::choices;
 use crate::definition::diagnostic::Diagnostic;
 use crate::definition::model::{SilenceEntry, TestEntry};
-use crate::definition::reader::{Fields, Reader, Text};
-use crate::definition::yaml::Node;
+use crate::definition::reader::{Fields, Text, TreeReader};
+use crate::definition::yaml::YamlNode;
 
 /// What stands under `tests`.
-pub fn tests(reader: &mut Reader, fields: &Fields) -> Vec<TestEntry> {
+pub fn tests(reader: &mut TreeReader, fields: &Fields) -> Vec<TestEntry> {
     let nodes = fields
         .get("tests")
         .and_then(|node| reader.sequence(node, "`tests`"));
@@ -15,7 +15,7 @@ pub fn tests(reader: &mut Reader, fields: &Fields) -> Vec<TestEntry> {
     nodes.iter().filter_map(|node| test(reader, node)).collect()
 }
 
-fn test(reader: &mut Reader, node: &Node) -> Option<TestEntry> {
+fn test(reader: &mut TreeReader, node: &YamlNode) -> Option<TestEntry> {
     let fields = reader.fields(node, "tests[]")?;
     let mut text = |name| -> Option<Text> {
         let node = reader.required(&fields, name, "a test", node.span)?;
@@ -36,7 +36,7 @@ fn test(reader: &mut Reader, node: &Node) -> Option<TestEntry> {
 }
 
 /// What stands under `silence` here; `path` is that of its entries in the table of keys.
-pub fn silence(reader: &mut Reader, fields: &Fields, path: &'static str) -> Vec<SilenceEntry> {
+pub fn silence(reader: &mut TreeReader, fields: &Fields, path: &'static str) -> Vec<SilenceEntry> {
     let Some(node) = fields.get("silence") else {
         return Vec::new();
     };
@@ -57,7 +57,7 @@ pub fn silence(reader: &mut Reader, fields: &Fields, path: &'static str) -> Vec<
 }
 
 /// A reason that says something.
-fn reason_of(reader: &mut Reader, node: &Node) -> Option<Text> {
+fn reason_of(reader: &mut TreeReader, node: &YamlNode) -> Option<Text> {
     let reason = reader.text(node, "`reason`")?;
     if reason.text.trim().is_empty() {
         let wrong = Diagnostic::error("bad-value", reason.span, "an empty text is not a reason");

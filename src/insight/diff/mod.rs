@@ -3,19 +3,19 @@
 mod rows;
 mod shown;
 
-use super::listed::{self, Kind, entries, rows};
-use super::space::{Bits, Line, Space, TooLarge, Work};
+use super::listed::{FlowKind, ListTable, rows};
+use super::space::{PartSet, TooLarge, Work};
+use crate::policy::address::AddressNumber;
 use crate::policy::interval::merged;
-use crate::policy::{
-    AddressRange, AddressSet, Binding, Direction, InterfaceName, Interval, Policy, Reason, Service,
-};
+use crate::policy::listed::{self, entries};
+use crate::policy::{AddressRange, Binding, Direction, InterfaceName, Interval, Policy, Reason};
 use rows::{Piece, in_rows};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Flows that fare otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct FlowChange {
     /// Whether they are allowed now; they were refused then.
     pub opens: bool,
     /// Where: names and globs of interfaces, and `*` for those that neither policy binds.
@@ -23,7 +23,7 @@ pub struct Change {
     /// Who opens them.
     pub direction: Direction,
     /// What flows.
-    pub kinds: BTreeSet<Kind>,
+    pub kinds: BTreeSet<FlowKind>,
     /// Destination ports; all where there are none.
     pub ports: Vec<Interval<u16>>,
     /// Sources of inbound, destinations of outbound flows: sorted and apart, IPv4 first.
@@ -34,20 +34,16 @@ pub struct Change {
 type Rest = (
     Direction,
     bool,
-    BTreeSet<Kind>,
+    BTreeSet<FlowKind>,
     Vec<Interval<u16>>,
     Vec<String>,
 );
 
-/// All that differs, in as few rows as can be read. It is about flows that are opened; what belongs to one, and what is essential
-/// to the network, passes under every policy.
-///
-/// # Errors
-///
-/// When that takes too long.
-pub fn diff(old: &Policy, new: &Policy, work: &mut Work) -> Result<Vec<Change>, TooLarge> {
-    let mut by_rest: BTreeMap<Rest, Change> = BTreeMap::new();
-    let mut known: BTreeMap<[Option<usize>; 2], Vec<Change>> = BTreeMap::new();
+/// All that differs, in as few rows as can be read. It is about flows that are opened; what belongs to one, and what is
+/// essential to the network, passes under every policy.
+pub fn diff(old: &Policy, new: &Policy, work: &mut Work) -> Result<Vec<FlowChange>, TooLarge> {
+    let mut by_rest: BTreeMap<Rest, FlowChange> = BTreeMap::new();
+    let mut known: BTreeMap<[Option<usize>; 2], Vec<FlowChange>> = BTreeMap::new();
     for class in classes(old, new) {
         let at = [place(old, class), place(new, class)];
         let changes = match known.entry(at) {
@@ -63,7 +59,7 @@ pub fn diff(old: &Policy, new: &Policy, work: &mut Work) -> Result<Vec<Change>, 
             same.interfaces.push(name.clone());
         }
     }
-    let mut all: Vec<Change> = by_rest.into_values().collect();
+    let mut all: Vec<FlowChange> = by_rest.into_values().collect();
     all.sort_by_key(|change| (change.interfaces.clone(), change.direction, !change.opens));
     Ok(all)
 }
@@ -92,14 +88,14 @@ fn changes(
     new: &Policy,
     [old_at, new_at]: [Option<usize>; 2],
     work: &mut Work,
-) -> Result<Vec<Change>, TooLarge> {
+) -> Result<Vec<FlowChange>, TooLarge> {
     let mut all = Vec::new();
     for direction in [Direction::Inbound, Direction::Outbound] {
         let before = list(old, old_at.map(|at| &old.bindings[at]), direction);
         let after = list(new, new_at.map(|at| &new.bindings[at]), direction);
         let split = before.len();
         work.spend(100 * (split + after.len()))?;
-        let both: Vec<listed::Entry> = before.into_iter().chain(after).collect();
+        let both: Vec<listed::ListEntry> = before.into_iter().chain(after).collect();
         let [v4_opens, v4_closes] = family::<u32>(&both, split, work)?;
         let [v6_opens, v6_closes] = family::<u128>(&both, split, work)?;
         let rows = [
@@ -107,7 +103,7 @@ fn changes(
             (false, in_rows(v4_closes, v6_closes)),
         ];
         for (opens, rows) in rows {
-            all.extend(rows.into_iter().map(|row| Change {
+            all.extend(rows.into_iter().map(|row| FlowChange {
                 opens,
                 interfaces: Vec::new(),
                 direction,
@@ -120,19 +116,13 @@ fn changes(
     Ok(all)
 }
 
-/// The list that is asked at a binding, by what passes: what only observes lets pass. What is not bound allows or refuses everything.
+/// The list that is asked at a binding, by what passes: what only observes lets pass. What is not bound allows or
+/// refuses everything.
 fn list<'p>(
     policy: &'p Policy,
     binding: Option<&'p Binding>,
     direction: Direction,
-) -> Vec<listed::Entry<'p>> {
-    let everything = |reason| listed::Entry {
-        reason,
-        allows: true,
-        services: vec![Service::All],
-        remote: Some(AddressSet::any()),
-        rule: None,
-    };
+) -> Vec<listed::ListEntry<'p>> {
     let observe = policy.platform.observe;
     if let Some(binding) = binding {
         let mut list = entries(
@@ -146,7 +136,7 @@ fn list<'p>(
             entry.allows |= observe || group.is_some_and(|group| group.observe);
         }
         if observe || binding.observes_the_rest() {
-            list.push(everything(Reason::Default));
+            list.push(listed::ListEntry::everything(Reason::Default, true));
         }
         return list;
     }
@@ -154,25 +144,21 @@ fn list<'p>(
     if closed {
         Vec::new()
     } else {
-        vec![everything(Reason::Unmanaged)]
+        vec![listed::ListEntry::everything(Reason::Unmanaged, true)]
     }
 }
 
 /// What opens and what closes in one family. The first `split` entries are the old list.
-fn family<T: Line>(
-    both: &[listed::Entry],
+fn family<T: AddressNumber>(
+    both: &[listed::ListEntry],
     split: usize,
     work: &mut Work,
-) -> Result<[Vec<rows::Row<T>>; 2], TooLarge> {
-    let sets = both.iter().filter_map(|entry| entry.remote.as_ref());
-    let space = Space::<T>::new(sets, work)?;
-    let bits: Vec<Option<&Bits>> = both
-        .iter()
-        .map(|entry| entry.remote.as_ref().and_then(|set| space.bits(set)))
-        .collect();
+) -> Result<[Vec<rows::FamilyRow<T>>; 2], TooLarge> {
+    let table = ListTable::<T>::new(both, work)?;
+    let (space, bits) = (&table.space, table.bits());
     let mut found: [Vec<Piece>; 2] = [Vec::new(), Vec::new()];
-    for kind in Kind::ALL {
-        for row in rows(both, &space, kind, work)? {
+    for kind in FlowKind::ALL {
+        for row in rows(both, space, kind, work)? {
             work.spend(4 * space.width())?;
             let (mut left, mut allowed) = (
                 [space.whole(), space.whole()],
@@ -192,7 +178,7 @@ fn family<T: Line>(
             let [before, after] = &allowed;
             for (which, (yes, no)) in [(after, before), (before, after)].into_iter().enumerate() {
                 let differs = yes.iter().zip(no).map(|(yes, no)| yes & !no);
-                let parts = Bits::trimmed(&differs.collect::<Vec<_>>());
+                let parts = PartSet::trimmed(&differs.collect::<Vec<_>>());
                 if !parts.is_empty() {
                     // What is kept takes its place.
                     work.spend(60 * (parts.len() + row.ports.len()))?;
@@ -204,7 +190,7 @@ fn family<T: Line>(
     }
     let [opens, closes] = found;
     Ok([
-        rows::of_family(opens, &space, work)?,
-        rows::of_family(closes, &space, work)?,
+        rows::of_family(opens, space, work)?,
+        rows::of_family(closes, space, work)?,
     ])
 }

@@ -1,7 +1,9 @@
-//! As few rows as can be read: pieces that say the same of several ports, addresses, protocols or families are put together.
+//! As few rows as can be read: pieces that say the same of several ports, addresses, protocols or families are put
+//! together.
 
-use crate::insight::listed::Kind;
-use crate::insight::space::{Bits, Line, Space, TooLarge, Work};
+use crate::insight::listed::FlowKind;
+use crate::insight::space::{PartSet, Space, TooLarge, Work};
+use crate::policy::address::AddressNumber;
 use crate::policy::interval::merged;
 use crate::policy::{AddressRange, Interval};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -9,18 +11,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// Some ports of a kind, and parts of the addresses.
 #[derive(Debug)]
 pub struct Piece {
-    /// What flows.
-    pub kind: Kind,
-    /// Ports.
+    pub kind: FlowKind,
     pub ports: Vec<Interval<u16>>,
-    /// Addresses.
-    pub parts: Bits,
+    pub parts: PartSet,
 }
 
 /// A row of one family: all of its ports with all of its remotes.
 #[derive(Debug)]
-pub struct Row<T> {
-    kinds: BTreeSet<Kind>,
+pub struct FamilyRow<T> {
+    kinds: BTreeSet<FlowKind>,
     ports: Vec<Interval<u16>>,
     remotes: Vec<Interval<T>>,
 }
@@ -28,9 +27,7 @@ pub struct Row<T> {
 /// A row of both.
 #[derive(Debug)]
 pub struct Whole {
-    /// What flows.
-    pub kinds: BTreeSet<Kind>,
-    /// Ports.
+    pub kinds: BTreeSet<FlowKind>,
     pub ports: Vec<Interval<u16>>,
     /// IPv4 first.
     pub remotes: Vec<AddressRange>,
@@ -41,18 +38,15 @@ const MOST_TURNED: usize = 4_000_000;
 
 type Ports = Vec<Interval<u16>>;
 
-/// The rows of one family: for each set of addresses its ports, or for each set of ports its addresses, whichever are fewer.
-///
-/// # Errors
-///
-/// When that takes too long.
-pub fn of_family<T: Line>(
+/// The rows of one family: for each set of addresses its ports, or for each set of ports its addresses, whichever are
+/// fewer.
+pub fn of_family<T: AddressNumber>(
     pieces: Vec<Piece>,
     space: &Space<T>,
     work: &mut Work,
-) -> Result<Vec<Row<T>>, TooLarge> {
-    let mut rows: BTreeMap<Kind, Vec<(Ports, Bits)>> = BTreeMap::new();
-    for kind in Kind::ALL {
+) -> Result<Vec<FamilyRow<T>>, TooLarge> {
+    let mut rows: BTreeMap<FlowKind, Vec<(Ports, PartSet)>> = BTreeMap::new();
+    for kind in FlowKind::ALL {
         let own: Vec<&Piece> = pieces.iter().filter(|piece| piece.kind == kind).collect();
         let by_addresses = by_addresses(&own);
         let by_ports = by_ports(&own, by_addresses.len(), work)?;
@@ -60,9 +54,9 @@ pub fn of_family<T: Line>(
         rows.insert(kind, fewer.unwrap_or(by_addresses));
     }
     // What several kinds have alike is one row.
-    let mut alike: BTreeMap<(Ports, usize), BTreeSet<Kind>> = BTreeMap::new();
-    let mut numbers: HashMap<Bits, usize> = HashMap::new();
-    let mut sets: Vec<Bits> = Vec::new();
+    let mut alike: BTreeMap<(Ports, usize), BTreeSet<FlowKind>> = BTreeMap::new();
+    let mut numbers: HashMap<PartSet, usize> = HashMap::new();
+    let mut sets: Vec<PartSet> = Vec::new();
     for (kind, rows) in rows {
         for (ports, parts) in rows {
             let number = *numbers.entry(parts).or_insert_with_key(|parts| {
@@ -78,7 +72,7 @@ pub fn of_family<T: Line>(
         sets[number].words().for_each(|(at, word)| words[at] = word);
         work.spend(space.stretches_at_all())?;
         let remotes = space.intervals(&words);
-        out.push(Row {
+        out.push(FamilyRow {
             kinds,
             ports,
             remotes,
@@ -87,9 +81,9 @@ pub fn of_family<T: Line>(
     Ok(out)
 }
 
-fn by_addresses(pieces: &[&Piece]) -> Vec<(Ports, Bits)> {
-    let mut numbers: HashMap<&Bits, usize> = HashMap::new();
-    let mut rows: Vec<(Ports, &Bits)> = Vec::new();
+fn by_addresses(pieces: &[&Piece]) -> Vec<(Ports, PartSet)> {
+    let mut numbers: HashMap<&PartSet, usize> = HashMap::new();
+    let mut rows: Vec<(Ports, &PartSet)> = Vec::new();
     for piece in pieces {
         let number = *numbers.entry(&piece.parts).or_insert_with(|| {
             rows.push((Vec::new(), &piece.parts));
@@ -107,7 +101,7 @@ fn by_ports(
     pieces: &[&Piece],
     others: usize,
     work: &mut Work,
-) -> Result<Option<Vec<(Ports, Bits)>>, TooLarge> {
+) -> Result<Option<Vec<(Ports, PartSet)>>, TooLarge> {
     let pairs: usize = pieces.iter().map(|piece| piece.parts.count()).sum();
     if others < 2 || pairs > MOST_TURNED {
         return Ok(None);
@@ -125,17 +119,17 @@ fn by_ports(
     }
     let rows = rows.into_iter().map(|(numbers, mut parts)| {
         let ports = numbers.iter().flat_map(|at| &pieces[*at as usize].ports);
-        (merged(ports.copied().collect()), Bits::of(&mut parts))
+        (merged(ports.copied().collect()), PartSet::of(&mut parts))
     });
     Ok(Some(rows.collect()))
 }
 
 /// Both families together: rows that differ in nothing but that are one.
-pub fn in_rows(v4: Vec<Row<u32>>, v6: Vec<Row<u128>>) -> Vec<Whole> {
-    let mut rows: BTreeMap<(BTreeSet<Kind>, Ports), Vec<AddressRange>> = BTreeMap::new();
-    fn add<T: Line>(
-        all: Vec<Row<T>>,
-        rows: &mut BTreeMap<(BTreeSet<Kind>, Ports), Vec<AddressRange>>,
+pub fn in_rows(v4: Vec<FamilyRow<u32>>, v6: Vec<FamilyRow<u128>>) -> Vec<Whole> {
+    let mut rows: BTreeMap<(BTreeSet<FlowKind>, Ports), Vec<AddressRange>> = BTreeMap::new();
+    fn add<T: AddressNumber>(
+        all: Vec<FamilyRow<T>>,
+        rows: &mut BTreeMap<(BTreeSet<FlowKind>, Ports), Vec<AddressRange>>,
     ) {
         for row in all {
             let same = rows.entry((row.kinds, row.ports)).or_default();

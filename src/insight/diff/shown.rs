@@ -1,7 +1,7 @@
 //! A change as people read it, and as programs do.
 
-use super::Change;
-use crate::insight::listed::Kind;
+use super::FlowChange;
+use crate::insight::listed::FlowKind;
 use crate::policy::interval::without;
 use crate::policy::{AddressRange, AddressSet, Interval, PortSet};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// So many addresses of a row are shown to people.
 const SHOWN: usize = 4;
 
-impl Change {
+impl FlowChange {
     /// `inbound`, `tcp,udp`, `all but 22`, `0.0.0.0/0 but 10.0.0.0/8`: what a table shows.
     pub fn cells(&self) -> [String; 5] {
         [
@@ -23,19 +23,19 @@ impl Change {
 
     /// The protocols by name; `all` if it is about every one.
     pub fn protocols(&self) -> Vec<&'static str> {
-        if self.kinds.len() == Kind::ALL.len() {
+        if self.kinds.len() == FlowKind::ALL.len() {
             return vec!["all"];
         }
         let v4 = self.remotes.iter().any(AddressRange::is_v4);
         let v6 = self.remotes.iter().any(|range| !range.is_v4());
         let names = self.kinds.iter().flat_map(|kind| match kind {
-            Kind::Tcp => vec!["tcp"],
-            Kind::Udp => vec!["udp"],
-            Kind::Icmp if v4 && v6 => vec!["icmp", "icmpv6"],
-            Kind::Icmp if v6 => vec!["icmpv6"],
-            Kind::Icmp => vec!["icmp"],
-            Kind::Gre => vec!["gre"],
-            Kind::Other => vec!["others"],
+            FlowKind::Tcp => vec!["tcp"],
+            FlowKind::Udp => vec!["udp"],
+            FlowKind::Icmp if v4 && v6 => vec!["icmp", "icmpv6"],
+            FlowKind::Icmp if v6 => vec!["icmpv6"],
+            FlowKind::Icmp => vec!["icmp"],
+            FlowKind::Gre => vec!["gre"],
+            FlowKind::Other => vec!["others"],
         });
         names.collect()
     }

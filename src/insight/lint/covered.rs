@@ -1,10 +1,12 @@
-//! For one entry of a list: which entries before it leave it nothing to decide, and which after it would decide in its place.
+//! For one entry of a list: which entries before it leave it nothing to decide, and which after it would decide in its
+//! place.
 
-use super::facts::Table;
-use crate::insight::listed::{Entry, Kind, Row, rows};
-use crate::insight::space::{Bits, Line, TooLarge, Work};
+use crate::insight::listed::{FlowKind, ListTable, PortRow, rows};
+use crate::insight::space::{PartSet, TooLarge, Work};
 use crate::policy::Interval;
+use crate::policy::address::AddressNumber;
 use crate::policy::interval::{Point, touch};
+use crate::policy::listed::ListEntry;
 use std::collections::BTreeSet;
 
 /// What one look at two entries takes.
@@ -13,14 +15,10 @@ const LOOK: usize = 60;
 /// So many entries are made the fewest that cover; of more it is only told which decide.
 const MOST_TRIED: usize = 24;
 
-/// The entries before the one at `index`, as few as possible, that together decide all that it is about; `None` if they leave
-/// something over.
-///
-/// # Errors
-///
-/// When that takes too long.
+/// The entries before the one at `index`, as few as possible, that together decide all that it is about; `None` if they
+/// leave something over.
 pub fn covering(
-    list: &[Entry],
+    list: &[ListEntry],
     index: usize,
     work: &mut Work,
 ) -> Result<Option<Vec<usize>>, TooLarge> {
@@ -33,11 +31,11 @@ pub fn covering(
     }
     work.spend(LOOK * index)?;
     let near: Vec<usize> = (0..index).filter(|at| meet(&list[*at], own)).collect();
-    let mut part: Vec<Entry> = near.iter().map(|at| list[*at].clone()).collect();
+    let mut part: Vec<ListEntry> = near.iter().map(|at| list[*at].clone()).collect();
     part.push(own.clone());
     let (v4, v6) = (
-        Table::<u32>::new(&part, work)?,
-        Table::<u128>::new(&part, work)?,
+        ListTable::<u32>::new(&part, work)?,
+        ListTable::<u128>::new(&part, work)?,
     );
     let mut all: Vec<bool> = vec![false; near.len()];
     // Each decides something: together they are exactly what covers it.
@@ -63,9 +61,9 @@ pub fn covering(
     ))
 }
 
-/// Marks what decides the flows of the last entry. Gives whether nothing of it is left over.
-fn deciders<T: Line>(
-    table: &Table<T>,
+/// Marks what decides the flows of the last entry. Returns whether nothing of it is left over.
+fn deciders<T: AddressNumber>(
+    table: &ListTable<T>,
     work: &mut Work,
     marks: &mut [bool],
 ) -> Result<bool, TooLarge> {
@@ -87,10 +85,14 @@ fn deciders<T: Line>(
 }
 
 /// Whether those that are marked cover the last entry.
-fn covered<T: Line>(table: &Table<T>, work: &mut Work, marks: &[bool]) -> Result<bool, TooLarge> {
+fn covered<T: AddressNumber>(
+    table: &ListTable<T>,
+    work: &mut Work,
+    marks: &[bool],
+) -> Result<bool, TooLarge> {
     let mut whole = true;
     each_row(table, work, |row, bits, own, work| {
-        let marked: Vec<&Bits> = row
+        let marked: Vec<&PartSet> = row
             .iter()
             .filter(|entry| marks[**entry as usize])
             .filter_map(|entry| bits[*entry as usize])
@@ -106,13 +108,13 @@ fn covered<T: Line>(table: &Table<T>, work: &mut Work, marks: &[bool]) -> Result
 }
 
 type EachRow<'r> =
-    dyn FnMut(&[u32], &[Option<&Bits>], &Bits, &mut Work) -> Result<(), TooLarge> + 'r;
+    dyn FnMut(&[u32], &[Option<&PartSet>], &PartSet, &mut Work) -> Result<(), TooLarge> + 'r;
 
 /// Every row that the last entry has a say in, without itself.
-fn each_row<T: Line>(
-    table: &Table<T>,
+fn each_row<T: AddressNumber>(
+    table: &ListTable<T>,
     work: &mut Work,
-    mut each: impl FnMut(&[u32], &[Option<&Bits>], &Bits, &mut Work) -> Result<(), TooLarge>,
+    mut each: impl FnMut(&[u32], &[Option<&PartSet>], &PartSet, &mut Work) -> Result<(), TooLarge>,
 ) -> Result<(), TooLarge> {
     let each: &mut EachRow = &mut each;
     let last = table.entries.len() - 1;
@@ -120,14 +122,14 @@ fn each_row<T: Line>(
     let Some(own) = bits[last] else {
         return Ok(());
     };
-    for kind in Kind::ALL {
+    for kind in FlowKind::ALL {
         if kind
             .ports_of(&table.entries[last].services, T::V4)
             .is_empty()
         {
             continue;
         }
-        for Row { entries, .. } in rows(table.entries, &table.space, kind, work)? {
+        for PortRow { entries, .. } in rows(table.entries, &table.space, kind, work)? {
             if let Some((entry, before)) = entries.split_last()
                 && *entry as usize == last
             {
@@ -138,17 +140,18 @@ fn each_row<T: Line>(
     Ok(())
 }
 
-/// What decides instead of the entry at `index` where it is left out; among them the length of the list for the end of it.
-///
-/// # Errors
-///
-/// When that takes too long.
-pub fn instead(list: &[Entry], index: usize, work: &mut Work) -> Result<BTreeSet<usize>, TooLarge> {
+/// What decides instead of the entry at `index` where it is left out; among them the length of the list for the end of
+/// it.
+pub fn instead(
+    list: &[ListEntry],
+    index: usize,
+    work: &mut Work,
+) -> Result<BTreeSet<usize>, TooLarge> {
     work.spend(LOOK * list.len())?;
     let near: Vec<usize> = (0..list.len())
         .filter(|at| meet(&list[*at], &list[index]))
         .collect();
-    let part: Vec<Entry> = near.iter().map(|at| list[*at].clone()).collect();
+    let part: Vec<ListEntry> = near.iter().map(|at| list[*at].clone()).collect();
     let own = near.partition_point(|at| *at < index);
     let mut found = BTreeSet::new();
     after::<u32>(&part, own, work, &mut found)?;
@@ -159,15 +162,15 @@ pub fn instead(list: &[Entry], index: usize, work: &mut Work) -> Result<BTreeSet
         .collect())
 }
 
-fn after<T: Line>(
-    part: &[Entry],
+fn after<T: AddressNumber>(
+    part: &[ListEntry],
     own: usize,
     work: &mut Work,
     found: &mut BTreeSet<usize>,
 ) -> Result<(), TooLarge> {
-    let table = Table::<T>::new(part, work)?;
+    let table = ListTable::<T>::new(part, work)?;
     let bits = table.bits();
-    for kind in Kind::ALL {
+    for kind in FlowKind::ALL {
         if kind.ports_of(&part[own].services, T::V4).is_empty() {
             continue;
         }
@@ -197,13 +200,13 @@ fn after<T: Line>(
 }
 
 /// Whether one entry is about everything that another is about.
-fn holds(whole: &Entry, part: &Entry) -> bool {
+fn holds(whole: &ListEntry, part: &ListEntry) -> bool {
     let (Some(remote), Some(of_part)) = (&whole.remote, &part.remote) else {
         return false;
     };
     [true, false].into_iter().all(|v4| {
         let mut any = false;
-        let services = Kind::ALL.into_iter().all(|kind| {
+        let services = FlowKind::ALL.into_iter().all(|kind| {
             let ports = kind.ports_of(&part.services, v4);
             any |= !ports.is_empty();
             ports.is_empty() || lies_in(&ports, &kind.ports_of(&whole.services, v4))
@@ -232,12 +235,12 @@ fn lies_in<T: Point>(part: &[Interval<T>], whole: &[Interval<T>]) -> bool {
 }
 
 /// Whether there can be a flow that both are about.
-fn meet(one: &Entry, other: &Entry) -> bool {
+fn meet(one: &ListEntry, other: &ListEntry) -> bool {
     let (Some(remote), Some(of_other)) = (&one.remote, &other.remote) else {
         return false;
     };
     [true, false].into_iter().any(|v4| {
-        let ports = Kind::ALL.into_iter().any(|kind| {
+        let ports = FlowKind::ALL.into_iter().any(|kind| {
             touch(
                 &kind.ports_of(&one.services, v4),
                 &kind.ports_of(&other.services, v4),
@@ -251,8 +254,8 @@ fn meet(one: &Entry, other: &Entry) -> bool {
     })
 }
 
-/// Takes away what these bits hold; gives whether there was any of it.
-fn take(left: &mut [u64], bits: &Bits) -> bool {
+/// Takes away what these bits hold; returns whether there was any of it.
+fn take(left: &mut [u64], bits: &PartSet) -> bool {
     let mut some = 0;
     for (at, word) in bits.words() {
         some |= left[at] & word;

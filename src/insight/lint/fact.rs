@@ -1,13 +1,14 @@
 //! What is known of each rule of an account.
 
-use crate::insight::listed::{Entry, Kind};
+use crate::insight::listed::FlowKind;
+use crate::policy::listed::ListEntry;
 use crate::policy::{Interval, Reason, Rule, SecurityGroup};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Groups that are asked one after the other, and where.
 #[derive(Debug)]
-pub struct Context {
+pub struct GroupList {
     /// The groups, highest priority first.
     pub groups: Vec<Arc<SecurityGroup>>,
     /// Whether TCP 25 to external addresses is blocked.
@@ -22,7 +23,7 @@ pub struct Context {
 #[derive(Debug)]
 pub struct Facts<'a> {
     /// Every different list of groups.
-    pub contexts: Vec<Context>,
+    pub contexts: Vec<GroupList>,
     /// Every rule, by where it lies in memory.
     pub rules: HashMap<*const Rule, usize>,
     /// The same in order, with what is known of it.
@@ -35,9 +36,9 @@ pub struct Facts<'a> {
 #[derive(Debug, Default)]
 pub struct Claimed {
     /// All of it is decided the opposite before, in a family.
-    pub lost: BTreeMap<Kind, Vec<Interval<u16>>>,
+    pub lost: BTreeMap<FlowKind, Vec<Interval<u16>>>,
     /// Some of it is not.
-    pub free: BTreeMap<Kind, Vec<Interval<u16>>>,
+    pub free: BTreeMap<FlowKind, Vec<Interval<u16>>>,
     /// Some of the rules that decide instead.
     pub by: BTreeSet<usize>,
 }
@@ -61,7 +62,7 @@ pub struct Overruled {
     /// The context, as an index.
     pub context: usize,
     /// The ports by kind of flow; all of them where there are none.
-    pub ports: BTreeMap<Kind, Vec<Interval<u16>>>,
+    pub ports: BTreeMap<FlowKind, Vec<Interval<u16>>>,
     /// Some of the rules that decide instead.
     pub by: BTreeSet<usize>,
 }
@@ -71,7 +72,7 @@ pub const ADMIN_PORTS: [u16; 2] = [22, 3389];
 
 impl Facts<'_> {
     /// The number of a rule.
-    pub fn number(&self, entry: &Entry) -> Option<usize> {
+    pub fn number(&self, entry: &ListEntry) -> Option<usize> {
         let (_, rule) = entry.rule?;
         self.rules.get(&std::ptr::from_ref(rule)).copied()
     }

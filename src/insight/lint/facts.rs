@@ -1,22 +1,20 @@
-//! What becomes of each rule, in every place where its group is bound: whether it ever decides, whether anything would change
-//! without it, and at which ports a group of higher priority decides the opposite. All of it exactly.
+//! What becomes of each rule, in every place where its group is bound: whether it ever decides, whether anything would
+//! change without it, and at which ports a group of higher priority decides the opposite. All of it exactly.
 
 pub use super::fact::{ADMIN_PORTS, Overruled};
 
-use super::fact::{Context, Fact, Facts};
+use super::fact::{Fact, Facts, GroupList};
 use super::walk::Walk;
-use crate::definition::model::Kind as InstanceKind;
-use crate::insight::listed::{Entry, Kind, entries, rows};
-use crate::insight::space::{Bits, Line, Space, TooLarge, Work};
+use crate::definition::model::InstanceKind;
+use crate::insight::listed::{FlowKind, ListTable, rows};
+use crate::insight::space::{TooLarge, Work};
+use crate::policy::address::AddressNumber;
 use crate::policy::interval::{merged, without};
+use crate::policy::listed::{ListEntry, entries};
 use crate::policy::{Account, Direction, GroupId, Service};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Works out what becomes of each rule.
-///
-/// # Errors
-///
-/// When that would take too long.
 pub fn facts<'a>(account: &'a Account, work: &mut Work) -> Result<Facts<'a>, TooLarge> {
     let mut facts = Facts {
         contexts: contexts(account),
@@ -52,9 +50,9 @@ pub fn facts<'a>(account: &'a Account, work: &mut Work) -> Result<Facts<'a>, Too
 }
 
 /// Each different list of groups that is bound somewhere, and each group alone that is bound nowhere.
-fn contexts(account: &Account) -> Vec<Context> {
+fn contexts(account: &Account) -> Vec<GroupList> {
     let mut known: HashMap<(&[GroupId], bool), usize> = HashMap::new();
-    let mut contexts: Vec<Context> = Vec::new();
+    let mut contexts: Vec<GroupList> = Vec::new();
     let mut bound: BTreeSet<&GroupId> = BTreeSet::new();
     for instance in &account.instances {
         let smtp_blocked = account.platform.smtp_block
@@ -72,7 +70,7 @@ fn contexts(account: &Account) -> Vec<Context> {
             }
             known.insert((&*interface.groups, smtp_blocked), contexts.len());
             let groups = interface.groups.iter();
-            contexts.push(Context {
+            contexts.push(GroupList {
                 groups: groups
                     .filter_map(|id| account.groups.get(id).cloned())
                     .collect(),
@@ -86,7 +84,7 @@ fn contexts(account: &Account) -> Vec<Context> {
     contexts.extend(
         unbound
             .filter(|group| !bound.contains(&group.id))
-            .map(|group| Context {
+            .map(|group| GroupList {
                 groups: vec![group.clone()],
                 smtp_blocked: account.platform.smtp_block,
                 place: None,
@@ -100,35 +98,6 @@ fn contexts(account: &Account) -> Vec<Context> {
 enum Pass {
     Decides,
     Needed,
-}
-
-/// A list of entries with its addresses as bits of one family.
-pub struct Table<'l, 'p, T> {
-    /// The list.
-    pub entries: &'l [Entry<'p>],
-    /// The addresses.
-    pub space: Space<T>,
-}
-
-impl<'l, 'p, T: Line> Table<'l, 'p, T> {
-    /// Cuts the addresses by the list.
-    ///
-    /// # Errors
-    ///
-    /// When they are too many.
-    pub fn new(entries: &'l [Entry<'p>], work: &mut Work) -> Result<Self, TooLarge> {
-        let sets = entries.iter().filter_map(|entry| entry.remote.as_ref());
-        let space = Space::new(sets, work)?;
-        Ok(Table { entries, space })
-    }
-
-    /// The remotes of each entry, as bits.
-    pub fn bits(&self) -> Vec<Option<&Bits>> {
-        let remotes = self.entries.iter().map(|entry| entry.remote.as_ref());
-        remotes
-            .map(|remote| remote.and_then(|set| self.space.bits(set)))
-            .collect()
-    }
 }
 
 impl Facts<'_> {
@@ -152,23 +121,23 @@ impl Facts<'_> {
         }
     }
 
-    fn family<T: Line>(
+    fn family<T: AddressNumber>(
         &mut self,
         pass: Pass,
-        list: &[Entry],
+        list: &[ListEntry],
         work: &mut Work,
     ) -> Result<(), TooLarge> {
-        // Only rules are told of: of flows that none is about nothing is worked out.
+        // Only rules are reported: of flows that none is about nothing is worked out.
         let rules = || list.iter().filter(|entry| entry.rule.is_some());
-        let says = |service: &Service, kind: Kind| !kind.ports(service, T::V4).is_empty();
-        let kinds = Kind::ALL.into_iter().filter(|kind| {
+        let says = |service: &Service, kind: FlowKind| !kind.ports(service, T::V4).is_empty();
+        let kinds = FlowKind::ALL.into_iter().filter(|kind| {
             rules().any(|rule| rule.services.iter().any(|service| says(service, *kind)))
         });
-        let kinds: Vec<Kind> = kinds.collect();
+        let kinds: Vec<FlowKind> = kinds.collect();
         if kinds.is_empty() {
             return Ok(());
         }
-        let table = Table::<T>::new(list, work)?;
+        let table = ListTable::<T>::new(list, work)?;
         let bits = table.bits();
         let numbers: Vec<_> = list.iter().map(|entry| self.number(entry)).collect();
         for kind in kinds {

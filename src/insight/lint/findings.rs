@@ -1,18 +1,19 @@
 //! What is known of each rule, told: with the rules that have to do with it.
 
 use super::covered::{covering, instead};
-use super::fact::{ADMIN_PORTS, Context, Fact, Facts, Overruled, decider};
+use super::fact::{ADMIN_PORTS, Fact, Facts, GroupList, Overruled, decider};
 use super::finding::Finding;
 use super::written::{is_whole, of_rule};
 use crate::definition::{Definition, codes};
-use crate::insight::listed::{Entry, Kind, entries};
+use crate::insight::listed::FlowKind;
 use crate::insight::space::{TooLarge, Work};
-use crate::policy::places::Written;
+use crate::policy::listed::{ListEntry, entries};
+use crate::policy::places::WrittenRules;
 use crate::policy::{Account, Action, Direction, PortSet, Rule};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-/// Nobody reads more than this; what is beyond is told without its reasons.
+/// Nobody reads more than this; what is beyond is reported without its reasons.
 const EXPLAINED: usize = 1000;
 /// So many rules are named in one warning.
 const NAMED: usize = 8;
@@ -20,10 +21,6 @@ const NAMED: usize = 8;
 const REASONS: u64 = 200_000_000;
 
 /// All that the facts give rise to.
-///
-/// # Errors
-///
-/// When the facts themselves would take too long.
 pub fn findings(
     definition: &Definition,
     account: &Account,
@@ -31,10 +28,10 @@ pub fn findings(
     work: &mut Work,
 ) -> Result<Vec<Finding>, TooLarge> {
     work.spend(facts.of.len())?;
-    let mut told = Told {
+    let mut told = Reporter {
         account,
         facts,
-        written: Written::new(definition),
+        written: WrittenRules::new(definition),
         list: None,
         homes: BTreeMap::new(),
         left: Work::of(REASONS),
@@ -47,7 +44,7 @@ pub fn findings(
     }
     let mut findings = Vec::new();
     for (rule, fact) in &facts.of {
-        // A group without members is told as such.
+        // A group without members is reported as such.
         if rule.remote.is_none() {
             continue;
         }
@@ -65,26 +62,26 @@ pub fn findings(
     Ok(findings)
 }
 
-struct Told<'t> {
+struct Reporter<'t> {
     account: &'t Account,
     facts: &'t Facts<'t>,
-    written: Written<'t>,
+    written: WrittenRules<'t>,
     /// What a context asks in one direction, the last that was looked at: rules come in the order of their groups.
-    list: Option<(usize, Direction, Rc<[Entry<'t>]>)>,
+    list: Option<(usize, Direction, Rc<[ListEntry<'t>]>)>,
     /// The first context of a group.
     homes: BTreeMap<&'t str, usize>,
     left: Work,
     explained: usize,
 }
 
-impl<'t> Told<'t> {
-    fn list(&mut self, context: usize, direction: Direction) -> Option<Rc<[Entry<'t>]>> {
+impl<'t> Reporter<'t> {
+    fn list(&mut self, context: usize, direction: Direction) -> Option<Rc<[ListEntry<'t>]>> {
         if let Some((of, way, list)) = &self.list
             && (*of, *way) == (context, direction)
         {
             return Some(list.clone());
         }
-        let Context {
+        let GroupList {
             groups,
             smtp_blocked,
             ..
@@ -94,14 +91,15 @@ impl<'t> Told<'t> {
             .map(|group| group.rules(direction).len())
             .sum();
         self.left.spend(100 * rules).ok()?;
-        let list: Rc<[Entry]> =
+        let list: Rc<[ListEntry]> =
             entries(&self.account.platform, groups, *smtp_blocked, direction).into();
         self.list = Some((context, direction, list.clone()));
         Some(list)
     }
 
-    /// The context in which a rule is first met, what is asked there, and its place; `None` where it is not to be explained.
-    fn home(&mut self, rule: &Rule) -> Option<(usize, Rc<[Entry<'t>]>, usize)> {
+    /// The context in which a rule is first met, what is asked there, and its place; `None` where it is not to be
+    /// explained.
+    fn home(&mut self, rule: &Rule) -> Option<(usize, Rc<[ListEntry<'t>]>, usize)> {
         self.explained += 1;
         if self.explained > EXPLAINED {
             return None;
@@ -109,7 +107,8 @@ impl<'t> Told<'t> {
         let context = *self.homes.get(rule.id.group.as_str())?;
         let list = self.list(context, rule.id.direction)?;
         self.left.spend(10 * list.len()).ok()?;
-        let own = |entry: &Entry| matches!(entry.rule, Some((_, each)) if std::ptr::eq(each, rule));
+        let own =
+            |entry: &ListEntry| matches!(entry.rule, Some((_, each)) if std::ptr::eq(each, rule));
         let index = list.iter().position(own)?;
         Some((context, list, index))
     }
@@ -126,14 +125,14 @@ impl<'t> Told<'t> {
             return plain();
         };
         // Within its own group it holds wherever that is bound.
-        let group = |entry: &Entry| entry.rule.map(|(place, _)| place);
+        let group = |entry: &ListEntry| entry.rule.map(|(place, _)| place);
         let own = list[..=index].iter();
         let own = own.filter(|entry| group(entry) == group(&list[index]));
-        let part: Vec<Entry> = own.cloned().collect();
+        let part: Vec<ListEntry> = own.cloned().collect();
         let within = covering(&part, part.len() - 1, &mut self.left).ok();
         let within = within.flatten();
         if let Some(cover) = within {
-            let cover: Vec<&Entry> = cover.iter().map(|at| &part[*at]).collect();
+            let cover: Vec<&ListEntry> = cover.iter().map(|at| &part[*at]).collect();
             let message = format!("this rule can never match: {}", all_of_it(&cover));
             let found = Finding::new(codes::NEVER_MATCHES, message, help);
             return self.with_rules(found, &cover);
@@ -141,7 +140,7 @@ impl<'t> Told<'t> {
         let Ok(Some(cover)) = covering(&list, index, &mut self.left) else {
             return plain();
         };
-        let cover: Vec<&Entry> = cover.iter().map(|at| &list[*at]).collect();
+        let cover: Vec<&ListEntry> = cover.iter().map(|at| &list[*at]).collect();
         let opposed = cover
             .iter()
             .all(|each| each.rule.is_some() && each.allows != list[index].allows);
@@ -177,7 +176,7 @@ impl<'t> Told<'t> {
         format!(" at {place}{more}")
     }
 
-    fn with_rules(&self, found: Finding, entries: &[&Entry]) -> Finding {
+    fn with_rules(&self, found: Finding, entries: &[&ListEntry]) -> Finding {
         let rules = entries.iter().filter_map(|entry| entry.rule);
         let places = rules.filter_map(|(_, rule)| {
             let written = self.written.rule(&rule.id)?;
@@ -211,12 +210,12 @@ impl<'t> Told<'t> {
                 number.is_none_or(|number| self.facts.of[number].1.decides)
             })
             .collect();
-        let part: Vec<Entry> = live.iter().map(|at| list[*at].clone()).collect();
+        let part: Vec<ListEntry> = live.iter().map(|at| list[*at].clone()).collect();
         let at = live.partition_point(|at| *at < index);
         let Ok(deciders) = instead(&part, at, &mut self.left) else {
             return Finding::new(codes::CHANGES_NOTHING, plain, help);
         };
-        let rules: Vec<&Entry> = deciders.iter().filter_map(|at| part.get(*at)).collect();
+        let rules: Vec<&ListEntry> = deciders.iter().filter_map(|at| part.get(*at)).collect();
         let mut names = names(&rules);
         if deciders.contains(&part.len()) {
             names.push("default, where no rule matches".to_owned());
@@ -254,14 +253,14 @@ impl<'t> Told<'t> {
 }
 
 /// `tcp 22,3389`
-fn flows(ports: &BTreeMap<Kind, Vec<crate::policy::Interval<u16>>>, rule: &Rule) -> String {
+fn flows(ports: &BTreeMap<FlowKind, Vec<crate::policy::Interval<u16>>>, rule: &Rule) -> String {
     let each = ports.iter().filter_map(|(kind, ports)| {
         let name = match kind {
-            Kind::Tcp => "tcp",
-            Kind::Udp => "udp",
-            Kind::Gre => "gre",
-            Kind::Other => "other protocols",
-            Kind::Icmp => {
+            FlowKind::Tcp => "tcp",
+            FlowKind::Udp => "udp",
+            FlowKind::Gre => "gre",
+            FlowKind::Other => "other protocols",
+            FlowKind::Icmp => {
                 let six = rule.services.contains(&crate::policy::Service::Icmpv6);
                 return Some(if six { "icmpv6" } else { "icmp" }.to_owned());
             }
@@ -275,7 +274,7 @@ fn flows(ports: &BTreeMap<Kind, Vec<crate::policy::Interval<u16>>>, rule: &Rule)
 }
 
 /// The names of those that decide, of many the first ones.
-fn names(deciders: &[&Entry]) -> Vec<String> {
+fn names(deciders: &[&ListEntry]) -> Vec<String> {
     let all = deciders.iter().map(|each| decider(&each.reason));
     let mut names: Vec<String> = all.collect();
     if names.len() > NAMED {
@@ -286,7 +285,7 @@ fn names(deciders: &[&Entry]) -> Vec<String> {
     names
 }
 
-fn all_of_it(cover: &[&Entry]) -> String {
+fn all_of_it(cover: &[&ListEntry]) -> String {
     match names(cover).as_slice() {
         [one] => format!("{one} decides all of it before"),
         [rest @ .., last] => format!(
@@ -297,7 +296,7 @@ fn all_of_it(cover: &[&Entry]) -> String {
     }
 }
 
-fn verb(entries: &[&Entry], rule: &Rule) -> &'static str {
+fn verb(entries: &[&ListEntry], rule: &Rule) -> &'static str {
     let all = entries.len() == 1;
     match (rule.action, all) {
         (Action::Allow, true) => "this allows all of it",

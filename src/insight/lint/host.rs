@@ -2,8 +2,9 @@
 
 use super::finding::Finding;
 use crate::definition::codes;
-use crate::insight::listed::{Kind, entries};
+use crate::insight::listed::FlowKind;
 use crate::insight::open::open_to;
+use crate::policy::listed::entries;
 use crate::policy::{AddressSet, Binding, Direction, Packet, Policy, Verdict};
 use std::net::{IpAddr, SocketAddr};
 
@@ -35,7 +36,7 @@ pub struct Listening {
 
 /// What is known of the host.
 #[derive(Debug, Clone, Default)]
-pub struct Host {
+pub struct HostNeeds {
     /// Of /etc/resolv.conf.
     pub resolvers: Vec<Server>,
     /// Of chrony, ntpd and systemd-timesyncd.
@@ -54,15 +55,23 @@ impl Listening {
     }
 
     /// What it is for the rules.
-    pub fn kind(&self) -> Kind {
-        if self.tcp { Kind::Tcp } else { Kind::Udp }
+    pub fn kind(&self) -> FlowKind {
+        if self.tcp {
+            FlowKind::Tcp
+        } else {
+            FlowKind::Udp
+        }
     }
 }
 
 /// Warnings about what the host needs and does not get.
-pub fn findings(policy: &Policy, host: &Host) -> Vec<Finding> {
+pub fn findings(policy: &Policy, host: &HostNeeds) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let (dns, ntp, ping) = ((Kind::Udp, 53), (Kind::Udp, 123), (Kind::Icmp, 0));
+    let (dns, ntp, ping) = (
+        (FlowKind::Udp, 53),
+        (FlowKind::Udp, 123),
+        (FlowKind::Icmp, 0),
+    );
     for (servers, code, what, (kind, port)) in [
         (&host.resolvers, codes::RESOLVER_REFUSED, "resolver", dns),
         (
@@ -78,7 +87,7 @@ pub fn findings(policy: &Policy, host: &Host) -> Vec<Finding> {
             .filter(|server| is_refused(policy, server, kind, port));
         findings.extend(refused.map(|server| {
             let flow = match kind {
-                Kind::Udp => format!("udp {port}"),
+                FlowKind::Udp => format!("udp {port}"),
                 _ => "a ping".to_owned(),
             };
             let message = format!(
@@ -113,7 +122,7 @@ pub fn findings(policy: &Policy, host: &Host) -> Vec<Finding> {
     findings
 }
 
-fn is_refused(policy: &Policy, server: &Server, kind: Kind, port: u16) -> bool {
+fn is_refused(policy: &Policy, server: &Server, kind: FlowKind, port: u16) -> bool {
     let bindings = &policy.bindings;
     match (server.address, &server.interface) {
         (Some(address), Some(interface)) => {
@@ -138,7 +147,7 @@ fn open_at(
     policy: &Policy,
     binding: &Binding,
     direction: Direction,
-    kind: Kind,
+    kind: FlowKind,
     port: u16,
 ) -> Option<AddressSet> {
     let smtp_blocked = policy.smtp_blocked;
@@ -147,7 +156,12 @@ fn open_at(
 }
 
 /// Who may reach this port at a binding; `None`: nobody.
-pub fn reached_by(policy: &Policy, binding: &Binding, kind: Kind, port: u16) -> Option<AddressSet> {
+pub fn reached_by(
+    policy: &Policy,
+    binding: &Binding,
+    kind: FlowKind,
+    port: u16,
+) -> Option<AddressSet> {
     open_at(policy, binding, Direction::Inbound, kind, port)
 }
 

@@ -1,9 +1,11 @@
-//! One row of a list, from the first entry to the last and back: what each rule decides, and what would change without it.
+//! One row of a list, from the first entry to the last and back: what each rule decides, and what would change without
+//! it.
 
 use super::fact::{ADMIN_PORTS, Claimed, Facts};
-use crate::insight::listed::{Entry, Kind, Row};
-use crate::insight::space::{Bits, TooLarge, Work};
+use crate::insight::listed::{FlowKind, PortRow};
+use crate::insight::space::{PartSet, TooLarge, Work};
 use crate::policy::interval::contains;
+use crate::policy::listed::ListEntry;
 use crate::policy::{Interval, Service};
 use std::collections::BTreeMap;
 
@@ -14,17 +16,13 @@ const NAMED: usize = 4;
 pub struct Walk<'w, 'a, 'l, 'p> {
     /// What is known of each rule.
     pub facts: &'w mut Facts<'a>,
-    /// The list.
-    pub list: &'l [Entry<'p>],
+    pub list: &'l [ListEntry<'p>],
     /// The remotes of each entry.
-    pub bits: &'w [Option<&'w Bits>],
+    pub bits: &'w [Option<&'w PartSet>],
     /// The rule that each entry is.
     pub numbers: &'w [Option<usize>],
-    /// What flows.
-    pub kind: Kind,
-    /// The row.
-    pub row: &'w Row,
-    /// The family.
+    pub kind: FlowKind,
+    pub row: &'w PortRow,
     pub v4: bool,
 }
 
@@ -32,7 +30,7 @@ impl Walk<'_, '_, '_, '_> {
     /// Marks the rules that decide something.
     pub fn decides(&mut self, mut left: Vec<u64>, work: &mut Work) -> Result<(), TooLarge> {
         let admin =
-            ADMIN_PORTS.map(|port| self.kind == Kind::Tcp && contains(&self.row.ports, port));
+            ADMIN_PORTS.map(|port| self.kind == FlowKind::Tcp && contains(&self.row.ports, port));
         for entry in &self.row.entries {
             let index = *entry as usize;
             let Some(bits) = self.bits[index] else {
@@ -53,8 +51,8 @@ impl Walk<'_, '_, '_, '_> {
         Ok(())
     }
 
-    /// Marks the rules without which something would change, be it with those that never decide (they would, once it is gone) or without
-    /// them (they are told of as such: of two that repeat each other only one is).
+    /// Marks the rules without which something would change, be it with those that never decide (they would, once it is
+    /// gone) or without them (they are reported as such: of two that repeat each other only one is).
     pub fn needed(&mut self, whole: Vec<u64>, work: &mut Work) -> Result<(), TooLarge> {
         let width = whole.len();
         let mut left = whole.clone();
@@ -150,13 +148,13 @@ impl Walk<'_, '_, '_, '_> {
         Ok(())
     }
 
-    /// Keeps that a rule would decide something about this row. A rule about all ports, or all protocols, has exceptions and no
-    /// contradictions.
+    /// Keeps that a rule would decide something about this row. A rule about all ports, or all protocols, has
+    /// exceptions and no contradictions.
     fn claims(
         &mut self,
         number: usize,
         index: usize,
-        which: impl Fn(&mut Claimed) -> &mut BTreeMap<Kind, Vec<Interval<u16>>>,
+        which: impl Fn(&mut Claimed) -> &mut BTreeMap<FlowKind, Vec<Interval<u16>>>,
     ) {
         let all = self.kind.ports(&Service::All, self.v4);
         let named = self.list[index].services.iter().any(|service| {
@@ -196,7 +194,7 @@ impl Walk<'_, '_, '_, '_> {
                 continue;
             };
             work.spend(bits.len())?;
-            let place = |entry: &Entry| entry.rule.map(|(place, _)| place);
+            let place = |entry: &ListEntry| entry.rule.map(|(place, _)| place);
             let earlier = place(&self.list[*other]) < place(entry);
             let meets = bits
                 .words()

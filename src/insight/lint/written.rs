@@ -1,13 +1,12 @@
 //! What shows in a rule as it is written, without asking what other rules leave of it.
 
 use super::finding::Finding;
-use crate::definition::model::Kind as InstanceKind;
+use crate::definition::model::InstanceKind;
 use crate::definition::reader::Texts;
 use crate::definition::{Definition, codes};
-use crate::insight::listed::Kind;
-use crate::insight::space::outside;
+use crate::insight::listed::FlowKind;
 use crate::policy::interval::touch;
-use crate::policy::places::Written;
+use crate::policy::places::WrittenRules;
 use crate::policy::{
     Account, Action, AddressSet, Direction, GroupId, Interval, Platform, PortSet, Rule, Service,
 };
@@ -18,15 +17,15 @@ const FEW_PORTS: u16 = 1024;
 
 /// Everything that shows in single rules, groups and services.
 pub fn findings(definition: &Definition, account: &Account) -> Vec<Finding> {
-    let written = Written::new(definition);
+    let written = WrittenRules::new(definition);
     let mut findings = Vec::new();
     let members = members(account);
     let mail = mail_blocked(account);
     let peers = match account.platform.blocked_ports.external_only {
-        true => outside(account.platform.internal.as_ref()),
+        true => AddressSet::outside(account.platform.internal.as_ref()),
         false => Some(AddressSet::any()),
     };
-    let external = outside(account.platform.internal.as_ref());
+    let external = AddressSet::outside(account.platform.internal.as_ref());
     for group in account.groups.values() {
         for direction in [Direction::Inbound, Direction::Outbound] {
             let rules = group.rules(direction);
@@ -64,7 +63,7 @@ pub fn findings(definition: &Definition, account: &Account) -> Vec<Finding> {
 }
 
 /// A finding about a rule stands where the rule stands.
-pub fn of_rule(found: Finding, rule: &Rule, written: &Written) -> Finding {
+pub fn of_rule(found: Finding, rule: &Rule, written: &WrittenRules) -> Finding {
     Finding {
         span: found
             .span
@@ -91,7 +90,7 @@ fn empty_groups<'t>(
     let groups = remote
         .items
         .iter()
-        .filter(|item| item.text.starts_with("sg-"));
+        .filter(|item| GroupId::is_meant_by(&item.text));
     let empty = groups.filter(|item| !members.contains(item.text.as_str()));
     empty.map(|item| Finding {
         span: Some(item.span),
@@ -233,16 +232,16 @@ pub fn is_whole(set: &AddressSet, v4: bool) -> bool {
 }
 
 /// Ports of every kind, as bits.
-struct Ports([[u64; 1024]; 5]);
+struct PortBits([[u64; 1024]; 5]);
 
-impl Ports {
+impl PortBits {
     fn none() -> Box<Self> {
-        Box::new(Ports([[0; 1024]; 5]))
+        Box::new(PortBits([[0; 1024]; 5]))
     }
 
     /// Adds the ports of IPv6 that a rule is about.
     fn add(&mut self, rule: &Rule) {
-        for (kind, bits) in Kind::ALL.into_iter().zip(&mut self.0) {
+        for (kind, bits) in FlowKind::ALL.into_iter().zip(&mut self.0) {
             for ports in kind.ports_of(&rule.services, false) {
                 for_words(ports, |at, word| bits[at] |= word);
             }
@@ -252,7 +251,7 @@ impl Ports {
     /// Whether all, and whether any, of the ports of IPv6 are there that a rule is about.
     fn has(&self, rule: &Rule) -> (bool, bool) {
         let (mut all, mut any) = (true, false);
-        for (kind, bits) in Kind::ALL.into_iter().zip(&self.0) {
+        for (kind, bits) in FlowKind::ALL.into_iter().zip(&self.0) {
             for ports in kind.ports_of(&rule.services, false) {
                 for_words(ports, |at, word| {
                     all &= bits[at] & word == word;
@@ -274,8 +273,8 @@ fn for_words(ports: Interval<u16>, mut each: impl FnMut(usize, u64)) {
     }
 }
 
-/// The rules about 0.0.0.0/0 that have no twin about ::/0, each with the finding. One that refuses needs none where nothing is allowed
-/// after it.
+/// The rules about 0.0.0.0/0 that have no twin about ::/0, each with the finding. One that refuses needs none where
+/// nothing is allowed after it.
 fn ipv4_only(rules: &[Rule]) -> HashMap<usize, Finding> {
     let alone = |rule: &Rule| {
         let remote = rule.remote.as_ref();
@@ -285,7 +284,7 @@ fn ipv4_only(rules: &[Rule]) -> HashMap<usize, Finding> {
     if !rules.iter().any(alone) {
         return found;
     }
-    let (mut allowed, mut refused) = (Ports::none(), Ports::none());
+    let (mut allowed, mut refused) = (PortBits::none(), PortBits::none());
     for rule in rules {
         let whole = rule.remote.as_ref().is_some_and(|set| is_whole(set, false));
         match (whole, rule.action) {
@@ -294,7 +293,7 @@ fn ipv4_only(rules: &[Rule]) -> HashMap<usize, Finding> {
             (false, _) => {}
         }
     }
-    let mut later = Ports::none();
+    let mut later = PortBits::none();
     for (at, rule) in rules.iter().enumerate().rev() {
         let six = rule.remote.as_ref().is_some_and(|set| !set.v6().is_empty());
         if six && rule.action == Action::Allow {

@@ -1,6 +1,6 @@
 //! The asking side, in the command.
 
-use super::{REQUEST_AT_MOST, Reply, Request, is_name, name_of};
+use super::{LabRequest, REQUEST_AT_MOST, Reply, is_name, name_of};
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, getsockopt, recvmsg};
@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 
 /// The longest that a lab may be silent while it works.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How often it is asked whether the lab's process has ended, which takes some milliseconds.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Why a lab did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +81,7 @@ pub struct Client {
 
 /// An answer.
 #[derive(Debug)]
-pub struct Asked {
+pub struct LabAnswer {
     /// What was asked for.
     pub payload: serde_json::Value,
     /// Descriptors that came with it.
@@ -115,9 +118,9 @@ impl Client {
     /// Asks, and waits for the answer.
     pub fn ask(
         &mut self,
-        request: &Request,
+        request: &LabRequest,
         mut progress: impl FnMut(usize, usize),
-    ) -> Result<Asked, ClientError> {
+    ) -> Result<LabAnswer, ClientError> {
         let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
         line.push(b'\n');
         if line.len() as u64 > REQUEST_AT_MOST {
@@ -136,7 +139,7 @@ impl Client {
             match serde_json::from_str(&line).map_err(io::Error::from)? {
                 Reply::Progress { done, total } => progress(done, total),
                 Reply::Done { payload } => {
-                    return Ok(Asked {
+                    return Ok(LabAnswer {
                         payload,
                         descriptors,
                     });
@@ -184,7 +187,7 @@ impl Client {
         let _ = self.stream.read_to_end(&mut rest);
         let start = Instant::now();
         while is_alive(pid) && start.elapsed() < PATIENCE {
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(LOOK);
         }
     }
 }

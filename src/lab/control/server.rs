@@ -1,6 +1,6 @@
 //! The answering side, in the lab's process.
 
-use super::{REQUEST_AT_MOST, Reply, Request, is_name, name_of};
+use super::{LabRequest, REQUEST_AT_MOST, Reply, is_name, name_of};
 use crate::lab::live::Lab;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{ControlMessage, MsgFlags, getsockopt, sendmsg};
@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// The time in which a request must have come, and a part of an answer gone.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The pause after a connection that could not be taken: out of descriptors, while others are about to be closed.
+const PAUSE: Duration = Duration::from_millis(50);
 /// How many are served at once.
 const CONNECTIONS_AT_MOST: usize = 64;
 
@@ -57,8 +59,7 @@ pub fn serve(lab: &Arc<Lab>, listener: UnixListener, down: impl Fn() + Send + Sy
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(stream) = stream else {
-                // Out of descriptors, perhaps: others are about to be closed.
-                std::thread::sleep(Duration::from_millis(50));
+                std::thread::sleep(PAUSE);
                 continue;
             };
             if open.load(Ordering::Relaxed) >= CONNECTIONS_AT_MOST || !is_owner(&stream) {
@@ -89,16 +90,16 @@ fn answer(lab: &Arc<Lab>, mut stream: UnixStream, down: &dyn Fn()) -> io::Result
     let error = |message: String| Reply::Error { message };
     let reply = match serde_json::from_str(&line) {
         Err(wrong) => error(format!("this is no request to a lab: {wrong}")),
-        Ok(Request::Status) => done(json!(lab.status())),
-        Ok(Request::Enter { node }) => match lab.door(&node) {
+        Ok(LabRequest::Status) => done(json!(lab.status())),
+        Ok(LabRequest::Enter { node }) => match lab.door(&node) {
             Ok(door) => return pass(&stream, &done(json!({ "node": node })), &door),
             Err(message) => error(message),
         },
-        Ok(Request::Probe { from, to, service }) => match lab.try_one(&from, &to, service) {
+        Ok(LabRequest::Probe { from, to, service }) => match lab.try_one(&from, &to, service) {
             Ok(cells) => done(json!(cells)),
             Err(message) => error(message),
         },
-        Ok(Request::Reach { wanted }) => {
+        Ok(LabRequest::Reach { wanted }) => {
             let mut told = 0;
             let progress = &mut |done: usize, total: usize| {
                 // A line for each hundredth; what is tried anew begins again.
@@ -113,7 +114,7 @@ fn answer(lab: &Arc<Lab>, mut stream: UnixStream, down: &dyn Fn()) -> io::Result
                 Err(wrong) => error(wrong.to_string()),
             }
         }
-        Ok(Request::Down) => {
+        Ok(LabRequest::Down) => {
             write(&stream, &done(json!({ "pid": std::process::id() })))?;
             down();
             // Whoever asked waits for the end of this connection, and of this process.

@@ -3,32 +3,23 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
-use std::process::{Command, Stdio};
 
 use super::spot::BlindSpot;
-use crate::netfilter::programs;
+use crate::netfilter::firewall::program::run;
+use crate::netfilter::programs::{LEGACY, find as find_program};
 
-/// A program of iptables-legacy, and the kernel's list of the tables in use, which only root may read.
-const FAMILIES: [(&str, &str, &str); 2] = [
-    (
-        "iptables-legacy",
-        "/proc/thread-self/net/ip_tables_names",
-        "the rules of the iptables-legacy raw table",
-    ),
-    (
-        "ip6tables-legacy",
-        "/proc/thread-self/net/ip6_tables_names",
-        "the rules of the ip6tables-legacy raw table",
-    ),
+/// What cannot be seen where the tables cannot be read.
+const RULES: [&str; 2] = [
+    "the rules of the iptables-legacy raw table",
+    "the rules of the ip6tables-legacy raw table",
 ];
 
 pub(super) fn find() -> Vec<BlindSpot> {
-    FAMILIES
-        .iter()
-        .flat_map(|&(program, names, what)| {
-            notrack(program, names).unwrap_or_else(|why| vec![BlindSpot::Unknown { what, why }])
-        })
-        .collect()
+    let families = LEGACY.into_iter().zip(RULES);
+    let spots = families.flat_map(|((program, names), what)| {
+        notrack(program, names).unwrap_or_else(|why| vec![BlindSpot::Unknown { what, why }])
+    });
+    spots.collect()
 }
 
 fn notrack(program: &'static str, names: &str) -> Result<Vec<BlindSpot>, String> {
@@ -54,22 +45,13 @@ fn notrack(program: &'static str, names: &str) -> Result<Vec<BlindSpot>, String>
         .collect())
 }
 
-/// What `iptables-legacy-save -t raw` prints. A service's search path may lack the directories of administration.
+/// What `iptables-legacy-save -t raw` prints.
 fn save(program: &str) -> Result<String, String> {
     let name = format!("{program}-save");
-    let place =
-        programs::find(&name).ok_or_else(|| format!("the program {name} is not installed"))?;
-    let mut command = Command::new(place);
-    command.args(["-t", "raw"]).stdin(Stdio::null());
-    let output = command
-        .output()
-        .map_err(|error| format!("{name}: {error}"))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    if find_program(&name).is_none() {
+        return Err(format!("the program {name} is not installed"));
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let first = said.lines().next().unwrap_or("failed without a word");
-    Err(format!("{name}: {first}"))
+    run(&name, &["-t", "raw"], "").map_err(|error| error.to_string())
 }
 
 /// How many rules of each chain take state away, in the words of iptables-save.

@@ -1,6 +1,6 @@
 //! Interfaces and default routes that come, change and go.
 
-use super::socket::{EventSocket, Inbox, LEAVE, Received, TAKE, TYPE_AT, if_is, load};
+use super::socket::{Datagrams, EventSocket, LEAVE, Received, TAKE, TYPE_AT, if_is, load};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::SockProtocol;
@@ -14,37 +14,30 @@ const GROUPS: u32 = 1 | 1 << (7 - 1) | 1 << (11 - 1);
 /// Where `rtm_dst_len` stands: the second byte after the message's header.
 const PREFIX_LENGTH_AT: u32 = 17;
 
-/// One `ip link add` is told in several messages, and the start of a container in dozens: they are gathered for so long.
+/// One `ip link add` is reported in several messages, and the start of a container in dozens: they are gathered for so
+/// long.
 const GATHER: Duration = Duration::from_millis(50);
 
-/// Tells when the interfaces or the default routes of this network namespace have changed.
+/// Reports when the interfaces or the default routes of this network namespace have changed.
 #[derive(Debug)]
 pub struct LinkEvents {
-    inbox: Inbox,
+    inbox: Datagrams,
     /// Until when is gathered, if there is something.
     until: Option<Instant>,
 }
 
 impl LinkEvents {
     /// Listens from now on; within the runtime.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel has against it.
     pub fn listen() -> Result<Self, Errno> {
         let socket = EventSocket::join(SockProtocol::NetlinkRoute, GROUPS, &of_interest())?;
         Ok(LinkEvents {
-            inbox: Inbox::of(Arc::new(socket))?,
+            inbox: Datagrams::of(Arc::new(socket))?,
             until: None,
         })
     }
 
-    /// Waits until something has changed, whatever it is, also if the kernel's word of it was lost. Nothing is lost when the
-    /// future is dropped before it is ready.
-    ///
-    /// # Errors
-    ///
-    /// When the socket cannot be read.
+    /// Waits until something has changed, whatever it is, also if the kernel's word of it was lost. Nothing is lost
+    /// when the future is dropped before it is ready.
     pub async fn changed(&mut self) -> Result<(), Errno> {
         let until = match self.until {
             Some(until) => until,

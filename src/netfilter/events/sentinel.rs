@@ -1,10 +1,12 @@
-//! A thread that waits for nothing but that another program deletes our table, and answers before that program has ended.
+//! A thread that waits for nothing but that another program deletes our table, and answers before that program has
+//! ended.
 //!
-//! The kernel tells of a deletion when it is committed. When the program's socket closes, some 50 µs later, the kernel waits with the
-//! lock of all transactions held until what was deleted is really gone, a grace period of 10 to 20 ms (`nft_rcv_nl_event` in
-//! `net/netfilter/nf_tables_api.c`). Whoever asks for that lock before restores in a millisecond; to read all messages of the
-//! deletion first, or to wake an event loop, takes too long for that. So does a processor's wait for other programs, before it begins
-//! and in the midst of it: the thread goes before them where it may. It is seldom awake, and never for longer than one answer.
+//! The kernel reports a deletion when it is committed. When the program's socket closes, some 50 µs later, the kernel
+//! waits with the lock of all transactions held until what was deleted is really gone, a grace period of 10 to 20 ms
+//! (`nft_rcv_nl_event` in `net/netfilter/nf_tables_api.c`). Whoever asks for that lock before restores in a
+//! millisecond; to read all messages of the deletion first, or to wake an event loop, takes too long for that. So does
+//! a processor's wait for other programs, before it begins and in the midst of it: the thread goes before them where it
+//! may. It is seldom awake, and never for longer than one answer.
 
 use super::socket::{
     EventSocket, LEAVE, NFTABLES, TYPE_AT, if_is, is_of_our_table, load, not_from,
@@ -21,7 +23,7 @@ use std::sync::Arc;
 
 /// So many deletions in one datagram, of about a page, are of the whole table: nobody takes single rules away so fast.
 const WHOLESALE: usize = 8;
-/// What tells of one.
+/// What reports one.
 const DELETED_RULE: i32 = libc::NFNL_SUBSYS_NFTABLES << 8 | libc::NFT_MSG_DELRULE;
 
 /// Answers deletions of our table until it is dropped.
@@ -31,7 +33,8 @@ pub(in crate::netfilter) struct Sentinel {
 }
 
 impl Sentinel {
-    /// Waits for what others than the socket with this port delete. `answer` may be called several times for one deletion.
+    /// Waits for what others than the socket with this port delete. `answer` may be called several times for one
+    /// deletion.
     pub fn post(port: u32, answer: impl Fn() + Send + 'static) -> Result<Self, Errno> {
         let filter = filter(port);
         let socket = EventSocket::join(SockProtocol::NetlinkNetFilter, NFTABLES, &filter)?;
@@ -55,7 +58,8 @@ impl Drop for Sentinel {
     }
 }
 
-/// Before all other programs of ordinary priority: as root, or where the service manager lets it (`LimitNICE=`). Elsewhere it is one of them.
+/// Before all other programs of ordinary priority: as root, or where the service manager lets it (`LimitNICE=`).
+/// Elsewhere it is one of them.
 fn go_first() {
     const FIRST: i32 = -20;
     if let Err(error) = set_niceness(FIRST) {
@@ -88,8 +92,8 @@ fn wait(socket: &EventSocket, stop: &EventFd, answer: impl Fn()) {
     }
 }
 
-/// Passes over our own changes, and datagrams that do not begin with the deletion of a rule: of a chain's rules a deletion of
-/// the table begins.
+/// Passes over our own changes, and datagrams that do not begin with the deletion of a rule: of a chain's rules a
+/// deletion of the table begins.
 fn filter(port: u32) -> Vec<libc::sock_filter> {
     let mut filter = not_from(Some(port));
     let take = filter.pop();

@@ -1,13 +1,11 @@
 //! A member of multicast groups, what it is spared, and its datagrams.
 
+use crate::netfilter::netlink::raw_socket;
 use crate::ruleset::TABLE;
 use netlink_bindings::nftables::TableAttrs;
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce};
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, setsockopt,
-    socket,
-};
+use nix::sys::socket::{MsgFlags, NetlinkAddr, SockFlag, SockProtocol, bind, recv, setsockopt};
 use nix::{libc, setsockopt_impl, sockopt_impl};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -57,12 +55,7 @@ impl EventSocket {
         groups: u32,
         filter: &[libc::sock_filter],
     ) -> Result<Self, Errno> {
-        let descriptor = socket(
-            AddressFamily::Netlink,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
-            protocol,
-        )?;
+        let descriptor = raw_socket(protocol, SockFlag::SOCK_NONBLOCK)?;
         // Inside a user namespace it may not; then events are lost sooner, and noticed.
         if setsockopt(&descriptor, RcvBufForce, &ROOM_BYTES).is_err() {
             let _ = setsockopt(&descriptor, RcvBuf, &ROOM_BYTES);
@@ -96,7 +89,7 @@ impl EventSocket {
 
 /// Datagrams of a socket, one after the other.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub(super) struct Datagrams {
     socket: AsyncFd<Arc<EventSocket>>,
     buffer: Vec<u8>,
 }
@@ -109,13 +102,13 @@ pub(super) enum Received<'a> {
     Lost,
 }
 
-impl Inbox {
+impl Datagrams {
     /// Within the runtime.
     pub fn of(socket: Arc<EventSocket>) -> Result<Self, Errno> {
         // SAFETY: the descriptor is the socket's own from its making to its drop, which waits for this.
         #[allow(unsafe_code)]
         let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
-        Ok(Inbox {
+        Ok(Datagrams {
             socket: registered.map_err(|error| errno(error.into()))?,
             buffer: vec![0; DATAGRAM_BYTES],
         })
@@ -144,7 +137,8 @@ fn errno(error: std::io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
-/// Whether a message of nf_tables is about a thing of our table, whose name is the first attribute of every kind, by the same number.
+/// Whether a message of nf_tables is about a thing of our table, whose name is the first attribute of every kind, by
+/// the same number.
 pub(super) fn is_of_our_table(family: u8, attributes: &[u8]) -> bool {
     let table = TableAttrs::new(attributes).get_name();
     i32::from(family) == libc::NFPROTO_INET

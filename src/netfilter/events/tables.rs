@@ -1,10 +1,10 @@
 //! What other programs change in our table.
 //!
-//! The kernel tells a transaction as a message for each thing it changes, and ends it with one that names the program
+//! The kernel reports a transaction as a message for each thing it changes, and ends it with one that names the program
 //! (`nf_tables_commit` in `net/netfilter/nf_tables_api.c`). What this program changes is kept from the socket.
 
 use super::sentinel::Sentinel;
-use super::socket::{EventSocket, Inbox, NFTABLES, Received, is_of_our_table, not_from};
+use super::socket::{Datagrams, EventSocket, NFTABLES, Received, is_of_our_table, not_from};
 use crate::netfilter::netlink::of_netfilter;
 use netlink_bindings::nftables::GenAttrs;
 use nix::errno::Errno;
@@ -14,11 +14,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Tells what other programs change in our table.
+/// Reports what other programs change in our table.
 #[derive(Debug)]
 pub struct TableEvents {
-    inbox: Inbox,
-    reading: Reading,
+    inbox: Datagrams,
+    reading: TransactionReading,
     /// Waits as long as this listens.
     sentinel: Option<Sentinel>,
 }
@@ -27,25 +27,25 @@ pub struct TableEvents {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ForeignChange {
     /// How many things of which kind were added or removed.
-    counts: BTreeMap<(Kind, Verb), usize>,
+    counts: BTreeMap<(TablePart, Verb), usize>,
     /// Whether messages were lost: anything may have changed.
     lost: bool,
     /// Whether it is of several transactions.
     merged: bool,
     /// Who did it, the last of several.
-    by: Option<Program>,
+    by: Option<Committer>,
 }
 
 /// A program, as the kernel names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Program {
+struct Committer {
     name: String,
     pid: u32,
 }
 
 /// What our table is made of. Counters, quotas and flow tables without a rule do nothing to a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+enum TablePart {
     Table,
     Chain,
     Rule,
@@ -69,24 +69,20 @@ impl TableEvents {
         let socket = EventSocket::join(SockProtocol::NetlinkNetFilter, NFTABLES, &filter)?;
         let socket = Arc::new(socket);
         let events = TableEvents {
-            inbox: Inbox::of(socket.clone())?,
-            reading: Reading::default(),
+            inbox: Datagrams::of(socket.clone())?,
+            reading: TransactionReading::default(),
             sentinel: None,
         };
         Ok((events, socket))
     }
 
-    /// Has a deletion answered by this sentinel before it is told here.
+    /// Has a deletion answered by this sentinel before it is reported here.
     pub(in crate::netfilter) fn with(mut self, sentinel: Sentinel) -> Self {
         self.sentinel = Some(sentinel);
         self
     }
 
     /// Waits for the next change. Nothing is lost when the future is dropped before it is ready.
-    ///
-    /// # Errors
-    ///
-    /// When the socket cannot be read.
     pub async fn changed(&mut self) -> Result<ForeignChange, Errno> {
         loop {
             if let Some(change) = self.reading.whole.take() {
@@ -102,13 +98,13 @@ impl TableEvents {
 
 /// What was read so far.
 #[derive(Debug, Default)]
-struct Reading {
+struct TransactionReading {
     /// Of the transaction whose end has not come yet.
     open: ForeignChange,
     whole: Option<ForeignChange>,
 }
 
-impl Reading {
+impl TransactionReading {
     fn read(&mut self, datagram: &[u8]) {
         for (kind, family, attributes) in of_netfilter(datagram) {
             self.message(kind, family, attributes);
@@ -130,7 +126,7 @@ impl Reading {
     }
 
     /// The transaction is whole.
-    fn end(&mut self, by: Option<Program>) {
+    fn end(&mut self, by: Option<Committer>) {
         if self.open != ForeignChange::default() {
             self.open.by = by;
             let change = std::mem::take(&mut self.open);
@@ -160,12 +156,12 @@ impl ForeignChange {
     /// Whether our table was deleted.
     #[must_use]
     pub fn deletes_the_table(&self) -> bool {
-        self.counts.contains_key(&(Kind::Table, Verb::Removed))
+        self.counts.contains_key(&(TablePart::Table, Verb::Removed))
     }
 
     /// Whether it is gone: deleted, and not made again by whom it was deleted.
     pub fn leaves_no_table(&self) -> bool {
-        self.deletes_the_table() && !self.counts.contains_key(&(Kind::Table, Verb::Added))
+        self.deletes_the_table() && !self.counts.contains_key(&(TablePart::Table, Verb::Added))
     }
 
     /// Whether our table was deleted, in one transaction, and nothing more is known to have happened to it.
@@ -197,7 +193,7 @@ impl fmt::Display for ForeignChange {
             f.write_str(&parts.collect::<Vec<_>>().join(", "))?;
         }
         f.write_str(" by another program")?;
-        if let Some(Program { name, pid }) = &self.by {
+        if let Some(Committer { name, pid }) = &self.by {
             write!(f, " ({name}, pid {pid})")?;
         }
         match self.lost {
@@ -208,17 +204,17 @@ impl fmt::Display for ForeignChange {
 }
 
 /// `2 rules were added`.
-fn part((kind, verb): (Kind, Verb), count: usize) -> String {
+fn part((kind, verb): (TablePart, Verb), count: usize) -> String {
     let thing = match kind {
-        Kind::Table => return "the table was changed".into(),
-        Kind::Chain => "chain",
-        Kind::Rule => "rule",
-        Kind::Set => "set",
-        Kind::Element => "element",
+        TablePart::Table => return "the table was changed".into(),
+        TablePart::Chain => "chain",
+        TablePart::Rule => "rule",
+        TablePart::Set => "set",
+        TablePart::Element => "element",
     };
     let verb = match (verb, kind) {
         (Verb::Removed, _) => "removed",
-        (Verb::Added, Kind::Chain) => "added or changed",
+        (Verb::Added, TablePart::Chain) => "added or changed",
         (Verb::Added, _) => "added",
     };
     match count {
@@ -227,33 +223,33 @@ fn part((kind, verb): (Kind, Verb), count: usize) -> String {
     }
 }
 
-/// What a message tells of. Newer kernels tell of a `destroy` under a number of its own (`linux/netfilter/nf_tables.h`).
-fn what(message: u8) -> Option<(Kind, Verb)> {
+/// What a message reports. Newer kernels report a `destroy` under a number of its own (`linux/netfilter/nf_tables.h`).
+fn what(message: u8) -> Option<(TablePart, Verb)> {
     const DESTROY_TABLE: i32 = 26;
     const DESTROY_CHAIN: i32 = 27;
     const DESTROY_RULE: i32 = 28;
     const DESTROY_SET: i32 = 29;
     const DESTROY_ELEMENT: i32 = 30;
     Some(match i32::from(message) {
-        libc::NFT_MSG_NEWTABLE => (Kind::Table, Verb::Added),
-        libc::NFT_MSG_DELTABLE | DESTROY_TABLE => (Kind::Table, Verb::Removed),
-        libc::NFT_MSG_NEWCHAIN => (Kind::Chain, Verb::Added),
-        libc::NFT_MSG_DELCHAIN | DESTROY_CHAIN => (Kind::Chain, Verb::Removed),
-        libc::NFT_MSG_NEWRULE => (Kind::Rule, Verb::Added),
-        libc::NFT_MSG_DELRULE | DESTROY_RULE => (Kind::Rule, Verb::Removed),
-        libc::NFT_MSG_NEWSET => (Kind::Set, Verb::Added),
-        libc::NFT_MSG_DELSET | DESTROY_SET => (Kind::Set, Verb::Removed),
-        libc::NFT_MSG_NEWSETELEM => (Kind::Element, Verb::Added),
-        libc::NFT_MSG_DELSETELEM | DESTROY_ELEMENT => (Kind::Element, Verb::Removed),
+        libc::NFT_MSG_NEWTABLE => (TablePart::Table, Verb::Added),
+        libc::NFT_MSG_DELTABLE | DESTROY_TABLE => (TablePart::Table, Verb::Removed),
+        libc::NFT_MSG_NEWCHAIN => (TablePart::Chain, Verb::Added),
+        libc::NFT_MSG_DELCHAIN | DESTROY_CHAIN => (TablePart::Chain, Verb::Removed),
+        libc::NFT_MSG_NEWRULE => (TablePart::Rule, Verb::Added),
+        libc::NFT_MSG_DELRULE | DESTROY_RULE => (TablePart::Rule, Verb::Removed),
+        libc::NFT_MSG_NEWSET => (TablePart::Set, Verb::Added),
+        libc::NFT_MSG_DELSET | DESTROY_SET => (TablePart::Set, Verb::Removed),
+        libc::NFT_MSG_NEWSETELEM => (TablePart::Element, Verb::Added),
+        libc::NFT_MSG_DELSETELEM | DESTROY_ELEMENT => (TablePart::Element, Verb::Removed),
         _ => return None,
     })
 }
 
 /// Who has committed.
-fn program(attributes: &[u8]) -> Option<Program> {
+fn program(attributes: &[u8]) -> Option<Committer> {
     let attributes = GenAttrs::new(attributes);
     let name = attributes.get_proc_name().ok()?;
-    Some(Program {
+    Some(Committer {
         name: name.to_string_lossy().into_owned(),
         pid: attributes.get_proc_pid().ok()?,
     })
@@ -292,7 +288,7 @@ mod tests {
     }
 
     fn told(datagrams: &[Vec<u8>]) -> Option<String> {
-        let mut reading = Reading::default();
+        let mut reading = TransactionReading::default();
         for datagram in datagrams {
             reading.read(datagram);
         }
@@ -332,7 +328,7 @@ mod tests {
 
     #[test]
     fn what_was_lost_may_be_anything() {
-        let mut reading = Reading::default();
+        let mut reading = TransactionReading::default();
         reading.lose();
         assert_eq!(reading.whole, Some(ForeignChange::unknown()));
     }

@@ -2,19 +2,13 @@
 
 use super::program::run;
 use crate::netfilter::links::{Link, links};
-use crate::netfilter::programs::find;
+use crate::netfilter::programs::{LEGACY, find};
 use crate::ruleset::TABLE;
 use std::fs;
 
-/// Of the calling thread's network namespace: the tables of iptables-legacy that are in use.
-pub(super) const LEGACY: [(&str, &str); 2] = [
-    ("iptables", "/proc/thread-self/net/ip_tables_names"),
-    ("ip6tables", "/proc/thread-self/net/ip6_tables_names"),
-];
-
 /// One ruleset of one program.
 #[derive(Debug, Clone)]
-pub struct Part {
+pub struct CopiedRuleset {
     /// How it is called: `iptables-legacy`, `table inet filter`.
     pub name: String,
     /// The program that reads it back, and its arguments.
@@ -26,10 +20,9 @@ pub struct Part {
 /// All that the host has.
 #[derive(Debug, Default)]
 pub struct Copy {
-    /// The interfaces.
     pub links: Vec<Link>,
     /// The rulesets, in the order in which they are loaded.
-    pub parts: Vec<Part>,
+    pub parts: Vec<CopiedRuleset>,
     /// What is known not to be copied.
     pub missing: Vec<String>,
 }
@@ -47,7 +40,7 @@ impl Copy {
             copy.legacy(program, tables);
         }
         let mut covered = Vec::new();
-        for (program, family) in [("iptables", "ip"), ("ip6tables", "ip6")] {
+        for (program, family) in [("iptables-nft", "ip"), ("ip6tables-nft", "ip6")] {
             covered.extend(copy.iptables_nft(program, family));
         }
         copy.tables(&covered);
@@ -59,7 +52,7 @@ impl Copy {
             return;
         }
         match run("ipset", &["save"], "") {
-            Ok(text) if !text.trim().is_empty() => self.parts.push(Part {
+            Ok(text) if !text.trim().is_empty() => self.parts.push(CopiedRuleset {
                 name: "ipset".into(),
                 restore: ("ipset".into(), vec!["restore", "-exist"]),
                 text,
@@ -76,32 +69,31 @@ impl Copy {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
             Ok(_) => {}
             Err(error) => {
-                let what = format!("{program}-legacy: {tables}: {error}");
+                let what = format!("{program}: {tables}: {error}");
                 return self.missing.push(what);
             }
         }
-        self.iptables(program, "legacy");
+        self.iptables(program);
     }
 
-    /// Gives the tables that nftables shows too.
+    /// Returns the tables that nftables shows too.
     fn iptables_nft(&mut self, program: &str, family: &str) -> Vec<String> {
-        if find(&format!("{program}-nft-save")).is_none() {
+        if find(&format!("{program}-save")).is_none() {
             return Vec::new();
         }
-        let text = self.iptables(program, "nft");
+        let text = self.iptables(program);
         let tables = text.iter().flat_map(|text| text.lines());
         tables
             .filter_map(|line| Some(format!("{family} {}", line.strip_prefix('*')?)))
             .collect()
     }
 
-    fn iptables(&mut self, program: &str, variant: &str) -> Option<String> {
-        let save = format!("{program}-{variant}-save");
-        match run(&save, &[], "") {
+    fn iptables(&mut self, program: &str) -> Option<String> {
+        match run(&format!("{program}-save"), &[], "") {
             Ok(text) if text.lines().any(|line| line.starts_with('*')) => {
-                self.parts.push(Part {
-                    name: format!("{program}-{variant}"),
-                    restore: (format!("{program}-{variant}-restore"), vec![]),
+                self.parts.push(CopiedRuleset {
+                    name: program.to_owned(),
+                    restore: (format!("{program}-restore"), vec![]),
                     text: text.clone(),
                 });
                 Some(text)
@@ -134,7 +126,7 @@ impl Copy {
                 .chain(name.split(' '))
                 .collect();
             match run("nft", &words, "") {
-                Ok(text) => self.parts.push(Part {
+                Ok(text) => self.parts.push(CopiedRuleset {
                     name: format!("table {name}"),
                     restore: ("nft".into(), vec!["-f", "-"]),
                     text: loadable(&text),

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 /// A flow to the host.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct AskedFlow {
     /// The interface that it enters by.
     pub interface: String,
     /// The host's address.
@@ -42,7 +42,7 @@ pub struct Turned {
 
 /// What was seen.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct FirewallSeen {
     /// What became of the flow.
     pub fate: Fate,
     /// Where it was sent instead; what became of it is what became of it there.

@@ -1,6 +1,7 @@
-//! What the host's own firewall makes of a flow: seen on a copy of all its rulesets, in a network namespace that nobody else sees,
-//! with interfaces of the same names and addresses, into which one connection is opened. The host itself is only read. A flow that turns
-//! out to be sent elsewhere (a redirect, a container's published port) is opened once more, with somebody who answers there.
+//! What the host's own firewall makes of a flow: seen on a copy of all its rulesets, in a network namespace that nobody
+//! else sees, with interfaces of the same names and addresses, into which one connection is opened. The host itself is
+//! only read. A flow that turns out to be sent elsewhere (a redirect, a container's published port) is opened once
+//! more, with somebody who answers there.
 //!
 //! ```text
 //! copy     what the host's programs list: iptables of both kinds, ipset, nftables' tables but ours
@@ -11,37 +12,34 @@
 mod blame;
 mod copy;
 mod fate;
-mod program;
+pub(super) mod program;
 mod scratch;
 
 pub use blame::Blame;
-pub use fate::{Asked, Fate, FirewallError, Seen, Turned};
+pub use fate::{AskedFlow, Fate, FirewallError, FirewallSeen, Turned};
 
 use super::links::Link;
+use super::programs::LEGACY;
 use super::ways::Ways;
 use copy::Copy;
 use std::collections::BTreeMap;
 
-/// What iptables-legacy has refused so far in the network namespace of the calling thread. No trace shows its rules, but each counts.
-///
-/// # Errors
-///
-/// When its program is not installed, or fails.
+/// What iptables-legacy has refused so far in the network namespace of the calling thread. No trace shows its rules,
+/// but each counts.
 pub fn refused_by_legacy() -> Result<BTreeMap<Blame, u64>, FirewallError> {
     let mut refused = BTreeMap::new();
-    for (program, tables) in copy::LEGACY {
+    for (program, tables) in LEGACY {
         let in_use = std::fs::read_to_string(tables).unwrap_or_default();
         if !in_use.trim().is_empty() {
-            let program = format!("{program}-legacy");
             let saved = program::run(&format!("{program}-save"), &["-c"], "")?;
-            refused.extend(blame::of_targets(&program, &saved, blame::REFUSING));
+            refused.extend(blame::of_targets(program, &saved, blame::REFUSING));
         }
     }
     Ok(refused)
 }
 
 /// Opens the flow against a copy of the host's rulesets.
-pub fn look(asked: &Asked) -> Result<Seen, FirewallError> {
+pub fn look(asked: &AskedFlow) -> Result<FirewallSeen, FirewallError> {
     let copy = Copy::of_this_host();
     let mut seen = attempt(asked, &copy, None)?;
     if let Some(turned) = &mut seen.turned {
@@ -62,7 +60,11 @@ pub fn look(asked: &Asked) -> Result<Seen, FirewallError> {
 }
 
 /// In namespaces that belong to a thread, and go with it.
-fn attempt(asked: &Asked, copy: &Copy, turned: Option<&Turned>) -> Result<Seen, FirewallError> {
+fn attempt(
+    asked: &AskedFlow,
+    copy: &Copy,
+    turned: Option<&Turned>,
+) -> Result<FirewallSeen, FirewallError> {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| scratch::run(asked, copy, turned));
         let gone =

@@ -20,11 +20,7 @@ fn command(name: &str, arguments: &[&str]) -> Result<Command, FirewallError> {
     Ok(command)
 }
 
-/// Runs a program to its end with this input. Gives what it printed.
-///
-/// # Errors
-///
-/// When it is missing, fails or takes too long, with the first line that it said.
+/// Runs a program to its end with this input. Returns what it printed.
 pub fn run(name: &str, arguments: &[&str], input: &str) -> Result<String, FirewallError> {
     let failed = |why: String| FirewallError::Program(format!("{name}: {why}"));
     let mut child = command(name, arguments)?
@@ -57,10 +53,6 @@ pub fn run(name: &str, arguments: &[&str], input: &str) -> Result<String, Firewa
 }
 
 /// Starts a program whose output is read as it comes.
-///
-/// # Errors
-///
-/// When it is missing or cannot be started.
 pub fn start(name: &str, arguments: &[&str]) -> Result<Child, FirewallError> {
     let child = command(name, arguments)?
         .stdin(Stdio::null())

@@ -1,9 +1,9 @@
-//! Network namespaces of their own: the host again, with the names and addresses of its interfaces and its rulesets, whoever opens the
-//! flow, and whoever the host sends it on to. They belong to the calling thread, and go with it.
+//! Network namespaces of their own: the host again, with the names and addresses of its interfaces and its rulesets,
+//! whoever opens the flow, and whoever the host sends it on to. They belong to the calling thread, and go with it.
 
 use super::blame::{Blame, REFUSING, TURNING, arrives_as, grown, traced, turned as turned_by};
-use super::copy::{Copy, Part};
-use super::fate::{Asked, Fate, FirewallError, Seen, Turned};
+use super::copy::{CopiedRuleset, Copy};
+use super::fate::{AskedFlow, Fate, FirewallError, FirewallSeen, Turned};
 use super::program::{run as run_program, start};
 use crate::netfilter::programs::find;
 use nix::errno::Errno;
@@ -32,8 +32,12 @@ const FAR: &str = "secgroupd-far";
 const BEHIND: &str = "secgroupd-next";
 /// So many interfaces are copied.
 const MOST_LINKS: usize = 200;
-/// How long an answer may take between two namespaces of one machine, in milliseconds: at first, and where nothing came of that.
+/// How long an answer may take between two namespaces of one machine, in milliseconds: at first, and where nothing came
+/// of that.
 const PATIENCE_MS: [i64; 2] = [600, 3000];
+/// How long `nft monitor` takes until it listens, and to print what it has heard: it says neither.
+const BEGINS: Duration = Duration::from_millis(150);
+const ENDS: Duration = Duration::from_millis(100);
 /// Priority before everything but the very first.
 const TRACE: &str = "secgroupd_probe";
 /// The chain that sees a packet after everybody's DNAT.
@@ -46,9 +50,13 @@ struct Scratch {
     behind: File,
 }
 
-/// Makes the namespaces, loads the copy and opens the flow. It is answered where it was meant to go, or where it is known to be
-/// sent on to.
-pub fn run(asked: &Asked, copy: &Copy, known: Option<&Turned>) -> Result<Seen, FirewallError> {
+/// Makes the namespaces, loads the copy and opens the flow. It is answered where it was meant to go, or where it is
+/// known to be sent on to.
+pub fn run(
+    asked: &AskedFlow,
+    copy: &Copy,
+    known: Option<&Turned>,
+) -> Result<FirewallSeen, FirewallError> {
     let scratch = Scratch::new()?;
     scratch.cables(asked, copy)?;
     if let Some((to, interface)) =
@@ -56,7 +64,7 @@ pub fn run(asked: &Asked, copy: &Copy, known: Option<&Turned>) -> Result<Seen, F
     {
         scratch.cable_behind(asked, to.ip(), interface)?;
     }
-    let mut seen = Seen {
+    let mut seen = FirewallSeen {
         fate: Fate::Lost,
         turned: None,
         copied: Vec::new(),
@@ -84,12 +92,13 @@ pub fn run(asked: &Asked, copy: &Copy, known: Option<&Turned>) -> Result<Seen, F
             })
         })
     };
-    // A cable carries nothing until the kernel has noticed that it is plugged in, which takes a while on a busy machine.
+    // A cable carries nothing until the kernel has noticed that it is plugged in, which takes a while on a busy
+    // machine.
     for patience in PATIENCE_MS {
         let before = counters(&copy.parts);
-        let trace = Trace::begin(asked, known);
+        let trace = NftMonitor::begin(asked, known);
         let arrived = scratch.open(asked, known, patience);
-        let said = trace.map(Trace::end).unwrap_or_default();
+        let said = trace.map(NftMonitor::end).unwrap_or_default();
         let (mut blamed, mut turning): (Vec<Blame>, Vec<Blame>) = (Vec::new(), Vec::new());
         for ((program, before), (_, after)) in before.iter().zip(counters(&copy.parts)) {
             blamed.extend(grown(program, before, &after, REFUSING));
@@ -140,7 +149,7 @@ impl Scratch {
     }
 
     /// Interfaces of the host's names and addresses; the one that is asked about leads to the far side.
-    fn cables(&self, asked: &Asked, copy: &Copy) -> Result<(), FirewallError> {
+    fn cables(&self, asked: &AskedFlow, copy: &Copy) -> Result<(), FirewallError> {
         let (remote, interface) = (asked.remote, &asked.interface);
         self.at_host()?;
         let far = path(&self.far);
@@ -177,7 +186,7 @@ impl Scratch {
     /// Whoever the host sends the flow on to, behind this interface: it has been made, and leads nowhere yet.
     fn cable_behind(
         &self,
-        asked: &Asked,
+        asked: &AskedFlow,
         to: IpAddr,
         interface: &str,
     ) -> Result<(), FirewallError> {
@@ -208,10 +217,10 @@ impl Scratch {
         self.at_host()
     }
 
-    /// Opens the flow from the far side. Gives whether it was answered, or, with UDP, arrived.
+    /// Opens the flow from the far side. Returns whether it was answered, or, with UDP, arrived.
     fn open(
         &self,
-        asked: &Asked,
+        asked: &AskedFlow,
         known: Option<&Turned>,
         patience: i64,
     ) -> Result<bool, FirewallError> {
@@ -291,7 +300,7 @@ fn enter(namespace: &File) -> Result<(), FirewallError> {
 }
 
 /// A socket that does not wait for long.
-fn endpoint(asked: &Asked, kind: SockType, patience: i64) -> Result<OwnedFd, Errno> {
+fn endpoint(asked: &AskedFlow, kind: SockType, patience: i64) -> Result<OwnedFd, Errno> {
     let family = match asked.local {
         IpAddr::V4(_) => AddressFamily::Inet,
         IpAddr::V6(_) => AddressFamily::Inet6,
@@ -319,7 +328,7 @@ fn quiet() {
 }
 
 /// What iptables has counted so far.
-fn counters(parts: &[Part]) -> Vec<(String, String)> {
+fn counters(parts: &[CopiedRuleset]) -> Vec<(String, String)> {
     let iptables = parts.iter().filter(|part| part.name.contains("tables-"));
     iptables
         .map(|part| {
@@ -330,12 +339,12 @@ fn counters(parts: &[Part]) -> Vec<(String, String)> {
 }
 
 /// nft's listening to what the kernel says about the packets of the flow.
-struct Trace {
+struct NftMonitor {
     child: std::process::Child,
 }
 
-impl Trace {
-    fn begin(asked: &Asked, known: Option<&Turned>) -> Option<Self> {
+impl NftMonitor {
+    fn begin(asked: &AskedFlow, known: Option<&Turned>) -> Option<Self> {
         find("nft")?;
         let protocol = if asked.tcp { "tcp" } else { "udp" };
         let port = asked.port;
@@ -350,13 +359,12 @@ impl Trace {
         );
         run_program("nft", &["-f", "-"], &table).ok()?;
         let child = start("nft", &["monitor", "trace"]).ok()?;
-        // It has to listen before anything happens.
-        std::thread::sleep(Duration::from_millis(150));
-        Some(Trace { child })
+        std::thread::sleep(BEGINS);
+        Some(NftMonitor { child })
     }
 
     fn end(mut self) -> String {
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(ENDS);
         let _ = self.child.kill();
         let mut text = Vec::new();
         if let Some(output) = &mut self.child.stdout {

@@ -31,7 +31,7 @@ pub(super) struct Swept {
 
 /// The kernel's, of the network namespace of the thread that sweeps first.
 #[derive(Default)]
-pub(super) struct Kernel(Option<Sockets>);
+pub(super) struct KernelFlows(Option<Sockets>);
 
 struct Sockets {
     reads: Reader,
@@ -50,7 +50,7 @@ const LABELS_MASK: u16 = 23;
 /// The kind without `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER`.
 const KIND: u16 = 0x3fff;
 
-impl Carriers for Kernel {
+impl Carriers for KernelFlows {
     fn sweep(&mut self, bits: u128, permit: &Permit<'_>) -> Result<Swept, NetlinkError> {
         let Sockets { reads, writes } = match &mut self.0 {
             Some(sockets) => sockets,

@@ -2,13 +2,13 @@
 
 use super::batch::Batch;
 use super::error::{NativeError, Refusal};
-use super::socket::{Answer, Answers};
+use super::socket::{Answers, KernelAnswer};
 use crate::ruleset::batch::{Command, Names};
 use crate::ruleset::text;
 use nix::errno::Errno;
 
-/// What the answers say. Of a transaction that is committed there is one answer: its last message asked for it. What was
-/// refused is answered unasked, and more of that than the socket holds is no success either.
+/// What the answers say. Of a transaction that is committed there is one answer: its last message asked for it. What
+/// was refused is answered unasked, and more of that than the socket holds is no success either.
 pub fn judge(
     answers: &Answers,
     batch: &Batch,
@@ -20,7 +20,7 @@ pub fn judge(
         .iter()
         .filter_map(|answer| Some((answer, answer.error?)));
     let Some((answer, error)) = refused.next() else {
-        let asked = |answer: &Answer| answer.sequence == batch.asks();
+        let asked = |answer: &KernelAnswer| answer.sequence == batch.asks();
         return match answers.answers.iter().any(asked) && !answers.overrun {
             true => Ok(()),
             false => Err(NativeError::Unanswered),
@@ -67,8 +67,8 @@ mod tests {
     use crate::ruleset::ir::{Match, NftRule, NftVerdict, Transport};
     use std::borrow::Cow;
 
-    fn answer(sequence: u32, error: Option<Errno>) -> Answer {
-        Answer {
+    fn answer(sequence: u32, error: Option<Errno>) -> KernelAnswer {
+        KernelAnswer {
             sequence,
             error,
             words: None,
@@ -95,7 +95,7 @@ mod tests {
         ]
     }
 
-    fn judged(answers: Vec<Answer>, overrun: bool) -> Result<(), NativeError> {
+    fn judged(answers: Vec<KernelAnswer>, overrun: bool) -> Result<(), NativeError> {
         let (commands, names) = (commands(), Names::new(Generation(1)));
         let mut batch = Batch::new();
         for command in &commands {

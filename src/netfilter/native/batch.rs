@@ -49,8 +49,8 @@ impl Batch {
         self.boundary(libc::NFNL_MSG_BATCH_BEGIN);
     }
 
-    /// Adds the messages of one more command, which `encode` writes, unless the transaction were longer than `limit` bytes
-    /// then. Gives whether it was added.
+    /// Adds the messages of one more command, which `encode` writes, unless the transaction were longer than `limit`
+    /// bytes then. Returns whether it was added.
     pub fn command(&mut self, limit: usize, encode: impl FnOnce(&mut Self)) -> bool {
         let (length, before) = (self.buffer.len(), self.at);
         self.commands.push(self.at.sequence);

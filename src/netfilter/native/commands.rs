@@ -1,7 +1,7 @@
 //! The messages of each command.
 
 use super::batch::Batch;
-use super::elements::Change;
+use super::elements::ElementChange;
 use super::{rules, sets};
 use crate::netfilter::netlink::{NLM_F_CREATE, NLM_F_EXCL};
 use crate::ruleset::TABLE;
@@ -12,7 +12,6 @@ use nix::libc;
 /// `NF_ACCEPT`, a base chain's policy.
 pub(super) const ACCEPT: u32 = 1;
 
-/// The messages of one command.
 pub(super) fn encode(batch: &mut Batch, command: &Command, names: &Names) {
     let table = TABLE.as_bytes();
     match command {
@@ -54,11 +53,11 @@ pub(super) fn encode(batch: &mut Batch, command: &Command, names: &Names) {
             first,
             elements,
         } => {
-            let change = Change::Add { first: *first };
+            let change = ElementChange::Add { first: *first };
             sets::change_elements(batch, of, change, *elements, names);
         }
         Command::DeleteElements { of, elements } => {
-            sets::change_elements(batch, of, Change::Delete, *elements, names);
+            sets::change_elements(batch, of, ElementChange::Delete, *elements, names);
         }
         Command::AddRule { chain, rule } => rules::add_rule(batch, chain, rule, names),
         // Without a handle all rules of the chain are meant.

@@ -2,7 +2,7 @@
 //!
 //! A header is read only once it is known to be there: `tcp dport 22` becomes `meta l4proto tcp`, and then the port.
 
-use super::expressions::{Origin, SetName, Verdict};
+use super::expressions::{EncodedVerdict, Operand, SetName};
 use super::fields::*;
 use super::writer::Writer;
 use crate::policy::{Direction, InterfaceName, Protocol};
@@ -115,7 +115,7 @@ impl Writer<'_, '_> {
             }
             Match::FlowAddress { key, with, negated } => {
                 let (key, side) = flow_address(*key, with.family());
-                self.address(Origin::Flow(key, side), with, *negated);
+                self.address(Operand::Flow(key, side), with, *negated);
             }
             Match::IcmpType(types) => self.icmp_type(Family::V4, 1, types),
             Match::Icmpv6Type(types) => self.icmp_type(Family::V6, 58, types),
@@ -234,7 +234,7 @@ impl Writer<'_, '_> {
     }
 
     fn verdict(&mut self, verdict: &NftVerdict) {
-        if let Some(verdict) = Verdict::of(verdict, self.names) {
+        if let Some(verdict) = EncodedVerdict::of(verdict, self.names) {
             self.out.verdict(&verdict);
         }
         if let NftVerdict::Map(key, map) = verdict {
@@ -257,7 +257,7 @@ impl Writer<'_, '_> {
             }
             MapKey::FlowAddress(key, family) => {
                 let (key, side) = flow_address(key, family);
-                (Origin::Flow(key, side), address_bytes(family))
+                (Operand::Flow(key, side), address_bytes(family))
             }
             MapKey::Pair(side, family, bits, transport) => {
                 let address = self.address_field(side, family);
@@ -267,7 +267,7 @@ impl Writer<'_, '_> {
             MapKey::FlowPair(key, family, bits, transport) => {
                 let port = self.flow_port(key, transport);
                 let (key, side) = flow_address(key, family);
-                return self.pair(Origin::Flow(key, side), family, bits, port);
+                return self.pair(Operand::Flow(key, side), family, bits, port);
             }
         };
         self.out.load(origin, length);

@@ -4,7 +4,7 @@
 //! where it ends (exclusive). An interval up to the highest point has no end.
 
 use super::batch::Batch;
-use super::expressions::{SetName, Verdict};
+use super::expressions::{EncodedVerdict, SetName};
 use crate::netfilter::netlink::NLM_F_CREATE;
 use crate::policy::{Interval, Point};
 use crate::ruleset::TABLE;
@@ -17,8 +17,8 @@ use nix::libc;
 /// The list that the elements of a message stand in: the bindings' own would lend the buffer away for all of them.
 const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
 
-/// An attribute is at most 64 KiB long, and one element's two bounds with a chain's name (up to 255 bytes) fit into what is
-/// left of it.
+/// An attribute is at most 64 KiB long, and one element's two bounds with a chain's name (up to 255 bytes) fit into
+/// what is left of it.
 const ATTRIBUTE_BYTES: usize = 64_000;
 
 /// `NFTNL_UDATA_RULE_COMMENT` and `NFTNL_UDATA_SET_ELEM_COMMENT` of libnftnl's `udata.h`.
@@ -26,7 +26,8 @@ const UDATA_COMMENT: u8 = 0;
 /// The longest comment in nft's user data, whose lengths are a byte, NUL included.
 const COMMENT_BYTES: usize = 254;
 
-/// `NFTNL_UDATA_SET_ELEM_FLAGS` (1), 4 bytes, `NFTNL_SET_ELEM_F_INTERVAL_OPEN` (1): nft's own note that an interval has no end.
+/// `NFTNL_UDATA_SET_ELEM_FLAGS` (1), 4 bytes, `NFTNL_SET_ELEM_F_INTERVAL_OPEN` (1): nft's own note that an interval has
+/// no end.
 const OPEN: [u8; 6] = udata_u32(1, 1);
 
 /// One entry of nft's user data: its type, its length, and a number in the host's order.
@@ -42,7 +43,7 @@ pub(super) fn comment(text: &str) -> Vec<u8> {
 }
 
 /// A number that elements are keyed by.
-pub(super) trait Key: Point {
+pub(super) trait KeyNumber: Point {
     /// Its bytes, at the front, as they stand in a packet.
     fn bytes(self) -> [u8; 16];
     /// How many.
@@ -51,7 +52,7 @@ pub(super) trait Key: Point {
 
 macro_rules! key {
     ($($number:ty),*) => { $(
-        impl Key for $number {
+        impl KeyNumber for $number {
             const LENGTH: usize = size_of::<$number>();
             fn bytes(self) -> [u8; 16] {
                 let mut bytes = [0; 16];
@@ -76,25 +77,25 @@ pub(super) enum Shape {
 
 /// What is done with elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum ElementChange {
     /// `add element`; if they are the `first` of a tree, with a note that what lies below them leads nowhere.
     Add { first: bool },
     /// `delete element`
     Delete,
 }
 
-/// Writes the messages of one command about elements: `10.0.0.0/8 : goto g7_in_0_4` becomes
-/// `element 0a000000 : goto g7_in_0_4` and `element 0b000000 [end]`. Without a verdict they are a set's, or are deleted.
-pub(super) fn elements<'v, K: Key>(
+/// Writes the messages of one command about elements: `10.0.0.0/8 : goto g7_in_0_4` becomes `element 0a000000 : goto
+/// g7_in_0_4` and `element 0b000000 [end]`. Without a verdict they are a set's, or are deleted.
+pub(super) fn elements<'v, K: KeyNumber>(
     batch: &mut Batch,
     set: SetName,
     shape: Shape,
-    change: Change,
+    change: ElementChange,
     elements: impl Iterator<Item = (Interval<K>, Option<&'v NftVerdict>)>,
     names: &Names,
 ) {
     let mut rest = elements.peekable();
-    let mut first = change == Change::Add { first: true } && shape != Shape::Points;
+    let mut first = change == ElementChange::Add { first: true } && shape != Shape::Points;
     while rest.peek().is_some() {
         message(batch, set, change, |buffer| {
             let list = buffer.len();
@@ -118,12 +119,12 @@ pub(super) fn elements<'v, K: Key>(
     }
 }
 
-/// Writes the messages of one command about elements that count: `10.7.0.0 . 80 comment "sg-web/in/7" : goto passed_in_0`. They have
-/// their counters from the map.
-pub(super) fn pairs<K: Key>(
+/// Writes the messages of one command about elements that count: `10.7.0.0 . 80 comment "sg-web/in/7" : goto
+/// passed_in_0`. They have their counters from the map.
+pub(super) fn pairs<K: KeyNumber>(
     batch: &mut Batch,
     set: SetName,
-    change: Change,
+    change: ElementChange,
     of: MapKey,
     pairs: &[Pair<K>],
     names: &Names,
@@ -141,9 +142,9 @@ pub(super) fn pairs<K: Key>(
     }
 }
 
-fn pair_element<K: Key>(
+fn pair_element<K: KeyNumber>(
     buffer: &mut Vec<u8>,
-    change: Change,
+    change: ElementChange,
     of: MapKey,
     pair: &Pair<K>,
     names: &Names,
@@ -156,10 +157,10 @@ fn pair_element<K: Key>(
         .nested_key()
         .push_value(&key)
         .end_nested();
-    if change == Change::Delete {
+    if change == ElementChange::Delete {
         return;
     }
-    if let Some(verdict) = Verdict::of(&pair.verdict, names) {
+    if let Some(verdict) = EncodedVerdict::of(&pair.verdict, names) {
         let data = element.nested_data().nested_verdict();
         element = verdict.push(data).end_nested().end_nested();
     }
@@ -169,10 +170,15 @@ fn pair_element<K: Key>(
 }
 
 /// One message about elements of a set, which `write` writes.
-fn message(batch: &mut Batch, set: SetName, change: Change, write: impl FnOnce(&mut Vec<u8>)) {
+fn message(
+    batch: &mut Batch,
+    set: SetName,
+    change: ElementChange,
+    write: impl FnOnce(&mut Vec<u8>),
+) {
     let (kind, flags) = match change {
-        Change::Add { .. } => (libc::NFT_MSG_NEWSETELEM, NLM_F_CREATE),
-        Change::Delete => (libc::NFT_MSG_DELSETELEM, 0),
+        ElementChange::Add { .. } => (libc::NFT_MSG_NEWSETELEM, NLM_F_CREATE),
+        ElementChange::Delete => (libc::NFT_MSG_DELSETELEM, 0),
     };
     batch.message(kind, flags, |buffer| {
         PushSetelemListAttrs::new(&mut *buffer)
@@ -189,7 +195,7 @@ fn message(batch: &mut Batch, set: SetName, change: Change, write: impl FnOnce(&
 }
 
 /// The element where an interval begins, or a point.
-fn begin<K: Key>(
+fn begin<K: KeyNumber>(
     buffer: &mut Vec<u8>,
     interval: Interval<K>,
     shape: Shape,
@@ -202,7 +208,7 @@ fn begin<K: Key>(
         .push_value(&interval.first.bytes()[..K::LENGTH])
         .end_nested();
     // A lookup is no verdict of an element; without one the kernel refuses it.
-    if let Some(verdict) = verdict.and_then(|verdict| Verdict::of(verdict, names)) {
+    if let Some(verdict) = verdict.and_then(|verdict| EncodedVerdict::of(verdict, names)) {
         let data = element.nested_data().nested_verdict();
         element = verdict.push(data).end_nested().end_nested();
     }
@@ -212,7 +218,7 @@ fn begin<K: Key>(
 }
 
 /// The element where an interval ends.
-fn end<K: Key>(buffer: &mut Vec<u8>, key: &[u8; 16]) {
+fn end<K: KeyNumber>(buffer: &mut Vec<u8>, key: &[u8; 16]) {
     PushSetelemListElemAttrs::new(buffer)
         .nested_elem()
         .push_flags(&(SetElemFlags::IntervalEnd as u32).to_be_bytes())

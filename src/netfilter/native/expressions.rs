@@ -28,7 +28,8 @@ const NFTA_LOG_PREFIX: u16 = 2;
 /// What the register is loaded with, and compared with it.
 const REGISTER: u32 = Registers::Reg1 as u32;
 
-/// The register at so many bytes behind the first: one of 16 bytes where it begins as such, as nft writes it, else one of four.
+/// The register at so many bytes behind the first: one of 16 bytes where it begins as such, as nft writes it, else one
+/// of four.
 fn register_at(offset: u32) -> u32 {
     match offset % 16 {
         0 => Registers::Reg1 as u32 + offset / 16,
@@ -47,7 +48,7 @@ pub(super) struct Field {
 
 /// What is loaded into the register.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Origin {
+pub(super) enum Operand {
     /// Bytes of the packet.
     Packet(Field),
     /// What connection tracking knows of the packet's flow, of one of its sides.
@@ -56,7 +57,7 @@ pub(super) enum Origin {
 
 /// A verdict, and the chain that it leads to.
 #[derive(Debug, Clone)]
-pub(super) struct Verdict {
+pub(super) struct EncodedVerdict {
     code: VerdictCode,
     chain: Option<Name>,
 }
@@ -124,17 +125,17 @@ impl<'b> Expressions<'b> {
             .push_sreg(REGISTER);
     }
 
-    /// `[ payload load 4b @ network header + 12 => reg 1 ]`, `[ ct load src_ip => reg 1 , dir original ]`: of what stands in the
-    /// packet as many bytes as are asked for, of the flow all of them.
-    pub fn load(&mut self, origin: Origin, length: u32) {
+    /// `[ payload load 4b @ network header + 12 => reg 1 ]`, `[ ct load src_ip => reg 1 , dir original ]`: of what
+    /// stands in the packet as many bytes as are asked for, of the flow all of them.
+    pub fn load(&mut self, origin: Operand, length: u32) {
         self.load_at(0, origin, length);
     }
 
     /// The same behind so many bytes of a longer key, a multiple of four.
-    pub fn load_at(&mut self, offset: u32, origin: Origin, length: u32) {
+    pub fn load_at(&mut self, offset: u32, origin: Operand, length: u32) {
         let register = register_at(offset);
         match origin {
-            Origin::Packet(field) => {
+            Operand::Packet(field) => {
                 self.next()
                     .nested_data_payload()
                     .push_dreg(register)
@@ -142,7 +143,7 @@ impl<'b> Expressions<'b> {
                     .push_offset(field.offset)
                     .push_len(length);
             }
-            Origin::Flow(key, direction) => {
+            Operand::Flow(key, direction) => {
                 self.next()
                     .nested_data_ct()
                     .push_key(key as u32)
@@ -262,7 +263,7 @@ impl<'b> Expressions<'b> {
     }
 
     /// `[ immediate reg 0 accept ]`, `[ immediate reg 0 jump -> g7_in_0 ]`
-    pub fn verdict(&mut self, verdict: &Verdict) {
+    pub fn verdict(&mut self, verdict: &EncodedVerdict) {
         let data = self
             .next()
             .nested_data_immediate()
@@ -287,7 +288,7 @@ fn number(buffer: &mut Vec<u8>, attribute: u16, value: u32) {
     buffer.extend(value.to_be_bytes());
 }
 
-impl Verdict {
+impl EncodedVerdict {
     /// The verdict, if it is one and not a lookup.
     pub fn of(verdict: &NftVerdict, names: &Names) -> Option<Self> {
         let (code, chain) = match verdict {
@@ -301,7 +302,7 @@ impl Verdict {
             NftVerdict::Map(..) => return None,
         };
         let chain = chain.map(|chain| names.of(chain));
-        Some(Verdict { code, chain })
+        Some(EncodedVerdict { code, chain })
     }
 
     /// Writes it into the data of an expression or an element.

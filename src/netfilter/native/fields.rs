@@ -1,6 +1,6 @@
 //! Where the fields stand that conditions read, and the constants that they are compared with.
 
-use super::expressions::{Field, Origin};
+use super::expressions::{Field, Operand};
 use crate::policy::{AddressRange, Interval};
 use crate::ruleset::ir::{Family, FlowKey, FlowSide, Side};
 use netlink_bindings::nftables::{CtDirection, CtKeys, PayloadBase};
@@ -24,15 +24,15 @@ pub(super) const TO_MANY_V4: [Interval<u32>; 1] = [Interval::between(0xe000_0000
 pub(super) const TO_MANY: [Interval<u128>; 1] = [Interval::between(0xff << 120, u128::MAX)];
 
 /// A field so many bytes into a header of the packet.
-pub(super) const fn packet(base: PayloadBase, offset: u32) -> Origin {
-    Origin::Packet(Field { base, offset })
+pub(super) const fn packet(base: PayloadBase, offset: u32) -> Operand {
+    Operand::Packet(Field { base, offset })
 }
 
-pub(super) const ICMP_TYPE: Origin = packet(PayloadBase::TransportHeader, 0);
-pub(super) const TCP_FLAGS: Origin = packet(PayloadBase::TransportHeader, 13);
-pub(super) const HOP_LIMIT: Origin = packet(PayloadBase::NetworkHeader, 7);
-pub(super) const TIME_TO_LIVE: Origin = packet(PayloadBase::NetworkHeader, 8);
-pub(super) const LINK_HEADER: Origin = packet(PayloadBase::LinkLayerHeader, 0);
+pub(super) const ICMP_TYPE: Operand = packet(PayloadBase::TransportHeader, 0);
+pub(super) const TCP_FLAGS: Operand = packet(PayloadBase::TransportHeader, 13);
+pub(super) const HOP_LIMIT: Operand = packet(PayloadBase::NetworkHeader, 7);
+pub(super) const TIME_TO_LIVE: Operand = packet(PayloadBase::NetworkHeader, 8);
+pub(super) const LINK_HEADER: Operand = packet(PayloadBase::LinkLayerHeader, 0);
 
 /// Where connection tracking keeps the port that a flow was opened to.
 pub(super) fn flow_port(key: FlowKey) -> (CtKeys, CtDirection) {
@@ -44,7 +44,8 @@ pub(super) fn flow_port(key: FlowKey) -> (CtKeys, CtDirection) {
     (field, tuple_number(tuple))
 }
 
-/// Where connection tracking keeps the remote of a flow; of the other family it has none, so the family need not be asked.
+/// Where connection tracking keeps the remote of a flow; of the other family it has none, so the family need not be
+/// asked.
 pub(super) fn flow_address(key: FlowKey, family: Family) -> (CtKeys, CtDirection) {
     let field = match family {
         Family::V4 => CtKeys::SrcIp,
@@ -76,7 +77,6 @@ pub(super) fn v6_prefix(interval: &Interval<u128>) -> Option<u8> {
     AddressRange::V6(*interval).prefix_length()
 }
 
-/// Types of ICMP.
 pub(super) fn intervals(types: &[(u8, u8)]) -> Vec<Interval<u8>> {
     types
         .iter()

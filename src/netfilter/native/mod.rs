@@ -19,8 +19,8 @@
 //! | `expressions` | each expression of the kernel's |
 //! | [`tracer`] | a table that has packets traced |
 //!
-//! What the kernel holds afterwards is the same as after `nft -f` of what [`crate::ruleset::text`] writes; `tests/encoder.rs`
-//! compares them. Attributes are in `linux/netfilter/nf_tables.h`.
+//! What the kernel holds afterwards is the same as after `nft -f` of what [`crate::ruleset::text`] writes;
+//! `tests/encoder.rs` compares them. Attributes are in `linux/netfilter/nf_tables.h`.
 
 mod answer;
 mod batch;
@@ -44,12 +44,12 @@ use batch::Batch;
 use commands::{add_table, delete_table, encode};
 pub use error::{NativeError, Refusal};
 use nix::errno::Errno;
-use socket::Socket;
+use socket::TransactionSocket;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
-/// About how many bytes of what may be cut are sent in one transaction: enough that the wait for the kernel's commit does
-/// not count, and little memory.
+/// About how many bytes of what may be cut are sent in one transaction: enough that the wait for the kernel's commit
+/// does not count, and little memory.
 const PART_BYTES: usize = 1 << 20;
 
 /// One transaction, as the kernel reads it.
@@ -63,32 +63,25 @@ pub struct Transaction {
 /// nf_tables through a netlink socket of our own, in the network namespace in which it was opened.
 #[derive(Debug)]
 pub struct Native {
-    socket: Socket,
+    socket: TransactionSocket,
     /// Whether the kernel knows ownership, once that was asked: each time costs a transaction that fails.
     ownership: OnceLock<bool>,
 }
 
 impl Native {
     /// Opens the socket.
-    ///
-    /// # Errors
-    ///
-    /// [`NativeError::Socket`].
     pub fn open() -> Result<Self, NativeError> {
         Ok(Native {
-            socket: Socket::open()?,
+            socket: TransactionSocket::open()?,
             ownership: OnceLock::new(),
         })
     }
 
     /// Goes on with a socket that an earlier process opened, so that what it owns stays ours.
-    ///
-    /// # Errors
-    ///
-    /// [`NativeError::Socket`], also if it is no netlink socket.
+    /// Fails also if it is no netlink socket.
     pub fn resume(descriptor: OwnedFd) -> Result<Self, NativeError> {
         Ok(Native {
-            socket: Socket::of(descriptor)?,
+            socket: TransactionSocket::of(descriptor)?,
             ownership: OnceLock::new(),
         })
     }
@@ -103,15 +96,14 @@ impl Native {
         self.socket.descriptor()
     }
 
-    /// Makes our table if it is not there, owned by this socket; adopts it if its owner has gone. Gives whether the
+    /// Makes our table if it is not there, owned by this socket; adopts it if its owner has gone. Returns whether the
     /// kernel can do that: an older one, and any with a table that was made without an owner, refuse.
     pub fn own_table(&self) -> Result<bool, NativeError> {
-        let mut batch = Batch::new();
-        batch.command(usize::MAX, |batch| add_table(batch, TABLE, Some(OWNED)));
-        accepted(self.commit(&mut batch, &[Command::AddTable], &Names::none()))
+        accepted(self.wake_table(OWNED))
     }
 
-    /// Switches on a table that another program has switched off (`dormant`), by giving it the flags that it had.
+    /// Makes our table with these flags, or sets them: those that it had switch it on where another program has
+    /// switched it off (`dormant`).
     pub fn wake_table(&self, flags: u32) -> Result<(), NativeError> {
         let mut batch = Batch::new();
         batch.command(usize::MAX, |batch| add_table(batch, TABLE, Some(flags)));
@@ -141,23 +133,12 @@ impl Native {
     }
 
     /// Applies commands as one transaction: all of them or none.
-    ///
-    /// # Errors
-    ///
-    /// See [`NativeError`]. On `Refused`, `TooLong` and `Denied` the kernel has changed nothing.
+    /// On `Refused`, `TooLong` and `Denied` the kernel has changed nothing.
     pub fn apply(&self, commands: &[Command], names: &Names) -> Result<(), NativeError> {
-        let mut batch = Batch::new();
-        for command in commands {
-            batch.command(usize::MAX, |batch| encode(batch, command, names));
-        }
-        self.commit(&mut batch, commands, names)
+        self.commit(&mut whole(commands, names), commands, names)
     }
 
     /// Applies commands as one transaction, in which the table that is made belongs to this socket.
-    ///
-    /// # Errors
-    ///
-    /// See [`Self::apply`].
     pub fn apply_owning(&self, commands: &[Command], names: &Names) -> Result<(), NativeError> {
         let mut batch = Batch::new();
         for command in commands {
@@ -171,10 +152,7 @@ impl Native {
 
     /// Writes commands down as one transaction, to be sent later.
     pub fn write_down(commands: &[Command], names: &Names) -> Transaction {
-        let mut batch = Batch::new();
-        for command in commands {
-            batch.command(usize::MAX, |batch| encode(batch, command, names));
-        }
+        let mut batch = whole(commands, names);
         Transaction {
             bytes: batch.end().to_vec(),
             asks: batch.asks(),
@@ -182,10 +160,7 @@ impl Native {
     }
 
     /// Sends what was written down.
-    ///
-    /// # Errors
-    ///
-    /// [`NativeError::Socket`], and [`NativeError::Unanswered`] also where it is refused; the kernel has changed nothing then.
+    /// Fails with [`NativeError::Unanswered`] also where it is refused: the kernel has changed nothing then.
     pub fn send(&self, written: &Transaction) -> Result<(), NativeError> {
         self.socket.room(written.bytes.len());
         let answers = self.socket.exchange(&written.bytes)?;
@@ -197,10 +172,7 @@ impl Native {
     }
 
     /// Applies commands that may be cut, in several transactions if they are long.
-    ///
-    /// # Errors
-    ///
-    /// See [`NativeError`]. The transactions before the one that failed are in force.
+    /// The transactions before the one that failed are in force.
     pub fn apply_in_parts(&self, commands: &[Command], names: &Names) -> Result<(), NativeError> {
         let limit = self.socket.room(PART_BYTES);
         in_parts(commands, names, limit, |batch, part| {
@@ -208,12 +180,8 @@ impl Native {
         })
     }
 
-    /// The bytes of each transaction that [`Self::apply_in_parts`] sends: a benchmark sends them as they are, to know what of
-    /// a load is the kernel's time.
-    ///
-    /// # Errors
-    ///
-    /// [`NativeError::TooLong`].
+    /// The bytes of each transaction that [`Self::apply_in_parts`] sends: a benchmark sends them as they are, to know
+    /// what of a load is the kernel's time.
     pub fn transactions(commands: &[Command], names: &Names) -> Result<Vec<Vec<u8>>, NativeError> {
         let mut transactions = Vec::new();
         in_parts(commands, names, PART_BYTES, |batch, _| {
@@ -243,6 +211,15 @@ impl Native {
         };
         judge(&answers, batch, commands, names)
     }
+}
+
+/// One transaction of these commands.
+fn whole(commands: &[Command], names: &Names) -> Batch {
+    let mut batch = Batch::new();
+    for command in commands {
+        batch.command(usize::MAX, |batch| encode(batch, command, names));
+    }
+    batch
 }
 
 /// Makes transactions of at most `limit` bytes of commands that may be cut, and has each sent.

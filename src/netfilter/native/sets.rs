@@ -1,10 +1,10 @@
 //! Sets and maps: the named ones of a generation, and those without a name that a rule writes in braces.
 //!
-//! User data are nft's own notes, by which a listing prints what was written; the kernel only keeps them. Their types are
-//! in libnftnl's `udata.h`, their contents in nft's `mnl_nft_set_add`.
+//! User data are nft's own notes, by which a listing prints what was written; the kernel only keeps them. Their types
+//! are in libnftnl's `udata.h`, their contents in nft's `mnl_nft_set_add`.
 
 use super::batch::Batch;
-use super::elements::{Change, Key, Shape, elements, pairs, udata_u32};
+use super::elements::{ElementChange, KeyNumber, Shape, elements, pairs, udata_u32};
 use super::expressions::SetName;
 use super::fields::{flow_address, flow_port};
 use crate::netfilter::netlink::{NLM_F_CREATE, NLM_F_EXCL};
@@ -48,7 +48,7 @@ const FIB_ADDRTYPE: KeyType = key_type(38, 4);
 
 /// What a rule compares with the elements in its braces.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Compared {
+pub(super) enum KeySource {
     /// `tcp dport { … }`
     Port(Transport, Side),
     /// `ip saddr { … }`
@@ -65,7 +65,7 @@ pub(super) enum Compared {
 
 /// `add set inet secgroupd g7_v4_0 { type ipv4_addr; flags interval; }`
 pub(super) fn add_set(batch: &mut Batch, name: &str, family: Family, intervals: bool) {
-    let header = Header {
+    let header = SetHeader {
         key: KeyType::of_address(family),
         flags: interval_flag(intervals),
         size: None,
@@ -94,7 +94,7 @@ pub(super) fn add_map(batch: &mut Batch, name: &str, key: MapKey, intervals: boo
         notes.extend(typeof_note(KEY_TYPEOF, EXPR_CONCAT, &[]));
     }
     notes.extend(udata_u32(DATA_INTERVAL, 0));
-    let header = Header {
+    let header = SetHeader {
         key: kind,
         flags: SetFlags::Map as u32 | interval_flag(intervals),
         size: None,
@@ -115,7 +115,7 @@ fn interval_flag(intervals: bool) -> u32 {
 pub(super) fn change_elements(
     batch: &mut Batch,
     of: &ElementsOf,
-    change: Change,
+    change: ElementChange,
     list: Elements,
     names: &Names,
 ) {
@@ -139,30 +139,30 @@ pub(super) fn change_elements(
 }
 
 /// Elements of a map; none is deleted by its verdict.
-fn mapped<K: Key>(
+fn mapped<K: KeyNumber>(
     batch: &mut Batch,
     set: SetName,
     shape: Shape,
-    change: Change,
+    change: ElementChange,
     list: &[(Interval<K>, NftVerdict)],
     names: &Names,
 ) {
-    let add = change != Change::Delete;
+    let add = change != ElementChange::Delete;
     let list = list.iter().map(|(i, to)| (*i, add.then_some(to)));
     elements(batch, set, shape, change, list, names);
 }
 
 /// Elements of a set.
-fn plain<K: Key>(
+fn plain<K: KeyNumber>(
     list: &[Interval<K>],
 ) -> impl Iterator<Item = (Interval<K>, Option<&'static NftVerdict>)> {
     list.iter().map(|interval| (*interval, None))
 }
 
-/// `{ 80, 8000-8100 }` in a rule: gives the number by which the rule finds it.
-pub(super) fn constant_set<K: Key>(
+/// `{ 80, 8000-8100 }` in a rule: returns the number by which the rule finds it.
+pub(super) fn constant_set<K: KeyNumber>(
     batch: &mut Batch,
-    compared: Compared,
+    compared: KeySource,
     list: &[Interval<K>],
     names: &Names,
 ) -> u32 {
@@ -185,7 +185,7 @@ pub(super) fn constant_set<K: Key>(
     }
     notes.extend(compared.note());
     constant(batch, compared.key(), flags, size, &notes, |batch, set| {
-        let change = Change::Add { first: true };
+        let change = ElementChange::Add { first: true };
         elements(batch, set, shape, change, plain(list), names);
     })
 }
@@ -202,7 +202,7 @@ pub(super) fn constant_address_types(batch: &mut Batch, types: &[u32], names: &N
             let key = u32::from_be_bytes(number.to_ne_bytes());
             (Interval::point(key), None)
         });
-        let change = Change::Add { first: true };
+        let change = ElementChange::Add { first: true };
         elements(batch, set, Shape::Points, change, list, names);
     })
 }
@@ -222,7 +222,7 @@ fn constant(
         id: Some(id),
     };
     let constant = SetFlags::Anonymous as u32 | SetFlags::Constant as u32;
-    let header = Header {
+    let header = SetHeader {
         key,
         flags: flags | constant,
         size: Some(size),
@@ -241,7 +241,7 @@ pub(super) const CONSTANT_NAME: &str = "__set%d";
 const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
 /// What is said of a set or map before its elements.
-struct Header<'h> {
+struct SetHeader<'h> {
     key: KeyType,
     flags: u32,
     /// How many elements it will have, where it never has more.
@@ -251,7 +251,7 @@ struct Header<'h> {
     notes: &'h [u8],
 }
 
-impl Header<'_> {
+impl SetHeader<'_> {
     fn write(&self, batch: &mut Batch, how: u16, set: SetName) {
         // The kernel wants a number of every set, though one with a name is found by that.
         let id = set.id.unwrap_or_else(|| batch.next_set_id());
@@ -320,33 +320,33 @@ impl KeyType {
     }
 }
 
-impl Compared {
+impl KeySource {
     fn key(self) -> KeyType {
         match self {
-            Compared::Port(..) | Compared::FlowPort(_) => INET_SERVICE,
-            Compared::Address(_, family) | Compared::FlowAddress(_, family) => {
+            KeySource::Port(..) | KeySource::FlowPort(_) => INET_SERVICE,
+            KeySource::Address(_, family) | KeySource::FlowAddress(_, family) => {
                 KeyType::of_address(family)
             }
-            Compared::IcmpType => ICMP_TYPE,
-            Compared::Icmpv6Type => ICMPV6_TYPE,
+            KeySource::IcmpType => ICMP_TYPE,
+            KeySource::Icmpv6Type => ICMPV6_TYPE,
         }
     }
 
     /// nft's numbers of the header (`enum proto_desc_id` in its `proto.h`) and of the field in it.
     fn note(self) -> Vec<u8> {
         let (header, field) = match self {
-            Compared::Port(Transport::Udp, Side::Source) => (6, 1),
-            Compared::Port(Transport::Udp, Side::Destination) => (6, 2),
-            Compared::Port(Transport::Tcp, Side::Source) => (8, 1),
-            Compared::Port(Transport::Tcp, Side::Destination) => (8, 2),
-            Compared::Address(Side::Source, Family::V4) => (12, 11),
-            Compared::Address(Side::Destination, Family::V4) => (12, 12),
-            Compared::Address(Side::Source, Family::V6) => (13, 8),
-            Compared::Address(Side::Destination, Family::V6) => (13, 9),
-            Compared::IcmpType => (4, 1),
-            Compared::Icmpv6Type => (14, 1),
-            Compared::FlowPort(key) => return flow_note(flow_port(key)),
-            Compared::FlowAddress(key, family) => {
+            KeySource::Port(Transport::Udp, Side::Source) => (6, 1),
+            KeySource::Port(Transport::Udp, Side::Destination) => (6, 2),
+            KeySource::Port(Transport::Tcp, Side::Source) => (8, 1),
+            KeySource::Port(Transport::Tcp, Side::Destination) => (8, 2),
+            KeySource::Address(Side::Source, Family::V4) => (12, 11),
+            KeySource::Address(Side::Destination, Family::V4) => (12, 12),
+            KeySource::Address(Side::Source, Family::V6) => (13, 8),
+            KeySource::Address(Side::Destination, Family::V6) => (13, 9),
+            KeySource::IcmpType => (4, 1),
+            KeySource::Icmpv6Type => (14, 1),
+            KeySource::FlowPort(key) => return flow_note(flow_port(key)),
+            KeySource::FlowAddress(key, family) => {
                 return flow_note(flow_address(key, family));
             }
         };

@@ -1,13 +1,13 @@
 //! The netlink socket that transactions go through: how much it takes at once, and what the kernel answers.
 
 use super::error::NativeError;
-use crate::netfilter::netlink::{NLMSG_ERROR, messages};
+use crate::netfilter::netlink::{NLMSG_ERROR, messages, raw_socket};
 use netlink_bindings::builtin::{NlmsgerrAttrs, Nlmsghdr};
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{SndBuf, SndBufForce};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname,
-    getsockopt, recv, send, setsockopt, socket,
+    MsgFlags, NetlinkAddr, SockFlag, SockProtocol, bind, getsockname, getsockopt, recv, send,
+    setsockopt,
 };
 use nix::{libc, setsockopt_impl, sockopt_impl};
 use parking_lot::Mutex;
@@ -40,7 +40,7 @@ const NLM_F_ACK_TLVS: u16 = 0x200;
 
 /// An open socket of nf_tables, in the network namespace of the thread that opened it.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(super) struct TransactionSocket {
     descriptor: OwnedFd,
     port: u32,
     /// Held from a transaction to the last answer to it.
@@ -49,8 +49,7 @@ pub(super) struct Socket {
 
 /// What the kernel said about one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
-    /// The message's sequence number.
+pub(super) struct KernelAnswer {
     pub sequence: u32,
     /// Why it was refused; nothing if it was not.
     pub error: Option<Errno>,
@@ -63,21 +62,15 @@ pub(super) struct Answer {
 /// All answers to a transaction.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    /// Those that arrived.
-    pub answers: Vec<Answer>,
+    pub answers: Vec<KernelAnswer>,
     /// Whether there were more than the socket could hold.
     pub overrun: bool,
 }
 
-impl Socket {
+impl TransactionSocket {
     pub fn open() -> Result<Self, NativeError> {
-        let descriptor = socket(
-            AddressFamily::Netlink,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC,
-            SockProtocol::NetlinkNetFilter,
-        )
-        .map_err(NativeError::Socket)?;
+        let descriptor = raw_socket(SockProtocol::NetlinkNetFilter, SockFlag::empty())
+            .map_err(NativeError::Socket)?;
         // The kernel gives it a port, by which it is known as an owner.
         bind(descriptor.as_raw_fd(), &NetlinkAddr::new(0, 0)).map_err(NativeError::Socket)?;
         Self::of(descriptor)
@@ -89,7 +82,7 @@ impl Socket {
         setsockopt(&descriptor, NetlinkCapAck, &true).map_err(NativeError::Socket)?;
         let address: NetlinkAddr =
             getsockname(descriptor.as_raw_fd()).map_err(NativeError::Socket)?;
-        Ok(Socket {
+        Ok(TransactionSocket {
             descriptor,
             port: address.pid(),
             exchanging: Mutex::default(),
@@ -101,7 +94,6 @@ impl Socket {
         self.port
     }
 
-    /// The descriptor.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }
@@ -113,8 +105,8 @@ impl Socket {
             buffer.saturating_sub(OWN_BYTES)
         };
         if limit() < wanted {
-            // The kernel doubles what is set. Force wants CAP_NET_ADMIN in the first user namespace; without it the limit
-            // is twice `net.core.wmem_max`.
+            // The kernel doubles what is set. Force wants CAP_NET_ADMIN in the first user namespace; without it the
+            // limit is twice `net.core.wmem_max`.
             let half = wanted.div_ceil(2) + OWN_BYTES;
             if setsockopt(&self.descriptor, SndBufForce, &half).is_err() {
                 let _ = setsockopt(&self.descriptor, SndBuf, &half);
@@ -166,13 +158,13 @@ impl Answers {
 }
 
 /// A negative errno or 0, the header of the message it is about, and then what more the kernel has to say.
-fn answer(header: &Nlmsghdr, body: &[u8]) -> Option<Answer> {
+fn answer(header: &Nlmsghdr, body: &[u8]) -> Option<KernelAnswer> {
     let (code, rest) = body.split_first_chunk()?;
     let code = i32::from_ne_bytes(*code);
     let about = rest
         .get(..Nlmsghdr::len())
         .and_then(Nlmsghdr::new_from_slice)?;
-    let mut answer = Answer {
+    let mut answer = KernelAnswer {
         sequence: about.seq,
         error: (code != 0).then(|| Errno::from_raw(code.saturating_neg())),
         words: None,

@@ -1,7 +1,7 @@
 //! Fields of a packet and of its flow, loaded once it is known that they are there, and compared.
 
-use super::elements::Key;
-use super::expressions::{Expressions, Origin, SetName};
+use super::elements::KeyNumber;
+use super::expressions::{Expressions, Operand, SetName};
 use super::fields::*;
 use super::sets::CONSTANT_NAME;
 use crate::policy::Interval;
@@ -14,7 +14,8 @@ use nix::libc;
 /// Writes the expressions of one rule.
 pub(super) struct Writer<'b, 'n> {
     pub(super) out: Expressions<'b>,
-    /// The family and the protocol that the rule has asked for so far: what a header is read as must be asked first, once.
+    /// The family and the protocol that the rule has asked for so far: what a header is read as must be asked first,
+    /// once.
     family: Option<Family>,
     pub(super) protocol: Option<u8>,
     /// The sets in braces that are still to be asked.
@@ -57,7 +58,7 @@ impl<'b, 'n> Writer<'b, 'n> {
     }
 
     /// `ip saddr 10.0.0.0/8`, `ip saddr { … }`, `ip saddr @g7_v4_0`; the same of `ct original ip saddr`.
-    pub(super) fn address(&mut self, origin: Origin, with: &AddressMatch, negated: bool) {
+    pub(super) fn address(&mut self, origin: Operand, with: &AddressMatch, negated: bool) {
         match with {
             AddressMatch::Inline(Addresses::V4(list)) => {
                 self.field(origin, list, negated, v4_prefix);
@@ -77,11 +78,11 @@ impl<'b, 'n> Writer<'b, 'n> {
         }
     }
 
-    /// Compares a field with a list: an address, a network, a range, or several in braces. `prefix` gives the length of
-    /// the prefix if nft writes an interval as a network.
-    pub(super) fn field<K: Key>(
+    /// Compares a field with a list: an address, a network, a range, or several in braces. `prefix` returns the length
+    /// of the prefix if nft writes an interval as a network.
+    pub(super) fn field<K: KeyNumber>(
         &mut self,
-        field: Origin,
+        field: Operand,
         list: &[Interval<K>],
         negated: bool,
         prefix: impl Fn(&Interval<K>) -> Option<u8>,
@@ -136,7 +137,7 @@ impl<'b, 'n> Writer<'b, 'n> {
 
     /// `[ payload load 4b @ network header + 12 => reg 1 ]`, `[ bitwise reg 1 = ( reg 1 & 0x00ffffff ) ^ 0x00000000 ]`,
     /// `[ payload load 2b @ transport header + 2 => reg 9 ]`
-    pub(super) fn pair(&mut self, address: Origin, family: Family, bits: u8, port: Origin) {
+    pub(super) fn pair(&mut self, address: Operand, family: Family, bits: u8, port: Operand) {
         let length = address_bytes(family);
         self.out.load(address, length);
         if u32::from(bits) < 8 * length {
@@ -150,7 +151,7 @@ impl<'b, 'n> Writer<'b, 'n> {
     }
 
     /// Where a port stands, once it is known that the packet has one.
-    pub(super) fn port(&mut self, transport: Transport, side: Side) -> Origin {
+    pub(super) fn port(&mut self, transport: Transport, side: Side) -> Operand {
         self.protocol(transport.protocol().0);
         let offset = match side {
             Side::Source => 0,
@@ -160,14 +161,14 @@ impl<'b, 'n> Writer<'b, 'n> {
     }
 
     /// Where connection tracking keeps the port that a flow was opened to, once it is known to have one.
-    pub(super) fn flow_port(&mut self, key: FlowKey, transport: Transport) -> Origin {
+    pub(super) fn flow_port(&mut self, key: FlowKey, transport: Transport) -> Operand {
         self.protocol(transport.protocol().0);
         let (key, side) = flow_port(key);
-        Origin::Flow(key, side)
+        Operand::Flow(key, side)
     }
 
     /// Where an address stands, once the packet's family is known.
-    pub(super) fn address_field(&mut self, side: Side, family: Family) -> Origin {
+    pub(super) fn address_field(&mut self, side: Side, family: Family) -> Operand {
         self.family(family);
         let offset = match (family, side) {
             (Family::V4, Side::Source) => 12,

@@ -1,4 +1,4 @@
-//! The headers of a packet, as much as tells its flow.
+//! The headers of a packet, as much as shows its flow.
 
 use crate::policy::Protocol;
 use std::net::IpAddr;

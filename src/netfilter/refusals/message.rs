@@ -1,4 +1,4 @@
-//! One packet as the kernel tells it.
+//! One packet as the kernel sends it.
 
 use crate::netfilter::netlink::of_netfilter;
 use nix::libc;
@@ -41,10 +41,9 @@ pub(in crate::netfilter) fn network(bytes: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.try_into().ok()?))
 }
 
-fn told(mut attributes: &[u8]) -> Told<'_> {
+fn told(attributes: &[u8]) -> Told<'_> {
     let mut told = Told::default();
-    while let Some((value, kind, rest)) = attribute(attributes) {
-        attributes = rest;
+    for (kind, value) in self::attributes(attributes) {
         match kind {
             NFULA_PREFIX => {
                 let text = std::str::from_utf8(value).unwrap_or_default();
@@ -61,13 +60,15 @@ fn told(mut attributes: &[u8]) -> Told<'_> {
     told
 }
 
-/// The first attribute, its number, and what follows.
-pub(in crate::netfilter) fn attribute(bytes: &[u8]) -> Option<(&[u8], u16, &[u8])> {
-    let length = u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?) as usize;
-    let kind = u16::from_ne_bytes(bytes.get(2..4)?.try_into().ok()?) & 0x3fff;
-    let value = bytes.get(4..length)?;
-    let rest = bytes.get(length.next_multiple_of(4)..);
-    Some((value, kind, rest.unwrap_or_default()))
+/// The attributes of a message, each with its kind. What is damaged ends it.
+pub(in crate::netfilter) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let length = u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?) as usize;
+        let kind = u16::from_ne_bytes(bytes.get(2..4)?.try_into().ok()?) & 0x3fff;
+        let value = bytes.get(4..length)?;
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    })
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! The listener of our group of NFLOG.
 
+use crate::netfilter::netlink::raw_socket;
 use crate::ruleset::table::EVENTS_GROUP;
 use netlink_bindings::utils::{align, push_header};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce, ReceiveTimeout};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
-    setsockopt, socket,
+    MsgFlags, NetlinkAddr, SockFlag, SockProtocol, bind, recv, send, setsockopt,
 };
 use nix::sys::time::TimeVal;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -24,7 +24,7 @@ const NFULNL_CFG_CMD_BIND: u8 = 1;
 const NFULNL_COPY_PACKET: u8 = 2;
 const NFULNL_CFG_F_SEQ: u16 = 1;
 
-/// So much of a packet is told: an IPv6 header, some extension headers, and ports.
+/// So much of a packet is sent: an IPv6 header, some extension headers, and ports.
 const COPIED: u32 = 96;
 /// The most that the kernel gathers in a datagram (`NFULNL_NLBUFSIZ_MAX`).
 const DATAGRAM_BYTES: u32 = 128 << 10;
@@ -44,14 +44,10 @@ pub struct Listener {
 
 impl Listener {
     /// Begins to listen, in the network namespace of the calling thread. A wait for a datagram ends after a second.
-    ///
-    /// # Errors
-    ///
-    /// `EBUSY` where another program listens to this group; `EINVAL` or `EOPNOTSUPP` on a kernel without NFLOG.
+    /// Fails with `EBUSY` where another program listens to this group, and with `EINVAL` or `EOPNOTSUPP` on a kernel
+    /// without NFLOG.
     pub fn open() -> Result<Self, Errno> {
-        let (family, kind) = (AddressFamily::Netlink, SockType::Raw);
-        let flags = SockFlag::SOCK_CLOEXEC;
-        let socket = socket(family, kind, flags, SockProtocol::NetlinkNetFilter)?;
+        let socket = raw_socket(SockProtocol::NetlinkNetFilter, SockFlag::empty())?;
         // Inside a user namespace it may not; then packets are lost sooner, and counted.
         if setsockopt(&socket, RcvBufForce, &ROOM_BYTES).is_err() {
             let _ = setsockopt(&socket, RcvBuf, &ROOM_BYTES);
@@ -110,11 +106,8 @@ impl Listener {
         }
     }
 
-    /// Waits for the next datagram, see [`super::messages`]; `None` after a second without one, or where some were lost.
-    ///
-    /// # Errors
-    ///
-    /// When the socket cannot be read.
+    /// Waits for the next datagram, see [`super::messages`]; `None` after a second without one, or where some were
+    /// lost.
     pub fn receive(&mut self) -> Result<Option<&[u8]>, Errno> {
         match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
             Ok(length) => Ok(self.buffer.get(..length)),

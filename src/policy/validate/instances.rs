@@ -1,7 +1,7 @@
 //! Instances and their interfaces.
 
 use super::uses::GroupUses;
-use crate::definition::model::{InstanceEntry, InterfaceEntry, Kind};
+use crate::definition::model::{InstanceEntry, InstanceKind, InterfaceEntry};
 use crate::definition::reader::Text;
 use crate::definition::{Definition, Diagnostic, Diagnostics, Span};
 use crate::policy::account::{Instance, Interface};
@@ -59,7 +59,8 @@ pub fn instances(
     instances
 }
 
-/// Hostnames without regard to case: two that can mean one host are equal, or one of them is the short name of the other.
+/// Hostnames without regard to case: two that can mean one host are equal, or one of them is the short name of the
+/// other.
 #[derive(Default)]
 struct Hostnames<'d> {
     whole: HashMap<String, &'d Text>,
@@ -68,7 +69,7 @@ struct Hostnames<'d> {
 }
 
 impl<'d> Hostnames<'d> {
-    /// Adds one. Gives the name that can mean the same host, if there is one already.
+    /// Adds one. Returns the name that can mean the same host, if there is one already.
     fn add(&mut self, name: &'d Text) -> Option<&'d Text> {
         let whole = name.text.to_lowercase();
         let (label, short) = match whole.split_once('.') {
@@ -125,7 +126,7 @@ fn smtp_request(entry: &InstanceEntry, diagnostics: &mut Diagnostics) -> bool {
     let Some(span) = entry.smtp_unblocked else {
         return false;
     };
-    if entry.kind != Kind::Cvm {
+    if entry.kind != InstanceKind::Cvm {
         let message = format!(
             "`{}` is no CVM: its TCP 25 is not blocked, and nothing is spent",
             entry.id.text

@@ -1,7 +1,7 @@
 //! How large a definition may become when its names are filled in: few lines can say very much.
 //!
-//! Without these a file of 16 MB could ask for terabytes: a list of addresses that a hundred thousand rules each put together
-//! with another, or groups of templates of which each holds all of the one before.
+//! Without these a file of 16 MB could ask for terabytes: a list of addresses that a hundred thousand rules each put
+//! together with another, or groups of templates of which each holds all of the one before.
 
 use crate::definition::model::InstanceEntry;
 use crate::definition::{Definition, Diagnostic, Diagnostics, Severity, Span};
@@ -13,8 +13,8 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-/// Ranges of addresses and of ports that are copied where several lists are put together. A template that stands alone in a rule
-/// is not copied, however many rules use it.
+/// Ranges of addresses and of ports that are copied where several lists are put together. A template that stands alone
+/// in a rule is not copied, however many rules use it.
 pub const MOST_COPIED: usize = 4_000_000;
 
 /// Rules that one instance has to ask, those of each list of groups counted once for each different list.
@@ -30,9 +30,7 @@ pub struct Room {
     told: Cell<bool>,
 }
 
-/// What can be copied.
 pub trait Weight {
-    /// In ranges.
     fn weight(&self) -> usize;
 }
 

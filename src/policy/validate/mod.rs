@@ -12,7 +12,7 @@ mod uses;
 
 use super::account::Account;
 use crate::definition::{Definition, Diagnostic, Diagnostics, Severity};
-use addresses::Addresses;
+use addresses::KnownAddresses;
 use services::Services;
 use std::sync::Arc;
 use uses::GroupUses;
@@ -39,7 +39,7 @@ pub fn validate(definition: &Definition, earlier: Vec<Diagnostic>) -> Validated 
     let room = limits::Room::new();
     let services = Services::new(definition, &room, &mut diagnostics);
     let instances = instances::instances(definition, &mut uses, &mut diagnostics);
-    let addresses = Addresses::new(definition, &instances, &room, &mut diagnostics);
+    let addresses = KnownAddresses::new(definition, &instances, &room, &mut diagnostics);
     let mut context = rules::Context {
         sources: &definition.sources,
         addresses: &addresses,

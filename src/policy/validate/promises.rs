@@ -1,5 +1,5 @@
-//! The tests of a definition: promises about its rules. One that is broken refuses the definition, so that no reload enforces it.
-//! Here their words are understood; [`judge`] holds them against the rules.
+//! The tests of a definition: promises about its rules. One that is broken refuses the definition, so that no reload
+//! enforces it. Here their words are understood; [`judge`] holds them against the rules.
 
 pub mod judge;
 
@@ -9,6 +9,7 @@ use crate::definition::{Definition, Diagnostics};
 use crate::policy::account::Instance;
 use crate::policy::address::AddressRange;
 use crate::policy::decide::Verdict;
+use crate::policy::id::InstanceId;
 use crate::policy::port::PortSet;
 use crate::policy::protocol::Protocol;
 use std::cell::RefCell;
@@ -31,7 +32,7 @@ pub struct Promise<'d> {
 /// What one side of a test can be.
 #[derive(Debug)]
 struct Ends {
-    list: Vec<End>,
+    list: Vec<FlowEnd>,
     instance: Option<usize>,
     /// Whether there are addresses of IPv4, and of IPv6.
     families: [bool; 2],
@@ -39,14 +40,14 @@ struct Ends {
 
 /// One end of a flow: an address, and whose it is.
 #[derive(Debug, Clone, Copy)]
-struct End {
+struct FlowEnd {
     /// `None`: of an interface that lists none.
     address: Option<IpAddr>,
     /// The instance and its interface, as indexes.
     at: Option<(usize, usize)>,
 }
 
-/// The tests that can be judged. What is wrong with the others is told.
+/// The tests that can be judged. What is wrong with the others is reported.
 pub fn promises<'d>(
     definition: &'d Definition,
     instances: &[Instance],
@@ -55,7 +56,7 @@ pub fn promises<'d>(
     if definition.tests.is_empty() {
         return Vec::new();
     }
-    let mut names = Names {
+    let mut names = EndNames {
         instances,
         by_id: HashMap::new(),
         by_address: HashMap::new(),
@@ -76,7 +77,7 @@ pub fn promises<'d>(
         .collect()
 }
 
-struct Names<'i> {
+struct EndNames<'i> {
     instances: &'i [Instance],
     by_id: HashMap<&'i str, usize>,
     by_address: HashMap<IpAddr, (usize, usize)>,
@@ -85,7 +86,7 @@ struct Names<'i> {
     incomplete: bool,
 }
 
-impl Names<'_> {
+impl EndNames<'_> {
     fn promise<'d>(
         &self,
         entry: &'d TestEntry,
@@ -122,7 +123,7 @@ impl Names<'_> {
 
     /// What one end of a test can be.
     fn end(&self, text: &Text, diagnostics: &mut Diagnostics) -> Option<Rc<Ends>> {
-        if text.text.starts_with("ins-") {
+        if InstanceId::is_meant_by(&text.text) {
             let Some(place) = self.by_id.get(text.text.as_str()).copied() else {
                 if !self.incomplete {
                     let known: Vec<&str> = self.by_id.keys().copied().collect();
@@ -144,7 +145,7 @@ impl Names<'_> {
                 let at = self.by_address.get(&address).copied();
                 let address = Some(address);
                 let instance = at.map(|(place, _)| place);
-                Some(Ends::of(vec![End { address, at }], instance))
+                Some(Ends::of(vec![FlowEnd { address, at }], instance))
             }
             Err(error) => {
                 let help = "an end of a test is one address, or the id of an instance";
@@ -158,16 +159,16 @@ impl Names<'_> {
     fn ends_of(&self, place: usize) -> Rc<Ends> {
         let interfaces = || self.instances[place].interfaces.iter().enumerate();
         let ends = interfaces().flat_map(|(at, interface)| {
-            interface.addresses.iter().map(move |address| End {
+            interface.addresses.iter().map(move |address| FlowEnd {
                 address: Some(*address),
                 at: Some((place, at)),
             })
         });
-        let ends: Vec<End> = ends.collect();
+        let ends: Vec<FlowEnd> = ends.collect();
         if !ends.is_empty() {
             return Ends::of(ends, Some(place));
         }
-        let bare = interfaces().map(|(at, _)| End {
+        let bare = interfaces().map(|(at, _)| FlowEnd {
             address: None,
             at: Some((place, at)),
         });
@@ -176,7 +177,7 @@ impl Names<'_> {
 }
 
 impl Ends {
-    fn of(list: Vec<End>, instance: Option<usize>) -> Rc<Self> {
+    fn of(list: Vec<FlowEnd>, instance: Option<usize>) -> Rc<Self> {
         let has = |v4| {
             let addresses = list.iter().filter_map(|end| end.address);
             addresses.into_iter().any(|address| address.is_ipv4() == v4)
@@ -250,7 +251,7 @@ fn port(
 
 impl Promise<'_> {
     /// Whether a flow of this protocol can go from one to the other.
-    fn fits(&self, from: &End, to: &End) -> bool {
+    fn fits(&self, from: &FlowEnd, to: &FlowEnd) -> bool {
         let of_protocol = |address: &IpAddr| match self.protocol {
             Protocol::ICMP => address.is_ipv4(),
             Protocol::ICMPV6 => address.is_ipv6(),

@@ -1,6 +1,6 @@
 //! Groups and their rules.
 
-use super::addresses::{Addresses, Family};
+use super::addresses::{KnownAddresses, ProtocolFamily};
 use super::services::{Services, service};
 use super::uses::GroupUses;
 use crate::definition::model::{GroupEntry, RuleEntry, RuleService};
@@ -10,21 +10,15 @@ use crate::policy::rule::{Action, Direction, Rule, RuleId, SecurityGroup, Servic
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What rules are judged with.
 pub struct Context<'c, 'd> {
-    /// The files, for places.
     pub sources: &'c Sources,
     /// Address templates and members of groups.
-    pub addresses: &'c Addresses<'d>,
-    /// Service templates.
+    pub addresses: &'c KnownAddresses<'d>,
     pub services: &'c Services<'d>,
-    /// Who uses which group.
     pub uses: &'c mut GroupUses<'d>,
-    /// What is wrong.
     pub diagnostics: &'c mut Diagnostics,
 }
 
-/// All groups.
 pub fn groups(
     definition: &Definition,
     context: &mut Context,
@@ -103,12 +97,12 @@ fn rule(id: RuleId, entry: &RuleEntry, context: &mut Context) -> Option<Rule> {
 }
 
 /// The family that all of these services are limited to.
-pub fn only_family(services: &[Service]) -> Option<Family> {
+pub fn only_family(services: &[Service]) -> Option<ProtocolFamily> {
     if services.iter().all(|service| *service == Service::Icmp) {
-        return Some(Family::V4);
+        return Some(ProtocolFamily::V4);
     }
     services
         .iter()
         .all(|service| *service == Service::Icmpv6)
-        .then_some(Family::V6)
+        .then_some(ProtocolFamily::V6)
 }

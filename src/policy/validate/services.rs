@@ -1,7 +1,7 @@
 //! Protocols, ports and service templates.
 
 use super::limits::Room;
-use super::templates::{Names, Nesting};
+use super::templates::{Nesting, TemplateNames};
 use crate::definition::reader::{Text, Texts};
 use crate::definition::{Definition, Diagnostics};
 use crate::policy::id::{ServiceTemplateGroupId, ServiceTemplateId};
@@ -9,21 +9,19 @@ use crate::policy::port::PortSet;
 use crate::policy::rule::Service;
 use std::collections::BTreeMap;
 
-/// The protocols of a definition.
 const PROTOCOLS: &[&str] = &["tcp", "udp", "icmp", "icmpv6", "gre", "all"];
 
 /// The service templates; `None` where an error was reported.
 #[derive(Debug)]
 pub struct Services<'d> {
     templates: BTreeMap<&'d str, Option<Vec<Service>>>,
-    names: Names<'d>,
+    names: TemplateNames<'d>,
 }
 
 impl<'d> Services<'d> {
-    /// Reads all service templates.
     pub fn new(definition: &'d Definition, room: &Room, diagnostics: &mut Diagnostics) -> Self {
         let ids = definition.service_templates.iter().map(|each| &each.id);
-        let names = Names::new("service", ["ppm-", "ppmg-"], ids, definition.incomplete);
+        let names = TemplateNames::new("service", ["ppm-", "ppmg-"], ids, definition.incomplete);
         let mut templates = BTreeMap::new();
         let mut groups: BTreeMap<&str, &Texts> = BTreeMap::new();
         for template in &definition.service_templates {

@@ -11,7 +11,7 @@ const DEEPEST: usize = 32;
 
 /// The names of the templates of one kind.
 #[derive(Debug)]
-pub struct Names<'d> {
+pub struct TemplateNames<'d> {
     kind: &'static str,
     prefixes: [&'static str; 2],
     defined: Vec<&'d str>,
@@ -19,7 +19,7 @@ pub struct Names<'d> {
     incomplete: bool,
 }
 
-impl<'d> Names<'d> {
+impl<'d> TemplateNames<'d> {
     /// The names of `address` or `service` templates; `prefixes` are those of templates and of groups.
     pub fn new(
         kind: &'static str,
@@ -27,7 +27,7 @@ impl<'d> Names<'d> {
         ids: impl Iterator<Item = &'d Text>,
         incomplete: bool,
     ) -> Self {
-        Names {
+        TemplateNames {
             kind,
             prefixes,
             defined: ids.map(|id| id.text.as_str()).collect(),
@@ -71,7 +71,7 @@ impl<'d> Names<'d> {
 
 /// Groups of templates, unfolded depth first; each once.
 pub struct Nesting<'n, 'd, T, J> {
-    names: &'n Names<'d>,
+    names: &'n TemplateNames<'d>,
     groups: &'n BTreeMap<&'d str, &'d Texts>,
     done: BTreeMap<&'d str, Option<T>>,
     join: J,
@@ -83,7 +83,7 @@ pub struct Nesting<'n, 'd, T, J> {
 impl<'n, 'd, T: Clone + Weight, J: Fn(Vec<T>) -> Option<T>> Nesting<'n, 'd, T, J> {
     /// `done` holds the templates themselves; `join` makes the content of a group of the contents of its items.
     pub fn new(
-        names: &'n Names<'d>,
+        names: &'n TemplateNames<'d>,
         groups: &'n BTreeMap<&'d str, &'d Texts>,
         done: BTreeMap<&'d str, Option<T>>,
         join: J,

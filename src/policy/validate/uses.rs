@@ -31,7 +31,7 @@ impl<'d> GroupUses<'d> {
         }
     }
 
-    /// A group that is used here by `user`. Gives its id if it is defined; an id that is none at all is
+    /// A group that is used here by `user`. Returns its id if it is defined; an id that is none at all is
     /// reported at once.
     pub fn used(
         &mut self,

@@ -2,57 +2,51 @@
 //!
 //! Both are walked side by side from their entries. A packet in flight may meet the old of one object and the new of
 //! another, so no packet's way may lead through two that change: what is changed together lies on ways that exclude
-//! each other. A change of both directions of one list is a switch therefore: an answer of a flow that nobody knows asks both.
-//! Only maps and sets of points are changed: their hash tells old from new by the transaction that is in force, whereas the
-//! tree of an interval map can lose sight of a living element beside one that is being added or removed
-//! (`nft_rbtree_lookup` in the kernel's `net/netfilter/nft_set_rbtree.c` does not visit what is sorted below an inactive one).
-//! And elements only come or go: one that is removed and added again, leading elsewhere, can be missed by a lookup that
-//! began just before the transaction, on kernels before Linux 6.17.
-//! Chains are not changed in place either: the counters of their rules would be lost, and their lists in braces be
-//! empty for a moment.
+//! each other. A change of both directions of one list is a switch therefore: an answer of a flow that nobody knows
+//! asks both. Only maps and sets of points are changed: their hash tells old from new by the transaction that is in
+//! force, whereas the tree of an interval map can lose sight of a living element beside one that is being added or
+//! removed (`nft_rbtree_lookup` in the kernel's `net/netfilter/nft_set_rbtree.c` does not visit what is sorted below an
+//! inactive one). And elements only come or go: one that is removed and added again, leading elsewhere, can be missed
+//! by a lookup that began just before the transaction, on kernels before Linux 6.17. Chains are not changed in place
+//! either: the counters of their rules would be lost, and their lists in braces be empty for a moment.
 
 use super::same::{Object, Same, alike, references, target};
-use crate::policy::Interval;
 use crate::ruleset::batch::Elements;
 use crate::ruleset::ir::*;
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::sync::Arc;
 
 /// More changes than this are loaded as a new map and switched: a transaction of these fits every socket buffer.
 const AT_MOST: usize = 256;
 
 /// A new object that stays in the kernel as the old one.
 #[derive(Debug)]
-pub struct Pair<'o, 'n> {
+pub struct PairedObjects<'o, 'n> {
     /// Its name in the new ruleset.
     pub new: &'n str,
     /// Its name in the old one.
     pub old: &'o str,
     /// The elements that change, if it is a map or a set of which some do.
-    pub difference: Option<Difference>,
+    pub difference: Option<ElementDifference>,
 }
 
 /// The elements that are removed, and those that are added.
 #[derive(Debug)]
-pub enum Difference {
-    /// Of a map.
+pub enum ElementDifference {
     Map(MapKey, MapElements, MapElements),
-    /// Of a set.
     Set(Addresses, Addresses),
 }
 
-impl Difference {
+impl ElementDifference {
     /// What is removed and what is added.
     pub fn elements(&self) -> (Elements<'_>, Elements<'_>) {
         match self {
-            Difference::Map(key, removed, added) => {
+            ElementDifference::Map(key, removed, added) => {
                 (Elements::keyed(*key, removed), Elements::keyed(*key, added))
             }
-            Difference::Set(removed, added) => (removed.into(), added.into()),
+            ElementDifference::Set(removed, added) => (removed.into(), added.into()),
         }
     }
 
-    /// How many they are.
     pub fn len(&self) -> usize {
         let (removed, added) = self.elements();
         removed.len() + added.len()
@@ -74,7 +68,7 @@ enum Outcome {
 pub fn edits<'o, 'n>(
     same: &mut Same<'o, 'n>,
     entries: [&'static str; 2],
-) -> Option<Vec<Pair<'o, 'n>>> {
+) -> Option<Vec<PairedObjects<'o, 'n>>> {
     let mut editing = Editing {
         same,
         pairs: Vec::new(),
@@ -96,7 +90,7 @@ pub fn edits<'o, 'n>(
 
 struct Editing<'s, 'o, 'n> {
     same: &'s mut Same<'o, 'n>,
-    pairs: Vec<Pair<'o, 'n>>,
+    pairs: Vec<PairedObjects<'o, 'n>>,
     by_old: FxHashMap<&'o str, &'n str>,
     by_new: FxHashMap<&'n str, &'o str>,
     changes: usize,
@@ -109,7 +103,7 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
         let old: FxHashSet<&str> = changed().map(|pair| pair.old).collect();
         let new: FxHashSet<&str> = changed().map(|pair| pair.new).collect();
         changed().all(|pair| {
-            let Some(Difference::Map(_, removed, added)) = &pair.difference else {
+            let Some(ElementDifference::Map(_, removed, added)) = &pair.difference else {
                 // What a set's rule leads to stays: `chains` sees to that.
                 return true;
             };
@@ -122,7 +116,8 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
         if self.same.leads_to_equal(new, old) {
             return Outcome::Same;
         }
-        // It is another living object already: were it this one too, it would be two in the kernel and one in the names.
+        // It is another living object already: were it this one too, it would be two in the kernel and one in the
+        // names.
         if self.same.find(new).is_some() {
             return Outcome::Replaced;
         }
@@ -152,10 +147,10 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
         outcome
     }
 
-    fn remember(&mut self, new: &'n str, old: &'o str, difference: Option<Difference>) {
+    fn remember(&mut self, new: &'n str, old: &'o str, difference: Option<ElementDifference>) {
         self.by_new.insert(new, old);
         self.by_old.insert(old, new);
-        self.pairs.push(Pair {
+        self.pairs.push(PairedObjects {
             new,
             old,
             difference,
@@ -179,7 +174,7 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
             return Outcome::Replaced;
         }
         let mut outcome = Outcome::Same;
-        let mut changed: Vec<Changed> = Vec::new();
+        let mut changed: Vec<ChangedRule> = Vec::new();
         for (rule, old_rule) in new.rules.iter().zip(&old.rules) {
             if !alike(rule, old_rule) {
                 return Outcome::Replaced;
@@ -199,7 +194,7 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
                 }
             }
             if within {
-                let now = Changed { rule, asks };
+                let now = ChangedRule { rule, asks };
                 if changed.iter().any(|before| !self.exclude(before, &now)) {
                     return Outcome::Replaced;
                 }
@@ -210,9 +205,9 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
         outcome
     }
 
-    /// Whether no packet meets what changes of both: those that have met the first do not come to the second, or the second
-    /// changes for other addresses alone.
-    fn exclude(&self, first: &Changed, second: &Changed) -> bool {
+    /// Whether no packet meets what changes of both: those that have met the first do not come to the second, or the
+    /// second changes for other addresses alone.
+    fn exclude(&self, first: &ChangedRule, second: &ChangedRule) -> bool {
         let family = |rule: &NftRule| {
             rule.matches.iter().find_map(|each| match each {
                 Match::Family(family) => Some(*family),
@@ -240,7 +235,7 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
             pairs.find(|pair| pair.new == name)?.difference.as_ref()
         };
         match (difference(a), difference(b)) {
-            (Some(Difference::Set(a, b)), Some(Difference::Set(c, d))) => [c, d]
+            (Some(ElementDifference::Set(a, b)), Some(ElementDifference::Set(c, d))) => [c, d]
                 .iter()
                 .all(|other| !share(a, other) && !share(b, other)),
             _ => false,
@@ -275,42 +270,55 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
     /// A set of points stays if the elements can be changed that differ.
     fn sets(&mut self, new: (&'n str, &'n Set), old: (&'o str, &'o Set)) -> Outcome {
         let difference = match (&new.1.elements, &old.1.elements) {
-            (Addresses::V4(a), Addresses::V4(b)) => self.points(a, b, Addresses::V4),
-            (Addresses::V6(a), Addresses::V6(b)) => self.points(a, b, Addresses::V6),
+            _ if !(new.1.elements.are_points() && old.1.elements.are_points()) => None,
+            (Addresses::V4(a), Addresses::V4(b)) => self.differ(a, b).map(|(a, b)| {
+                ElementDifference::Set(Addresses::V4(a.into()), Addresses::V4(b.into()))
+            }),
+            (Addresses::V6(a), Addresses::V6(b)) => self.differ(a, b).map(|(a, b)| {
+                ElementDifference::Set(Addresses::V6(a.into()), Addresses::V6(b.into()))
+            }),
             _ => None,
         };
-        let points = || new.1.elements.are_points() && old.1.elements.are_points();
-        match difference.filter(|_| points()) {
-            None => Outcome::Replaced,
-            Some(difference) => {
-                self.changes += difference.len();
-                self.remember(new.0, old.0, Some(difference));
-                Outcome::Within
-            }
-        }
+        self.changed(new.0, old.0, difference)
     }
 
-    /// The elements of one of two sets alone, unless they are too many.
-    fn points<T: Copy + Ord>(
-        &self,
-        new: &[Interval<T>],
-        old: &[Interval<T>],
-        wrap: fn(Arc<[Interval<T>]>) -> Addresses,
-    ) -> Option<Difference> {
+    fn changed(
+        &mut self,
+        new: &'n str,
+        old: &'o str,
+        change: Option<ElementDifference>,
+    ) -> Outcome {
+        let Some(difference) = change else {
+            return Outcome::Replaced;
+        };
+        self.changes += difference.len();
+        self.remember(new, old, Some(difference));
+        Outcome::Within
+    }
+
+    /// The elements that only the old one has, and those that only the new one has. `None` if they are too many, or one
+    /// leads elsewhere.
+    fn differ<E: Element>(&mut self, new: &'n [E], old: &'o [E]) -> Option<(Vec<E>, Vec<E>)> {
         let (mut removed, mut added) = (Vec::new(), Vec::new());
         let (mut a, mut b) = (new.iter().peekable(), old.iter().peekable());
         while self.changes + removed.len() + added.len() <= AT_MOST {
             match (a.peek(), b.peek()) {
-                (None, None) => {
-                    return Some(Difference::Set(wrap(removed.into()), wrap(added.into())));
-                }
-                (Some(at), Some(old_at)) if at == old_at => {
+                (None, None) => return Some((removed, added)),
+                (Some(element), Some(former)) if element.place() == former.place() => {
+                    let verdicts = (element.verdict(), former.verdict());
+                    if element.reason() != former.reason()
+                        || !self.same.equal_verdicts(verdicts.0, verdicts.1)
+                    {
+                        return None;
+                    }
                     a.next();
                     b.next();
                 }
-                (Some(at), Some(old_at)) if at > old_at => removed.extend(b.next()),
-                (None, _) => removed.extend(b.next()),
-                _ => added.extend(a.next()),
+                (Some(element), Some(former)) if element.place() > former.place() => {
+                    removed.extend(b.next().cloned())
+                }
+                (None, _) => removed.extend(b.next().cloned()),
+                _ => added.extend(a.next().cloned()),
             }
         }
         None
@@ -334,34 +342,9 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
         if map.key.counts() || !map.elements.are_points() || !old_map.elements.are_points() {
             return Outcome::Replaced;
         }
-        let (mut removed, mut added) = (Vec::new(), Vec::new());
-        let (mut a, mut b) = (new.iter().peekable(), old.iter().peekable());
-        while self.changes + removed.len() + added.len() <= AT_MOST {
-            match (a.peek(), b.peek()) {
-                (None, None) => {
-                    self.changes += removed.len() + added.len();
-                    let difference = Difference::Map(map.key, wrap(removed), wrap(added));
-                    self.remember(name, old_name, Some(difference));
-                    return Outcome::Within;
-                }
-                (Some(element), Some(former)) if element.place() == former.place() => {
-                    let verdicts = (element.verdict(), former.verdict());
-                    if element.reason() != former.reason()
-                        || !self.same.equal_verdicts(verdicts.0, verdicts.1)
-                    {
-                        return Outcome::Replaced;
-                    }
-                    a.next();
-                    b.next();
-                }
-                (Some(element), Some(former)) if element.place() > former.place() => {
-                    removed.extend(b.next().cloned())
-                }
-                (None, _) => removed.extend(b.next().cloned()),
-                _ => added.extend(a.next().cloned()),
-            }
-        }
-        Outcome::Replaced
+        let difference = self.differ(new, old);
+        let difference = difference.map(|(a, b)| ElementDifference::Map(map.key, wrap(a), wrap(b)));
+        self.changed(name, old_name, difference)
     }
 
     /// Whether both have the same elements, and what they lead to stays.
@@ -391,7 +374,7 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
 }
 
 /// A rule below which something changes.
-struct Changed<'n> {
+struct ChangedRule<'n> {
     rule: &'n NftRule,
     /// The set that it asks, if that changes, and not what the rule leads to.
     asks: Option<&'n str>,
@@ -402,7 +385,8 @@ fn side(rule: &NftRule, set: &str) -> Option<Side> {
     let mut sets = rule.matches.iter().filter_map(Match::set);
     match sets.find(|(name, ..)| *name == set)?.1 {
         MapKey::Address(side, _) => Some(side),
-        // Of flows of this direction the source of a packet that opens one, and so on: sides that differ are never compared.
+        // Of flows of this direction the source of a packet that opens one, and so on: sides that differ are never
+        // compared.
         MapKey::FlowAddress(key, _) => Some(match key.address() {
             FlowSide::Original => Side::Source,
             FlowSide::Reply => Side::Destination,
@@ -420,8 +404,8 @@ fn share(a: &Addresses, b: &Addresses) -> bool {
     }
 }
 
-/// Whether the first rule asks if a list allows a flow, and the second leads to the same list, which names what refuses it. While they
-/// change, a packet that neither lets pass has the verdict of the old list or of the new one.
+/// Whether the first rule asks if a list allows a flow, and the second leads to the same list, which names what refuses
+/// it. While they change, a packet that neither lets pass has the verdict of the old list or of the new one.
 fn asks_before(first: &NftRule, second: &NftRule) -> bool {
     match (&first.verdict, &second.verdict) {
         (NftVerdict::Jump(flow), NftVerdict::Goto(list)) => {

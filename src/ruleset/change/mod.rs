@@ -18,7 +18,7 @@ use super::batch::{Command, ElementsOf, Name, Names};
 use super::ir::*;
 use super::marks::Bits;
 use super::table::{BASE_CHAINS, Generation};
-use edit::{Difference, Pair};
+use edit::{ElementDifference, PairedObjects};
 use rustc_hash::{FxHashMap, FxHashSet};
 use same::Same;
 pub(super) use same::{Object, objects, references, target};
@@ -49,7 +49,7 @@ pub struct Change {
     /// Whether the base chains must be switched to the new generation. If not, the edits are all it takes.
     pub switch: bool,
     edits: Vec<Edit>,
-    left_over: BTreeMap<Name, Kind>,
+    left_over: BTreeMap<Name, ObjectKind>,
     /// The maps among them whose elements count.
     counting: Vec<String>,
 }
@@ -59,11 +59,11 @@ pub struct Change {
 struct Edit {
     /// Its name in the kernel.
     kernel: Name,
-    difference: Difference,
+    difference: ElementDifference,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ObjectKind {
     Chain,
     Map,
     Set,
@@ -161,7 +161,7 @@ impl Change {
 
     /// The kernel's names of the chains, maps and sets that the new ruleset does not use any more.
     pub fn left_over(&self) -> [Vec<String>; 3] {
-        [Kind::Chain, Kind::Map, Kind::Set].map(|kind| {
+        [ObjectKind::Chain, ObjectKind::Map, ObjectKind::Set].map(|kind| {
             let names = self.left_over.iter().filter(|(_, of)| **of == kind);
             names.map(|(name, _)| name.to_string()).collect()
         })
@@ -182,7 +182,7 @@ impl Change {
 
 /// The names with those of the pairs; `None` if an object of the kernel that changes has another name in the old or the
 /// new ruleset too: equal objects may have become one.
-fn named_alone(names: &Names, pairs: &[Pair], old: &Loaded, same: &Same) -> Option<Names> {
+fn named_alone(names: &Names, pairs: &[PairedObjects], old: &Loaded, same: &Same) -> Option<Names> {
     let mut names = names.clone();
     for pair in pairs {
         names.reuse(pair.new.into(), old.names.of(pair.old));
@@ -205,11 +205,11 @@ fn uses(names: &Names, objects: &FxHashMap<&str, Object>) -> FxHashMap<Name, usi
 }
 
 impl Object<'_> {
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> ObjectKind {
         match self {
-            Object::Chain(_) => Kind::Chain,
-            Object::Map(_) => Kind::Map,
-            Object::Set(_) => Kind::Set,
+            Object::Chain(_) => ObjectKind::Chain,
+            Object::Map(_) => ObjectKind::Map,
+            Object::Set(_) => ObjectKind::Set,
         }
     }
 }

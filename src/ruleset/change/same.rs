@@ -10,11 +10,8 @@ use std::sync::Arc;
 /// An object of a ruleset.
 #[derive(Debug, Clone, Copy)]
 pub enum Object<'r> {
-    /// A chain.
     Chain(&'r Chain),
-    /// A verdict map.
     Map(&'r Map),
-    /// A set of addresses.
     Set(&'r Set),
 }
 
@@ -33,9 +30,7 @@ pub fn objects(ruleset: &Ruleset) -> FxHashMap<&str, Object<'_>> {
 
 /// The objects of two rulesets, and which are known to be equal.
 pub struct Same<'o, 'n> {
-    /// The old ruleset's.
     pub old: FxHashMap<&'o str, Object<'o>>,
-    /// The new ruleset's.
     pub new: FxHashMap<&'n str, Object<'n>>,
     /// Old objects, sorted by what does not depend on names: of several equal ones always the same is found.
     by_shape: Rc<[(u64, &'o str)]>,
@@ -45,7 +40,6 @@ pub struct Same<'o, 'n> {
 }
 
 impl<'o, 'n> Same<'o, 'n> {
-    /// Reads both.
     pub fn new(old: &'o Ruleset, new: &'n Ruleset) -> Self {
         let (old, new) = (objects(old), objects(new));
         let shapes = old.iter().map(|(name, object)| (shape(object), *name));
@@ -140,8 +134,8 @@ impl<'o, 'n> Same<'o, 'n> {
         }
     }
 
-    /// The same as [`Self::leads_to_equal`], for names that are asked a hundred thousand times: where they lie in memory
-    /// tells that they were asked before.
+    /// The same as [`Self::leads_to_equal`], for names that are asked a hundred thousand times: where they lie in
+    /// memory tells that they were asked before.
     pub fn lead_likewise(&mut self, new: &'n str, old: &'o str) -> bool {
         let known = self.recent.iter().flatten();
         let known = known
@@ -189,7 +183,6 @@ pub fn alike(new: &NftRule, old: &NftRule) -> bool {
         }
 }
 
-/// The same of two conditions.
 fn likewise(new: &Match, old: &Match) -> bool {
     match (new.set(), old.set()) {
         (Some((_, key, negated)), Some((_, old, not))) => (key, negated) == (old, not),

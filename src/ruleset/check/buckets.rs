@@ -19,8 +19,8 @@ pub struct Buckets<T> {
 }
 
 impl<T: Point> Buckets<T> {
-    /// Sorts entries, each by its intervals and whether it is meant for all others instead.
-    pub fn new<'a>(lists: impl Iterator<Item = (&'a [Interval<T>], bool)> + Clone) -> Self
+    /// Sorts entries, each by its intervals.
+    pub fn new<'a>(lists: impl Iterator<Item = &'a [Interval<T>]> + Clone) -> Self
     where
         T: 'a,
     {
@@ -32,7 +32,7 @@ impl<T: Point> Buckets<T> {
             some.flat_map(|each| [Some(each.first), each.last.successor()])
                 .flatten()
         };
-        let mut starts: Vec<T> = lists.clone().flat_map(|(list, _)| sample(list)).collect();
+        let mut starts: Vec<T> = lists.clone().flat_map(sample).collect();
         starts.sort_unstable();
         let step = starts.len().div_ceil(BUCKETS).max(ENDS_A_BUCKET);
         let mut starts: Vec<T> = starts.into_iter().skip(step).step_by(step).collect();
@@ -40,16 +40,13 @@ impl<T: Point> Buckets<T> {
         let mut entries = vec![Vec::new(); starts.len() + 1];
         // The buckets of each list; many entries may have one.
         let mut known: FxHashMap<*const Interval<T>, Vec<usize>> = FxHashMap::default();
-        for (number, (list, negated)) in lists.enumerate() {
-            let mut add = |bucket: &mut Vec<u32>| bucket.push(number as u32);
-            if negated {
-                entries.iter_mut().for_each(&mut add);
-                continue;
-            }
+        for (number, list) in lists.enumerate() {
             let touched = known
                 .entry(list.as_ptr())
                 .or_insert_with(|| buckets(&starts, list));
-            touched.iter().for_each(|at| add(&mut entries[*at]));
+            touched
+                .iter()
+                .for_each(|at| entries[*at].push(number as u32));
         }
         Buckets { starts, entries }
     }
@@ -86,9 +83,7 @@ fn bucket<T: Point>(starts: &[T], point: T) -> usize {
 /// The numbers that stand in both of two ascending lists.
 #[derive(Clone, Copy)]
 pub struct Common<'l> {
-    /// One.
     pub a: &'l [u32],
-    /// The other.
     pub b: &'l [u32],
 }
 

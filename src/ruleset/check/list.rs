@@ -2,26 +2,24 @@
 
 use super::buckets::{Buckets, Common};
 use super::regions::{Region, along};
-use super::sets::{Line, Relation, Relations, relation, split};
+use super::sets::{Relation, Relations, RulesetNumber, relation, split};
+use crate::policy::interval::merged;
 use crate::policy::{
-    Action, AddressSet, Binding, Decision, Direction, Interval, Point, Policy, PortSet, Protocol,
-    Reason, Service, Verdict,
+    Binding, Decision, Direction, Interval, Point, Policy, Protocol, Reason, Service, Verdict,
+    listed,
 };
 use std::sync::Arc;
 
-/// One entry: ports × addresses.
-struct Entry<T> {
+struct CheckedEntry<T> {
     /// Destination ports; port 0 alone where the protocol has none.
     ports: Vec<Interval<u16>>,
     addresses: Arc<[Interval<T>]>,
-    /// Whether it is meant for all other addresses instead.
-    negated: bool,
     decision: Decision,
 }
 
 /// The ordered list of what decides about new flows of a protocol at an interface.
-pub struct List<T> {
-    entries: Vec<Entry<T>>,
+pub struct PolicyList<T> {
+    entries: Vec<CheckedEntry<T>>,
     by_port: Buckets<u16>,
     by_address: Buckets<T>,
     all: Vec<u32>,
@@ -31,22 +29,17 @@ pub struct List<T> {
 /// What a ruleset says about a box.
 #[derive(Clone, Copy)]
 pub enum Said<'r> {
-    /// This verdict, for this reason.
     Exactly(Verdict, &'r Reason),
-    /// Only whether it passes.
     Passes(bool),
 }
 
 /// A part of a box about which the policy says something else.
-pub struct Otherwise<T> {
-    /// The part.
+pub struct Disagreement<T> {
     pub region: Region<T>,
-    /// What the policy says.
     pub decision: Decision,
 }
 
-impl<T: Line> List<T> {
-    /// Reads the policy.
+impl<T: RulesetNumber> PolicyList<T> {
     pub fn new(policy: &Policy, direction: Direction, interface: &str, protocol: Protocol) -> Self {
         let binding = policy
             .bindings
@@ -64,13 +57,9 @@ impl<T: Line> List<T> {
         let entries = binding
             .map(|binding| entries(policy, binding, direction, protocol))
             .unwrap_or_default();
-        let by_port = Buckets::new(entries.iter().map(|entry| (entry.ports.as_slice(), false)));
-        let by_address = Buckets::new(
-            entries
-                .iter()
-                .map(|entry| (&*entry.addresses, entry.negated)),
-        );
-        List {
+        let by_port = Buckets::new(entries.iter().map(|entry| entry.ports.as_slice()));
+        let by_address = Buckets::new(entries.iter().map(|entry| &*entry.addresses));
+        PolicyList {
             all: (0..entries.len() as u32).collect(),
             entries,
             by_port,
@@ -80,16 +69,13 @@ impl<T: Line> List<T> {
     }
 
     /// Whether all of a box is decided as said.
-    ///
-    /// # Errors
-    ///
-    /// If not, a part of it that is decided otherwise, and how.
+    /// The error is a part of it that is decided otherwise, and how.
     pub fn holds(
         &self,
         region: Region<T>,
         said: Said,
         relations: &mut Relations<T>,
-    ) -> Result<(), Otherwise<T>> {
+    ) -> Result<(), Disagreement<T>> {
         if region.addresses.len() > FEW {
             let candidates = self.candidates(self.by_port.touching(region.ports), None);
             return self.cut_holds(candidates, region, said, relations);
@@ -115,7 +101,7 @@ impl<T: Line> List<T> {
         addresses: Interval<T>,
         said: Said,
         relations: &mut Relations<T>,
-    ) -> Result<(), Otherwise<T>> {
+    ) -> Result<(), Disagreement<T>> {
         let candidates = self.candidates(
             self.by_port.touching(ports),
             self.by_address.touching(addresses),
@@ -123,12 +109,7 @@ impl<T: Line> List<T> {
         let mut met = candidates.filter_map(|at| {
             let entry = &self.entries[at];
             let ports = relation(&entry.ports, &[ports]);
-            let addresses = match (relation(&entry.addresses, &[addresses]), entry.negated) {
-                (Relation::Outside, true) => Relation::Inside,
-                (Relation::Inside, true) => Relation::Outside,
-                (addresses, _) => addresses,
-            };
-            match (ports, addresses) {
+            match (ports, relation(&entry.addresses, &[addresses])) {
                 (Relation::Outside, _) | (_, Relation::Outside) => None,
                 (Relation::Inside, Relation::Inside) => Some(Ok(entry)),
                 _ => Some(Err(())),
@@ -147,7 +128,7 @@ impl<T: Line> List<T> {
         };
         match is(decision, said) {
             true => Ok(()),
-            false => Err(Otherwise {
+            false => Err(Disagreement {
                 region: region(),
                 decision: decision.clone(),
             }),
@@ -162,7 +143,7 @@ impl<T: Line> List<T> {
         region: Region<T>,
         said: Said,
         relations: &mut Relations<T>,
-    ) -> Result<(), Otherwise<T>> {
+    ) -> Result<(), Disagreement<T>> {
         let mut waiting = vec![region];
         let mut next = Vec::new();
         for at in candidates {
@@ -171,7 +152,7 @@ impl<T: Line> List<T> {
                 let taken = entry.take(region, &mut next, relations).pop();
                 if let Some(region) = taken.filter(|_| !is(&entry.decision, said)) {
                     let decision = entry.decision.clone();
-                    return Err(Otherwise { region, decision });
+                    return Err(Disagreement { region, decision });
                 }
             }
             std::mem::swap(&mut waiting, &mut next);
@@ -181,7 +162,7 @@ impl<T: Line> List<T> {
         }
         match waiting.pop().filter(|_| !is(&self.rest, said)) {
             None => Ok(()),
-            Some(region) => Err(Otherwise {
+            Some(region) => Err(Disagreement {
                 region,
                 decision: self.rest.clone(),
             }),
@@ -208,7 +189,7 @@ fn is(decision: &Decision, said: Said) -> bool {
     }
 }
 
-impl<T: Line> Entry<T> {
+impl<T: RulesetNumber> CheckedEntry<T> {
     /// The parts of a box that this entry decides about; what it leaves goes into `rest`.
     fn take(
         &self,
@@ -232,10 +213,6 @@ impl<T: Line> Entry<T> {
             Relation::Inside => [Some(set.clone()), None],
             Relation::Outside => [None, Some(set.clone())],
             Relation::Crosses => split(&self.addresses, set),
-        };
-        let (inside, outside) = match self.negated {
-            false => (inside, outside),
-            true => (outside, inside),
         };
         let Some(inside) = inside else {
             rest.push(region);
@@ -261,116 +238,45 @@ impl<T: Line> Entry<T> {
     }
 }
 
-fn entries<T: Line>(
+fn entries<T: RulesetNumber>(
     policy: &Policy,
     binding: &Binding,
     direction: Direction,
     protocol: Protocol,
-) -> Vec<Entry<T>> {
-    let platform = &*policy.platform;
-    let mut entries = Vec::new();
-    let mut push = |services: &[Service],
-                    (addresses, negated): (Arc<[Interval<T>]>, bool),
-                    verdict,
-                    reason: &dyn Fn() -> Reason| {
-        // It meets no address of this family.
-        if addresses.is_empty() && !negated {
-            return;
-        }
-        let ports: Vec<Interval<u16>> = services
-            .iter()
-            .flat_map(|service| ports::<T>(service, protocol))
-            .copied()
-            .collect();
-        if !ports.is_empty() {
-            let ports = crate::policy::interval::merged(ports);
-            let reason = reason();
-            entries.push(Entry {
-                ports,
-                addresses,
-                negated,
-                decision: Decision { verdict, reason },
-            });
-        }
-    };
-    let all = || -> (Arc<[Interval<T>]>, bool) { ([].into(), true) };
-    let external = || -> (Arc<[Interval<T>]>, bool) {
-        let internal = platform
-            .internal
-            .as_ref()
-            .map(|internal| of_family::<T>(internal));
-        (internal.unwrap_or_else(|| [].into()), true)
-    };
-    let blocked = &platform.blocked_ports;
-    if blocked.blocks(direction) {
-        let services: Vec<Service> = blocked
-            .tcp
-            .clone()
-            .map(Service::Tcp)
-            .into_iter()
-            .chain(blocked.udp.clone().map(Service::Udp))
-            .collect();
-        let remote = if blocked.external_only {
-            external()
-        } else {
-            all()
+) -> Vec<CheckedEntry<T>> {
+    let (platform, groups) = (&*policy.platform, &*binding.groups);
+    let listed = listed::entries(platform, groups, policy.smtp_blocked, direction);
+    let entry = |entry: listed::ListEntry| {
+        let addresses = T::in_set(entry.remote.as_deref()?);
+        let services = entry.services.iter();
+        let ports = services.flat_map(|service| ports::<T>(service, protocol));
+        let ports: Vec<Interval<u16>> = ports.copied().collect();
+        let of_group = |(place, _): (usize, _)| groups[place].observe;
+        let verdict = match entry.allows {
+            true => Verdict::Allow,
+            false => refusal(platform.observe || entry.rule.is_some_and(of_group)),
         };
-        push(&services, remote, refusal(platform.observe), &|| {
-            Reason::BlockedPorts
-        });
-    }
-    if policy.smtp_blocked && direction == Direction::Outbound && protocol == Protocol::TCP {
-        let smtp = [Service::Tcp(PortSet::single(25))];
-        let verdict = refusal(platform.observe);
-        push(&smtp, external(), verdict, &|| Reason::Smtp);
-    }
-    for approved in platform
-        .approved_services
-        .iter()
-        .filter(|approved| approved.direction == direction)
-    {
-        push(
-            &approved.services,
-            (of_family::<T>(&approved.remote), false),
-            Verdict::Allow,
-            &|| Reason::ApprovedService(approved.name.clone()),
-        );
-    }
-    let rules = binding.groups.iter().flat_map(|group| {
-        let rules = group.rules(direction).iter();
-        rules.map(|rule| (rule, group.observe))
-    });
-    for (rule, observes) in rules {
-        let Some(remote) = &rule.remote else { continue };
-        let verdict = if rule.action == Action::Allow {
-            Verdict::Allow
-        } else {
-            refusal(platform.observe || observes)
-        };
-        push(
-            &rule.services,
-            (of_family::<T>(remote), false),
-            verdict,
-            &|| Reason::Rule(rule.id.clone()),
-        );
-    }
-    entries
-}
-
-fn of_family<T: Line>(set: &AddressSet) -> Arc<[Interval<T>]> {
-    T::in_set(set)
+        (!addresses.is_empty() && !ports.is_empty()).then(|| CheckedEntry {
+            ports: merged(ports),
+            addresses,
+            decision: Decision {
+                verdict,
+                reason: entry.reason,
+            },
+        })
+    };
+    listed.into_iter().filter_map(entry).collect()
 }
 
 /// The ports at which a service meets packets of a protocol.
-fn ports<T: Line>(service: &Service, protocol: Protocol) -> &[Interval<u16>] {
+fn ports<T: RulesetNumber>(service: &Service, protocol: Protocol) -> &[Interval<u16>] {
     const WHOLE: &[Interval<u16>] = &[u16::WHOLE];
-    let v4 = T::FAMILY == crate::ruleset::ir::Family::V4;
     match service {
         Service::All => WHOLE,
         Service::Tcp(ports) if protocol == Protocol::TCP => ports.intervals(),
         Service::Udp(ports) if protocol == Protocol::UDP => ports.intervals(),
-        Service::Icmp if protocol == Protocol::ICMP && v4 => WHOLE,
-        Service::Icmpv6 if protocol == Protocol::ICMPV6 && !v4 => WHOLE,
+        Service::Icmp if protocol == Protocol::ICMP && T::V4 => WHOLE,
+        Service::Icmpv6 if protocol == Protocol::ICMPV6 && !T::V4 => WHOLE,
         Service::Gre if protocol == Protocol::GRE => WHOLE,
         _ => &[],
     }

@@ -1,12 +1,12 @@
 //! Checked before it counts: a compiled ruleset is compared with the policy before it is switched in.
 //!
 //! The check shares nothing with the compiler. It follows the ruleset with whole boxes of packets instead of single
-//! ones ([`regions`]): every box of ports × addresses ([`sets`]) that some rule of the ruleset decides about is held against the
-//! policy's own list, read as it is written ([`list`]), and must be decided there by the same entry, all of it. That is
-//! exact for packets that open a flow, as far as the time allows ([`regions`] says how much); a ruleset that falls into
-//! more boxes is compared on boundary packets, rule by rule, instead. What boxes do not cover (states, essential traffic, other
-//! interfaces) is walked packet by packet. The chains that only say whether a list allows a flow are followed in the same way, over what
-//! connection tracking keeps of flows.
+//! ones ([`regions`]): every box of ports × addresses ([`sets`]) that some rule of the ruleset decides about is held
+//! against the policy's own list, read as it is written ([`list`]), and must be decided there by the same entry, all of
+//! it. That is exact for packets that open a flow, as far as the time allows ([`regions`] says how much); a ruleset
+//! that falls into more boxes is compared on boundary packets, rule by rule, instead. What boxes do not cover (states,
+//! essential traffic, other interfaces) is walked packet by packet. The chains that only say whether a list allows a
+//! flow are followed in the same way, over what connection tracking keeps of flows.
 
 mod buckets;
 mod difference;
@@ -23,12 +23,12 @@ use crate::ruleset::ir::{
 };
 use crate::ruleset::table::DIRECTIONS;
 use crate::ruleset::walk::Walker;
-use list::{List, Said};
+use list::{PolicyList, Said};
 use regions::Regions;
 use regions::run::{Run, at_interface};
 use regions::targets::Targets;
 use samples::sample_name;
-use sets::{Line, Relations};
+use sets::{Relations, RulesetNumber};
 use std::collections::HashSet;
 
 /// How much was compared.
@@ -41,10 +41,7 @@ pub struct Checked {
 }
 
 /// Compares a ruleset with the policy it was compiled from.
-///
-/// # Errors
-///
-/// The first difference that is found.
+/// The error is the first difference found.
 pub fn check(policy: &Policy, ruleset: &Ruleset) -> Result<Checked, Difference> {
     let walker = Walker::new(ruleset);
     let regions = Regions::new(ruleset);
@@ -52,7 +49,7 @@ pub fn check(policy: &Policy, ruleset: &Ruleset) -> Result<Checked, Difference> 
     nothing_falls_off(ruleset)?;
     openings_ask_the_list(ruleset, &regions)?;
     let one = |(direction, asked)| check_one_way(policy, &walker, &regions, direction, asked);
-    let parts = DIRECTIONS.map(|direction| ASKED.map(|asked| (direction, asked)));
+    let parts = DIRECTIONS.map(|direction| ASPECTS.map(|asked| (direction, asked)));
     // Side by side: a reload waits for this.
     std::thread::scope(|scope| {
         let spawn = |part| {
@@ -77,27 +74,28 @@ pub fn check(policy: &Policy, ruleset: &Ruleset) -> Result<Checked, Difference> 
 
 /// What is asked of a list's chains.
 #[derive(Clone, Copy, PartialEq)]
-enum Asked {
+enum Aspect {
     /// Packets that open a flow, from where they enter.
     Openings,
     /// Whether a flow is allowed.
     Flows,
 }
 
-impl Asked {
-    /// Steps that the runs over one list may take in a family, about a second. What needs more is compared on boundary packets instead:
-    /// of flows sooner, since a list that was cut is asked about them entry by entry.
+impl Aspect {
+    /// Steps that the runs over one list may take in a family, about a second. What needs more is compared on boundary
+    /// packets instead: of flows sooner, since a list that was cut is asked about them entry by entry.
     fn steps(self) -> usize {
         match self {
-            Asked::Openings => 3_000_000,
-            Asked::Flows => 500_000,
+            Aspect::Openings => 3_000_000,
+            Aspect::Flows => 500_000,
         }
     }
 }
 
-const ASKED: [Asked; 2] = [Asked::Openings, Asked::Flows];
+const ASPECTS: [Aspect; 2] = [Aspect::Openings, Aspect::Flows];
 
-/// What a list's chains around its rules do not decide would be accepted by the base chain: each ends with a rule for all packets.
+/// What a list's chains around its rules do not decide would be accepted by the base chain: each ends with a rule for
+/// all packets.
 fn nothing_falls_off(ruleset: &Ruleset) -> Result<(), Difference> {
     const AROUND: [&str; 11] = [
         "list",
@@ -140,8 +138,8 @@ fn nothing_falls_off(ruleset: &Ruleset) -> Result<(), Difference> {
     Ok(())
 }
 
-/// What opens a TCP flow by IPv4 is asked by `in_0_new`, whose boxes are compared. `in_0_list`, which other packets of TCP come to, must
-/// lead to the same.
+/// What opens a TCP flow by IPv4 is asked by `in_0_new`, whose boxes are compared. `in_0_list`, which other packets of
+/// TCP come to, must lead to the same.
 fn openings_ask_the_list(ruleset: &Ruleset, regions: &Regions) -> Result<(), Difference> {
     fn jumps<'r>(rule: Option<&'r NftRule>, matches: &[Match]) -> Option<&'r str> {
         match &rule.filter(|rule| rule.matches == matches)?.verdict {
@@ -178,8 +176,8 @@ fn openings_ask_the_list(ruleset: &Ruleset, regions: &Regions) -> Result<(), Dif
     Ok(())
 }
 
-/// Boxes end where a packet is allowed. The chains that mark its flow then must accept it, whatever they mark; one comes back with flows
-/// that were lost.
+/// Boxes end where a packet is allowed. The chains that mark its flow then must accept it, whatever they mark; one
+/// comes back with flows that were lost.
 fn allowed_is_accepted(ruleset: &Ruleset, regions: &Regions) -> Result<(), Difference> {
     let rules = ruleset.chains.iter().flat_map(|chain| &chain.rules);
     let elements = ruleset.maps.iter().flat_map(|map| map.elements.verdicts());
@@ -219,13 +217,13 @@ fn check_one_way(
     walker: &Walker,
     regions: &Regions,
     direction: Direction,
-    asked: Asked,
+    asked: Aspect,
 ) -> Result<Checked, Difference> {
     let mut checked = Checked::default();
     let mut seen = HashSet::new();
     for binding in &policy.bindings {
         let interface = sample_name(policy, &binding.interface.to_string());
-        if asked == Asked::Openings {
+        if asked == Aspect::Openings {
             checked.packets += samples::check(policy, walker, direction, &interface)?;
         }
         // Interfaces of one list of groups lead to one chain, which is followed once.
@@ -244,15 +242,15 @@ fn check_one_way(
         checked.boxes += boxes + more;
         if !(whole && whole_too) {
             let state = match asked {
-                Asked::Openings => State::New,
-                Asked::Flows => State::Tracked(samples::unmarked()),
+                Aspect::Openings => State::New,
+                Aspect::Flows => State::Tracked(samples::unmarked()),
             };
             checked.packets += samples::boundaries(policy, walker, at, &state)?;
         }
     }
     let others = match asked {
-        Asked::Openings => vec!["lo".to_owned(), sample_name(policy, "~")],
-        Asked::Flows => Vec::new(),
+        Aspect::Openings => vec!["lo".to_owned(), sample_name(policy, "~")],
+        Aspect::Flows => Vec::new(),
     };
     for interface in &others {
         checked.packets += samples::check(policy, walker, direction, interface)?;
@@ -300,12 +298,12 @@ const PROTOCOLS: [Protocol; 6] = [
     Protocol(253),
 ];
 
-fn family<T: Line>(
+fn family<T: RulesetNumber>(
     policy: &Policy,
     regions: &Regions,
     (direction, interface): (Direction, &str),
     entry: Option<&str>,
-    asked: Asked,
+    asked: Aspect,
 ) -> Result<(usize, bool), Difference> {
     let (mut boxes, mut whole, mut steps) = (0, true, asked.steps());
     let (mut targets, mut relations) = (Targets::new(), Relations::new());
@@ -316,31 +314,32 @@ fn family<T: Line>(
         about_a_flow,
         key,
     };
-    let mut compare = |run: Run, list: &List<T>, chain: &str, rest| -> Result<bool, Difference> {
-        regions.follow::<T>(
-            &run,
-            chain,
-            rest,
-            &mut targets,
-            &mut steps,
-            &mut |region, verdict, reason| {
-                boxes += 1;
-                let said = match run.key {
-                    None => Said::Exactly(verdict, reason),
-                    Some(_) => Said::Passes(verdict.passes()),
-                };
-                list.holds(region, said, &mut relations)
-                    .map_err(|otherwise| Difference {
-                        packet: otherwise.region.words(&run),
-                        policy: otherwise.decision.to_string(),
-                        ruleset: format!("{verdict} by {reason} in {chain}"),
-                    })
-            },
-        )
-    };
+    let mut compare =
+        |run: Run, list: &PolicyList<T>, chain: &str, rest| -> Result<bool, Difference> {
+            regions.follow::<T>(
+                &run,
+                chain,
+                rest,
+                &mut targets,
+                &mut steps,
+                &mut |region, verdict, reason| {
+                    boxes += 1;
+                    let said = match run.key {
+                        None => Said::Exactly(verdict, reason),
+                        Some(_) => Said::Passes(verdict.passes()),
+                    };
+                    list.holds(region, said, &mut relations)
+                        .map_err(|otherwise| Difference {
+                            packet: otherwise.region.words(&run),
+                            policy: otherwise.decision.to_string(),
+                            ruleset: format!("{verdict} by {reason} in {chain}"),
+                        })
+                },
+            )
+        };
     for protocol in PROTOCOLS {
-        let list = List::<T>::new(policy, direction, interface, protocol);
-        if asked == Asked::Openings {
+        let list = PolicyList::<T>::new(policy, direction, interface, protocol);
+        if asked == Aspect::Openings {
             // Messages about flows open none.
             let is_message = matches!(protocol, Protocol::ICMP | Protocol::ICMPV6);
             for about_a_flow in [false, true].into_iter().take(1 + usize::from(is_message)) {

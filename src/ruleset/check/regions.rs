@@ -4,12 +4,12 @@ pub mod run;
 pub mod targets;
 
 use super::difference::Difference;
-use super::sets::{Line, Set, by_target};
+use super::sets::{BoxAddresses, RulesetNumber, by_target};
 use crate::policy::interval::Point;
 use crate::policy::{Interval, Protocol, Reason, Verdict};
 use crate::ruleset::ir::*;
+use crate::ruleset::walk::ByName;
 use run::Run;
-use rustc_hash::FxHashMap;
 use targets::Targets;
 
 /// A box of packets: each of these ports with each of these addresses.
@@ -17,54 +17,41 @@ use targets::Targets;
 pub struct Region<T> {
     /// Destination ports; port 0 alone where the protocol has none.
     pub ports: Interval<u16>,
-    /// Remote addresses.
-    pub addresses: Set<T>,
+    pub addresses: BoxAddresses<T>,
 }
 
 /// What the caller does with each box that is decided.
-pub type Decide<'d, T> = dyn FnMut(Region<T>, Verdict, &Reason) -> Result<(), Difference> + 'd;
+pub type OnDecided<'d, T> = dyn FnMut(Region<T>, Verdict, &Reason) -> Result<(), Difference> + 'd;
 
 /// A ruleset, by names.
 #[derive(Debug)]
-pub struct Regions<'r> {
-    chains: FxHashMap<&'r str, &'r Chain>,
-    sets: FxHashMap<&'r str, &'r Addresses>,
-    maps: FxHashMap<&'r str, &'r MapElements>,
-}
+pub struct Regions<'r>(ByName<'r>);
 
 impl<'r> Regions<'r> {
-    /// Reads the names once.
     pub fn new(ruleset: &'r Ruleset) -> Self {
-        let chains = ruleset.chains.iter().map(|chain| (&*chain.name, chain));
-        let sets = ruleset.sets.iter();
-        let maps = ruleset.maps.iter().map(|map| (&*map.name, &map.elements));
-        Regions {
-            chains: chains.collect(),
-            sets: sets.map(|set| (set.name.as_str(), &set.elements)).collect(),
-            maps: maps.collect(),
-        }
+        Regions(ByName::new(ruleset))
     }
 
-    /// The chain with this name.
     pub fn chain(&self, name: &str) -> Option<&'r Chain> {
-        self.chains.get(name).copied()
+        self.0.chains.get(name).copied()
     }
 
-    /// Passes every box of the run's packets to `decide`, with what becomes of it. What falls off the end of the chain where they
-    /// `enter` has the verdict `rest`. Returns whether that was all of them: the run ends when no `steps` are left.
-    pub fn follow<T: Line + 'r>(
+    /// Passes every box of the run's packets to `decide`, with what becomes of it. What falls off the end of the chain
+    /// where they `enter` has the verdict `rest`. Returns whether that was all of them: the run ends when no `steps`
+    /// are left.
+    pub fn follow<T: RulesetNumber + 'r>(
         &self,
         run: &Run,
         enter: &str,
         rest: Verdict,
         targets: &mut Targets<'r, T>,
         steps: &mut usize,
-        decide: &mut Decide<T>,
+        decide: &mut OnDecided<T>,
     ) -> Result<bool, Difference> {
         let has_ports = matches!(run.protocol, Protocol::TCP | Protocol::UDP);
         let ports = Interval::between(0, if has_ports { u16::MAX } else { 0 });
         let addresses = targets.whole.clone();
-        let mut way = Way {
+        let mut way = BoxWay {
             regions: self,
             run,
             targets,
@@ -80,24 +67,24 @@ impl<'r> Regions<'r> {
 }
 
 /// What an element says, and what it decides for itself.
-type Found<'r> = (&'r NftVerdict, Option<&'r Reason>);
+type ElementVerdict<'r> = (&'r NftVerdict, Option<&'r Reason>);
 
 /// One run on its way through the ruleset.
-struct Way<'w, 'r, T> {
+struct BoxWay<'w, 'r, T> {
     regions: &'w Regions<'r>,
     run: &'w Run<'w>,
     targets: &'w mut Targets<'r, T>,
     steps: &'w mut usize,
 }
 
-impl<'r, T: Line + 'r> Way<'_, 'r, T> {
+impl<'r, T: RulesetNumber + 'r> BoxWay<'_, 'r, T> {
     /// Follows one box through a chain; what comes back undecided goes into `fell`.
     fn in_chain(
         &mut self,
         name: &str,
         region: Region<T>,
         fell: &mut Vec<Region<T>>,
-        decide: &mut Decide<T>,
+        decide: &mut OnDecided<T>,
     ) -> Result<(), Difference> {
         let Some(chain) = self.regions.chain(name) else {
             return Err(self.missing(&region, name));
@@ -137,7 +124,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
         region: Region<T>,
         fell: &mut Vec<Region<T>>,
         rest: &mut Vec<Region<T>>,
-        decide: &mut Decide<T>,
+        decide: &mut OnDecided<T>,
     ) -> Result<(), Difference> {
         let reason_or = || reason.unwrap_or(&Reason::Unmanaged);
         match verdict {
@@ -151,7 +138,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
             NftVerdict::Goto(chain) => self.in_chain(chain, region, fell, decide),
             NftVerdict::Jump(chain) => self.in_chain(chain, region, rest, decide),
             NftVerdict::Map(key, map) => {
-                let Some(elements) = self.regions.maps.get(&**map).copied() else {
+                let Some(elements) = self.regions.0.maps.get(&**map).copied() else {
                     return Err(self.missing(&region, map));
                 };
                 let asked = self.asked(*key, map, elements, region, rest);
@@ -178,7 +165,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
         elements: &'r MapElements,
         region: Region<T>,
         rest: &mut Vec<Region<T>>,
-    ) -> Vec<(Option<Found<'r>>, Region<T>)> {
+    ) -> Vec<(Option<ElementVerdict<'r>>, Region<T>)> {
         // Whether the key is over what the boxes of this run are.
         let (asked, key) = self.of_this_run(key);
         if !asked {
@@ -300,7 +287,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
             {
                 let list = match with {
                     AddressMatch::Inline(list) => Some(list),
-                    AddressMatch::Set(name, _) => self.regions.sets.get(name.as_str()).copied(),
+                    AddressMatch::Set(name, _) => self.regions.0.sets.get(name.as_str()).copied(),
                 };
                 let Some(list) = list.and_then(T::of) else {
                     return rest.push(region);
@@ -330,7 +317,7 @@ impl<'r, T: Line + 'r> Way<'_, 'r, T> {
     }
 }
 
-impl<T: Line> Region<T> {
+impl<T: RulesetNumber> Region<T> {
     /// One packet of the box.
     pub fn words(&self, run: &Run) -> String {
         let remote = self.addresses.first().map_or(T::WHOLE.first, |i| i.first);

@@ -1,19 +1,16 @@
 //! Sets of addresses as sorted intervals, and what they share with a list of the policy or of a rule.
 
-use crate::policy::interval::Point;
-use crate::policy::{AddressSet, Interval};
+use crate::policy::address::AddressNumber;
+use crate::policy::{Interval, Point};
 use crate::ruleset::ir::*;
 use rustc_hash::FxHashMap;
 use std::hash::Hash;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Addresses of a family, as numbers.
-pub trait Line: Point + Prefixed {
-    /// The family.
+/// Addresses of a family in a ruleset.
+pub trait RulesetNumber: AddressNumber + Prefixed {
     const FAMILY: Family;
-    /// The part of this family in a set.
-    fn in_set(set: &AddressSet) -> Arc<[Interval<Self>]>;
     /// The elements of this family in a list of addresses.
     fn of(addresses: &Addresses) -> Option<&[Interval<Self>]>;
     /// The elements of this family in a map.
@@ -22,13 +19,10 @@ pub trait Line: Point + Prefixed {
     fn of_pairs(elements: &MapElements) -> Option<&[Pair<Self>]>;
 }
 
-macro_rules! line {
-    ($number:ty, $family:ident, $pairs:ident, $shared:ident) => {
-        impl Line for $number {
+macro_rules! listed {
+    ($number:ty, $family:ident, $pairs:ident) => {
+        impl RulesetNumber for $number {
             const FAMILY: Family = Family::$family;
-            fn in_set(set: &AddressSet) -> Arc<[Interval<Self>]> {
-                set.$shared()
-            }
             fn of(addresses: &Addresses) -> Option<&[Interval<Self>]> {
                 match addresses {
                     Addresses::$family(list) => Some(list),
@@ -50,11 +44,11 @@ macro_rules! line {
         }
     };
 }
-line!(u32, V4, PairsV4, shared_v4);
-line!(u128, V6, PairsV6, shared_v6);
+listed!(u32, V4, PairsV4);
+listed!(u128, V6, PairsV6);
 
 /// Addresses, sorted and apart; never none. Many boxes have the same.
-pub type Set<T> = Rc<[Interval<T>]>;
+pub type BoxAddresses<T> = Rc<[Interval<T>]>;
 
 /// How a set lies to a sorted list of intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,16 +97,15 @@ pub fn relation<T: Point>(list: &[Interval<T>], set: &[Interval<T>]) -> Relation
 #[derive(Debug)]
 pub struct Relations<T> {
     /// By where list and set lie in memory; both are held, so that nothing else can come to lie there.
-    known: FxHashMap<[*const Interval<T>; 2], Known<T>>,
+    known: FxHashMap<[*const Interval<T>; 2], KnownRelation<T>>,
 }
 
-type Known<T> = (Arc<[Interval<T>]>, Set<T>, Relation);
+type KnownRelation<T> = (Arc<[Interval<T>]>, BoxAddresses<T>, Relation);
 
 /// From this many elements on a relation is worth remembering.
 const LONG: usize = 64;
 
 impl<T: Point> Relations<T> {
-    /// Nothing was looked at yet.
     pub fn new() -> Self {
         Relations {
             known: FxHashMap::default(),
@@ -120,7 +113,7 @@ impl<T: Point> Relations<T> {
     }
 
     /// The same as [`relation`].
-    pub fn of(&mut self, list: &Arc<[Interval<T>]>, set: &Set<T>) -> Relation {
+    pub fn of(&mut self, list: &Arc<[Interval<T>]>, set: &BoxAddresses<T>) -> Relation {
         if list.len().min(set.len()) < LONG {
             return relation(list, set);
         }
@@ -132,7 +125,10 @@ impl<T: Point> Relations<T> {
 }
 
 /// The parts of `set` inside and outside of `list`.
-pub fn split<T: Line>(list: &[Interval<T>], set: &Set<T>) -> [Option<Set<T>>; 2] {
+pub fn split<T: RulesetNumber>(
+    list: &[Interval<T>],
+    set: &BoxAddresses<T>,
+) -> [Option<BoxAddresses<T>>; 2] {
     match relation(list, set) {
         Relation::Inside => [Some(set.clone()), None],
         Relation::Outside => [None, Some(set.clone())],
@@ -147,10 +143,10 @@ pub fn split<T: Line>(list: &[Interval<T>], set: &Set<T>) -> [Option<Set<T>>; 2]
 }
 
 /// Where the addresses of `set` lead in a map: each target with all addresses that lead there.
-pub fn by_target<T: Line, V: Copy + Eq + Hash>(
+pub fn by_target<T: RulesetNumber, V: Copy + Eq + Hash>(
     elements: impl Iterator<Item = (Interval<T>, V)>,
-    set: &Set<T>,
-) -> Vec<(Option<V>, Set<T>)> {
+    set: &BoxAddresses<T>,
+) -> Vec<(Option<V>, BoxAddresses<T>)> {
     let mut numbers: FxHashMap<Option<V>, usize> = FxHashMap::default();
     let mut parts: Vec<(Option<V>, Vec<Interval<T>>)> = Vec::new();
     // Every second piece often leads where the last but one did.
@@ -171,7 +167,7 @@ pub fn by_target<T: Line, V: Copy + Eq + Hash>(
 }
 
 /// Cuts a set along sorted entries: every piece with the value of the entry it lies in, or none.
-fn for_pieces<T: Line, V: Copy>(
+fn for_pieces<T: RulesetNumber, V: Copy>(
     entries: impl Iterator<Item = (Interval<T>, V)>,
     set: &[Interval<T>],
     mut each: impl FnMut(Interval<T>, Option<V>),
@@ -226,7 +222,7 @@ mod tests {
         fn agrees_with_brute_force(a in prop::collection::vec((0u32..40, 0u32..9), 0..7), b in prop::collection::vec((0u32..40, 0u32..9), 1..7), top in any::<bool>()) {
             let shift = if top { u32::MAX - 48 } else { 0 };
             let (list, set) = (intervals(&a, shift), intervals(&b, shift));
-            let set: Set<u32> = set.into();
+            let set: BoxAddresses<u32> = set.into();
             let points = || (0..=48).map(|p| p + shift).filter(|p| contains(&set, *p));
             let wanted = match (points().any(|p| contains(&list, p)), points().all(|p| contains(&list, p))) {
                 (false, _) => Relation::Outside,

@@ -1,4 +1,4 @@
-//! Cuts a dimension into intervals inside which the same sets hold, and gives each combination of sets a number.
+//! Cuts a dimension into intervals inside which the same sets hold, and numbers each combination of sets.
 //!
 //! A sweep over the ends of all sets; a combination is known by the exclusive or of random numbers, one for each
 //! set (Zobrist hashing), so that a list of 100,000 addresses that ten rules use is swept once and not ten times.
@@ -93,16 +93,16 @@ pub fn classes<T: Point>(
 }
 
 /// The intervals of a clause in one dimension.
-type Set<T> = Arc<[Interval<T>]>;
+type ClauseSet<T> = Arc<[Interval<T>]>;
 
-type Group<T> = (Set<T>, Vec<u32>);
+type Group<T> = (ClauseSet<T>, Vec<u32>);
 
 /// Sets of equal content once, with all clauses that have them.
 fn group<T: Point>(sets: impl IntoIterator<Item = (Arc<[Interval<T>]>, u32)>) -> Vec<Group<T>> {
     let mut groups: Vec<Group<T>> = Vec::new();
     // Most equal sets are one allocation: asked first, since content may be a hundred thousand addresses. The
     // set is kept with its address, which could otherwise be another's next.
-    let mut by_address: FxHashMap<*const Interval<T>, (usize, Set<T>)> = FxHashMap::default();
+    let mut by_address: FxHashMap<*const Interval<T>, (usize, ClauseSet<T>)> = FxHashMap::default();
     let mut by_content: FxHashMap<Arc<[Interval<T>]>, usize> = FxHashMap::default();
     for (set, clause) in sets {
         if set.is_empty() {
@@ -124,7 +124,8 @@ struct Sweep<'g, T> {
     groups: &'g [Group<T>],
     /// The groups that hold, but for what has happened since a class was new.
     active: BTreeSet<u32>,
-    /// Those that have begun or ended since: a list of single addresses begins and ends for ever, and leads to nothing new.
+    /// Those that have begun or ended since: a list of single addresses begins and ends for ever, and leads to nothing
+    /// new.
     toggled: Vec<u32>,
     /// How many hold.
     holding: usize,

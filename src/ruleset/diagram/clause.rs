@@ -1,5 +1,7 @@
-//! The ordered list that a role is: the platform's rows and the rules of its groups, each as sets of ports and addresses.
+//! The ordered list that a role is: the platform's rows and the rules of its groups, each as sets of ports and
+//! addresses.
 
+use crate::policy::address::AddressNumber;
 use crate::policy::{
     Action, AddressSet, Direction, Interval, Policy, PortSet, Reason, SecurityGroup, Service,
     Verdict,
@@ -129,7 +131,7 @@ fn push(
 }
 
 fn ranges(set: &AddressSet) -> Ranges {
-    (set.shared_v4(), set.shared_v6())
+    (u32::in_set(set), u128::in_set(set))
 }
 
 fn whole() -> Ranges {

@@ -12,10 +12,10 @@ mod worded;
 
 use self::worded::Named;
 use super::clause::Clause;
-use super::family::Family as PlanFamily;
+use super::family::DiagramFamily;
 use super::paint::Function;
-use super::pairs::Table;
-use super::plan::{AddressFirst, Part, Parts, Plan, ServiceFirst, ServiceNode};
+use super::pairs::PairTable;
+use super::plan::{AddressFirst, Parts, Plan, PlanPart, ServiceFirst, ServiceNode};
 use crate::policy::{Direction, Point, Protocol, Reason, Service, Verdict};
 use crate::ruleset::ir::*;
 use crate::ruleset::remote::Remotes;
@@ -70,7 +70,8 @@ impl Decide {
 
 /// Writes a list. What it does not decide falls off the end of the rules that are returned.
 ///
-/// Where entries have names the list jumps to a family's chain, which comes back. Else a `return` anywhere below ends the list.
+/// Where entries have names the list jumps to a family's chain, which comes back. Else a `return` anywhere below ends
+/// the list.
 pub fn emit(
     emission: &Emission,
     clauses: &[Clause],
@@ -143,9 +144,9 @@ impl<'e> Emitter<'e> {
     fn family<T: Named>(&mut self, name: &str, parts: Parts<T>) -> Option<Arc<str>> {
         let mut rules = Vec::new();
         let single = parts.len() == 1;
-        let is_pairs = |part: &Part<T>| matches!(part, Part::Pairs(_));
+        let is_pairs = |part: &PlanPart<T>| matches!(part, PlanPart::Pairs(_));
         // What stands before and after pairs is no list that was cut.
-        let cut = |two: &[(Part<T>, _)]| !two.iter().any(|(part, _)| is_pairs(part));
+        let cut = |two: &[(PlanPart<T>, _)]| !two.iter().any(|(part, _)| is_pairs(part));
         if self.emission.key.is_none() && parts.windows(2).any(cut) {
             self.ruleset.cuts.push(Cut {
                 chain: name.to_owned(),
@@ -157,19 +158,19 @@ impl<'e> Emitter<'e> {
             // A `return` from a chain that was jumped to would go on with the next part.
             let part = match part {
                 part if !single && self.returns(range.clone()) && !is_pairs(&part) => {
-                    Part::Linear(range)
+                    PlanPart::Linear(range)
                 }
                 part => part,
             };
-            let inline = single || matches!(part, Part::Linear(_));
+            let inline = single || matches!(part, PlanPart::Linear(_));
             let part = match part {
-                Part::Pairs(tables) => {
+                PlanPart::Pairs(tables) => {
                     rules.extend(tables.into_iter().map(|table| self.pairs(name, table)));
                     continue;
                 }
-                Part::Linear(range) => range.flat_map(|at| self.plain_rules::<T>(at)).collect(),
-                Part::ServiceFirst(part) => self.service_first::<T>(name, part),
-                Part::AddressFirst(part) => self.address_first::<T>(name, part),
+                PlanPart::Linear(range) => range.flat_map(|at| self.plain_rules::<T>(at)).collect(),
+                PlanPart::ServiceFirst(part) => self.service_first::<T>(name, part),
+                PlanPart::AddressFirst(part) => self.address_first::<T>(name, part),
             };
             match inline {
                 true => rules.extend(part),
@@ -331,8 +332,8 @@ impl<'e> Emitter<'e> {
     }
 
     /// `ip saddr & 255.255.255.0 . tcp dport vmap @in_0_v4_m1`, and its map.
-    fn pairs<T: Named>(&mut self, name: &str, table: Table<T>) -> NftRule {
-        let Table {
+    fn pairs<T: Named>(&mut self, name: &str, table: PairTable<T>) -> NftRule {
+        let PairTable {
             transport,
             bits,
             pairs,
@@ -436,7 +437,7 @@ impl<'e> Emitter<'e> {
     /// An entry as rules of its own: one for each service.
     fn plain_rules<T: Named>(&mut self, at: usize) -> Vec<NftRule> {
         let clause = &self.clauses[at];
-        let addresses = <T as PlanFamily>::addresses(clause).clone();
+        let addresses = <T as DiagramFamily>::addresses(clause).clone();
         let remote = match &*addresses {
             [] => return Vec::new(),
             [one] if *one == T::WHOLE => None,

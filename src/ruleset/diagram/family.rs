@@ -6,7 +6,7 @@ use crate::ruleset::map::Prefixed;
 use std::sync::Arc;
 
 /// A family: which addresses of a clause are meant, and which ICMP.
-pub trait Family: Point + Prefixed {
+pub trait DiagramFamily: Point + Prefixed {
     /// The clause's addresses of this family.
     fn addresses(clause: &Clause) -> &Arc<[Interval<Self>]>;
     /// The length of the prefix that an interval is, if it is one network.
@@ -17,7 +17,7 @@ pub trait Family: Point + Prefixed {
 
 macro_rules! family {
     ($number:ty, $family:ident, $addresses:ident, $icmp:ident) => {
-        impl Family for $number {
+        impl DiagramFamily for $number {
             fn addresses(clause: &Clause) -> &Arc<[Interval<Self>]> {
                 &clause.$addresses
             }

@@ -6,18 +6,20 @@
 //!                  elements = { 10.7.0.0 . 80 comment "sg-web/in/7" : goto passed_in_0 } }
 //! ```
 //!
-//! Where nearly every entry has a network and a port of its own, a diagram has a chain for each, and nothing to share. As pairs
-//! each is two elements, one for packets that open a flow and one for those of tracked flows, and a packet is asked one lookup for each
-//! length of prefix.
+//! Where nearly every entry has a network and a port of its own, a diagram has a chain for each, and nothing to share.
+//! As pairs each is two elements, one for packets that open a flow and one for those of tracked flows, and a packet is
+//! asked one lookup for each length of prefix.
 //!
-//! First match is kept without looking for it: at one port two networks lie apart, or one within the other. A pair that lies in one of
-//! an earlier entry is left out, so of those that a packet meets the narrowest is the earliest, and the longest prefixes are asked first.
+//! First match is kept without looking for it: at one port two networks lie apart, or one within the other. A pair that
+//! lies in one of an earlier entry is left out, so of those that a packet meets the narrowest is the earliest, and the
+//! longest prefixes are asked first.
 //!
-//! Source: tuple space search (Srinivasan, Suri, Varghese, "Packet Classification using Tuple Space Search", SIGCOMM 1999),
-//! which has a hash for each combination of lengths; here the ports are exact, and what has ranges stays in the diagram.
+//! Source: tuple space search (Srinivasan, Suri, Varghese, "Packet Classification using Tuple Space Search", SIGCOMM
+//! 1999), which has a hash for each combination of lengths; here the ports are exact, and what has ranges stays in the
+//! diagram.
 
 use super::clause::Clause;
-use super::family::Family;
+use super::family::DiagramFamily;
 use crate::policy::Service;
 use crate::ruleset::ir::Transport;
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
@@ -30,12 +32,13 @@ const PAIRS_OF_AN_ENTRY: usize = 16;
 const LENGTHS: usize = 4;
 /// A diagram of fewer chains than this is small whatever its form.
 const MANY_CHAINS: usize = 32;
-/// A chain of a diagram, with its two rules, costs the kernel as much as so many pairs, each of which stands in two maps.
+/// A chain of a diagram, with its two rules, costs the kernel as much as so many pairs, each of which stands in two
+/// maps.
 const PAIRS_FOR_A_CHAIN: usize = 8;
 
 /// All pairs of one transport and one length of prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Table<T> {
+pub struct PairTable<T> {
     /// The protocol of the ports.
     pub transport: Transport,
     /// The length of the prefixes.
@@ -45,11 +48,11 @@ pub struct Table<T> {
 }
 
 /// A run of entries, and its tables in the order in which they are asked.
-pub type Run<T> = (Range<usize>, Vec<Table<T>>);
+pub type PairRun<T> = (Range<usize>, Vec<PairTable<T>>);
 
-/// A run of entries that is better asked as pairs; nothing if there is none.
-/// It is the longest run of entries of few networks and ports each, if as a diagram it would have many chains and few pairs to each.
-pub fn worth_it<T: Family>(clauses: &[Clause]) -> Option<Run<T>> {
+/// A run of entries that is better asked as pairs; nothing if there is none. It is the longest run of entries of few
+/// networks and ports each, if as a diagram it would have many chains and few pairs to each.
+pub fn worth_it<T: DiagramFamily>(clauses: &[Clause]) -> Option<PairRun<T>> {
     let range = longest_run::<T>(clauses)?;
     if range.len() < MANY_CHAINS {
         return None;
@@ -60,9 +63,9 @@ pub fn worth_it<T: Family>(clauses: &[Clause]) -> Option<Run<T>> {
     (chains >= MANY_CHAINS && pairs <= PAIRS_FOR_A_CHAIN * chains).then_some((range, tables))
 }
 
-/// The longest run of entries that are few pairs each, of few lengths of prefix together. Entries of the other family alone
-/// are in nobody's way.
-fn longest_run<T: Family>(clauses: &[Clause]) -> Option<Range<usize>> {
+/// The longest run of entries that are few pairs each, of few lengths of prefix together. Entries of the other family
+/// alone are in nobody's way.
+fn longest_run<T: DiagramFamily>(clauses: &[Clause]) -> Option<Range<usize>> {
     let mut longest: Option<Range<usize>> = None;
     let (mut start, mut lengths) = (0, Vec::new());
     for (at, clause) in clauses.iter().enumerate() {
@@ -103,7 +106,7 @@ fn with(lengths: &[u8], more: &[u8]) -> Vec<u8> {
 }
 
 /// The lengths of prefix of an entry that is few pairs; nothing if it is something else.
-fn lengths_of<T: Family>(clause: &Clause) -> Option<Vec<u8>> {
+fn lengths_of<T: DiagramFamily>(clause: &Clause) -> Option<Vec<u8>> {
     let addresses = T::addresses(clause);
     let ports = ports(clause)?.count();
     if addresses.len() * ports > PAIRS_OF_AN_ENTRY {
@@ -133,7 +136,7 @@ fn ports(clause: &Clause) -> Option<impl Iterator<Item = (Transport, u16)>> {
 }
 
 /// The pairs of the entries of a run that are not hidden by an earlier one, the longest prefixes first.
-fn tables<T: Family>(clauses: &[Clause], range: Range<usize>) -> Vec<Table<T>> {
+fn tables<T: DiagramFamily>(clauses: &[Clause], range: Range<usize>) -> Vec<PairTable<T>> {
     let mut known: FxHashMap<(Transport, u8), FxHashMap<(u16, T), u32>> = FxHashMap::default();
     for at in range {
         let clause = &clauses[at];
@@ -161,20 +164,20 @@ fn tables<T: Family>(clauses: &[Clause], range: Range<usize>) -> Vec<Table<T>> {
             .map(|((port, network), at)| (port, network, at))
             .collect();
         pairs.sort_unstable();
-        Table {
+        PairTable {
             transport,
             bits,
             pairs,
         }
     });
-    let mut tables: Vec<Table<T>> = tables.collect();
+    let mut tables: Vec<PairTable<T>> = tables.collect();
     tables.sort_unstable_by_key(|table| (table.transport, std::cmp::Reverse(table.bits)));
     tables
 }
 
-/// How many chains a diagram would have at least, whichever it asks first: as many as there are different lists of networks behind
-/// a port, or of ports behind a network.
-fn chains<T: Family>(tables: &[Table<T>]) -> usize {
+/// How many chains a diagram would have at least, whichever it asks first: as many as there are different lists of
+/// networks behind a port, or of ports behind a network.
+fn chains<T: DiagramFamily>(tables: &[PairTable<T>]) -> usize {
     let mut by_port: FxHashMap<(Transport, u16), FxHasher> = FxHashMap::default();
     let mut by_network: FxHashMap<(u8, T), FxHasher> = FxHashMap::default();
     for table in tables {

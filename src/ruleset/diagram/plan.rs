@@ -13,7 +13,8 @@
 //! A long run of entries that each have a network and a port of their own has nothing that a diagram could share: it is
 //! asked as pairs of both ([`super::pairs`]), between what stands before and after it.
 //!
-//! Bounds, for n rules with m elements (addresses, ports and entries, each shared list once for each part that uses it):
+//! Bounds, for n rules with m elements (addresses, ports and entries, each shared list once for each part that uses
+//! it):
 //!
 //! | | usual lists: one part | at worst |
 //! |---|---|---|
@@ -21,9 +22,9 @@
 //! | lookups of a new flow | 4: protocol, ports, addresses, the base of a difference; 4 more for pairs, one for each length of prefix | 4 for each part, or one plain rule after the other |
 //! | parts | 1 | 2 n / `LINEAR` |
 //!
-//! A long map of mixed elements is two, points and intervals, which is one lookup more for each such map. Many points of
-//! one target are a set instead, up to three in a list, which can be changed at no other cost. A list of more than one
-//! part is in [`crate::ruleset::Ruleset::cuts`], which the daemon logs and `compile` prints.
+//! A long map of mixed elements is two, points and intervals, which is one lookup more for each such map. Many points
+//! of one target are a set instead, up to three in a list, which can be changed at no other cost. A list of more than
+//! one part is in [`crate::ruleset::Ruleset::cuts`], which the daemon logs and `compile` prints.
 //!
 //! Sources: interval decision diagrams for packet filters (Christiansen and Fleury, "An interval decision diagram
 //! based firewall", 2004; Gouda and Liu, "Structured firewall design", 2007) for first match as a diagram with
@@ -31,12 +32,12 @@
 
 mod part;
 
-pub use self::part::{AddressFirst, Part, ServiceFirst, ServiceNode};
+pub use self::part::{AddressFirst, PlanPart, ServiceFirst, ServiceNode};
 use super::classes::classes;
 use super::clause::Clause;
-use super::family::Family;
+use super::family::DiagramFamily;
 use super::paint::{Function, paint};
-use super::pairs::{Run, worth_it};
+use super::pairs::{PairRun, worth_it};
 use super::pool::Pool;
 use crate::policy::interval::{Point, merged};
 use crate::policy::{Interval, Service};
@@ -52,7 +53,7 @@ pub const LINEAR: usize = 8;
 pub const MANY_POINTS: usize = 512;
 
 /// The parts of a list, in order, each with its entries.
-pub type Parts<T> = Vec<(Part<T>, Range<usize>)>;
+pub type Parts<T> = Vec<(PlanPart<T>, Range<usize>)>;
 
 /// How a list is asked in each family. To choose it takes longer than to write it.
 #[derive(Debug, Clone)]
@@ -66,8 +67,8 @@ pub struct Plan {
 /// What of a list is better asked as pairs, whatever its entries decide.
 #[derive(Debug)]
 pub struct Runs {
-    v4: Option<Run<u32>>,
-    v6: Option<Run<u128>>,
+    v4: Option<PairRun<u32>>,
+    v6: Option<PairRun<u128>>,
 }
 
 impl Runs {
@@ -88,26 +89,35 @@ pub fn plan(clauses: &[Clause], values: &[u32], runs: &Runs) -> Plan {
     }
 }
 
-fn parts<T: Family>(clauses: &[Clause], values: &[u32], run: &Option<Run<T>>) -> Parts<T> {
+fn parts<T: DiagramFamily>(
+    clauses: &[Clause],
+    values: &[u32],
+    run: &Option<PairRun<T>>,
+) -> Parts<T> {
     let mut parts = Vec::new();
     match run {
         None => cut(clauses, values, 0..clauses.len(), &mut parts),
         Some((run, tables)) => {
             cut(clauses, values, 0..run.start, &mut parts);
-            parts.push((Part::Pairs(tables.clone()), run.clone()));
+            parts.push((PlanPart::Pairs(tables.clone()), run.clone()));
             cut(clauses, values, run.end..clauses.len(), &mut parts);
         }
     }
     parts
 }
 
-fn cut<T: Family>(clauses: &[Clause], values: &[u32], range: Range<usize>, parts: &mut Parts<T>) {
+fn cut<T: DiagramFamily>(
+    clauses: &[Clause],
+    values: &[u32],
+    range: Range<usize>,
+    parts: &mut Parts<T>,
+) {
     let used = |at: &usize| is_used::<T>(&clauses[*at]);
     // Entries of the other family alone are no entries here.
     let Some(start) = range.clone().find(used) else {
         return;
     };
-    let list = List {
+    let list = PlannedList {
         clauses,
         values,
         range: start..range.end,
@@ -115,12 +125,12 @@ fn cut<T: Family>(clauses: &[Clause], values: &[u32], range: Range<usize>, parts
     // A long list belongs into a map: rules can only ask a named set, which cannot be changed while it is in use.
     let is_long = |number| T::addresses(list.clause(number)).len() >= MANY_POINTS;
     if range.len() <= LINEAR / 2 && !list.numbers::<T>().any(is_long) {
-        return parts.push((Part::Linear(list.range.clone()), list.range));
+        return parts.push((PlanPart::Linear(list.range.clone()), list.range));
     }
     match list.diagram::<T>() {
         Some(part) => parts.push((part, list.range)),
         None if list.range.len() <= LINEAR => {
-            parts.push((Part::Linear(list.range.clone()), list.range));
+            parts.push((PlanPart::Linear(list.range.clone()), list.range));
         }
         None => {
             let middle = list.range.start + list.range.len() / 2;
@@ -130,18 +140,18 @@ fn cut<T: Family>(clauses: &[Clause], values: &[u32], range: Range<usize>, parts
     }
 }
 
-fn is_used<T: Family>(clause: &Clause) -> bool {
+fn is_used<T: DiagramFamily>(clause: &Clause) -> bool {
     !T::addresses(clause).is_empty()
 }
 
-struct List<'c> {
+struct PlannedList<'c> {
     clauses: &'c [Clause],
     values: &'c [u32],
     range: Range<usize>,
 }
 
 /// How large the input is.
-struct Size {
+struct ListSize {
     /// Each list of addresses once, ports, and entries.
     elements: usize,
     /// Elements of lists of addresses that were counted already.
@@ -152,8 +162,8 @@ struct Size {
 /// would take as long as all the rest.
 const LARGE: usize = 500;
 
-impl List<'_> {
-    fn numbers<T: Family>(&self) -> impl Iterator<Item = u32> + Clone {
+impl PlannedList<'_> {
+    fn numbers<T: DiagramFamily>(&self) -> impl Iterator<Item = u32> + Clone {
         self.range
             .clone()
             .filter(|at| is_used::<T>(&self.clauses[*at]))
@@ -170,7 +180,7 @@ impl List<'_> {
     }
 
     /// The smaller of the two orders; `None` if neither keeps within [`PIECES_FOR_INPUT`].
-    fn diagram<T: Family>(&self) -> Option<Part<T>> {
+    fn diagram<T: DiagramFamily>(&self) -> Option<PlanPart<T>> {
         let size = self.size::<T>();
         let limit = PIECES_FOR_INPUT * size.elements + 64;
         let order = |address_first| match address_first {
@@ -197,7 +207,7 @@ impl List<'_> {
         }
     }
 
-    fn size<T: Family>(&self) -> Size {
+    fn size<T: DiagramFamily>(&self) -> ListSize {
         let mut seen = FxHashSet::default();
         let mut repeated = 0;
         let addresses = |number| {
@@ -219,7 +229,7 @@ impl List<'_> {
             .flat_map(|number| &self.clause(number).services)
             .map(ports)
             .sum();
-        Size {
+        ListSize {
             elements: addresses + services,
             repeated,
         }
@@ -247,7 +257,7 @@ impl List<'_> {
             .any(|service| matches!(service, Service::All) || service == wanted)
     }
 
-    fn service_first<T: Family>(&self, limit: usize) -> Option<(usize, Part<T>)> {
+    fn service_first<T: DiagramFamily>(&self, limit: usize) -> Option<(usize, PlanPart<T>)> {
         let mut pool = Pool::<T>::default();
         let mut work = 4 * limit;
         let tcp = self.by_port(Transport::Tcp, &mut pool, &mut work)?;
@@ -271,7 +281,7 @@ impl List<'_> {
         let cost = tcp.len() + udp.len() + addresses.cost;
         (cost <= limit).then_some((
             cost,
-            Part::ServiceFirst(ServiceFirst {
+            PlanPart::ServiceFirst(ServiceFirst {
                 tcp,
                 udp,
                 icmp,
@@ -283,7 +293,7 @@ impl List<'_> {
     }
 
     /// Ports in intervals inside which the same entries match, each with its function over addresses.
-    fn by_port<T: Family>(
+    fn by_port<T: DiagramFamily>(
         &self,
         transport: Transport,
         pool: &mut Pool<T>,
@@ -304,7 +314,7 @@ impl List<'_> {
     }
 
     /// Which of these entries decides at each address.
-    fn over_addresses<T: Family>(
+    fn over_addresses<T: DiagramFamily>(
         &self,
         list: &[u32],
         work: &mut usize,
@@ -323,7 +333,7 @@ impl List<'_> {
         Some(paint(list.iter().map(layer)))
     }
 
-    fn address_first<T: Family>(&self, limit: usize) -> Option<(usize, Part<T>)> {
+    fn address_first<T: DiagramFamily>(&self, limit: usize) -> Option<(usize, PlanPart<T>)> {
         let sets = self
             .numbers::<T>()
             .map(|number| (T::addresses(self.clause(number)).clone(), number));
@@ -363,7 +373,7 @@ impl List<'_> {
         let cost = without_most(&addresses) + 2 * services.len() + tcp.cost + udp.cost;
         (cost <= limit).then_some((
             cost,
-            Part::AddressFirst(AddressFirst {
+            PlanPart::AddressFirst(AddressFirst {
                 addresses,
                 services,
                 tcp,
@@ -412,7 +422,7 @@ struct PortLists<'l> {
 }
 
 impl<'l> PortLists<'l> {
-    fn new(list: &'l List) -> Self {
+    fn new(list: &'l PlannedList) -> Self {
         let of = |transport| {
             list.range
                 .clone()

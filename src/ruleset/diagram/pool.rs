@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 /// How a function of a pool is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Entry<T> {
+pub enum PoolEntry<T> {
     /// All of it.
     Whole(Function<T, u32>),
     /// What differs from the base, which decides about the rest; `None` where the base would decide and nothing should.
@@ -30,9 +30,9 @@ impl<T: Point> Default for Pool<T> {
 
 /// A pool that is finished: how each function is written, and which is the base of the differences.
 #[derive(Debug, Clone)]
-pub struct Written<T> {
+pub struct WrittenPool<T> {
     /// The functions, by number.
-    pub entries: Vec<Entry<T>>,
+    pub entries: Vec<PoolEntry<T>>,
     /// The base, if there are differences.
     pub base: Option<u32>,
     /// Pieces in all.
@@ -53,7 +53,7 @@ impl<T: Point> Pool<T> {
     ///
     /// A staircase of nested ranges makes n functions of up to n pieces, which differ from the longest in one
     /// piece each: n²/4 pieces whole, 2n as differences.
-    pub fn write(self) -> Written<T> {
+    pub fn write(self) -> WrittenPool<T> {
         let mut functions: Vec<(Function<T, u32>, u32)> = self.known.into_iter().collect();
         functions.sort_unstable_by_key(|(_, number)| *number);
         let functions: Vec<_> = functions
@@ -62,8 +62,8 @@ impl<T: Point> Pool<T> {
             .collect();
         let whole: usize = functions.iter().map(|function| function.len() + 1).sum();
         let longest = (0..functions.len()).max_by_key(|at| functions[*at].len());
-        let plain = |functions: Vec<Function<T, u32>>| Written {
-            entries: functions.into_iter().map(Entry::Whole).collect(),
+        let plain = |functions: Vec<Function<T, u32>>| WrittenPool {
+            entries: functions.into_iter().map(PoolEntry::Whole).collect(),
             base: None,
             cost: whole,
         };
@@ -94,10 +94,10 @@ impl<T: Point> Pool<T> {
             .into_iter()
             .zip(functions)
             .map(|(difference, function)| match difference {
-                Some(difference) => Entry::Difference(difference),
-                None => Entry::Whole(function),
+                Some(difference) => PoolEntry::Difference(difference),
+                None => PoolEntry::Whole(function),
             });
-        Written {
+        WrittenPool {
             entries: entries.collect(),
             base: Some(base as u32),
             cost,

@@ -3,7 +3,7 @@
 use crate::policy::{AddressRange, Direction, Interval, PortSet};
 use crate::ruleset::batch::{Elements, Names};
 use crate::ruleset::ir::*;
-use crate::ruleset::table::EVENTS_GROUP;
+use crate::ruleset::table::{BaseChain, EVENTS_GROUP};
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -87,7 +87,8 @@ fn flow_address(key: FlowKey, family: Family) -> String {
     format!("ct {} {} saddr", key.address().name(), family.header())
 }
 
-pub(super) fn map_type(key: MapKey) -> String {
+/// `ipv4_addr`, `ipv4_addr . inet_service`
+pub fn map_type(key: MapKey) -> String {
     match key {
         MapKey::Port(_) | MapKey::FlowPort(..) => "inet_service".into(),
         MapKey::Address(_, family) | MapKey::FlowAddress(_, family) => family.address_type().into(),
@@ -97,16 +98,32 @@ pub(super) fn map_type(key: MapKey) -> String {
     }
 }
 
-/// `g7_in_0_3 { type ipv4_addr : verdict; flags interval;`, `g7_in_0_4 { type ipv4_addr . inet_service : verdict; counter;`
-pub(super) fn map_head(name: &str, key: MapKey, intervals: bool) -> String {
-    let (kind, flags) = (map_type(key), interval_flag(intervals));
-    let counter = if key.counts() { " counter;" } else { "" };
-    format!("{name} {{ type {kind} : verdict;{flags}{counter}")
+/// `type filter hook prerouting priority -160; policy accept;`
+pub(super) fn base_head(base: &BaseChain) -> String {
+    let (hook, priority) = (base.hook, base.priority);
+    format!("type filter hook {hook} priority {priority}; policy accept;")
+}
+
+/// `type ipv4_addr`, `flags interval`
+pub(super) fn set_head(family: Family, intervals: bool) -> Vec<String> {
+    head(family.address_type().into(), intervals, false)
+}
+
+/// `type ipv4_addr : verdict`, `flags interval`; `type ipv4_addr . inet_service : verdict`, `counter`
+pub(super) fn map_head(key: MapKey, intervals: bool) -> Vec<String> {
+    head(
+        format!("{} : verdict", map_type(key)),
+        intervals,
+        key.counts(),
+    )
 }
 
 /// Intervals need a tree, single points a hash.
-pub(super) fn interval_flag(intervals: bool) -> &'static str {
-    if intervals { " flags interval;" } else { "" }
+fn head(kind: String, intervals: bool, counts: bool) -> Vec<String> {
+    let mut lines = vec![format!("type {kind}")];
+    lines.extend(intervals.then(|| "flags interval".into()));
+    lines.extend(counts.then(|| "counter".into()));
+    lines
 }
 
 /// `10.0.0.0/8 : goto g7_in_0_3`, `10.7.0.0 . 80 comment "sg-web/in/7" : drop`; the keys alone without names.

@@ -7,7 +7,7 @@ use crate::policy::decide::{Decision, Reason, Verdict};
 use crate::policy::host::Policy;
 use crate::policy::id::InstanceId;
 use crate::policy::packet::Packet;
-use crate::policy::places::Written;
+use crate::policy::places::WrittenRules;
 use crate::policy::rule::Direction;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,8 @@ use std::net::IpAddr;
 /// Pairs of ends and rules that all tests together look at: about a second.
 const MOST_LOOKS: usize = 30_000_000;
 
-/// Judges all promises: as if every unblock of TCP 25 that is asked for were granted, for the ledger is no part of a definition.
+/// Judges all promises: as if every unblock of TCP 25 that is asked for were granted, for the ledger is no part of a
+/// definition.
 pub fn judge(
     promises: &[Promise],
     definition: &Definition,
@@ -31,7 +32,7 @@ pub fn judge(
         policies: BTreeMap::new(),
         looks: MOST_LOOKS,
     };
-    let written = (!promises.is_empty()).then(|| Written::new(definition));
+    let written = (!promises.is_empty()).then(|| WrittenRules::new(definition));
     for promise in promises {
         match judge.broken(promise) {
             Ok(None) => {}
@@ -147,12 +148,12 @@ impl Judge<'_> {
 }
 
 impl Broken {
-    fn told(&self, promise: &Promise, written: Option<&Written>) -> Diagnostic {
+    fn told(&self, promise: &Promise, written: Option<&WrittenRules>) -> Diagnostic {
         let (is, not) = match promise.expect {
             Verdict::Allow => ("refused", "allowed"),
             Verdict::Refuse | Verdict::Observe => ("allowed", "refused"),
         };
-        let whole = |at: usize| match (self.flow[at], promise.names[at].starts_with("ins-")) {
+        let whole = |at: usize| match (self.flow[at], InstanceId::is_meant_by(promise.names[at])) {
             (Some(address), true) => format!("{} ({address})", promise.names[at]),
             _ => promise.names[at].to_owned(),
         };

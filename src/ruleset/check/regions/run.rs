@@ -1,22 +1,19 @@
 //! One run of boxes: what its packets have in common, and so the conditions that hold for all of them, or for none.
 
 use crate::policy::{Direction, Protocol};
-use crate::ruleset::check::sets::Line;
+use crate::ruleset::check::sets::RulesetNumber;
 use crate::ruleset::ir::{CtState, Family, FlowKey, FlowSide, Match, Side};
 
 /// Packets of one protocol at one interface that open a flow from port 49152 with hop limit 64, not forwarded.
 #[derive(Debug, Clone, Copy)]
 pub struct Run<'i> {
-    /// Which way.
     pub direction: Direction,
-    /// The interface.
     pub interface: &'i str,
-    /// The protocol.
     pub protocol: Protocol,
     /// Whether they are ICMP messages about a tracked flow, other than errors, and open no flow themselves.
     pub about_a_flow: bool,
-    /// Of packets of tracked flows. The chains ask what connection tracking keeps of the flow's opening, so ports and addresses of
-    /// boxes are the flow's.
+    /// Of packets of tracked flows. The chains ask what connection tracking keeps of the flow's opening, so ports and
+    /// addresses of boxes are the flow's.
     pub key: Option<FlowKey>,
 }
 
@@ -36,7 +33,8 @@ pub fn at_interface(each: &Match, direction: Direction, interface: &str) -> bool
 }
 
 impl Run<'_> {
-    /// Which address of a packet is the remote's. The compiler has a table of its own: the check shares none of its reasoning.
+    /// Which address of a packet is the remote's. The compiler has a table of its own: the check shares none of its
+    /// reasoning.
     pub fn remote_side(&self) -> Side {
         match self.direction {
             Direction::Inbound => Side::Source,
@@ -55,12 +53,12 @@ impl Run<'_> {
     }
 
     /// Whether a condition is the same for all packets of the run, and does not hold.
-    pub fn never<T: Line>(&self, each: &Match) -> bool {
+    pub fn never<T: RulesetNumber>(&self, each: &Match) -> bool {
         !self.is_asked(each) && !self.holds::<T>(each)
     }
 
     /// Conditions that hold for all packets of a run or for none.
-    pub fn holds<T: Line>(&self, each: &Match) -> bool {
+    pub fn holds<T: RulesetNumber>(&self, each: &Match) -> bool {
         let (run, family) = (self, T::FAMILY);
         let of_type = |protocol, types: &[(u8, u8)], wanted| {
             run.protocol == protocol && types.iter().any(|(a, b)| (*a..=*b).contains(&wanted))
@@ -71,7 +69,8 @@ impl Run<'_> {
             }
             Match::Family(wanted) => *wanted == family,
             Match::Protocol(protocol) => run.protocol.0 == *protocol,
-            // A flow is opened from an ephemeral port. Of a tracked one the chains ask nothing that stands in the packet.
+            // A flow is opened from an ephemeral port. Of a tracked one the chains ask nothing that stands in the
+            // packet.
             Match::Port(transport, Side::Source, ports) => {
                 transport.protocol() == run.protocol && run.key.is_none() && ports.contains(49152)
             }

@@ -1,7 +1,7 @@
 //! What was read of long maps and lists, for all runs.
 
 use crate::policy::Interval;
-use crate::ruleset::check::sets::{Line, Set, by_target, split};
+use crate::ruleset::check::sets::{BoxAddresses, RulesetNumber, by_target, split};
 use crate::ruleset::ir::NftVerdict;
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
@@ -11,29 +11,28 @@ const LONG: usize = 4096;
 const KEPT: usize = 64;
 
 /// Where addresses lead in a map: each target with all that lead there.
-pub(super) type Parts<'r, T> = Rc<[(Option<&'r NftVerdict>, Set<T>)]>;
+pub(super) type TargetParts<'r, T> = Rc<[(Option<&'r NftVerdict>, BoxAddresses<T>)]>;
 
 /// The parts of a set inside and outside of a list.
-pub(super) type Halves<T> = [Option<Set<T>>; 2];
+pub(super) type Halves<T> = [Option<BoxAddresses<T>>; 2];
 
 /// Where a list or a set lies in memory.
-type Place<T> = *const Interval<T>;
+type MemoryPlace<T> = *const Interval<T>;
 
 /// What is known of sets; each is held with it, so that nothing else can come to lie where it does.
-type Known<T, K, V> = FxHashMap<K, (Set<T>, V)>;
+type Remembered<T, K, V> = FxHashMap<K, (BoxAddresses<T>, V)>;
 
 /// What long maps lead to and long lists hold of the same addresses, read once for all protocols.
 #[derive(Debug)]
 pub struct Targets<'r, T> {
-    pub(super) whole: Set<T>,
+    pub(super) whole: BoxAddresses<T>,
     /// By the map and where the set lies in memory.
-    known: Known<T, (&'r str, Place<T>), Parts<'r, T>>,
+    known: Remembered<T, (&'r str, MemoryPlace<T>), TargetParts<'r, T>>,
     /// By where list and set lie in memory.
-    halves: Known<T, [Place<T>; 2], Halves<T>>,
+    halves: Remembered<T, [MemoryPlace<T>; 2], Halves<T>>,
 }
 
-impl<'r, T: Line> Targets<'r, T> {
-    /// Nothing was read yet.
+impl<'r, T: RulesetNumber> Targets<'r, T> {
     pub fn new() -> Self {
         Targets {
             whole: [T::WHOLE].into(),
@@ -46,21 +45,21 @@ impl<'r, T: Line> Targets<'r, T> {
         &mut self,
         map: &'r str,
         elements: &'r [(Interval<T>, NftVerdict)],
-        set: &Set<T>,
-    ) -> Parts<'r, T> {
+        set: &BoxAddresses<T>,
+    ) -> TargetParts<'r, T> {
         let key = (map, set.as_ptr());
         if let Some((_, parts)) = self.known.get(&key) {
             return parts.clone();
         }
         let targets = elements.iter().map(|(each, target)| (*each, target));
-        let parts: Parts<T> = by_target(targets, set).into();
+        let parts: TargetParts<T> = by_target(targets, set).into();
         if elements.len().max(set.len()) >= LONG && self.known.len() < KEPT {
             self.known.insert(key, (set.clone(), parts.clone()));
         }
         parts
     }
 
-    pub(super) fn split(&mut self, list: &'r [Interval<T>], set: &Set<T>) -> Halves<T> {
+    pub(super) fn split(&mut self, list: &'r [Interval<T>], set: &BoxAddresses<T>) -> Halves<T> {
         let key = [list.as_ptr(), set.as_ptr()];
         if let Some((_, halves)) = self.halves.get(&key) {
             return halves.clone();

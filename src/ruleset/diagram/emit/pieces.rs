@@ -5,7 +5,7 @@ use super::{Decide, Emitter, NOTHING, Target};
 use crate::policy::Interval;
 use crate::ruleset::diagram::paint::{Function, merge_equal};
 use crate::ruleset::diagram::plan::{MANY_POINTS, counts, is_gapless};
-use crate::ruleset::diagram::pool::{Entry, Written};
+use crate::ruleset::diagram::pool::{PoolEntry, WrittenPool};
 use crate::ruleset::ir::*;
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,10 +25,11 @@ impl Emitter<'_> {
     pub(super) fn written<T: Worded>(
         &mut self,
         name: &str,
-        written: Written<T>,
+        written: WrittenPool<T>,
         word: T::Word,
     ) -> Vec<Target> {
-        let mut entries: Vec<Option<Entry<T>>> = written.entries.into_iter().map(Some).collect();
+        let mut entries: Vec<Option<PoolEntry<T>>> =
+            written.entries.into_iter().map(Some).collect();
         let mut targets = vec![Target::Nothing; entries.len()];
         // The base first: the differences lead to it.
         let order = written
@@ -40,8 +41,8 @@ impl Emitter<'_> {
             targets[at] = match entries[at].take() {
                 // The base has been written already.
                 None => continue,
-                Some(Entry::Whole(function)) => self.whole(name, function, word),
-                Some(Entry::Difference(pieces)) => {
+                Some(PoolEntry::Whole(function)) => self.whole(name, function, word),
+                Some(PoolEntry::Difference(pieces)) => {
                     let base = written
                         .base
                         .map_or(Target::Nothing, |base| targets[base as usize].clone());
@@ -198,8 +199,9 @@ impl Emitter<'_> {
         rules
     }
 
-    /// Takes out of `pieces` those that one set for each target can hold, and returns the rules that ask the sets. These are all
-    /// pieces where there are few targets, else those that lead to no chain. Lists that ask the same share a set.
+    /// Takes out of `pieces` those that one set for each target can hold, and returns the rules that ask the sets.
+    /// These are all pieces where there are few targets, else those that lead to no chain. Lists that ask the same
+    /// share a set.
     fn nameless<T: Worded>(
         &mut self,
         pieces: &mut Function<T, u32>,
@@ -242,9 +244,9 @@ impl Emitter<'_> {
         ends.into_iter().filter_map(rule).collect()
     }
 
-    /// A set for each target of many points, `ip saddr @in_0_v4_s1 goto in_0_v4_2`, and a map for the others. A change of a set
-    /// costs the kernel nothing more, while after one of a map it looks at every element of the table's maps: they may lead
-    /// in circles.
+    /// A set for each target of many points, `ip saddr @in_0_v4_s1 goto in_0_v4_2`, and a map for the others. A change
+    /// of a set costs the kernel nothing more, while after one of a map it looks at every element of the table's maps:
+    /// they may lead in circles.
     fn points<T: Worded>(
         &mut self,
         name: &str,
@@ -317,7 +319,7 @@ impl Emitter<'_> {
 
 /// What the most pieces have.
 fn most<T>(pieces: &[(Interval<T>, u32)], target: &dyn Fn(u32) -> Target) -> Option<u32> {
-    // Of equals the one whose target sorts first, so that compiling twice gives one result.
+    // Of equals the one whose target sorts first, so that compiling twice has one result.
     counts(pieces)
         .into_iter()
         .max_by(|a, b| a.1.cmp(&b.1).then_with(|| target(b.0).cmp(&target(a.0))))

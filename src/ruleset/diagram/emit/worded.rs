@@ -1,7 +1,7 @@
 //! The dimensions of the diagram in nft's words.
 
 use crate::policy::{Interval, Point, PortSet, Protocol};
-use crate::ruleset::diagram::family::Family as PlanFamily;
+use crate::ruleset::diagram::family::DiagramFamily;
 use crate::ruleset::ir::{Addresses as AddressList, *};
 use std::sync::Arc;
 
@@ -13,9 +13,7 @@ pub trait Worded: Point {
     fn condition(word: Self::Word, intervals: Vec<Interval<Self>>) -> Option<Match>;
     /// What must hold for the field to be there at all: a chain over ports may be reached by any protocol.
     fn present(word: Self::Word) -> Vec<Match>;
-    /// The field of a map.
     fn key(word: Self::Word) -> MapKey;
-    /// The elements of a map.
     fn elements(elements: Vec<(Interval<Self>, NftVerdict)>) -> MapElements;
     /// The elements of a set; `None` for ports, of which there are no sets.
     fn set_of(elements: &[Interval<Self>]) -> Option<AddressList>;
@@ -47,10 +45,9 @@ impl Worded for u16 {
 }
 
 /// A family of addresses with its words.
-pub trait Named: PlanFamily + Worded<Word = Side> {
+pub trait Named: DiagramFamily + Worded<Word = Side> {
     /// In the words of the ruleset.
     const FAMILY: Family;
-    /// A list of it.
     fn list(intervals: Arc<[Interval<Self>]>) -> AddressList;
     /// The elements of a map over pairs.
     fn paired(pairs: Vec<Pair<Self>>) -> MapElements;

@@ -1,13 +1,13 @@
 //! What a plan consists of.
 
 use crate::ruleset::diagram::paint::Function;
-use crate::ruleset::diagram::pairs::Table;
-use crate::ruleset::diagram::pool::Written;
+use crate::ruleset::diagram::pairs::PairTable;
+use crate::ruleset::diagram::pool::WrittenPool;
 use std::ops::Range;
 
 /// A part of the list and how it is asked.
 #[derive(Debug, Clone)]
-pub enum Part<T> {
+pub enum PlanPart<T> {
     /// Entry by entry.
     Linear(Range<usize>),
     /// Protocol, port, address.
@@ -15,7 +15,7 @@ pub enum Part<T> {
     /// Address, protocol, port.
     AddressFirst(AddressFirst<T>),
     /// Address and port at once.
-    Pairs(Vec<Table<T>>),
+    Pairs(Vec<PairTable<T>>),
 }
 
 /// Protocol, then port, then address. Numbers are those of functions over addresses.
@@ -32,7 +32,7 @@ pub struct ServiceFirst<T> {
     /// Every other protocol.
     pub other: Option<u32>,
     /// The functions over addresses.
-    pub addresses: Written<T>,
+    pub addresses: WrittenPool<T>,
 }
 
 /// Address, then protocol, then port.
@@ -43,9 +43,9 @@ pub struct AddressFirst<T> {
     /// What is asked at an address.
     pub services: Vec<ServiceNode>,
     /// The functions over TCP ports.
-    pub tcp: Written<u16>,
+    pub tcp: WrittenPool<u16>,
     /// The functions over UDP ports.
-    pub udp: Written<u16>,
+    pub udp: WrittenPool<u16>,
 }
 
 /// Protocol, then port, at one address. `tcp` and `udp` are numbers of functions, the others of clauses.
