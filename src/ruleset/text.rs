@@ -4,7 +4,7 @@ mod rule;
 mod words;
 
 use self::rule::*;
-pub use self::rule::{map_type, own_of_another, prefix_mask, rule_text};
+pub use self::rule::{own_of_another, prefix_mask, rule_text};
 use super::batch::{Command, Elements, Name, Names};
 use super::ir::*;
 use super::marks::Bits;

@@ -87,8 +87,7 @@ fn flow_address(key: FlowKey, family: Family) -> String {
     format!("ct {} {} saddr", key.address().name(), family.header())
 }
 
-/// `ipv4_addr`, `ipv4_addr . inet_service`
-pub fn map_type(key: MapKey) -> String {
+pub(super) fn map_type(key: MapKey) -> String {
     match key {
         MapKey::Port(_) | MapKey::FlowPort(..) => "inet_service".into(),
         MapKey::Address(_, family) | MapKey::FlowAddress(_, family) => family.address_type().into(),
