@@ -232,11 +232,7 @@ fn listing(host: &Host) -> Vec<String> {
 }
 
 fn rounds() -> std::ops::Range<u64> {
-    let factor = if std::env::var_os("SECGROUPD_FULL").is_some() {
-        10
-    } else {
-        1
-    };
+    let factor = if support::is_full() { 10 } else { 1 };
     0..ROUNDS * factor
 }
 
