@@ -229,7 +229,7 @@ fn polled() {
 fn burst() {
     let site = Site::new();
     site.write("groups.yaml", &opening(&[22]));
-    let _daemon = site.start();
+    let daemon = site.start();
     for port in 1000..1060 {
         match port % 2 {
             0 => site.write("groups.yaml", &opening(&[port])),
@@ -240,5 +240,6 @@ fn burst() {
     site.until_at_rest();
     thread::sleep(WHILE);
     assert!(site.lets_in(1059) && !site.lets_in(1058));
-    assert_eq!(site.status()["failures"], 0, "{}", _daemon.log());
+    // Of a file that is written where it is, a half may be read. It is refused, and the next save holds.
+    assert!(site.status()["last_error"].is_null(), "{}", daemon.log());
 }
