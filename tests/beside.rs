@@ -21,7 +21,7 @@ use std::time::Duration;
 use support::{Host, kernel_test};
 
 fn main() -> ExitCode {
-    support::run(|| {
+    support::run_waiting(4, || {
         let nft: &[&str] = &["nft", "iptables-nft", "ip6tables-nft"];
         let legacy: &[&str] = &["nft", "iptables-legacy", "ip6tables-legacy"];
         let every: &[&str] = &[

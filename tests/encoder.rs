@@ -32,15 +32,29 @@ use support::{Host, kernel_test};
 /// Random definitions and random rulesets of each sort; SECGROUPD_FULL=1 makes ten times as many.
 const ROUNDS: u64 = 150;
 
+/// So many parts of them run side by side: the kernel lets each wait for its transactions.
+const PARTS: u64 = 3;
+
+/// What is compared for each seed of a part, by its name.
+type Sort = (&'static str, fn(u64));
+
 fn main() -> ExitCode {
-    support::run(|| {
+    support::run_waiting(4, || {
         let mut tests = vec![
             kernel_test("goldens", &["nft"], goldens),
-            kernel_test("random_definitions", &["nft"], random_definitions),
-            kernel_test("random_rulesets", &["nft"], random_rulesets),
             kernel_test("workloads", &["nft"], all_workloads),
-            kernel_test("edits_of_live_maps", &["nft"], edits),
         ];
+        let sorts: [Sort; 3] = [
+            ("random_definitions", random_definitions),
+            ("random_rulesets", random_rulesets),
+            ("edits_of_live_maps", edits),
+        ];
+        for part in 0..PARTS {
+            tests.extend(sorts.map(|(sort, body)| {
+                let name = format!("{sort}_part_{part}");
+                kernel_test(&name, &["nft"], move || body(part))
+            }));
+        }
         tests.extend(faults::tests());
         tests
     })
@@ -53,28 +67,28 @@ fn goldens() {
     }
 }
 
-fn random_definitions() {
+fn random_definitions(part: u64) {
     let pair = Pair::new();
-    for seed in rounds() {
+    for seed in rounds(part) {
         let text = generate::definition(&mut fastrand::Rng::with_seed(seed + 5_000_000));
         pair.agree(&compile(&policy(&text)), &format!("seed {seed}\n{text}"));
     }
 }
 
 /// Every condition, verdict and shape of list that the rulesets' language has, whether or not the compiler uses it.
-fn random_rulesets() {
+fn random_rulesets(part: u64) {
     let pair = Pair::new();
-    for seed in rounds() {
+    for seed in rounds(part) {
         let ruleset = random::ruleset(&mut fastrand::Rng::with_seed(seed));
         pair.agree(&ruleset, &format!("seed {seed}"));
     }
 }
 
 /// Elements taken out of and put into maps that are in use, while the rest of them stays.
-fn edits() {
+fn edits(part: u64) {
     let (native, nft) = (Host::new("native"), Host::new("nft"));
     let socket = native.enter(|| Native::open().unwrap());
-    for seed in rounds() {
+    for seed in rounds(part) {
         let rng = &mut fastrand::Rng::with_seed(seed);
         let ruleset = random::ruleset(rng);
         let names = Names::new(Generation(1)).marked(Bits::example(&ruleset.marks));
@@ -231,13 +245,10 @@ fn listing(host: &Host) -> Vec<String> {
     objects
 }
 
-fn rounds() -> std::ops::Range<u64> {
-    let factor = if std::env::var_os("SECGROUPD_FULL").is_some() {
-        10
-    } else {
-        1
-    };
-    0..ROUNDS * factor
+/// The seeds of a part.
+fn rounds(part: u64) -> impl Iterator<Item = u64> {
+    let factor = if support::is_full() { 10 } else { 1 };
+    (part..ROUNDS * factor).step_by(PARTS as usize)
 }
 
 fn policy(text: &str) -> Policy {

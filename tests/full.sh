@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All figures of "never open, never cut" in full, or those named: flows restored killed faults soak hostile flood hits
-# refusals insight deny fuzz. Keeps what each prints in tests/results, with the machine that it comes from. As root: about
+# refusals times insight deny fuzz. Keeps what each prints in tests/results, with the machine that it comes from. As root: about
 # five hours, of which the fuzzers take one to three, the flood one, and the soak half of one; without these about one hour.
 # `deny` asks whether the licences, versions and sources of all dependencies are those that deny.toml allows. It installs
 # cargo-deny where that is missing, which takes minutes.
@@ -26,7 +26,7 @@ scenarios() {
         said="$(cargo test --quiet --test "$binary" -- --nocapture --test-threads 1 "$word" 2>/dev/null || true)"
         grep -q "^running [1-9]" <<<"$said" || echo "FAILED: no scenario of $binary was run for $word"
         echo "$said"
-    done | sed -n -e 's/^test [^ ]* *\.\.\. //' -e 's/^ *//' -e '/^ok$/d' -e '/^running/d' -e '/^test result/d' -e '/^$/d' -e 's/^/- /p'
+    done | sed -n -e 's/^test .*[^ ] *\.\.\. //' -e 's/^ *//' -e '/^ok$/d' -e '/^running/d' -e '/^test result/d' -e '/^$/d' -e 's/^/- /p'
 }
 
 # Judges the dependencies by deny.toml. Leaves out the advisories, whose database is fetched from the network.
@@ -54,6 +54,13 @@ figures() {
     flood) scenarios reload_flood lose_and_leak_nothing ;;
     hits) scenarios daemon hits_equal ;;
     refusals) scenarios daemon a_flood_of_refusals what_it_costs ;;
+    times)
+        scenarios host_view "ten thousand"
+        scenarios seed "ten thousand"
+        scenarios daemon is_restored
+        scenarios lab an_edit_touches_the_touched an_edit_does_not_wait the_first_command fifty_instances
+        scenarios insight a_thousand_rules
+        ;;
     insight) cargo test --quiet --test insight -- --nocapture agree 2>/dev/null | sed -n 's/^\([0-9]* .*policies.*\)/- \1/p' ;;
     deny) dependencies ;;
     fuzz) printf '| target | runs | time | |\n|---|---|---|---|\n' && bash fuzz/run.sh ;;
@@ -64,7 +71,7 @@ figures() {
 mkdir -p tests/results
 kept="$(mktemp)"
 trap 'rm -f "$kept"' EXIT
-[ $# -gt 0 ] || set -- flows restored killed faults soak hostile flood hits refusals insight deny fuzz
+[ $# -gt 0 ] || set -- flows restored killed faults soak hostile flood hits refusals times insight deny fuzz
 missed=0
 for name in "$@"; do
     { echo "# $name" && echo && echo "\`bash tests/full.sh $name\`" && echo && machine && echo && figures "$name"; } | tee "$kept"

@@ -17,7 +17,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use secgroupd::netfilter::blind::{BlindSpot, blind_spots};
 use secgroupd::netfilter::hits::{RuleHits, rule_hits};
 use secgroupd::netfilter::links::{Link, default_route_links, links};
-use support::{Host, kernel_test, namespace::search_path};
+use support::{Host, bounded, kernel_test, namespace::search_path};
 
 fn main() -> ExitCode {
     support::run(|| {
@@ -216,7 +216,7 @@ fn ten_thousand_rules(host: &Host) {
         hits.last().unwrap().comment.as_deref(),
         Some("sg-web/in/9999")
     );
-    assert!(took < Duration::from_secs(1));
+    bounded("10,000 counters", took, Duration::from_secs(1));
 }
 
 /// Someone else's transactions go on meanwhile. Each makes the kernel give up a reading; none may lose or double a rule.

@@ -20,10 +20,12 @@ mod lint;
 mod warnings;
 mod workloads;
 
+/// The full form looks at more policies and holds times to their bounds.
+fn is_full() -> bool {
+    std::env::var("SECGROUPD_FULL").is_ok_and(|value| value == "1")
+}
+
 /// How many random policies are looked at.
 fn policies() -> u64 {
-    match std::env::var("SECGROUPD_FULL").is_ok_and(|value| value == "1") {
-        true => 2000,
-        false => 100,
-    }
+    if is_full() { 2000 } else { 100 }
 }

@@ -17,10 +17,7 @@ use nix::time::{ClockId, clock_gettime};
 use secgroupd::netfilter::flows::{Flow, flows_over};
 use secgroupd::netfilter::labels::Labels;
 use secgroupd::netfilter::netlink::Reader;
-use support::{Host, kernel_test};
-
-/// How long anything may take that has to happen.
-const SOON: Duration = Duration::from_secs(60);
+use support::{Host, SOON, kernel_test};
 
 /// Another program's label, and a sticky one of ours.
 const THEIRS: u8 = 5;

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use support::kernel_test;
 
 fn main() -> ExitCode {
-    support::run(|| {
+    support::run_waiting(4, || {
         let nft = &["nft"];
         vec![
             kernel_test(

@@ -14,7 +14,7 @@ mod site;
 mod support;
 
 fn main() -> std::process::ExitCode {
-    support::run(|| {
+    support::run_waiting(4, || {
         [answers::tests(), causes::tests()]
             .into_iter()
             .flatten()

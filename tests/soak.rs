@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use secgroupd::netfilter::objects::objects;
 use secgroupd::ruleset::{Generation, TABLE};
-use support::{Host, kernel_test, through_nft, whatever_labels};
+use support::{Host, is_full, kernel_test, through_nft, whatever_labels};
 
 #[path = "daemon/process.rs"]
 mod process;
@@ -26,10 +26,6 @@ use process::{Daemon, until};
 
 fn main() -> ExitCode {
     support::run(|| vec![kernel_test("reloads_of_random_policies", &["nft"], soak)])
-}
-
-fn is_full() -> bool {
-    std::env::var("SECGROUPD_FULL").is_ok_and(|value| value == "1")
 }
 
 /// Half of the policies are near to the one before: one rule of it is gone, so that most is changed in place.

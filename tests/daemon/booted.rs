@@ -10,6 +10,7 @@ use nix::mount::{MntFlags, MsFlags};
 
 use super::rights::has_other_users;
 use super::site::{PROGRAM, Ran, SOON, Site, WRONG, opening, until};
+use crate::support::wait::PAUSE;
 use crate::support::{Skip, kernel_test, through_nft};
 
 pub fn tests() -> Vec<Trial> {
@@ -68,8 +69,8 @@ impl<'s> Machine<'s> {
     fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
         let start = Instant::now();
         while !holds() {
-            assert!(start.elapsed() < 3 * SOON, "never {what}:\n{}", self.log());
-            std::thread::sleep(SOON / 400);
+            assert!(start.elapsed() < 2 * SOON, "never {what}:\n{}", self.log());
+            std::thread::sleep(PAUSE);
         }
     }
 
@@ -151,7 +152,7 @@ impl Drop for Group {
         // The last of its processes may be on their way.
         let start = Instant::now();
         while remove(&self.own).is_err() && start.elapsed() < SOON {
-            std::thread::sleep(SOON / 400);
+            std::thread::sleep(PAUSE);
         }
         let _ = nix::mount::umount2(&self.mount, MntFlags::MNT_DETACH);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use libtest_mimic::Trial;
 
 use super::site::{Daemon, SOON, Site};
-use crate::support::kernel_test;
+use crate::support::{CUT, kernel_test};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -32,9 +32,6 @@ security_groups:
 instances:
   ins-web1: { interfaces: { eth0: { security_groups: [sg-feeds] } } }
 ";
-
-/// Longer than two retransmissions.
-const CUT: Duration = Duration::from_millis(700);
 
 /// A flow in which only one side ever speaks.
 struct Feed {

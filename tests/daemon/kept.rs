@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use super::kernel_fails::{can_trace, traced};
 use super::site::{Daemon, Ran, Site, WRONG, opening, until};
-use crate::support::{Skip, kernel_test};
+use crate::support::{Skip, is_full, kernel_test};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -364,11 +364,7 @@ fn killed() {
     let daemon = site.start();
     until_kept(&site, &opening(&[22]));
     drop(daemon);
-    let rounds = if std::env::var_os("SECGROUPD_FULL").is_some() {
-        200
-    } else {
-        12
-    };
+    let rounds = if is_full() { 200 } else { 12 };
     for round in 0..rounds {
         let daemon = site.start();
         let port = if round % 2 == 0 { 443 } else { 22 };

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
-use super::restored_flood::is_full;
 use super::site::{Site, until};
-use crate::support::{Flood, Port, Side, kernel_test};
+use crate::support::{Flood, Port, Side, is_full, kernel_test};
 
 const ALLOWED: Port = Port::Tcp(2002);
 const REFUSED: Port = Port::Udp(1001);

@@ -213,7 +213,7 @@ fn take_over() -> Result<(), Skip> {
             .hears(SOON)
             .is_some_and(|heard| heard.contains("READY=1"))
     );
-    assert_eq!(site.generations(), [2]);
+    until("it is loaded anew", || site.generations() == [2]);
     assert!(protection(&site).contains("told through nft"));
     assert_eq!(site.run("reload").code, 0);
     Ok(())

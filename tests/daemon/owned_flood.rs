@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 
 use super::owned::{can_own, start};
 use super::site::{Manager, Site, opening};
-use crate::support::{Flood, Port, Side, Skip, kernel_test, through_nft};
+use crate::support::{Flood, Port, Side, Skip, is_full, kernel_test, through_nft};
 
 const ALLOWED: Port = Port::Tcp(2002);
 const REFUSED: Port = Port::Udp(1001);
@@ -28,8 +28,7 @@ pub fn tests() -> Vec<Trial> {
 
 fn flushed_and_killed() -> Result<(), Skip> {
     can_own()?;
-    let full = std::env::var("SECGROUPD_FULL").is_ok_and(|value| value == "1");
-    let long = Duration::from_secs(if full { 30 } else { 4 });
+    let long = Duration::from_secs(if is_full() { 30 } else { 4 });
     let site = Site::quiet();
     site.write("groups.yaml", &opening(&[2002]));
     let manager = Manager::new(site.path("").as_path());

@@ -1,6 +1,6 @@
 //! Programs that run and programs that have ended, and waiting for what must happen.
 
-#![allow(dead_code, reason = "the bench uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "the bench uses a part of it")]
 
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, IoSliceMut};
@@ -16,10 +16,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::unistd::Pid;
 
-/// How long anything may take that has to happen.
-pub const SOON: Duration = Duration::from_secs(20);
-/// How long nothing must happen before it counts as not happening.
-pub const WHILE: Duration = Duration::from_millis(300);
+use super::support::until_or;
+
+pub use super::support::{SOON, until};
 
 /// Fails with the lines that differ, for listings are long.
 #[track_caller]
@@ -68,16 +67,6 @@ impl Ran {
     }
 }
 
-/// Waits until something holds.
-#[track_caller]
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < SOON, "never: {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// A running daemon. It is killed when the test ends.
 pub struct Daemon {
     child: Child,
@@ -117,15 +106,10 @@ impl Daemon {
 
     #[track_caller]
     pub fn until_logged(&self, words: &str) {
-        let start = Instant::now();
-        while !self.log().contains(words) {
-            assert!(
-                start.elapsed() < SOON,
-                "{words:?} was never logged:\n{}",
-                self.log()
-            );
-            thread::sleep(Duration::from_millis(10));
-        }
+        until_or(
+            || format!("{words:?} was never logged:\n{}", self.log()),
+            || self.log().contains(words),
+        );
     }
 
     pub fn signal(&self, signal: Signal) {

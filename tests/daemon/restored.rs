@@ -9,7 +9,10 @@ use nix::sys::signal::Signal;
 use secgroupd::netfilter::objects::{in_force, objects};
 
 use super::site::{Daemon, SOON, Site, opening, until, whoever_owns_it};
-use crate::support::{kernel_test, whatever_labels};
+use crate::support::{bounded, kernel_test, whatever_labels};
+
+/// What a restoration may take in the median.
+const AT_ONCE: Duration = Duration::from_millis(100);
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -137,10 +140,7 @@ fn altered(line: &str) {
     }
     println!("{line}: restored after {times:?}");
     times.sort();
-    assert!(
-        times[times.len() / 2] < Duration::from_millis(100),
-        "{times:?}"
-    );
+    bounded("the median", times[times.len() / 2], AT_ONCE);
     let page = site.run("status").out;
     assert!(
         page.contains(&format!("Restored  {count} times, last ")),
@@ -158,7 +158,7 @@ fn deleted() {
     }
     println!("restored after {times:?}");
     times.sort();
-    assert!(times[3] < Duration::from_millis(100), "{times:?}");
+    bounded("the median", times[3], AT_ONCE);
     assert_eq!(guarded.restorations(), 6);
 }
 
@@ -232,16 +232,18 @@ fn fight() {
         until("there is a fight", || guarded.logged("keeps changing") == 1);
         // Until it waits longest.
         thread::sleep(Duration::from_secs(3));
+        let begin = Instant::now();
         let (before, work) = (guarded.restorations(), cpu(guarded.daemon.pid()));
         thread::sleep(Duration::from_secs(4));
         let (after, work) = (guarded.restorations(), cpu(guarded.daemon.pid()) - work);
+        let spent = begin.elapsed();
         println!(
-            "{} restorations in 4 s, {work:?} of a processor",
+            "{} restorations in {spent:.1?}, {work:?} of a processor",
             after - before
         );
-        // Some fail: it is deleted while it is loaded.
-        assert!(after - before <= 5, "{before} to {after}");
-        assert!(work < Duration::from_secs(1), "{work:?}");
+        // One a second. Some fail: it is deleted while it is loaded.
+        assert!(after - before <= spent.as_secs() + 1, "{before} to {after}");
+        bounded("the processor's time", work, Duration::from_secs(1));
         stop.store(true, Ordering::Relaxed);
     });
     println!("{} deletions", deleted.into_inner());
@@ -250,7 +252,7 @@ fn fight() {
     });
     thread::sleep(Duration::from_millis(3500));
     let took = guarded.change("delete table inet secgroupd", "the table was deleted");
-    assert!(took < Duration::from_millis(500), "{took:?}");
+    bounded("after a calm", took, Duration::from_millis(500));
     assert_eq!(guarded.logged("keeps changing"), 1);
 }
 

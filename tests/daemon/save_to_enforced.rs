@@ -155,10 +155,6 @@ impl Saved {
 }
 
 impl Times {
-    pub fn least(&self) -> Duration {
-        self.enforced[0]
-    }
-
     /// The row of a table: what is saved, the median, the least and the most, the target, and the switch, in ms.
     pub fn row(&self) -> String {
         let middle = |times: &[Duration]| times[times.len() / 2];

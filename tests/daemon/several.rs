@@ -224,6 +224,6 @@ pub fn is_cut(talk: &Talk, wires: &[&Link]) -> bool {
 /// Each side is heard now, the server first: its packet is an answer.
 pub fn goes_on(talk: &Talk) -> bool {
     arrived(talk);
-    talk.limit(super::site::SOON / 4);
+    talk.limit(super::site::SOON);
     talk.hears(false) && talk.hears(true)
 }

@@ -14,7 +14,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::process::same;
-pub use super::process::{Daemon, Manager, Ran, SOON, WHILE, until};
+pub use super::process::{Daemon, Manager, Ran, SOON, until};
+pub use super::support::WHILE;
 use super::support::{Host, Injector, Link, Outbound, Probe, Sent, join, through_nft};
 
 /// The program under test; of a benchmark the release, where it was built before.

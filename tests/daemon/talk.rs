@@ -5,11 +5,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use super::process::until;
-use super::site::{Daemon, SOON, Site};
+use super::site::{Daemon, SOON, Site, WHILE};
 use crate::support::Host;
 
-/// Longer than two retransmissions.
-pub const CUT: Duration = Duration::from_millis(700);
+pub use crate::support::CUT;
 
 /// A TCP connection or a UDP conversation between the two.
 pub enum Talk {
@@ -89,17 +88,12 @@ impl Talk {
     /// Neither side hears the other any more, and the server speaks first: its packets are answers. What is sent is sent again for
     /// a while.
     pub fn has_ended(&self) -> bool {
-        [
-            (false, SOON / 100),
-            (true, SOON / 100),
-            (false, CUT),
-            (true, SOON / 100),
-        ]
-        .into_iter()
-        .all(|(by_client, time)| {
-            self.limit(time);
-            !self.hears(by_client)
-        })
+        [(false, WHILE), (true, WHILE), (false, CUT), (true, WHILE)]
+            .into_iter()
+            .all(|(by_client, time)| {
+                self.limit(time);
+                !self.hears(by_client)
+            })
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
 use super::kept::{lose, until_kept};
 use super::site::{Daemon, Ran, Site, opening, until};
-use crate::support::kernel_test;
+use crate::support::{is_full, kernel_test};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -73,17 +73,26 @@ fn tried(site: &Site, seconds: u32, ports: &[u16]) {
     );
 }
 
+/// What holds while the candidate is on trial. Where the time was up before the daemon could be asked, as on a machine
+/// that is busy for so long, it says nothing.
+#[track_caller]
+fn meanwhile(site: &Site, holds: impl FnOnce() -> bool) {
+    let held = holds();
+    let left = site.status()["trial"]["seconds_left"].as_f64();
+    assert!(held || left.is_none_or(|left| left <= 0.0), "{left:?}");
+}
+
 fn definition(site: &Site) -> String {
     fs::read_to_string(site.definition()).unwrap()
 }
 
 fn confirmed() {
     let (site, daemon) = started(&[22]);
-    tried(&site, 60, &[443]);
+    tried(&site, 600, &[443]);
     assert!(site.lets_in(443) && !site.lets_in(22));
     let status = site.status();
     let left = status["trial"]["seconds_left"].as_f64().unwrap();
-    assert!((50.0..=60.0).contains(&left), "{left}");
+    assert!((1.0..=600.0).contains(&left), "{left}");
     assert_eq!(status["enforced"]["generation"], 2);
     let page = site.run("status").out;
     assert!(
@@ -116,12 +125,11 @@ fn confirmed() {
 
 fn taken_back() {
     let (site, daemon) = started(&[22]);
-    let begin = Instant::now();
+    let begin = std::time::Instant::now();
     tried(&site, 2, &[443]);
-    assert!(site.lets_in(443) && !site.lets_in(22));
+    meanwhile(&site, || site.lets_in(443) && !site.lets_in(22));
     daemon.until_logged("was not confirmed in time: the old policy is back");
-    let took = begin.elapsed().as_secs_f64();
-    assert!((1.9..4.0).contains(&took), "after {took:.1} s");
+    assert!(begin.elapsed() >= Duration::from_millis(1900), "too early");
     assert!(site.lets_in(22) && !site.lets_in(443));
     let status = site.status();
     assert!(status["trial"].is_null(), "{status}");
@@ -173,11 +181,16 @@ fn restarted() {
     until("it can be asked", || {
         site.path("control.sock").exists() && site.run("status").code == 0
     });
-    let status = site.status();
-    let left = status["trial"]["seconds_left"].as_f64().unwrap();
-    assert!(left < 4.0, "the time goes on: {left}");
-    assert!(site.lets_in(443) && !site.lets_in(22), "{}", daemon.log());
-    assert_eq!(status["enforced"]["generation"], 2);
+    meanwhile(&site, || {
+        let status = site.status();
+        let goes_on = |left: f64| left < 4.0;
+        status["trial"]["seconds_left"]
+            .as_f64()
+            .is_some_and(goes_on)
+            && status["enforced"]["generation"] == 2
+            && site.lets_in(443)
+            && !site.lets_in(22)
+    });
     daemon.until_logged("the old policy is back");
     assert!(site.lets_in(22) && !site.lets_in(443));
 }
@@ -232,7 +245,7 @@ fn saved_meanwhile() {
     tried(&site, 2, &[443]);
     site.save("groups.yaml", &opening(&[8080]));
     daemon.until_logged("the definition is not read before the trial of the candidate has ended");
-    assert!(site.lets_in(443) && !site.lets_in(8080));
+    meanwhile(&site, || site.lets_in(443) && !site.lets_in(8080));
     site.until_open(&[8080], &[443, 22]);
 }
 
@@ -244,15 +257,15 @@ fn saved_and_restarted() {
     daemon.end(Signal::SIGKILL);
     let daemon = site.launch("run");
     daemon.until_logged("the definition is not read before the trial of the candidate has ended");
-    assert!(site.lets_in(443) && !site.lets_in(8080));
+    meanwhile(&site, || site.lets_in(443) && !site.lets_in(8080));
     site.until_open(&[8080], &[443, 22]);
     assert!(site.status()["last_error"].is_null());
 }
 
 fn reloaded() {
     let (site, _daemon) = started(&[22]);
-    tried(&site, 2, &[443]);
-    attempt(&site, 2, &[8080]).failed(2, &["is on trial already", "secgroupd reload"]);
+    tried(&site, 600, &[443]);
+    attempt(&site, 600, &[8080]).failed(2, &["is on trial already", "secgroupd reload"]);
     assert!(site.lets_in(443) && !site.lets_in(8080));
     assert_eq!(site.run("reload").code, 0);
     assert!(site.lets_in(22) && !site.lets_in(443));
@@ -261,8 +274,14 @@ fn reloaded() {
     let new = site.path("new.yaml").display().to_string();
     site.write("new.yaml", &opening(&[443]));
     assert_eq!(site.run(&format!("apply {new}")).code, 0);
+    assert!(site.lets_in(443));
+    // The time of a trial that a reload has ended does not come.
+    tried(&site, 2, &[8443]);
+    assert_eq!(site.run("reload").code, 0);
+    site.write("new.yaml", &opening(&[9090]));
+    assert_eq!(site.run(&format!("apply {new}")).code, 0);
     thread::sleep(Duration::from_millis(2300));
-    assert!(site.lets_in(443), "no trial ends it");
+    assert!(site.lets_in(9090), "no trial ends it");
 }
 
 /// Nothing of it is left: no deadline that would close the host or bring a policy back, and no save is held back.
@@ -281,13 +300,15 @@ fn removed() {
     tried(&site, 2, &[443]);
     assert_eq!(site.run("remove").code, 0);
     is_off(&site);
+    let late = || daemon.log().matches("not confirmed in time").count();
+    let before = late();
     thread::sleep(Duration::from_millis(2500));
     let status = site.status();
     assert!(
         status["trial"].is_null() && status["closed"] == false,
         "{status}"
     );
-    assert!(site.lets_in(8080) && !daemon.log().contains("not confirmed in time"));
+    assert!(site.lets_in(8080) && late() == before);
     // Neither a restart nor a boot knows of it.
     site.save("groups.yaml", &opening(&[22]));
     site.until_open(&[22], &[443]);
@@ -312,7 +333,7 @@ fn first() {
         let daemon = site.launch(&format!("run{closes}"));
         daemon.until_logged("does not exist");
         tried(&site, 1, &[443]);
-        assert!(site.lets_in(443) && !site.lets_in(22));
+        meanwhile(&site, || site.lets_in(443) && !site.lets_in(22));
         daemon.until_logged("there is no policy, as before it");
         until("it is off", || site.generations().is_empty());
         assert!(
@@ -475,11 +496,7 @@ fn directory() {
 /// Whatever is killed when: afterwards one of the two policies holds, and at last the old one or a confirmed new one.
 fn killed() {
     let (site, mut daemon) = started(&[22]);
-    let rounds = if std::env::var_os("SECGROUPD_FULL").is_some() {
-        100
-    } else {
-        6
-    };
+    let rounds = if is_full() { 100 } else { 6 };
     for round in 0..rounds {
         site.write("new.yaml", &(opening(&[443]) + &format!("# {round}\n")));
         let mut command = site.command(&format!(

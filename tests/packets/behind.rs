@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::support::{Host, Injector, Probe, Scene, Side, join};
+use crate::support::{Host, Injector, Probe, SOON, Scene, Side, join, until};
 
 /// Nothing is allowed but what is essential.
 const NOTHING: &str = "
@@ -124,7 +124,7 @@ link set br0 up");
     // From one guest to the other, across the bridge.
     let guest = Injector::new(&one.b, &two.b);
     let essential = |side| host.hits(side).get("essential").copied().unwrap_or(0);
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + SOON;
     for (kind, hops, passes) in [
         (135, 255, true),
         (136, 255, true),
@@ -211,9 +211,7 @@ fn listen(host: &Host, address: Ipv4Addr) -> UdpSocket {
 
 /// Waits until a report of IGMP has left.
 fn await_essential(host: &Host) {
-    let start = Instant::now();
-    while host.nft_list("chain inet reports c").contains("packets 0 ") {
-        assert!(start.elapsed() < Duration::from_secs(10), "no report left");
-        sleep(Duration::from_millis(20));
-    }
+    until("a report has left", || {
+        !host.nft_list("chain inet reports c").contains("packets 0 ")
+    });
 }

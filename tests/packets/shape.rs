@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV6, TcpListener, TcpStream, UdpSock
 use std::time::Duration;
 
 use crate::support::Extension::{DestinationOptions, Fragment, HopByHop};
-use crate::support::{Host, Probe, Scene, Side, Skip};
+use crate::support::{Host, Probe, SOON, Scene, Side, Skip};
 
 /// TCP 80 and UDP 53 are open in, TCP 80 and UDP 5300 out.
 const POLICY: &str = "
@@ -253,9 +253,7 @@ route add 239.0.0.0/8 dev vx0");
     socket
         .join_multicast_v4(&group, &Ipv4Addr::new(10, 7, 0, 5))
         .unwrap();
-    socket
-        .set_read_timeout(Some(Duration::from_millis(500)))
-        .unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
     socket.send_to(b"own", (group, 5000)).unwrap();
     let heard = socket.recv(&mut [0; 10]);
     assert_eq!(heard.ok(), Some(3), "the host's own multicast");
@@ -277,6 +275,6 @@ fn talks_to_itself(host: &Host, address: &str) -> bool {
     host.enter(|| {
         let listener = TcpListener::bind(format!("{address}:0")).unwrap();
         let to = listener.local_addr().unwrap();
-        TcpStream::connect_timeout(&to, Duration::from_millis(500)).is_ok()
+        TcpStream::connect_timeout(&to, SOON).is_ok()
     })
 }

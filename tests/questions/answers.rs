@@ -6,7 +6,7 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 
 use crate::site::{Ran, Site};
-use crate::support::{Host, Iptables, kernel_test};
+use crate::support::{Host, Iptables, SOON, WHILE, kernel_test};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -434,14 +434,13 @@ fn beside_iptables() {
     );
     let _daemon = site.start();
     let _service = listen(&site.host, "10.0.0.5:443");
-    let connects = || {
+    let connects = |within| {
         let address: SocketAddr = "10.0.0.5:443".parse().unwrap();
-        let wait = std::time::Duration::from_millis(300);
         site.peer
-            .enter(|| TcpStream::connect_timeout(&address, wait))
+            .enter(|| TcpStream::connect_timeout(&address, within))
             .is_ok()
     };
-    assert!(connects());
+    assert!(connects(SOON));
     assert_eq!(causes(&site, "443 --from 10.0.0.9"), [""; 0]);
     let iptables = Iptables {
         program: "iptables",
@@ -452,7 +451,7 @@ fn beside_iptables() {
         "*filter\n-A INPUT -p tcp --dport 443 -j DROP\nCOMMIT\n",
     );
     let before = site.host.output("nft", &["-s", "list", "ruleset"]);
-    assert!(!connects());
+    assert!(!connects(WHILE));
     assert_eq!(causes(&site, "443 --from 10.0.0.9"), ["system-firewall"]);
     let page = site.run("diagnose 443 --from 10.0.0.9");
     says(
@@ -475,7 +474,7 @@ fn beside_iptables() {
         .unwrap();
     let words: Vec<&str> = mend.split(' ').collect();
     site.host.output(words[0], &words[1..]);
-    assert!(connects());
+    assert!(connects(SOON));
     assert_eq!(causes(&site, "443 --from 10.0.0.9"), [""; 0]);
 }
 

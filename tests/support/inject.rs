@@ -22,7 +22,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{End, Probe};
+use super::{End, Probe, SOON};
 
 /// The ethernet type of the marker frames of [`Injector::wait`]: "local experimental", which no IP hook sees.
 const MARKER: u16 = 0x88b5;
@@ -134,7 +134,7 @@ impl Injector {
         let start = Instant::now();
         while !self.receives_marker(serial, MsgFlags::empty()) {
             assert!(
-                start.elapsed() < Duration::from_secs(10),
+                start.elapsed() < SOON,
                 "a marker frame is lost: is the cable up?"
             );
         }

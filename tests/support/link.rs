@@ -14,7 +14,7 @@ use nix::{
     sys::socket::{LinkAddr, SockaddrLike},
 };
 
-use super::Host;
+use super::{Host, SOON};
 
 /// The two ends of a cable.
 #[derive(Clone, Debug)]
@@ -106,7 +106,7 @@ fn end(host: &Host, interface: &str, addresses: &[&str]) -> End {
         loop {
             match link_address(interface) {
                 Some((address, true)) => break address,
-                _ if start.elapsed() > Duration::from_secs(5) => {
+                _ if start.elapsed() > SOON => {
                     panic!("{interface} of {} stays down", host.name())
                 }
                 _ => thread::sleep(Duration::from_millis(1)),

@@ -39,6 +39,7 @@
 //! | `iptables` | both iptables, both families |
 //! | `exposition` | whether a page of metrics is what Prometheus reads |
 //! | `scene` | a host between two silent machines, and what it decides about a packet |
+//! | `wait` | waiting for what must happen, and how long anything may take |
 
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used)]
 
@@ -57,6 +58,7 @@ pub mod probe;
 pub mod scene;
 pub mod suite;
 pub mod transfer;
+pub mod wait;
 
 pub use enforce::{kernel, ruleset, through_nft};
 pub use flood::{Flood, RunningFlood};
@@ -70,3 +72,4 @@ pub use probe::{Content, Extension, Probe, TcpFlags};
 pub use scene::Scene;
 pub use suite::{Skip, kernel_test, run, run_waiting};
 pub use transfer::{Transfer, Transferred};
+pub use wait::{CUT, SOON, WHILE, bounded, is_full, until, until_or};
