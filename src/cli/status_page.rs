@@ -4,6 +4,7 @@ use super::print;
 use crate::daemon::report::Status;
 use crate::definition::printable as in_one_line;
 use crate::host::report::{Hits, Summary, now};
+use crate::policy::Reason;
 use crate::source::shown::shown;
 use crate::words::count;
 use comfy_table::CellAlignment;
@@ -237,7 +238,7 @@ fn action(hit: &Hits) -> &str {
     match (hit.action.as_deref(), hit.reason.as_str()) {
         (Some("observe"), _) => "would refuse",
         (Some(action), _) => action,
-        (None, "blocked-ports" | "smtp" | "acl" | "invalid" | "default" | "unmanaged") => "refuse",
+        (None, layer) if Reason::is_refusing_layer(layer) => "refuse",
         (None, _) => "allow",
     }
 }

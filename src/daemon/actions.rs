@@ -155,12 +155,13 @@ impl Daemon {
         let work = |host: &mut Host| (work(host), facts(host));
         match self.enforcer.run(work).await {
             Ok((done, facts)) => Event::Done(done, Box::new(facts)),
-            Err(failure) => Event::Done(fault(failure), Box::new(self.known())),
+            Err(failure) => Event::Done(fault(failure), Box::new(self.facts().await)),
         }
     }
 
-    fn known(&self) -> Facts {
-        self.machine.facts().clone()
+    async fn facts(&self) -> Facts {
+        let facts = self.enforcer.run(|host| facts(host)).await;
+        facts.unwrap_or_else(|_| self.machine.facts().clone())
     }
 
     fn answer(&mut self, response: Response) {
@@ -212,7 +213,7 @@ impl Daemon {
         };
         let (done, facts) = match self.enforcer.run(work).await {
             Ok((done, facts)) => (done, facts),
-            Err(failure) => (Err(failure), self.known()),
+            Err(failure) => (Err(failure), self.facts().await),
         };
         let (loaded, result) = match done {
             Ok((loaded, result)) => (Some(loaded), result),

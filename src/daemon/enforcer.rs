@@ -13,10 +13,10 @@ type Work = Box<dyn FnOnce(&mut Host) + Send>;
 
 /// The way to the thread.
 #[derive(Debug, Clone)]
-pub struct Enforcer(Sender<Work>);
+pub struct Enforcer(Sender<Option<Work>>);
 
 impl Enforcer {
-    /// Starts the thread, which ends when nothing can send it work any more.
+    /// Starts the thread, which ends at [`Self::stop`].
     ///
     /// # Errors
     ///
@@ -48,13 +48,18 @@ impl Enforcer {
 
     /// Has the host worked on while nobody waits.
     pub fn send(&self, work: impl FnOnce(&mut Host) + Send + 'static) {
-        // The thread ends after the last sender alone.
-        let _ = self.0.send(Box::new(work));
+        // Nothing is done any more after the end.
+        let _ = self.0.send(Some(Box::new(work)));
+    }
+
+    /// Ends the thread when all work is done that was sent before, and gives up the host.
+    pub fn stop(&self) {
+        let _ = self.0.send(None);
     }
 }
 
-fn own(mut host: Host, work: &Receiver<Work>) {
-    for work in work {
+fn own(mut host: Host, work: &Receiver<Option<Work>>) {
+    while let Ok(Some(work)) = work.recv() {
         // The parts of the host are each replaced whole, and the panic is in the log.
         let _ = catch_unwind(AssertUnwindSafe(|| work(&mut host)));
     }

@@ -12,7 +12,7 @@ use super::saver::{HitsSaver, Saver};
 use crate::flows::ended::LONGEST_COUNT;
 use crate::host::Host;
 use crate::netfilter::events::links::LinkEvents;
-use crate::netfilter::events::tables::TableEvents;
+use crate::netfilter::events::tables::{ForeignChange, TableEvents};
 use crate::source::watch::Watch;
 use crate::state::hold;
 use sd_notify::NotifyState;
@@ -85,10 +85,7 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
     loop {
         let deadline = daemon.machine.deadline();
         tokio::select! {
-            // A change that stands is put right before another is read: its writer may not pause.
-            biased;
-            () = reached(deadline) => daemon.handle(Event::Tick).await,
-            event = changed(&mut daemon.table_events) => daemon.handle(event).await,
+            event = due_or_changed(deadline, &mut daemon.table_events) => daemon.handle(event).await,
             reason = daemon.watch.changed() => {
                 let words = reason.to_string();
                 daemon.save = Some(reason);
@@ -99,7 +96,9 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
             () = daemon.hits_saver.due() => {
                 daemon.hits_saver.save(&daemon.enforcer);
                 // What could not be saved before.
-                daemon.saver.wake(&daemon.enforcer);
+                if let Ok(true) = daemon.enforcer.run(|host| host.is_unsaved()).await {
+                    daemon.saver.wake(&daemon.enforcer);
+                }
             }
             _ = hangup.recv() => daemon.handle(Event::Hangup).await,
             Some(call) = calls.recv() => match call.request.clone() {
@@ -131,7 +130,8 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
         false if closed.unwrap_or(false) => info!("stopped; this host stays closed"),
         false => info!("stopped; nothing is enforced"),
     }
-    drop((daemon, last_page, socket));
+    daemon.enforcer.stop();
+    drop(socket);
     // The state directory is free when this process has ended.
     let _ = thread.join();
     Ok(())
@@ -160,19 +160,28 @@ async fn next(links: &mut Option<LinkEvents>) {
     }
 }
 
+/// Waits until a deadline comes or another program changes our table.
+async fn due_or_changed(deadline: Option<Instant>, events: &mut Option<TableEvents>) -> Event {
+    tokio::select! {
+        // A change that stands is put right before another is read: its writer may not pause.
+        biased;
+        () = reached(deadline) => Event::Tick,
+        change = changed(events) => Event::TableChanged(change),
+    }
+}
+
 /// Waits until another program changes our table.
-async fn changed(events: &mut Option<TableEvents>) -> Event {
-    let Some(listening) = events else {
-        return std::future::pending().await;
-    };
-    match listening.changed().await {
-        Ok(change) => Event::TableChanged(change),
-        Err(error) => {
-            warn!("what other programs change in our table is no longer put right: {error}");
-            *events = None;
-            Event::TableOwned
+async fn changed(events: &mut Option<TableEvents>) -> ForeignChange {
+    if let Some(listening) = events {
+        match listening.changed().await {
+            Ok(change) => return change,
+            Err(error) => {
+                warn!("what other programs change in our table is no longer put right: {error}");
+                *events = None;
+            }
         }
     }
+    std::future::pending().await
 }
 
 /// The definition's path, absolute: the daemon is asked for paths from other directories.

@@ -19,6 +19,18 @@ impl Reason {
             Reason::Unmanaged => "unmanaged",
         }
     }
+
+    /// Whether the layer with this name refuses what it counts. A rule's action says that instead.
+    pub fn is_refusing_layer(layer: &str) -> bool {
+        const REFUSING: [Reason; 5] = [
+            Reason::Invalid,
+            Reason::BlockedPorts,
+            Reason::Smtp,
+            Reason::Default,
+            Reason::Unmanaged,
+        ];
+        REFUSING.iter().any(|reason| reason.layer() == layer)
+    }
 }
 
 /// `sg-web/in/3` for a rule, `approved-service/vpc-dns`, or the layer: the comment of an nft rule.

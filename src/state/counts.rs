@@ -7,7 +7,7 @@
 //! last look on.
 
 use crate::netfilter::hits::RuleHits;
-use crate::policy::{Action, Direction, Policy, Rule};
+use crate::policy::{Action, Direction, Policy, Reason, Rule};
 use crate::ruleset::Generation;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -218,11 +218,7 @@ const OBSERVED: &str = "observe ";
 /// What a layer's count is called: `default`, and `observe default` where it lets pass what it would refuse. A rule's
 /// count is one, and called by its id, whether its group observes or not.
 fn name(comment: &str, drops: bool) -> String {
-    let refuses = matches!(
-        comment,
-        "invalid" | "blocked-ports" | "smtp" | "default" | "unmanaged"
-    );
-    match refuses && !drops {
+    match Reason::is_refusing_layer(comment) && !drops {
         true => format!("{OBSERVED}{comment}"),
         false => comment.to_owned(),
     }

@@ -97,8 +97,14 @@ pub struct State {
 /// Keeps all other processes from enforcing while it lives. The kernel releases it when the process ends, however it
 /// ends.
 #[derive(Debug)]
-pub struct Lock {
-    _file: File,
+pub struct Lock(File);
+
+impl Drop for Lock {
+    /// Unlocks at once: a program that another thread starts just now holds a copy of the file, and would hold the lock until it
+    /// runs.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
 }
 
 impl State {
@@ -177,7 +183,7 @@ impl State {
             .and_then(|()| file.set_len(0))
             .and_then(|()| writeln!(file, "{}", std::process::id()));
         self.sweep();
-        Ok(Lock { _file: file })
+        Ok(Lock(file))
     }
 
     /// Writes `bytes` as the file `name`: after a crash at any moment it holds either what it held or all of them.

@@ -132,6 +132,8 @@ fn kept() -> Result<(), Skip> {
     assert!(manager.kept.borrow().is_some(), "the socket was stored");
     let before = site.listing();
     for _ in 0..3 {
+        // What is not recorded yet is loaded anew.
+        until("it is recorded", || site.path("state/in-force").exists());
         daemon.end(Signal::SIGKILL);
         // Nobody runs, and still nobody else can change it.
         is_protected(&site);

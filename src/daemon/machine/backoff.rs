@@ -13,7 +13,7 @@ const BUSY: Duration = Duration::from_secs(8);
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a change stands in a fight: first, and at most, since the host may be open meanwhile.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
+pub const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = SECOND;
 
 /// A fight is over when what was restored stands for so long.

@@ -66,6 +66,8 @@ struct Daemon {
     calls: usize,
     /// Which of them fails.
     fails: Option<usize>,
+    /// Whether all of them do, and take so long.
+    all_fail: Option<Duration>,
     answers: Vec<Response>,
     log: Vec<(Level, String)>,
     published: String,
@@ -101,6 +103,7 @@ impl Daemon {
             being_written: false,
             calls: 0,
             fails,
+            all_fail: None,
             answers: Vec::new(),
             log: Vec::new(),
             published: String::new(),
@@ -135,7 +138,8 @@ impl Daemon {
     /// Whether this call fails.
     fn fails(&mut self) -> bool {
         self.calls += 1;
-        self.fails == Some(self.calls)
+        self.world.now += self.all_fail.unwrap_or_default();
+        self.fails == Some(self.calls) || self.all_fail.is_some()
     }
 
     fn summary(&self, definition: u64, generation: u64) -> Summary {
@@ -603,6 +607,44 @@ fn a_program_that_deletes_the_table_again_and_again_is_answered() {
     daemon.take(Delete);
     assert_eq!(daemon.world.enforced, Some(1), "at peace it is at once");
     assert_eq!(daemon.machine.counters().restorations, 32);
+}
+
+/// Whatever fails for ever, however long it takes, the loop has its turn: the next attempt is not due at once.
+#[test]
+fn what_always_fails_leaves_time_for_other_events() {
+    for (step, time) in [
+        (Delete, 0),
+        (Delete, 60),
+        (Delete, 2_000),
+        (Pass(61), 0),
+        (Pass(61), 3_000),
+    ] {
+        let mut daemon = Daemon::start(world(), None);
+        daemon.take(Try(5));
+        let now = daemon.world.now;
+        match step {
+            Delete => {
+                daemon.world.enforced = None;
+                daemon.handle(Event::TableChanged(ForeignChange::unknown()));
+            }
+            _ => daemon.world.now = now + Duration::from_secs(61),
+        }
+        daemon.all_fail = Some(Duration::from_millis(time));
+        for _ in 0..5 {
+            daemon.handle(Event::Tick);
+            let wait = daemon
+                .machine
+                .deadline()
+                .map(|at| at.saturating_duration_since(daemon.world.now));
+            assert!(
+                wait >= Some(Duration::from_millis(100)),
+                "{step:?} {time}: {wait:?}"
+            );
+            daemon.world.now += wait.unwrap_or_default();
+        }
+        daemon.all_fail = None;
+        ends_well(daemon, "what always failed");
+    }
 }
 
 /// A host without anything to enforce is not ready, and is closed where that is wanted.

@@ -138,7 +138,7 @@ impl Machine {
 
     /// Takes an event, and returns what is to be done.
     pub fn on(&mut self, event: Event, now: Instant) -> Vec<Action> {
-        let mut actions = match event {
+        match event {
             Event::Started { held } => self.start(held),
             Event::Done(done, facts) => {
                 self.know(*facts, now);
@@ -157,9 +157,7 @@ impl Machine {
             Event::LinksChanged => vec![Action::Survey { always: false }],
             Event::Hangup => self.reload("SIGHUP", Attempt::Plain, false),
             Event::Asked(request) => self.asked(request),
-        };
-        actions.extend(self.restore_if_due(now));
-        actions
+        }
     }
 
     fn done(&mut self, done: Done, now: Instant) -> Vec<Action> {
@@ -185,13 +183,17 @@ impl Machine {
         (self.facts, self.known_at) = (facts, now);
     }
 
-    /// When [`Event::Tick`] is due, if no other event comes before.
+    /// When [`Event::Tick`] is due, if no other event comes before. A change of our table that is noticed may be due at once.
     pub fn deadline(&self) -> Option<Instant> {
         let change = self.change.as_ref().map(|change| change.at);
         [self.look_at, change].into_iter().flatten().min()
     }
 
+    /// One thing at a time: between two of them the caller takes other events.
     fn tick(&mut self, now: Instant) -> Vec<Action> {
+        if let Some(restore) = self.restore_if_due(now) {
+            return vec![restore];
+        }
         if self.look_at.take_if(|at| *at <= now).is_none() {
             return Vec::new();
         }

@@ -1,5 +1,6 @@
 //! Another program has changed our table, which was not owned: what is enforced is put right.
 
+use super::backoff::FIRST_WAIT;
 use super::event::{Action, Restored};
 use super::{Change, Doing, Machine};
 use crate::daemon::report::Restoration;
@@ -33,9 +34,6 @@ impl Machine {
     }
 
     pub(super) fn restore_if_due(&mut self, now: Instant) -> Option<Action> {
-        if self.doing != Doing::Nothing {
-            return None;
-        }
         let due = self.change.take_if(|change| change.at <= now)?;
         let restore = Action::Restore(due.change.clone());
         self.doing = Doing::Restore(due);
@@ -76,8 +74,11 @@ impl Machine {
                 self.counters.failures += 1;
                 (self.last_error, self.restore_failed) = (Some(failure), true);
                 self.backoff.done(now, restored.used);
-                // It is tried again, sooner or later.
+                // It is tried again, and not at once: other events have their turn.
                 actions.extend(self.put_off(due.change, due.noticed, now));
+                if let Some(change) = &mut self.change {
+                    change.at = change.at.max(now + FIRST_WAIT);
+                }
             }
         }
         actions.push(Action::Survey { always: true });

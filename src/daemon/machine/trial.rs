@@ -1,7 +1,7 @@
 //! A candidate whose time is up: the policy of before comes back.
 
 use super::event::Action;
-use super::{Doing, Machine};
+use super::{Doing, LOOK, Machine};
 use crate::host::Attempt;
 use crate::host::report::{Failure, Summary};
 use std::time::Instant;
@@ -43,8 +43,8 @@ impl Machine {
                 actions.push(Action::Resume { closes });
                 return actions;
             }
-            // It was logged.
-            Err(_) => {}
+            // It was logged, and is tried again, not at once.
+            Err(_) => self.look_at = self.facts.trial.is_some().then_some(now + LOOK),
         }
         actions.extend(self.after_trial(now));
         actions

@@ -4,6 +4,7 @@ use crate::daemon::machine::counters::Counters;
 use crate::host::Host;
 use crate::host::report::Hits;
 use crate::netfilter::tracked::{TrackedFlows, tracked_flows};
+use crate::policy::Reason;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -153,7 +154,7 @@ impl Page {
             let (refuses, observes) = match (layer, hit.action.as_deref()) {
                 (_, Some("observe")) => (false, true),
                 (_, Some(action)) => (action == "refuse", false),
-                (layer, None) => (refuses(layer), false),
+                (layer, None) => (Reason::is_refusing_layer(layer), false),
             };
             for (sums, wanted) in [
                 (&mut layers, true),
@@ -216,14 +217,6 @@ impl Page {
             }
         }
     }
-}
-
-/// Whether a layer without rules refuses what it decides about.
-fn refuses(layer: &str) -> bool {
-    matches!(
-        layer,
-        "blocked-ports" | "smtp" | "acl" | "invalid" | "default" | "unmanaged"
-    )
 }
 
 /// The layer that a count is of.

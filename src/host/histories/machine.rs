@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use crate::flows::ended::EndedFlows;
 use crate::host::base::Host;
 use crate::host::facts::host_facts;
 use crate::host::plan::Attempt;
@@ -193,6 +194,7 @@ impl Machine {
         let state = self.folder.path().join("state");
         let opened = Host::open(&state, kernel, None);
         let host = self.host.insert(opened.map_err(|error| error.to_string())?);
+        host.ended = EndedFlows::counting_for_ever();
         host.adopt();
         let resumed = host.resume();
         host.recollect();
@@ -344,6 +346,7 @@ impl Machine {
         self.host = None;
         let kernel = self.fake.kernel();
         let mut next = Host::open(&self.folder.path().join("state"), kernel, None).unwrap();
+        next.ended = EndedFlows::counting_for_ever();
         assert_eq!(
             next.resume().unwrap(),
             Resumed::Standing(generation),

@@ -232,11 +232,11 @@ pub fn is_whole(set: &AddressSet, v4: bool) -> bool {
 }
 
 /// Ports of every kind, as bits.
-struct PortBits([[u64; 1024]; 5]);
+struct PortBits([[u64; 1024]; FlowKind::ALL.len()]);
 
 impl PortBits {
     fn none() -> Box<Self> {
-        Box::new(PortBits([[0; 1024]; 5]))
+        Box::new(PortBits([[0; 1024]; FlowKind::ALL.len()]))
     }
 
     /// Adds the ports of IPv6 that a rule is about.

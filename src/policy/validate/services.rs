@@ -9,7 +9,19 @@ use crate::policy::port::PortSet;
 use crate::policy::rule::Service;
 use std::collections::BTreeMap;
 
+/// The protocols of a rule: those with ports, then those of [`without_ports`].
 const PROTOCOLS: &[&str] = &["tcp", "udp", "icmp", "icmpv6", "gre", "all"];
+
+/// The service of a protocol that has no ports.
+fn without_ports(protocol: &str) -> Option<Service> {
+    match protocol {
+        "icmp" => Some(Service::Icmp),
+        "icmpv6" => Some(Service::Icmpv6),
+        "gre" => Some(Service::Gre),
+        "all" => Some(Service::All),
+        _ => None,
+    }
+}
 
 /// The service templates; `None` where an error was reported.
 #[derive(Debug)]
@@ -108,10 +120,11 @@ fn entry(item: &Text, diagnostics: &mut Diagnostics) -> Option<Service> {
                 Service::Udp(ports)
             }
         }
-        ("icmp", None) => Service::Icmp,
-        ("icmpv6", None) => Service::Icmpv6,
-        ("gre", None) => Service::Gre,
         _ => {
+            let known = without_ports(protocol).filter(|_| ports.is_none() && protocol != "all");
+            if known.is_some() {
+                return known;
+            }
             let message = format!("`{}` is not a service", item.text);
             let help = "write `tcp:80,443`, `udp:53`, `tcp:all`, `icmp`, `icmpv6` or `gre`";
             diagnostics.error("bad-service", item.span, message, help);
@@ -160,7 +173,12 @@ fn with_ports(
     diagnostics: &mut Diagnostics,
 ) -> Option<Service> {
     let name = protocol.text.as_str();
-    if !PROTOCOLS.contains(&name) {
+    let without_ports = match name {
+        "tcp" => return ports.map(Service::Tcp),
+        "udp" => return ports.map(Service::Udp),
+        name => without_ports(name),
+    };
+    let Some(service) = without_ports else {
         let message = format!("`{name}` is not a protocol");
         let all = PROTOCOLS.join(", ");
         let help = match diagnostics.closest(name, PROTOCOLS) {
@@ -169,31 +187,23 @@ fn with_ports(
         };
         diagnostics.error("bad-protocol", protocol.span, message, help);
         return None;
+    };
+    if ports?.is_all() {
+        return Some(service);
     }
-    let ports = ports?;
-    if !matches!(name, "tcp" | "udp") && !ports.is_all() {
-        let span = port.map_or(protocol.span, |port| port.span);
-        let (message, help) = match name {
-            "all" => (
-                "`port` needs `protocol: tcp` or `udp`, not `all`".to_owned(),
-                "write a rule for tcp and one for udp, or remove `port`",
-            ),
-            _ => (
-                format!("`{name}` has no ports"),
-                "remove `port`, or write `protocol: tcp` or `udp`",
-            ),
-        };
-        diagnostics.error("port-without-ports", span, message, help);
-        return None;
-    }
-    Some(match name {
-        "tcp" => Service::Tcp(ports),
-        "udp" => Service::Udp(ports),
-        "icmp" => Service::Icmp,
-        "icmpv6" => Service::Icmpv6,
-        "gre" => Service::Gre,
-        _ => Service::All,
-    })
+    let span = port.map_or(protocol.span, |port| port.span);
+    let (message, help) = match service {
+        Service::All => (
+            "`port` needs `protocol: tcp` or `udp`, not `all`".to_owned(),
+            "write a rule for tcp and one for udp, or remove `port`",
+        ),
+        _ => (
+            format!("`{name}` has no ports"),
+            "remove `port`, or write `protocol: tcp` or `udp`",
+        ),
+    };
+    diagnostics.error("port-without-ports", span, message, help);
+    None
 }
 
 /// Ports as written: `22`, `"80,443"`, `8000-8100`, or a list of these.
