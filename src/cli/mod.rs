@@ -1,6 +1,14 @@
 //! One file per subcommand; prints, and nothing else.
 //!
 //! Exit status: 0 success (warnings alone are success), 1 the answer is no, 2 a usage or run-time error.
+//!
+//! A subcommand has a file of its name. Shared by several:
+//!
+//! | file | subject |
+//! |---|---|
+//! | `options`, `outcome` | arguments, exit status |
+//! | `print`, `status_page` | tables, colours, JSON |
+//! | `host_view`, `ssh` | what this host needs; the session that calls |
 
 mod apply;
 mod boot;

@@ -1,8 +1,17 @@
-//! What the operator wrote, with places. It may be wrong: [`crate::policy::validate`] judges it.
+//! What the operator wrote, with places. It may be wrong: [`crate::policy::validate()`] judges it.
 //!
 //! ```text
 //! text -> yaml (a tree with places) -> merge (all files) -> parse (shapes, by the table of keys) -> Definition
 //! ```
+//!
+//! | file | subject |
+//! |---|---|
+//! | [`source`] | the texts, and places in them |
+//! | `yaml`, `syntax` | YAML as a tree with places, and the words for what is no YAML |
+//! | `merge` | several files of one definition |
+//! | [`keys`], [`reader`] | every key, and how shapes are read by that table |
+//! | `parse` | from the tree to the [`model`] |
+//! | [`diagnostic`], [`diagnostics`], [`codes`], `hint` | what is wrong, as data; warnings; what was probably meant |
 
 pub mod codes;
 pub mod diagnostic;

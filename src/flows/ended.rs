@@ -2,6 +2,7 @@
 
 use super::count::{Ended, EndedError};
 use crate::netfilter::netlink::Reader;
+use crate::netfilter::priority::set_niceness;
 use crate::policy::{Packet, Policy};
 use crate::ruleset::Ruleset;
 use parking_lot::{Condvar, Mutex};
@@ -13,6 +14,9 @@ use tracing::{debug, info, warn};
 
 /// How long a process that ends waits until the tracked flows are counted: many times what very many flows take.
 pub const LONGEST_COUNT: Duration = Duration::from_secs(10);
+
+/// How nice the thread is that counts. Nobody waits for it but a process that ends.
+const GIVES_WAY: i32 = 10;
 
 /// Counts the tracked flows that changes end, in a thread of its own.
 #[derive(Debug, Clone, Default)]
@@ -108,7 +112,14 @@ impl EndedFlows {
         }
         let this = self.clone();
         let thread = std::thread::Builder::new().name("flows".into());
-        if let Err(error) = thread.spawn(move || this.run()) {
+        let counts = move || {
+            // To list very many flows takes a processor for a while, which the next save needs.
+            if let Err(error) = set_niceness(GIVES_WAY) {
+                debug!("flows are counted as any other thread runs: {error}");
+            }
+            this.run();
+        };
+        if let Err(error) = thread.spawn(counts) {
             warn!("it is not known which flows end: {error}");
             *work = Work::default();
         }

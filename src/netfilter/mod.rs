@@ -53,7 +53,7 @@ pub mod nft;
 pub mod objects;
 pub mod others;
 pub mod ownership;
-mod priority;
+pub mod priority;
 pub mod programs;
 pub mod refusals;
 pub mod restore;

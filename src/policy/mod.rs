@@ -1,8 +1,20 @@
-//! What was meant. A [`Policy`] is made only out of a definition that [`validate`] found right, so it cannot be wrong.
+//! What was meant. A [`Policy`] is made only out of a definition that [`validate()`] found right, so it cannot be wrong.
 //!
 //! ```text
 //! Definition -> validate -> Account (all groups and instances) -> Policy (one host) -> decide (one packet)
 //! ```
+//!
+//! | file | subject |
+//! |---|---|
+//! | `validate` | from a definition to an account, with all that is wrong |
+//! | [`account`], [`host`] | all groups and instances; the policy of one host |
+//! | [`rule`], [`platform`], [`blocked_ports`], `essential` | groups and rules; what the cloud does by itself |
+//! | [`decide`], `reason` | the reference: what happens to one packet, and why |
+//! | [`listed`] | the same as one ordered list, for the check and the insights |
+//! | [`packet`], `protocol` | a packet; the protocols that rules name |
+//! | [`address`], [`port`], [`interval`] | sets of them |
+//! | [`id`], [`interface`], [`places`] | names, and back to what was written |
+//! | `alike` | whether two policies enforce the same |
 
 pub mod account;
 pub mod address;

@@ -5,6 +5,18 @@
 //!                             |-> text (what nft reads) or json (the same for machines)
 //!                             \-> walk (one packet's way through it)
 //! ```
+//!
+//! | file | subject |
+//! |---|---|
+//! | [`ir`], [`map`], `key`, [`marks`] | nftables as data: chains, verdict maps, what is looked at, labels |
+//! | [`compile`] | from a policy to chains; [`flows`], `exempt`, [`closed`] are parts of it |
+//! | `list`, `remote` | lists of groups; sets of addresses |
+//! | [`diagram`] | from ordered rules to constant time |
+//! | [`check`] | the ruleset compared with the policy, apart from the compiler |
+//! | [`change`] | what of a ruleset differs from what is loaded |
+//! | [`table`], [`batch`] | the base chains; the transactions |
+//! | [`text`], [`json`] | what nft reads |
+//! | `walk` | one packet's way through it |
 
 pub mod batch;
 pub mod change;

@@ -1,5 +1,5 @@
 //! What the daemon decides: `on(event, now)` returns what is to be done. No lock, no await, no disk and no kernel, so that a
-//! history is a list of events ([`histories`]).
+//! history is a list of events (`histories`).
 //!
 //! | file | subject |
 //! |---|---|
