@@ -44,16 +44,22 @@ pub fn start(site: &Site, manager: &Manager, line: &str) -> Daemon {
     command.env("NOTIFY_SOCKET", &manager.path);
     if let Some(socket) = &*manager.kept.borrow() {
         let number = socket.as_raw_fd();
-        assert_ne!(number, 3, "the test's own descriptors come first");
         command
             .env("LISTEN_FDS", "1")
             .env("LISTEN_FDNAMES", "nftables");
+        // A copy outlives exec; the same number has to be let through.
         // SAFETY: between fork and exec the closure makes one system call and allocates nothing.
         #[allow(unsafe_code)]
         unsafe {
-            command.pre_exec(move || match nix::libc::dup2(number, 3) {
-                3 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
+            command.pre_exec(move || {
+                let done = match number {
+                    3 => nix::libc::fcntl(3, nix::libc::F_SETFD, 0),
+                    _ => nix::libc::dup2(number, 3),
+                };
+                match done {
+                    -1 => Err(std::io::Error::last_os_error()),
+                    _ => Ok(()),
+                }
             });
         }
     }
