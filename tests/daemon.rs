@@ -64,7 +64,7 @@ mod daemon {
 }
 
 fn main() -> std::process::ExitCode {
-    support::run_waiting(5, || {
+    support::run_waiting(4, || {
         [
             daemon::saved::tests(),
             daemon::refused::tests(),

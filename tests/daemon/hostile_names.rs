@@ -68,7 +68,7 @@ fn terminal() {
         .map(|folder| folder.join("nft"))
         .find(|path| path.is_file());
     let program = site.path(RED);
-    fs::copy(real.unwrap(), &program).unwrap();
+    crate::support::copy_program(real.unwrap(), &program);
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let ran = site
         .host

@@ -49,7 +49,7 @@ impl Elsewhere {
         fs::create_dir(&folder).unwrap();
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
         let elsewhere = Self { folder };
-        fs::copy(PROGRAM, elsewhere.program()).unwrap();
+        crate::support::copy_program(PROGRAM, elsewhere.program());
         elsewhere
     }
 

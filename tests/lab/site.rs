@@ -117,7 +117,7 @@ impl Site {
                 // The program may lie where only root looks.
                 let copy = self.path("secgroupd");
                 if !copy.exists() {
-                    fs::copy(PROGRAM, &copy).unwrap();
+                    crate::support::copy_program(PROGRAM, &copy);
                 }
                 command.arg(copy);
                 command

@@ -73,3 +73,12 @@ pub use scene::Scene;
 pub use suite::{Skip, kernel_test, run, run_waiting};
 pub use transfer::{Transfer, Transferred};
 pub use wait::{CUT, SOON, WHILE, bounded, is_full, until, until_or};
+
+/// Copies a program, in a process of its own: what another thread starts meanwhile would hold the copy open for writing, and it
+/// could not be run (`ETXTBSY`).
+#[allow(dead_code, reason = "not every test binary copies programs")]
+pub fn copy_program(from: impl AsRef<std::path::Path>, to: impl AsRef<std::path::Path>) {
+    let mut copy = std::process::Command::new("cp");
+    let status = copy.arg(from.as_ref()).arg(to.as_ref()).status();
+    assert!(status.unwrap().success());
+}
