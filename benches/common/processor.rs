@@ -1,4 +1,4 @@
-//! Time that this program had a processor, its threads together: what others do on the machine meanwhile does not count.
+//! Processor time of this program, all its threads together. Other programs on the machine do not count.
 
 use nix::time::{ClockId, clock_gettime};
 use std::time::Duration;

@@ -11,8 +11,8 @@ use clap::Args;
 use std::process::ExitCode;
 use tracing::info;
 
-/// Enforces the policy that was enforced last on this host, and ends. No definition is read. It is what secgroupd-boot.service
-/// runs before the network is up; the daemon takes over what it left.
+/// Enforces the policy that was enforced last on this host, and ends. No definition is read. It is what
+/// secgroupd-boot.service runs before the network is up; the daemon takes over what it left.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   sudo secgroupd boot

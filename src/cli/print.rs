@@ -23,7 +23,8 @@ pub fn page(text: &str) {
     out(&(lines.join("\n") + "\n"));
 }
 
-/// A table of columns, as wide as what is in it; on a terminal long cells are wrapped, unless that is too narrow to be read.
+/// A table of columns, as wide as what is in it; on a terminal long cells are wrapped, unless that is too narrow to be
+/// read.
 pub fn table() -> Table {
     let wide = terminal_size::terminal_size().is_some_and(|(width, _)| width.0 >= NARROW);
     let mut table = Table::new();

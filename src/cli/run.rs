@@ -32,8 +32,8 @@ pub struct Arguments {
     poll: bool,
     #[command(flatten)]
     closed: ClosedOptions,
-    /// Answer `GET /metrics` (Prometheus) on a unix socket, as unix:/run/secgroupd/metrics.sock, or on a loopback port, as
-    /// 127.0.0.1:9101
+    /// Answer `GET /metrics` (Prometheus) on a unix socket, as unix:/run/secgroupd/metrics.sock, or on a loopback port,
+    /// as 127.0.0.1:9101
     #[arg(long, value_name = "WHERE", env = "SECGROUPD_METRICS")]
     metrics: Option<MetricsAddress>,
     /// What to log: error, warn, info, debug, trace; SECGROUPD_LOG does the same

@@ -52,7 +52,7 @@ impl Enforcer {
         let _ = self.0.send(Some(Box::new(work)));
     }
 
-    /// Ends the thread when all work is done that was sent before, and gives up the host.
+    /// Ends the thread after the work that was sent before. The host is dropped with it.
     pub fn stop(&self) {
         let _ = self.0.send(None);
     }

@@ -144,7 +144,8 @@ pub async fn asked(askers: &mut Option<mpsc::Receiver<Asker>>) -> Asker {
     }
 }
 
-/// The page that was made last: whoever asks often has the kernel's counters read once a second, and keeps the host from nothing.
+/// The page that was made last: whoever asks often has the kernel's counters read once a second, and keeps the host
+/// from nothing.
 #[derive(Debug, Clone, Default)]
 pub struct LastPage(Arc<Mutex<Option<(Instant, String)>>>);
 

@@ -71,7 +71,8 @@ pub struct Status {
 }
 
 impl Status {
-    /// Whether a policy is enforced, the newest definition was not refused, and nothing about the interfaces is in doubt.
+    /// Whether a policy is enforced, the newest definition was not refused, and nothing about the interfaces is in
+    /// doubt.
     pub fn is_well(&self) -> bool {
         self.enforced.is_some() && self.last_error.is_none() && self.warnings.is_empty()
     }

@@ -43,7 +43,8 @@ pub struct Options {
 ///
 /// # Errors
 ///
-/// When the control socket, the signals or a thread cannot be had; a wrong definition is no error, since it can be mended.
+/// When the control socket, the signals or a thread cannot be had; a wrong definition is no error, since it can be
+/// mended.
 pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
     let (socket, mut calls) = ControlSocket::open(&options.socket)?;
     // Nobody is left open for want of metrics.

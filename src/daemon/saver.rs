@@ -1,5 +1,5 @@
-//! Saves what is enforced and what was counted while the daemon goes on: a slow disk delays no enforcement. One is written at a
-//! time, the newest next.
+//! Saves what is enforced and what was counted while the daemon goes on: a slow disk delays no enforcement. One is
+//! written at a time, the newest next.
 
 use super::enforcer::{Enforcer, off_the_loop};
 use crate::host::Host;

@@ -14,8 +14,8 @@ use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-/// The pause after a connection that could not be accepted, most likely for want of file descriptors: without it the loop would
-/// spin.
+/// The pause after a connection that could not be accepted, most likely for want of file descriptors: without it the
+/// loop would spin.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The pause between two attempts to connect to a daemon whose queue is full.
@@ -114,8 +114,8 @@ impl Drop for SocketFile {
     }
 }
 
-/// Accepts connections, at most `at_once`, and answers each; others wait in the kernel's queue. When this future is dropped,
-/// the answers end too.
+/// Accepts connections, at most `at_once`, and answers each; others wait in the kernel's queue. When this future is
+/// dropped, the answers end too.
 pub async fn serve<S, A>(
     at_once: usize,
     accept: impl AsyncFn() -> io::Result<S>,

@@ -59,7 +59,9 @@ pub trait Backend: Debug + Send + Sync {
     /// # Errors
     ///
     /// See [`ApplyError`].
-    fn apply_owning(&self, commands: &[Command], names: &Names) -> Result<(), ApplyError>;
+    fn apply_owning(&self, commands: &[Command], names: &Names) -> Result<(), ApplyError> {
+        self.apply(commands, names)
+    }
 
     /// The netlink port by which the kernel names this backend as an owner; `None` if it keeps no socket that could own
     /// a table.
@@ -73,13 +75,19 @@ pub trait Backend: Debug + Send + Sync {
     fn can_own(&self) -> Result<bool, ApplyError>;
 
     /// The socket that owns what this backend owns.
-    fn socket(&self) -> Option<BorrowedFd<'_>>;
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 
     /// Writes commands down as one transaction that [`Self::send`] sends later; `None` where there is no such form.
-    fn write_down(&self, commands: &[Command], names: &Names) -> Option<Transaction>;
+    fn write_down(&self, _commands: &[Command], _names: &Names) -> Option<Transaction> {
+        None
+    }
 
     /// Sends what was written down. Returns whether it was applied.
-    fn send(&self, transaction: &Transaction) -> bool;
+    fn send(&self, _transaction: &Transaction) -> bool {
+        false
+    }
 
     /// Listens to what everybody else changes in our table; within the runtime.
     ///
@@ -174,28 +182,12 @@ impl Backend for Nft {
         Ok(halve(self, commands, names)?)
     }
 
-    fn apply_owning(&self, commands: &[Command], names: &Names) -> Result<(), ApplyError> {
-        Backend::apply(self, commands, names)
-    }
-
     fn can_own(&self) -> Result<bool, ApplyError> {
         Ok(false)
     }
 
     fn port(&self) -> Option<Owner> {
         None
-    }
-
-    fn socket(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-
-    fn write_down(&self, _: &[Command], _: &Names) -> Option<Transaction> {
-        None
-    }
-
-    fn send(&self, _: &Transaction) -> bool {
-        false
     }
 
     fn listen(&self, _: &Arc<Standby>) -> Result<TableEvents, Errno> {

@@ -38,8 +38,8 @@ pub enum EnforceError {
 }
 
 impl EnforceError {
-    /// Whether it is known that what is enforced has not changed. An nft that fails may have told the kernel all the same: of a
-    /// switch the kernel was asked.
+    /// Whether it is known that what is enforced has not changed. An nft that fails may have told the kernel all the
+    /// same: of a switch the kernel was asked.
     fn changed_nothing(&self, switch: bool) -> bool {
         match self {
             EnforceError::Apply(ApplyError::Native(NativeError::Refused(_))) => true,
@@ -79,8 +79,8 @@ impl Kernel {
 
     /// The same; `before_switch` runs when all is loaded and connection tracking is on, and nothing is enforced yet.
     ///
-    /// What this `Kernel` has enforced before, and is still in force, is changed as far as it differs. Else all is loaded; the table
-    /// goes first only where another base chain has the place of ours.
+    /// What this `Kernel` has enforced before, and is still in force, is changed as far as it differs. Else all is
+    /// loaded; the table goes first only where another base chain has the place of ours.
     ///
     /// # Errors
     ///
@@ -292,8 +292,8 @@ impl Kernel {
         Ok(enforced)
     }
 
-    /// Deletes what was loaded in vain; the whole table, if there was none `before`: one without a policy may be what closes this
-    /// host. What cannot be deleted is deleted by the next reload.
+    /// Deletes what was loaded in vain; the whole table, if there was none `before`: one without a policy may be what
+    /// closes this host. What cannot be deleted is deleted by the next reload.
     fn clean_up(&self, before: Option<Table>, generation: Generation) {
         let _ = match (before, self.in_force()) {
             (None, Ok(None)) => self.delete_table().map(|_| ()),

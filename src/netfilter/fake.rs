@@ -12,7 +12,7 @@ use super::events::tables::TableEvents;
 use super::hits::{HitsError, RuleHits};
 use super::kernel::Kernel;
 use super::labels::Labels;
-use super::native::{NativeError, Refusal, Transaction};
+use super::native::{NativeError, Refusal};
 use super::netlink::NetlinkError;
 use super::objects::Objects;
 use super::ownership::{Owner, Table};
@@ -25,7 +25,6 @@ use crate::ruleset::table::BASE_CHAINS;
 use crate::ruleset::text;
 use nix::errno::Errno;
 use parking_lot::{Mutex, MutexGuard};
-use std::os::fd::BorrowedFd;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
@@ -273,18 +272,6 @@ impl Backend for Process {
 
     fn port(&self) -> Option<Owner> {
         Some(Owner(self.port))
-    }
-
-    fn socket(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-
-    fn write_down(&self, _: &[Command], _: &Names) -> Option<Transaction> {
-        None
-    }
-
-    fn send(&self, _: &Transaction) -> bool {
-        false
     }
 
     fn listen(&self, _: &Arc<Standby>) -> Result<TableEvents, Errno> {

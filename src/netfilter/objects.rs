@@ -52,8 +52,9 @@ pub fn objects_over(reader: &Reader) -> Result<Objects, NetlinkError> {
     })
 }
 
-/// Whether our base chains, as far as they are there, stand where they must, and no chain has a name that cannot be said: a chain's
-/// hook and priority cannot be changed, so one that another program has put in its place can only go with the table.
+/// Whether our base chains, as far as they are there, stand where they must, and no chain has a name that cannot be
+/// said: a chain's hook and priority cannot be changed, so one that another program has put in its place can only go
+/// with the table.
 pub fn base_chains_stand_over(reader: &Reader) -> Result<bool, NetlinkError> {
     let table = table();
     let stand = reader.dump(&Request::new().op_getchain_dump(&inet()), |(_, chain)| {
@@ -175,8 +176,8 @@ fn name(text: &str) -> CString {
     CString::new(text).unwrap_or_default()
 }
 
-/// Whether a name can be told to nft. The kernel takes any bytes as one, so that another program could have our commands say
-/// something else.
+/// Whether a name can be told to nft. The kernel takes any bytes as one, so that another program could have our
+/// commands say something else.
 fn is_plain(name: &str) -> bool {
     let plain =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'/');

@@ -23,8 +23,8 @@ impl Kernel {
         self.enforce_with(ruleset, at_least, before_switch)
     }
 
-    /// Enforces whole what another program has deleted, in one transaction: where nothing is in force nothing can be lost by
-    /// that. Load and switch would each wait, some 10 ms, for what the kernel does when that program ends
+    /// Enforces whole what another program has deleted, in one transaction: where nothing is in force nothing can be
+    /// lost by that. Load and switch would each wait, some 10 ms, for what the kernel does when that program ends
     /// (`nft_rcv_nl_event` in `net/netfilter/nf_tables_api.c` holds the lock of all transactions over a grace period).
     ///
     /// Gives nothing where that way is not open, and [`Self::restore_with`] is.
@@ -83,8 +83,8 @@ impl Kernel {
         })
     }
 
-    /// Whether what was written down was sent because another program has `deleted` our table: by the sentinel before this,
-    /// or by this, which asks nothing before. What is left over then is for the caller.
+    /// Whether what was written down was sent because another program has `deleted` our table: by the sentinel before
+    /// this, or by this, which asks nothing before. What is left over then is for the caller.
     pub fn restore_written(&self, deleted: bool) -> Option<Switched> {
         if deleted {
             self.standby
@@ -101,8 +101,8 @@ impl Kernel {
         })
     }
 
-    /// Deletes what is no part of what is enforced: what another program has left in our table, or put there when it made it again.
-    /// Where that fails, the next ruleset is loaded whole.
+    /// Deletes what is no part of what is enforced: what another program has left in our table, or put there when it
+    /// made it again. Where that fails, the next ruleset is loaded whole.
     pub fn clear_left_over(&self) {
         let Some(generation) = self.look(|loaded| Some(loaded?.names.generation())) else {
             return;
@@ -118,10 +118,10 @@ impl Kernel {
         }
     }
 
-    /// Makes our table anew as one that belongs to us, with all that is enforced, in one transaction: after a deletion, when what
-    /// was written down has been sent, which cannot say that. Sets that are made and asked in one transaction miss for some
-    /// microseconds, in which an allowed packet can be lost: that is once, and then nobody can delete it again.
-    /// Gives the new generation; nothing where that is not open.
+    /// Makes our table anew as one that belongs to us, with all that is enforced, in one transaction: after a deletion,
+    /// when what was written down has been sent, which cannot say that. Sets that are made and asked in one transaction
+    /// miss for some microseconds, in which an allowed packet can be lost: that is once, and then nobody can delete it
+    /// again. Gives the new generation; nothing where that is not open.
     pub fn make_anew(&self) -> Option<Generation> {
         if !self.backend.can_own().unwrap_or(true) {
             return None;

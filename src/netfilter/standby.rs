@@ -5,7 +5,8 @@ use crate::ruleset::batch::Names;
 use parking_lot::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// Everything that is enforced as one transaction of the next generation: load, switch and marks. Made before it is needed.
+/// Everything that is enforced as one transaction of the next generation: load, switch and marks. Made before it is
+/// needed.
 #[derive(Debug, Default)]
 pub struct Standby(Mutex<Written>);
 
@@ -22,7 +23,8 @@ pub(super) enum Written {
 }
 
 impl Standby {
-    /// Sends what is ready. Its objects must be new to the kernel: where others of these names are left, it does nothing.
+    /// Sends what is ready. Its objects must be new to the kernel: where others of these names are left, it does
+    /// nothing.
     pub(super) fn send(&self, send: impl FnOnce(&Transaction) -> bool) {
         let written = &mut *self.written();
         let Written::Ready(transaction, _) = &*written else {

@@ -9,14 +9,14 @@ use crate::ruleset::change::Loaded;
 use crate::ruleset::closed::{self, CLOSED};
 
 impl Kernel {
-    /// The number of the kernel's last transaction of nf_tables: as long as it is the same, no program has changed any table of
-    /// this network namespace.
+    /// The number of the kernel's last transaction of nf_tables: as long as it is the same, no program has changed any
+    /// table of this network namespace.
     pub fn transaction(&self) -> Result<u32, NetlinkError> {
         self.view.transaction()
     }
 
-    /// Goes on with a ruleset that an earlier process has loaded under these names, if the base chains lead to it: the next one
-    /// is loaded as far as it differs. That nothing has changed in it since is for the caller to know; see
+    /// Goes on with a ruleset that an earlier process has loaded under these names, if the base chains lead to it: the
+    /// next one is loaded as far as it differs. That nothing has changed in it since is for the caller to know; see
     /// [`Self::transaction`].
     pub fn take_up(&self, ruleset: Ruleset, names: Names) -> Result<bool, NetlinkError> {
         let stands = self.is_entered(&names)?;
@@ -39,7 +39,8 @@ impl Kernel {
         look(loaded.as_ref())
     }
 
-    /// Closes a host that has no policy, see [`closed`]. `seed` runs once before anything is tracked, and once when all is.
+    /// Closes a host that has no policy, see [`closed`]. `seed` runs once before anything is tracked, and once when all
+    /// is.
     pub fn close(&self, mut seed: impl FnMut()) -> Result<(), EnforceError> {
         seed();
         let table = self.changeable()?;

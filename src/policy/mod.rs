@@ -1,4 +1,5 @@
-//! What was meant. A [`Policy`] is made only out of a definition that [`validate()`] found right, so it cannot be wrong.
+//! What was meant. A [`Policy`] is made only out of a definition that [`validate()`] found right, so it cannot be
+//! wrong.
 //!
 //! ```text
 //! Definition -> validate -> Account (all groups and instances) -> Policy (one host) -> decide (one packet)

@@ -100,8 +100,8 @@ pub struct State {
 pub struct Lock(File);
 
 impl Drop for Lock {
-    /// Unlocks at once: a program that another thread starts just now holds a copy of the file, and would hold the lock until it
-    /// runs.
+    /// Unlocks at once: a program that another thread starts just now holds a copy of the file, and would hold the lock
+    /// until it runs.
     fn drop(&mut self) {
         let _ = self.0.unlock();
     }

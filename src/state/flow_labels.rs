@@ -17,7 +17,8 @@ struct File {
     slots: Slots,
 }
 
-/// Reads what earlier processes have assigned. Without it nobody knows where live flows were opened, and the log says so.
+/// Reads what earlier processes have assigned. Without it nobody knows where live flows were opened, and the log says
+/// so.
 pub fn read(state: &State) -> Option<Slots> {
     decoded(state).unwrap_or_else(|why| {
         warn!(

@@ -299,4 +299,4 @@ impl SavedPolicy {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

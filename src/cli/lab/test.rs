@@ -19,8 +19,8 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Brings up the lab of a definition, tries what a file expects, says what differs, and takes the lab down: for the CI of those who write
-/// groups. It needs no root.
+/// Brings up the lab of a definition, tries what a file expects, says what differs, and takes the lab down: for the CI
+/// of those who write groups. It needs no root.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   secgroupd lab test groups.yaml                      with groups.expect beside it

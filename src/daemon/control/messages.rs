@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub enum Request {
     /// What is enforced, and how it goes.
     Status,
-    /// The refused packets that are told of; after those before this number, if one is given.
+    /// The refused packets that are logged, from this number on if one is named.
     Events {
         /// What the last answer gave as `next`.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 const AT_ONCE: usize = 20;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// So much of a processor's time may go into restorations before they wait, whatever their number. On a busy machine a flush every
-/// 100 ms would be a fight otherwise: there each restoration waits longer than it works.
+/// So much of a processor's time may go into restorations before they wait, whatever their number. On a busy machine a
+/// flush every 100 ms would be a fight otherwise: there each restoration waits longer than it works.
 const BUSY: Duration = Duration::from_secs(8);
 const WITHIN: Duration = Duration::from_secs(10);
 

@@ -173,7 +173,8 @@ pub enum Action {
     RemoveHold,
     /// Has the service manager hold the socket that owns our table, once there is one.
     KeepSocket,
-    /// Listens to other programs' changes of a table that is not owned. [`Event::TableChanged`] follows if nobody did before.
+    /// Listens to other programs' changes of a table that is not owned. If nobody listened before,
+    /// [`Event::TableChanged`] follows.
     FollowTable,
     /// Looks at the interfaces. [`Event::Surveyed`] follows.
     Survey {

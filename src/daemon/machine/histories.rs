@@ -1,6 +1,8 @@
-//! Histories: lists of events against a fake host, of which the n-th call fails. Each is run forwards, doubled and reversed, cut off at
-//! every event and started again, and with each call failing once. Afterwards the last good definition is saved, and the same must hold
-//! whatever happened before: it is what is enforced and what a start would enforce, nothing is on trial, and no error is left.
+//! Histories: lists of events against a fake host.
+//!
+//! Each history runs forwards, doubled and reversed. It runs cut off at every event and started again, and with each
+//! call of the host failing once. Afterwards a good definition is saved. Then it must be enforced and saved, no
+//! candidate may be on trial, and no error may be left, whatever happened before.
 
 use super::event::{Action, Done, Event, Facts, OnTrial, Outcome, Reading, Restored};
 use super::*;
@@ -585,8 +587,8 @@ fn a_candidate_that_cannot_be_taken_back_goes_on_for_a_second() {
     assert_eq!(daemon.machine.last_error, None);
 }
 
-/// A program that deletes our table each time is answered at once twenty times, then less and less often, and never later than after a
-/// second.
+/// A program that deletes our table each time is answered at once twenty times, then less and less often, and never
+/// later than after a second.
 #[test]
 fn a_program_that_deletes_the_table_again_and_again_is_answered() {
     let mut daemon = Daemon::start(world(), None);

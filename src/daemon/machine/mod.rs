@@ -1,5 +1,5 @@
-//! What the daemon decides: `on(event, now)` returns what is to be done. No lock, no await, no disk and no kernel, so that a
-//! history is a list of events (`histories`).
+//! What the daemon decides: `on(event, now)` returns what is to be done. No lock, no await, no disk and no kernel, so
+//! that a history is a list of events (`histories`).
 //!
 //! | file | subject |
 //! |---|---|
@@ -12,8 +12,8 @@
 //! | `state_line` | what the service manager shows |
 //! | [`counters`] | numbers for status and metrics |
 //!
-//! The caller does the actions in their order. An event that an action brings goes in before the next action, and what it returns
-//! comes after them. Other events wait until no action is left.
+//! The caller does the actions in their order. An event that an action brings goes in before the next action, and what
+//! it returns comes after them. Other events wait until no action is left.
 
 pub mod backoff;
 pub mod counters;
@@ -183,7 +183,8 @@ impl Machine {
         (self.facts, self.known_at) = (facts, now);
     }
 
-    /// When [`Event::Tick`] is due, if no other event comes before. A change of our table that is noticed may be due at once.
+    /// When [`Event::Tick`] is due, if no other event comes before. A change of our table that is noticed may be due at
+    /// once.
     pub fn deadline(&self) -> Option<Instant> {
         let change = self.change.as_ref().map(|change| change.at);
         [self.look_at, change].into_iter().flatten().min()

@@ -61,7 +61,8 @@ impl Machine {
         self.let_go().into_iter().chain([read]).collect()
     }
 
-    /// A writer who began while it was read may have left half a file to read: then it is read again when that one has closed it.
+    /// A writer who began while it was read may have left half a file to read: then it is read again when that one has
+    /// closed it.
     pub(super) fn read(&mut self, reading: Reading, now: Instant) -> Vec<Action> {
         let is_refused = reading.refused || reading.failed.is_some();
         if let Doing::Follow(_) = self.doing {

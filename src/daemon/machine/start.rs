@@ -47,9 +47,10 @@ impl Machine {
 
     /// The saved policy's definition was read, if it still counts.
     ///
-    /// The service is ready also where the definition is refused and the old policy stands: what is ordered after it waits for a host that
-    /// is protected, and not for a good definition. A start that failed would be tried again and again, and could do nothing better; that
-    /// the definition is refused shows as DEGRADED. A host that nothing protects is not ready.
+    /// The service is ready also where the definition is refused and the old policy stands: what is ordered after it
+    /// waits for a host that is protected, and not for a good definition. A start that failed would be tried again and
+    /// again, and could do nothing better; that the definition is refused shows as DEGRADED. A host that nothing
+    /// protects is not ready.
     pub(super) fn started(&mut self) -> Vec<Action> {
         self.doing = Doing::Nothing;
         let enforces = self.facts.enforced.is_some();

@@ -70,8 +70,8 @@ impl Machine {
         }
     }
 
-    /// Notes whether the candidate could be taken back. What was wrong besides is so again when it could, unless a definition was
-    /// enforced or refused meanwhile. The same failure is logged once.
+    /// Notes whether the candidate could be taken back. What was wrong besides is so again when it could, unless a
+    /// definition was enforced or refused meanwhile. The same failure is logged once.
     fn note_failure(&mut self, failure: Option<&Failure>) -> Vec<Action> {
         let last = self.take_back_failed.take();
         let again =

@@ -323,7 +323,8 @@ mod tests {
         assert!(!text.contains("refused_packets_total{layer=\"approved-service\"}"));
     }
 
-    /// With names that have to be escaped, and layers that are counted twice: for what they refused, and for what they only observed.
+    /// With names that have to be escaped, and layers that are counted twice: for what they refused, and for what they
+    /// only observed.
     #[test]
     fn the_page_is_what_prometheus_reads() {
         let mut page = Page {

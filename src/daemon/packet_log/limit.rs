@@ -13,8 +13,8 @@ const EACH_OF_ALL: Duration = Duration::from_millis(20);
 /// So many remotes are known at once: half a megabyte.
 const MOST_REMOTES: usize = 4096;
 
-/// Decides which packets become events. What it needs is bounded, however many remotes there are: those for whom there is no room share
-/// what is left for all.
+/// Decides which packets become events. What it needs is bounded, however many remotes there are: those for whom there
+/// is no room share what is left for all.
 #[derive(Debug)]
 pub struct Limit {
     remotes: HashMap<IpAddr, Bucket>,

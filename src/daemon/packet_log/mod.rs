@@ -4,9 +4,9 @@
 //! kernel (NFLOG) -> thread `packet-log` -> limit by remote -> log line, and the last events, which `secgroupd events` asks for
 //! ```
 //!
-//! The packet is long refused when it is reported, so nothing here can hold it up or let it pass. Of packets that come too fast
-//! each remote's first ones become events; how many were left out, and how many the kernel had no room for, is an event of its own, once
-//! a second.
+//! The packet is long refused when it is reported, so nothing here can hold it up or let it pass. Of packets that come
+//! too fast each remote's first ones become events; how many were left out, and how many the kernel had no room for, is
+//! an event of its own, once a second.
 
 mod event;
 mod journal;

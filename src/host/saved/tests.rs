@@ -4,60 +4,9 @@
 
 use super::*;
 use crate::ruleset::table::LAYOUT;
-use crate::ruleset::text;
-use crate::source::load::load;
-use crate::source::read::Trust;
-use crate::state::saved_policy::Origin;
+use crate::state::saved_policy::tests::{Summary, said, saved};
 use crate::state::seal::{BODY, seal, sealed_begin};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeSet;
-
-const DEFINITION: &str = "version: 1
-security_groups:
-  sg-web:
-    inbound:
-      - { action: allow, protocol: tcp, port: \"80,8000-8100\", source: ipm-list }
-    outbound:
-      - { action: allow, protocol: all, destination: any }
-address_templates:
-  ipm-list: { file: list.txt }
-instances:
-  ins-a: { hostname: a, interfaces: { eth0: { security_groups: [sg-web] } } }
-";
-
-/// What is said of it.
-#[derive(Serialize, Deserialize)]
-struct Summary {
-    generation: u64,
-    instance: String,
-}
-
-/// A definition of two files as it is saved, and what was enforced.
-fn saved() -> (Vec<u8>, Ruleset) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("groups.yaml");
-    std::fs::write(&path, DEFINITION).unwrap();
-    std::fs::write(folder.path().join("list.txt"), "203.0.113.7\n").unwrap();
-    let loaded = load(&path, Trust::Any);
-    let account = loaded.account.as_ref().unwrap();
-    let policy = account
-        .policy(&account.instances[0].id, &BTreeSet::new())
-        .unwrap();
-    let ruleset = compile(&policy);
-    let origin = Origin::of(&loaded, &policy, &BTreeSet::new());
-    let summary = Summary {
-        generation: 7,
-        instance: "ins-a".into(),
-    };
-    let bytes = origin.hashed().write_down(&summary, &ruleset).unwrap();
-    (bytes.seal(), ruleset)
-}
-
-/// As the kernel would be told.
-fn said(ruleset: &Ruleset) -> String {
-    text::table(ruleset, crate::ruleset::Generation(1))
-}
 
 /// The same with another header.
 fn rewritten(bytes: &[u8], change: impl FnOnce(&mut Value)) -> Vec<u8> {

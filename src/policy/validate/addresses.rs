@@ -313,7 +313,8 @@ fn file(
     let mut first_unlisted = None;
     let mut start = 0;
     for line in text.split_inclusive('\n') {
-        // Most lines are one address of IPv4 and nothing else, which the standard library reads as strictly, and faster.
+        // Most lines are one address of IPv4 and nothing else, which the standard library reads as strictly, and
+        // faster.
         if let Ok(address) = line.strip_suffix('\n').unwrap_or(line).parse::<Ipv4Addr>() {
             v4.push(Interval::point(address.into()));
             start += line.len();

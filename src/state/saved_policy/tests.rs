@@ -24,13 +24,13 @@ platform: { unbound_interfaces: refuse }
 
 /// What is said of it.
 #[derive(Serialize, Deserialize)]
-struct Summary {
-    generation: u64,
-    instance: String,
+pub(crate) struct Summary {
+    pub generation: u64,
+    pub instance: String,
 }
 
 /// A definition of two files as it is saved, and what was enforced.
-fn saved() -> (Vec<u8>, Ruleset) {
+pub(crate) fn saved() -> (Vec<u8>, Ruleset) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("groups.yaml");
     std::fs::write(&path, DEFINITION).unwrap();
@@ -55,7 +55,7 @@ fn saved() -> (Vec<u8>, Ruleset) {
 }
 
 /// As the kernel would be told.
-fn said(ruleset: &Ruleset) -> String {
+pub(crate) fn said(ruleset: &Ruleset) -> String {
     text::table(ruleset, crate::ruleset::Generation(1))
 }
 
