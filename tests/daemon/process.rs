@@ -145,6 +145,9 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("its log:\n{}", self.log());
+        }
     }
 }
 
