@@ -101,7 +101,7 @@ fn nft_service(service: &Service) -> String {
         Service::Udp(ports) => format!("udp dport {}", braced(ports.to_string())),
         Service::Icmp => "meta l4proto icmp".into(),
         Service::Icmpv6 => "meta l4proto ipv6-icmp".into(),
-        Service::Gre => "meta l4proto gre".into(),
+        Service::Bare(protocol) => format!("meta l4proto {}", protocol.0),
     }
 }
 
@@ -189,7 +189,7 @@ fn iptables_service(service: &Service) -> Option<String> {
         Service::Udp(list) => Some(ports("udp", list)),
         Service::Icmp => Some("-p icmp".into()),
         Service::Icmpv6 => None,
-        Service::Gre => Some("-p gre".into()),
+        Service::Bare(protocol) => Some(format!("-p {}", protocol.0)),
     }
 }
 

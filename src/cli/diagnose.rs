@@ -131,11 +131,7 @@ fn groups(flow: &AskedPort, policy: &Policy, found: &mut Findings) -> anyhow::Re
     match of_groups(flow, &explanation) {
         Some(cause) => found.cause(cause),
         None => {
-            let by = match &explanation.answer.reason {
-                Reason::Rule(rule) => format!("the rule {rule}"),
-                Reason::ApprovedService(service) => format!("the approved service {service}"),
-                other => other.layer().to_owned(),
-            };
+            let by = explanation.answer.reason.words();
             found.fine(format!(
                 "security groups: {} is let in by {by}",
                 flow.remote

@@ -4,6 +4,7 @@ use super::options::DefinitionOptions;
 use super::outcome::{ERROR, NO, Result};
 use super::print;
 use crate::definition::Place;
+use crate::definition::keys::protocol_names;
 use crate::insight::explain::{Answer, Question, explain};
 use crate::insight::layers::{Explanation, explained};
 use crate::policy::{Direction, Policy, Reason, Verdict};
@@ -35,8 +36,7 @@ pub struct Arguments {
     /// Who opens the flow, seen from this host
     #[arg(required_unless_present = "batch", conflicts_with = "batch")]
     direction: Option<WayArgument>,
-    /// tcp, udp, icmp, icmpv6, gre, or a protocol number
-    #[arg(required_unless_present = "batch")]
+    #[arg(required_unless_present = "batch", help = concat!(protocol_names!(), ", or a protocol number"))]
     protocol: Option<String>,
     /// The source of an inbound, the destination of an outbound flow
     #[arg(required_unless_present = "batch")]
@@ -148,8 +148,6 @@ fn page(explanation: &Explanation) -> String {
 /// `refuse: rule sg-web/in/3 (groups.yaml:14)`; `allow, would be refused: …` where that only observes.
 fn sentence(answer: &Answer) -> String {
     let decided = match &answer.reason {
-        Reason::Rule(rule) => format!("rule {rule}"),
-        Reason::ApprovedService(service) => format!("approved service {service}"),
         Reason::Default => "no rule of the bound groups matches".into(),
         Reason::Unmanaged => match answer.verdict {
             Verdict::Allow => "the interface is not bound, and left alone".into(),
@@ -161,7 +159,7 @@ fn sentence(answer: &Answer) -> String {
             "the platform blocks this port; no rule of a group can open it".into()
         }
         Reason::Smtp => "the platform blocks TCP 25 to external addresses".into(),
-        other => format!("{} traffic", other.layer()),
+        reason => reason.words().trim_start_matches("the ").to_owned(),
     };
     format!("{}: {decided}{}\n", answer.verdict, answer.at())
 }

@@ -16,8 +16,17 @@ pub struct KeyInfo {
     pub meaning: &'static str,
 }
 
+/// The names of a definition's protocols, for texts that the compiler puts together. `Protocol::NAMES` of the
+/// policy has their numbers.
+macro_rules! protocol_names {
+    () => {
+        "tcp, udp, icmp, icmpv6, gre"
+    };
+}
+pub(crate) use protocol_names;
+
 macro_rules! keys {
-    ($($path:literal: $values:literal, $default:literal, $meaning:literal;)*) => {
+    ($($path:literal: $values:expr, $default:literal, $meaning:literal;)*) => {
         /// The table, in the order in which a person would read it.
         pub const KEYS: &[KeyInfo] = &[$(KeyInfo {
             path: $path,
@@ -53,7 +62,7 @@ keys! {
         "What may come in. The first rule that matches decides.";
     "security_groups.<sg-id>.inbound[].action": "allow, refuse", "required",
         "What happens. Refuse is a silent drop.";
-    "security_groups.<sg-id>.inbound[].protocol": "tcp, udp, icmp, icmpv6, gre, all", "required, or service",
+    "security_groups.<sg-id>.inbound[].protocol": concat!(protocol_names!(), ", all"), "required, or service",
         "icmp is IPv4 only, icmpv6 IPv6 only.";
     "security_groups.<sg-id>.inbound[].port": "a port, `a-b`, `a,b-c`, a list of these, all", "all",
         "Destination port, with tcp and udp.";
@@ -73,7 +82,7 @@ keys! {
         "What may go out. The first rule that matches decides.";
     "security_groups.<sg-id>.outbound[].action": "allow, refuse", "required",
         "What happens. Refuse is a silent drop.";
-    "security_groups.<sg-id>.outbound[].protocol": "tcp, udp, icmp, icmpv6, gre, all", "required, or service",
+    "security_groups.<sg-id>.outbound[].protocol": concat!(protocol_names!(), ", all"), "required, or service",
         "icmp is IPv4 only, icmpv6 IPv6 only.";
     "security_groups.<sg-id>.outbound[].port": "a port, `a-b`, `a,b-c`, a list of these, all", "all",
         "Destination port, with tcp and udp.";
@@ -99,7 +108,7 @@ keys! {
         "A group of templates.";
     "service_templates": "mapping", "none",
         "Service templates and groups of them, by id.";
-    "service_templates.<ppm-id>": "list of `tcp:80,443`, `udp:53`, `icmp`, `icmpv6`, `gre`", "",
+    "service_templates.<ppm-id>": "list of `tcp:80,443`, `udp:53`, or protocols without ports", "",
         "A template.";
     "service_templates.<ppmg-id>": "list of ppm- ids", "",
         "A group of templates.";
@@ -159,7 +168,7 @@ keys! {
         "One service.";
     "platform.approved_services.<name>.direction": "inbound, outbound", "required",
         "Who opens the flow.";
-    "platform.approved_services.<name>.protocol": "tcp, udp, icmp, icmpv6, gre, all, or a list of these", "required",
+    "platform.approved_services.<name>.protocol": concat!(protocol_names!(), ", all, or a list of these"), "required",
         "Its protocols.";
     "platform.approved_services.<name>.port": "a port, `a-b`, `a,b-c`, a list of these, all", "all",
         "Destination port, with tcp and udp.";
@@ -191,7 +200,7 @@ keys! {
         "Who opens the flow. An instance means each of its addresses.";
     "tests[].to": "an address or an ins- id", "required",
         "To whom. Where both ends are instances, what leaves the first and what enters the second are judged.";
-    "tests[].protocol": "tcp, udp, icmp, icmpv6, gre", "required",
+    "tests[].protocol": protocol_names!(), "required",
         "The protocol of the flow.";
     "tests[].port": "a port", "required with tcp and udp",
         "The destination port.";

@@ -1,6 +1,7 @@
 //! Which layer, group and rule decides about a flow. No kernel and no privilege is needed.
 
 use crate::definition::Place;
+use crate::definition::keys::protocol_names;
 use crate::policy::{Decision, Direction, Packet, Policy, Protocol, Reason, Verdict};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -16,7 +17,7 @@ pub struct Question {
     /// The interface; may be left out where only one is bound.
     #[serde(default)]
     pub interface: Option<String>,
-    /// `tcp`, `udp`, `icmp`, `icmpv6`, `gre`, or a number.
+    /// One of [`Protocol::NAMES`], or a number.
     #[serde(deserialize_with = "text_or_number")]
     pub protocol: String,
     /// The source of an inbound, the destination of an outbound flow.
@@ -89,9 +90,7 @@ pub enum QuestionError {
     #[error("name the interface with --interface: bound are {0}")]
     Interface(String),
     /// Not a protocol.
-    #[error(
-        "`{0}` is not a protocol: write tcp, udp, icmp, icmpv6, gre, or a number from 0 to 255"
-    )]
+    #[error("`{0}` is not a protocol: write {names}, or a number from 0 to 255", names = protocol_names!())]
     Protocol(String),
     /// TCP and UDP have ports.
     #[error("{0} needs a port: `{0} 203.0.113.9 443`")]

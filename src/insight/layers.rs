@@ -344,11 +344,7 @@ fn decided_by(answer: &Answer) -> String {
     let at = answer.at();
     match &answer.reason {
         Reason::Rule(id) => format!("; the group {} {does} by its rule {id}{at}", id.group),
-        Reason::ApprovedService(service) => {
-            format!("; the approved service {service} {does}{at}")
-        }
-        Reason::BlockedPorts | Reason::Smtp => format!("; the platform {does}"),
         Reason::Default => "; no rule of any bound group matches, which refuses it".to_owned(),
-        _ => String::new(),
+        reason => format!("; {} {does}{at}", reason.words()),
     }
 }

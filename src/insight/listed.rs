@@ -17,21 +17,24 @@ pub enum FlowKind {
     Udp,
     /// ICMP of IPv4, ICMPv6 of IPv6.
     Icmp,
-    /// GRE.
-    Gre,
+    /// One of [`Protocol::BARE`].
+    Bare(Protocol),
     /// Every other protocol: only what is about all protocols has a say.
     Other,
 }
 
 impl FlowKind {
     /// All of them.
-    pub const ALL: [FlowKind; 5] = [
-        FlowKind::Tcp,
-        FlowKind::Udp,
-        FlowKind::Icmp,
-        FlowKind::Gre,
-        FlowKind::Other,
-    ];
+    pub const ALL: [FlowKind; 4 + Protocol::BARE.len()] = {
+        let mut all = [FlowKind::Other; 4 + Protocol::BARE.len()];
+        (all[0], all[1], all[2]) = (FlowKind::Tcp, FlowKind::Udp, FlowKind::Icmp);
+        let mut at = 0;
+        while at < Protocol::BARE.len() {
+            all[3 + at] = FlowKind::Bare(Protocol::BARE[at]);
+            at += 1;
+        }
+        all
+    };
 
     /// One of its protocols.
     pub fn protocol(self, v4: bool) -> Protocol {
@@ -40,8 +43,8 @@ impl FlowKind {
             FlowKind::Udp => Protocol::UDP,
             FlowKind::Icmp if v4 => Protocol::ICMP,
             FlowKind::Icmp => Protocol::ICMPV6,
-            FlowKind::Gre => Protocol::GRE,
-            FlowKind::Other => Protocol(253),
+            FlowKind::Bare(protocol) => protocol,
+            FlowKind::Other => Protocol::UNNAMED,
         }
     }
 
@@ -54,7 +57,8 @@ impl FlowKind {
     pub fn ports(self, service: &Service, v4: bool) -> Vec<Interval<u16>> {
         let all = || PortSet::all().intervals().to_vec();
         match (self, service) {
-            (_, Service::All) | (FlowKind::Gre, Service::Gre) => all(),
+            (_, Service::All) => all(),
+            (FlowKind::Bare(kind), Service::Bare(protocol)) if kind == *protocol => all(),
             (FlowKind::Tcp, Service::Tcp(ports)) | (FlowKind::Udp, Service::Udp(ports)) => {
                 ports.intervals().to_vec()
             }

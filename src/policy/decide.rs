@@ -283,7 +283,7 @@ fn serves(service: &Service, packet: &Packet) -> bool {
         Service::Udp(ports) => is(Protocol::UDP) && ports.contains(packet.destination_port),
         Service::Icmp => is(Protocol::ICMP) && packet.remote.is_ipv4(),
         Service::Icmpv6 => is(Protocol::ICMPV6) && packet.remote.is_ipv6(),
-        Service::Gre => is(Protocol::GRE),
+        Service::Bare(protocol) => is(*protocol),
     }
 }
 

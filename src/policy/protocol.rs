@@ -27,6 +27,12 @@ impl Protocol {
         ("gre", Protocol::GRE),
     ];
 
+    /// Those of them without ports that are the same in IPv4 and IPv6.
+    pub const BARE: [Protocol; 1] = [Protocol::GRE];
+
+    /// One that has no name in a definition, and never will: RFC 3692 keeps it for experiments.
+    pub const UNNAMED: Protocol = Protocol(253);
+
     /// Its name, if it has one in a definition.
     pub fn name(self) -> Option<&'static str> {
         let known = Self::NAMES.iter().find(|(_, each)| *each == self);
@@ -39,5 +45,21 @@ impl Protocol {
         named
             .map(|(_, protocol)| *protocol)
             .or_else(|| text.parse().ok().map(Protocol))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::keys::protocol_names;
+
+    #[test]
+    fn the_names_are_those_of_the_table() {
+        let names = Protocol::NAMES.map(|(name, _)| name).join(", ");
+        assert_eq!(protocol_names!(), names);
+        for bare in Protocol::BARE {
+            assert!(bare.name().is_some(), "{bare:?}");
+        }
+        assert_eq!(Protocol::UNNAMED.name(), None);
     }
 }

@@ -20,6 +20,20 @@ impl Reason {
         }
     }
 
+    /// What decided, for people: `the rule sg-web/in/3`.
+    pub fn words(&self) -> String {
+        match self {
+            Reason::Rule(id) => format!("the rule {id}"),
+            Reason::ApprovedService(name) => format!("the approved service {name}"),
+            Reason::BlockedPorts => "the platform's block of ports".to_owned(),
+            Reason::Smtp => "the platform's block of TCP 25 to external addresses".to_owned(),
+            Reason::Default => "default: no rule of the bound groups matches".to_owned(),
+            Reason::Essential | Reason::Established | Reason::Invalid | Reason::Unmanaged => {
+                self.layer().to_owned()
+            }
+        }
+    }
+
     /// Whether the layer with this name refuses what it counts. A rule's action says that instead.
     pub fn is_refusing_layer(layer: &str) -> bool {
         const REFUSING: [Reason; 5] = [

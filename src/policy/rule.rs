@@ -80,8 +80,8 @@ pub enum Service {
     Icmp,
     /// ICMPv6, which is IPv6 only.
     Icmpv6,
-    /// GRE.
-    Gre,
+    /// One of [`Protocol::BARE`].
+    Bare(Protocol),
 }
 
 /// One rule of a security group.
@@ -133,7 +133,7 @@ impl Service {
             Service::Udp(_) => Some(Protocol::UDP),
             Service::Icmp => Some(Protocol::ICMP),
             Service::Icmpv6 => Some(Protocol::ICMPV6),
-            Service::Gre => Some(Protocol::GRE),
+            Service::Bare(protocol) => Some(*protocol),
         }
     }
 }

@@ -124,7 +124,7 @@ pub fn is_about(rule: &Rule, packet: &Packet) -> bool {
         (Service::Tcp(ports), 6) | (Service::Udp(ports), 17) => ports.contains(port),
         (Service::Icmp, 1) => v4,
         (Service::Icmpv6, 58) => !v4,
-        (Service::Gre, 47) => true,
+        (Service::Bare(protocol), number) => protocol.0 == number,
         _ => false,
     };
     let remote = rule.remote.as_ref();

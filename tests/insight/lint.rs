@@ -70,7 +70,7 @@ fn names(rule: &Rule, kind: FlowKind, v4: bool) -> bool {
         }
         (Service::Icmp, FlowKind::Icmp) => v4,
         (Service::Icmpv6, FlowKind::Icmp) => !v4,
-        (Service::Gre, FlowKind::Gre) => true,
+        (Service::Bare(protocol), FlowKind::Bare(kind)) => *protocol == kind,
         _ => false,
     })
 }

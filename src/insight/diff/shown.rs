@@ -34,7 +34,7 @@ impl FlowChange {
             FlowKind::Icmp if v4 && v6 => vec!["icmp", "icmpv6"],
             FlowKind::Icmp if v6 => vec!["icmpv6"],
             FlowKind::Icmp => vec!["icmp"],
-            FlowKind::Gre => vec!["gre"],
+            FlowKind::Bare(protocol) => protocol.name().into_iter().collect(),
             FlowKind::Other => vec!["others"],
         });
         names.collect()

@@ -2,7 +2,7 @@
 
 use crate::insight::listed::FlowKind;
 use crate::policy::listed::ListEntry;
-use crate::policy::{Interval, Reason, Rule, SecurityGroup};
+use crate::policy::{Interval, Rule, SecurityGroup};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -75,16 +75,5 @@ impl Facts<'_> {
     pub fn number(&self, entry: &ListEntry) -> Option<usize> {
         let (_, rule) = entry.rule?;
         self.rules.get(&std::ptr::from_ref(rule)).copied()
-    }
-}
-
-/// The words for what decides.
-pub fn decider(reason: &Reason) -> String {
-    match reason {
-        Reason::Rule(id) => id.to_string(),
-        Reason::BlockedPorts => "the platform's block of ports".to_owned(),
-        Reason::Smtp => "the platform's block of TCP 25".to_owned(),
-        Reason::ApprovedService(name) => format!("the approved service {name}"),
-        other => other.to_string(),
     }
 }

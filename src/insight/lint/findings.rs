@@ -1,7 +1,7 @@
 //! What is known of each rule, told: with the rules that have to do with it.
 
 use super::covered::{covering, instead};
-use super::fact::{ADMIN_PORTS, Fact, Facts, GroupList, Overruled, decider};
+use super::fact::{ADMIN_PORTS, Fact, Facts, GroupList, Overruled};
 use super::finding::Finding;
 use super::written::{is_whole, of_rule};
 use crate::definition::{Definition, codes};
@@ -9,7 +9,7 @@ use crate::insight::listed::FlowKind;
 use crate::insight::space::{TooLarge, Work};
 use crate::policy::listed::{ListEntry, entries};
 use crate::policy::places::WrittenRules;
-use crate::policy::{Account, Action, Direction, PortSet, Rule};
+use crate::policy::{Account, Action, Direction, PortSet, Reason, Rule};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -258,7 +258,7 @@ fn flows(ports: &BTreeMap<FlowKind, Vec<crate::policy::Interval<u16>>>, rule: &R
         let name = match kind {
             FlowKind::Tcp => "tcp",
             FlowKind::Udp => "udp",
-            FlowKind::Gre => "gre",
+            FlowKind::Bare(protocol) => protocol.name()?,
             FlowKind::Other => "other protocols",
             FlowKind::Icmp => {
                 let six = rule.services.contains(&crate::policy::Service::Icmpv6);
@@ -275,7 +275,10 @@ fn flows(ports: &BTreeMap<FlowKind, Vec<crate::policy::Interval<u16>>>, rule: &R
 
 /// The names of those that decide, of many the first ones.
 fn names(deciders: &[&ListEntry]) -> Vec<String> {
-    let all = deciders.iter().map(|each| decider(&each.reason));
+    let all = deciders.iter().map(|each| match &each.reason {
+        Reason::Rule(id) => id.to_string(),
+        reason => reason.words(),
+    });
     let mut names: Vec<String> = all.collect();
     if names.len() > NAMED {
         let more = names.len() - NAMED;

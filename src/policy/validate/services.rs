@@ -6,19 +6,20 @@ use crate::definition::reader::{Text, Texts};
 use crate::definition::{Definition, Diagnostics};
 use crate::policy::id::{ServiceTemplateGroupId, ServiceTemplateId};
 use crate::policy::port::PortSet;
+use crate::policy::protocol::Protocol;
 use crate::policy::rule::Service;
 use std::collections::BTreeMap;
 
-/// The protocols of a rule: those with ports, then those of [`without_ports`].
-const PROTOCOLS: &[&str] = &["tcp", "udp", "icmp", "icmpv6", "gre", "all"];
-
 /// The service of a protocol that has no ports.
-fn without_ports(protocol: &str) -> Option<Service> {
+fn without_ports(name: &str) -> Option<Service> {
+    if name == "all" {
+        return Some(Service::All);
+    }
+    let (_, protocol) = *Protocol::NAMES.iter().find(|(named, _)| *named == name)?;
     match protocol {
-        "icmp" => Some(Service::Icmp),
-        "icmpv6" => Some(Service::Icmpv6),
-        "gre" => Some(Service::Gre),
-        "all" => Some(Service::All),
+        Protocol::ICMP => Some(Service::Icmp),
+        Protocol::ICMPV6 => Some(Service::Icmpv6),
+        bare if Protocol::BARE.contains(&bare) => Some(Service::Bare(bare)),
         _ => None,
     }
 }
@@ -101,7 +102,7 @@ pub fn merged(services: Vec<Service>) -> Option<Vec<Service>> {
     (!all.is_empty()).then_some(all)
 }
 
-/// `tcp:80,443`, `udp:53`, `icmp`, `icmpv6` or `gre`.
+/// `tcp:80,443`, `udp:53`, or a protocol without ports.
 fn entry(item: &Text, diagnostics: &mut Diagnostics) -> Option<Service> {
     let (protocol, ports) = match item.text.split_once(':') {
         Some((protocol, ports)) => (protocol.trim(), Some(ports.trim())),
@@ -126,7 +127,15 @@ fn entry(item: &Text, diagnostics: &mut Diagnostics) -> Option<Service> {
                 return known;
             }
             let message = format!("`{}` is not a service", item.text);
-            let help = "write `tcp:80,443`, `udp:53`, `tcp:all`, `icmp`, `icmpv6` or `gre`";
+            let names = Protocol::NAMES.map(|(name, _)| name);
+            let bare: Vec<&str> = names
+                .into_iter()
+                .filter(|name| without_ports(name).is_some())
+                .collect();
+            let help = format!(
+                "write `tcp:80,443`, `udp:53` or `tcp:all`, or one of {}",
+                bare.join(", ")
+            );
             diagnostics.error("bad-service", item.span, message, help);
             return None;
         }
@@ -180,8 +189,10 @@ fn with_ports(
     };
     let Some(service) = without_ports else {
         let message = format!("`{name}` is not a protocol");
-        let all = PROTOCOLS.join(", ");
-        let help = match diagnostics.closest(name, PROTOCOLS) {
+        let names = Protocol::NAMES.map(|(name, _)| name);
+        let names = [&names[..], &["all"]].concat();
+        let all = names.join(", ");
+        let help = match diagnostics.closest(name, &names) {
             Some(name) => format!("did you mean `{name}`? It is one of {all}"),
             None => format!("it is one of {all}"),
         };

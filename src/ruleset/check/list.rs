@@ -277,7 +277,7 @@ fn ports<T: RulesetNumber>(service: &Service, protocol: Protocol) -> &[Interval<
         Service::Udp(ports) if protocol == Protocol::UDP => ports.intervals(),
         Service::Icmp if protocol == Protocol::ICMP && T::V4 => WHOLE,
         Service::Icmpv6 if protocol == Protocol::ICMPV6 && !T::V4 => WHOLE,
-        Service::Gre if protocol == Protocol::GRE => WHOLE,
+        Service::Bare(bare) if protocol == *bare => WHOLE,
         _ => &[],
     }
 }

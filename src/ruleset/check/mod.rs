@@ -289,14 +289,10 @@ fn enter(direction: Direction) -> &'static str {
 }
 
 /// The protocols of the boxes: those that have rules, and one that has none.
-const PROTOCOLS: [Protocol; 6] = [
-    Protocol::TCP,
-    Protocol::UDP,
-    Protocol::ICMP,
-    Protocol::ICMPV6,
-    Protocol::GRE,
-    Protocol(253),
-];
+fn protocols() -> impl Iterator<Item = Protocol> {
+    let named = Protocol::NAMES.into_iter().map(|(_, protocol)| protocol);
+    named.chain([Protocol::UNNAMED])
+}
 
 fn family<T: RulesetNumber>(
     policy: &Policy,
@@ -337,7 +333,7 @@ fn family<T: RulesetNumber>(
                 },
             )
         };
-    for protocol in PROTOCOLS {
+    for protocol in protocols() {
         let list = PolicyList::<T>::new(policy, direction, interface, protocol);
         if asked == Aspect::Openings {
             // Messages about flows open none.

@@ -15,7 +15,7 @@ use super::clause::Clause;
 use super::family::DiagramFamily;
 use super::paint::Function;
 use super::pairs::PairTable;
-use super::plan::{AddressFirst, Parts, Plan, PlanPart, ServiceFirst, ServiceNode};
+use super::plan::{AddressFirst, Bare, Parts, Plan, PlanPart, ServiceFirst, ServiceNode};
 use crate::policy::{Direction, Point, Protocol, Reason, Service, Verdict};
 use crate::ruleset::ir::*;
 use crate::ruleset::remote::Remotes;
@@ -245,7 +245,7 @@ impl<'e> Emitter<'e> {
             );
             protocols.push((protocol.0, NftVerdict::Goto(self.chain(name, rules))));
         }
-        for (protocol, node) in [(T::ICMP_NUMBER, part.icmp), (Protocol::GRE.0, part.gre)] {
+        for (protocol, node) in without_ports::<T>(part.icmp, part.bare) {
             let node = node.filter(|_| node != part.other && self.is_asked(Protocol(protocol)));
             if let Some(node) = node {
                 protocols.push((protocol, self.verdict_of(&nodes[node as usize])));
@@ -288,7 +288,7 @@ impl<'e> Emitter<'e> {
                 protocols.push((protocol.0, target.clone()));
             }
         }
-        for (protocol, clause) in [(T::ICMP_NUMBER, node.icmp), (Protocol::GRE.0, node.gre)] {
+        for (protocol, clause) in without_ports::<T>(node.icmp, node.bare) {
             let asked = self.is_asked(Protocol(protocol));
             let clause = clause.filter(|clause| asked && Target::Clause(*clause) != other);
             if let Some(clause) = clause {
@@ -510,6 +510,17 @@ fn ask_flow(rule: &mut NftRule, key: FlowKey) {
             of => of,
         };
     }
+}
+
+/// The protocols without ports, each with its number in a part.
+fn without_ports<T: Named>(
+    icmp: Option<u32>,
+    bare: Bare,
+) -> impl Iterator<Item = (u8, Option<u32>)> {
+    let numbers = Protocol::BARE.map(|protocol| protocol.0);
+    [(T::ICMP_NUMBER, icmp)]
+        .into_iter()
+        .chain(numbers.into_iter().zip(bare))
 }
 
 /// Whether a function over ports is the same for all of them, and the same as that of other protocols.

@@ -32,7 +32,7 @@
 
 mod part;
 
-pub use self::part::{AddressFirst, PlanPart, ServiceFirst, ServiceNode};
+pub use self::part::{AddressFirst, Bare, PlanPart, ServiceFirst, ServiceNode};
 use super::classes::classes;
 use super::clause::Clause;
 use super::family::DiagramFamily;
@@ -40,7 +40,7 @@ use super::paint::{Function, paint};
 use super::pairs::{PairRun, worth_it};
 use super::pool::Pool;
 use crate::policy::interval::{Point, merged};
-use crate::policy::{Interval, Service};
+use crate::policy::{Interval, Protocol, Service};
 use crate::ruleset::key::Transport;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::ops::Range;
@@ -272,11 +272,12 @@ impl PlannedList<'_> {
             }
             Some(Some(pool.add(self.over_addresses(&list, &mut work)?)))
         };
-        let (icmp, gre, other) = (
-            single(&T::ICMP)?,
-            single(&Service::Gre)?,
-            single(&Service::All)?,
-        );
+        let icmp = single(&T::ICMP)?;
+        let mut bare = Bare::default();
+        for (protocol, node) in Protocol::BARE.into_iter().zip(&mut bare) {
+            *node = single(&Service::Bare(protocol))?;
+        }
+        let other = single(&Service::All)?;
         let addresses = pool.write();
         let cost = tcp.len() + udp.len() + addresses.cost;
         (cost <= limit).then_some((
@@ -285,7 +286,7 @@ impl PlannedList<'_> {
                 tcp,
                 udp,
                 icmp,
-                gre,
+                bare,
                 other,
                 addresses,
             }),
@@ -344,9 +345,11 @@ impl PlannedList<'_> {
         let mut known: FxHashMap<ServiceNode, u32> = FxHashMap::default();
         let ports = PortLists::new(self);
         let (start, all) = (self.range.start, self.range.clone());
-        let has = |wanted| all.clone().map(move |at| self.has(at as u32, &wanted));
-        let [icmp, gre, other] =
-            [T::ICMP, Service::Gre, Service::All].map(|wanted| has(wanted).collect::<Vec<bool>>());
+        let has = |wanted: Service| -> Vec<bool> {
+            all.clone().map(|at| self.has(at as u32, &wanted)).collect()
+        };
+        let (icmp, other) = (has(T::ICMP), has(Service::All));
+        let bare = Protocol::BARE.map(|protocol| has(Service::Bare(protocol)));
         let nodes: Vec<u32> = classes
             .clauses
             .iter()
@@ -359,7 +362,7 @@ impl PlannedList<'_> {
                     tcp: tcp.add(ports.over_ports(list, Transport::Tcp)),
                     udp: udp.add(ports.over_ports(list, Transport::Udp)),
                     icmp: first(&icmp),
-                    gre: first(&gre),
+                    bare: bare.each_ref().map(|has| first(has)),
                     other: first(&other),
                 };
                 *known.entry(node).or_insert_with_key(|node| {

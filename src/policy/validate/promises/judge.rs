@@ -162,7 +162,7 @@ impl Broken {
                 "{} at {} by {}",
                 each.direction,
                 each.place,
-                by(&each.decision.reason)
+                each.decision.reason.words()
             )
         });
         let mut words = promise.words();
@@ -186,17 +186,5 @@ impl Broken {
                 None => failed,
             }
         })
-    }
-}
-
-/// What decided, in words.
-fn by(reason: &Reason) -> String {
-    match reason {
-        Reason::Rule(id) => format!("the rule {id}"),
-        Reason::ApprovedService(name) => format!("the approved service {name}"),
-        Reason::BlockedPorts => "the platform, which blocks the port".to_owned(),
-        Reason::Smtp => "the platform, which blocks TCP 25 to external addresses".to_owned(),
-        Reason::Default => "default: no rule matches".to_owned(),
-        other => other.to_string(),
     }
 }

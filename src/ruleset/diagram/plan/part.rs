@@ -1,9 +1,13 @@
 //! What a plan consists of.
 
+use crate::policy::Protocol;
 use crate::ruleset::diagram::paint::Function;
 use crate::ruleset::diagram::pairs::PairTable;
 use crate::ruleset::diagram::pool::WrittenPool;
 use std::ops::Range;
+
+/// A number for each of [`Protocol::BARE`].
+pub type Bare = [Option<u32>; Protocol::BARE.len()];
 
 /// A part of the list and how it is asked.
 #[derive(Debug, Clone)]
@@ -27,8 +31,8 @@ pub struct ServiceFirst<T> {
     pub udp: Function<u16, u32>,
     /// The ICMP of the family.
     pub icmp: Option<u32>,
-    /// GRE.
-    pub gre: Option<u32>,
+    /// Those of [`Protocol::BARE`], in its order.
+    pub bare: Bare,
     /// Every other protocol.
     pub other: Option<u32>,
     /// The functions over addresses.
@@ -57,8 +61,8 @@ pub struct ServiceNode {
     pub udp: u32,
     /// The ICMP of the family.
     pub icmp: Option<u32>,
-    /// GRE.
-    pub gre: Option<u32>,
+    /// Those of [`Protocol::BARE`], in its order.
+    pub bare: Bare,
     /// Every other protocol.
     pub other: Option<u32>,
 }
