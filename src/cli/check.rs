@@ -5,7 +5,7 @@ use super::outcome::{Result, yes};
 use super::ssh::{Session, not_known};
 use super::{host_view, print};
 use crate::definition::{Diagnostic, Severity, printable};
-use crate::host::{choose, hostname, interface_warnings};
+use crate::host::{choose, hostname, interface_doubts};
 use crate::insight::lint::{host, lint};
 use crate::source::load::load_with_text;
 use crate::source::read::Trust;
@@ -57,10 +57,10 @@ pub fn run(arguments: Arguments) -> Result {
             });
             let warning = |text| Diagnostic::new(Severity::Warning, "ssh-session", None, text);
             more.extend(refused.map(warning));
-            let warnings = interface_warnings(&policy).into_iter();
+            let doubts = interface_doubts(&policy).into_iter();
             more.extend(
-                warnings
-                    .map(|warning| Diagnostic::new(Severity::Warning, "interface", None, warning)),
+                doubts
+                    .map(|doubt| Diagnostic::new(Severity::Warning, "interface", None, doubt.text)),
             );
         }
         let rules: usize = account

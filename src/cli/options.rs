@@ -31,7 +31,7 @@ pub struct DefinitionOptions {
     /// The definition: a file, or a directory with *.yaml files
     #[arg(long, value_name = "PATH", default_value = DEFAULT_DEFINITION)]
     pub definition: PathBuf,
-    /// The instance that this host is; by default the one with this host's name
+    /// The instance that this host is; by default the one with this host's name, or the only one if it has no hostname
     #[arg(long, value_name = "ID")]
     pub instance: Option<String>,
     #[command(flatten)]

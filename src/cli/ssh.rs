@@ -147,11 +147,8 @@ mod tests {
         [Link {
             index: 2,
             name: "eth0".into(),
-            kind: None,
-            master: None,
-            parent: None,
-            has_xdp: false,
             addresses: vec!["10.0.0.5".parse().unwrap(), "fe80::5".parse().unwrap()],
+            ..Link::default()
         }]
     }
 

@@ -68,6 +68,7 @@ pub fn page(status: &Status, rates: Option<&Rates>) -> String {
     }
     for (title, lines) in [
         ("Warnings", &status.warnings),
+        ("Notes", &status.notes),
         ("Not seen by secgroupd on this host", &status.blind_spots),
     ] {
         if !lines.is_empty() {

@@ -12,6 +12,7 @@ use crate::host::Host;
 use crate::host::report::{Failure, now};
 use crate::host::start;
 use crate::netfilter::events::tables::{ForeignChange, TableEvents};
+use crate::netfilter::interfaces::Doubt;
 use crate::source::load::{Loaded, load};
 use crate::source::read::Trust;
 use crate::source::watch::{Reason, Watch};
@@ -299,11 +300,16 @@ impl Daemon {
         let packet_log = self.packet_log.clone();
         let look = move |host: &mut Host| {
             follow(host, &packet_log);
-            host.interface_warnings()
+            (host.doubts(), host.not_saved().map(str::to_owned))
         };
-        let warnings = self.enforcer.run(look).await;
-        let warnings = warnings.unwrap_or_else(|failure| vec![failure.message]);
-        Event::Surveyed { warnings, always }
+        let seen = self.enforcer.run(look).await;
+        let (doubts, not_saved) =
+            seen.unwrap_or_else(|failure| (vec![Doubt::degrading(failure.message)], None));
+        Event::Surveyed {
+            doubts,
+            not_saved,
+            always,
+        }
     }
 }
 

@@ -12,6 +12,7 @@
 //! | [`enforcer`] | the thread that owns the host |
 //! | `saver` | saves what is enforced and counted while the daemon goes on |
 //! | `status` | what is answered without a decision |
+//! | `host_watch` | what a verdict asks of the host beside the definition, when it changes |
 //! | [`control`] | the socket on which the command asks |
 //! | [`metrics`] | where Prometheus asks |
 //! | `socket` | what both have in common |
@@ -23,6 +24,7 @@
 mod actions;
 pub mod control;
 pub mod enforcer;
+mod host_watch;
 pub mod logging;
 pub mod machine;
 pub mod metrics;

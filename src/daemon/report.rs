@@ -51,8 +51,11 @@ pub struct Status {
     pub hits: Vec<Hits>,
     /// Why the newest definition is not enforced.
     pub last_error: Option<Failure>,
-    /// Doubts about the interfaces: while there is one, the service is degraded.
+    /// What is not filtered as it is written: while there is one, the service is degraded.
     pub warnings: Vec<String>,
+    /// What may not be meant so, and degrades nothing.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// What passes this host without meeting our hooks.
     pub blind_spots: Vec<String>,
     /// Reloads since the daemon was started.
@@ -71,10 +74,13 @@ pub struct Status {
 }
 
 impl Status {
-    /// Whether a policy is enforced, the newest definition was not refused, and nothing about the interfaces is in
-    /// doubt.
+    /// Whether a policy is enforced and saved, the newest definition was not refused, and nothing about the interfaces
+    /// is in doubt.
     pub fn is_well(&self) -> bool {
-        self.enforced.is_some() && self.last_error.is_none() && self.warnings.is_empty()
+        self.enforced.is_some()
+            && self.not_kept.is_none()
+            && self.last_error.is_none()
+            && self.warnings.is_empty()
     }
 }
 

@@ -3,6 +3,7 @@
 use super::actions::{Daemon, listened};
 use super::control::{ControlSocket, Request};
 use super::enforcer::Enforcer;
+use super::host_watch::HostWatch;
 use super::machine::Machine;
 use super::machine::event::Event;
 use super::metrics::{self, Endpoint, LastPage, MetricsAddress};
@@ -65,6 +66,7 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
     let ended = host.ended.clone();
     let held = hold::is_set(host.state());
     let (enforcer, thread) = Enforcer::start(host)?;
+    let mut host_watch = HostWatch::new();
     let mut links = LinkEvents::listen()
         .inspect_err(|error| warn!("{UNNOTICED_LINKS}: {error}"))
         .ok();
@@ -92,8 +94,11 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
                 daemon.save = Some(reason);
                 daemon.handle(Event::Saved(words)).await;
             }
+            words = host_watch.changed() => daemon.handle(Event::HostChanged(words)).await,
             _ = next(&mut links) => daemon.handle(Event::LinksChanged).await,
-            () = daemon.saver.done(&daemon.enforcer) => {}
+            is_news = daemon.saver.done(&daemon.enforcer) => if is_news {
+                daemon.handle(Event::LinksChanged).await;
+            },
             () = daemon.hits_saver.due() => {
                 daemon.hits_saver.save(&daemon.enforcer);
                 // What could not be saved before.

@@ -17,7 +17,7 @@ pub const HITS_EVERY: Duration = Duration::from_secs(10);
 /// Saves the policy.
 #[derive(Debug, Default)]
 pub struct Saver {
-    writing: Option<JoinHandle<()>>,
+    writing: Option<JoinHandle<bool>>,
     /// Whether there was something new meanwhile.
     again: bool,
 }
@@ -39,20 +39,22 @@ impl Saver {
         let enforcer = enforcer.clone();
         // A panic is in the log, and the next enforcement tries again.
         self.writing = Some(tokio::spawn(async move {
-            let _ = save(&enforcer).await;
+            save(&enforcer).await.unwrap_or(false)
         }));
     }
 
-    /// Waits until one is written. Nothing is lost when the future is dropped before it is ready.
-    pub async fn done(&mut self, enforcer: &Enforcer) {
+    /// Waits until one is written. Returns whether one has failed after the last had not, or the other way round.
+    /// Nothing is lost when the future is dropped before it is ready.
+    pub async fn done(&mut self, enforcer: &Enforcer) -> bool {
         let Some(writing) = &mut self.writing else {
             return std::future::pending().await;
         };
-        let _ = writing.await;
+        let is_news = writing.await.unwrap_or(false);
         self.writing = None;
         if std::mem::take(&mut self.again) {
             self.wake(enforcer);
         }
+        is_news
     }
 
     /// Waits until all is written.
@@ -63,7 +65,8 @@ impl Saver {
     }
 }
 
-async fn save(enforcer: &Enforcer) -> Result<(), Failure> {
+/// Returns whether it has failed after the last had not, or the other way round.
+async fn save(enforcer: &Enforcer) -> Result<bool, Failure> {
     let mut writing = None;
     if let Some(origin) = enforcer.run(Host::unsaved).await? {
         let hashed = off_the_loop(|| Origin::hashed(origin)).await?;
@@ -73,9 +76,15 @@ async fn save(enforcer: &Enforcer) -> Result<(), Failure> {
         Some(writing) => Some(off_the_loop(|| Writing::write(writing)).await?),
         None => None,
     };
-    enforcer.run(|host| host.saved(result)).await?;
+    let saved = |host: &mut Host| {
+        let before = host.not_saved().map(str::to_owned);
+        host.saved(result);
+        host.not_saved() != before.as_deref()
+    };
+    let is_news = enforcer.run(saved).await?;
     // What replaced chains had counted is in no kernel any more.
-    write_hits(enforcer).await
+    write_hits(enforcer).await?;
+    Ok(is_news)
 }
 
 impl HitsSaver {

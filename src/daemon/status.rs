@@ -5,6 +5,7 @@ use super::control::Response;
 use super::metrics::page::Page;
 use super::report::{Status, TrialStatus};
 use crate::host::Host;
+use crate::netfilter::interfaces::Doubt;
 use crate::netfilter::tracked::tracked_flows;
 use crate::netfilter::{blind, links};
 
@@ -55,7 +56,10 @@ fn host_status(host: &mut Host, listens: bool) -> Status {
         .map(|links| blind::blind_spots(&links))
         .unwrap_or_default();
     let tracked = tracked_flows();
-    let mut warnings = host.interface_warnings();
+    let (degrading, notes): (Vec<Doubt>, Vec<Doubt>) =
+        host.doubts().into_iter().partition(|doubt| doubt.degrades);
+    let texts = |doubts: Vec<Doubt>| doubts.into_iter().map(|doubt| doubt.text).collect();
+    let mut warnings: Vec<String> = texts(degrading);
     warnings.extend(tracked.and_then(|tracked| tracked.warning()));
     let trial = host.trial().map(|trial| TrialStatus {
         candidate: trial.candidate.clone(),
@@ -75,6 +79,7 @@ fn host_status(host: &mut Host, listens: bool) -> Status {
         protection: host.protection(listens),
         hits: host.hits(),
         warnings,
+        notes: texts(notes),
         blind_spots: spots.iter().map(ToString::to_string).collect(),
         ended_flows: host.ended.total(),
         judged_again_flows: host.ended.reevaluated(),

@@ -117,7 +117,7 @@ keys! {
     "instances.<ins-id>": "mapping", "",
         "One instance.";
     "instances.<ins-id>.hostname": "text", "the id",
-        "Which host this is, as full or short name, without regard to case.";
+        "Which host this is, as full or short name, without regard to case. The only instance of a definition, without it, is taken on any host.";
     "instances.<ins-id>.kind": "cvm, clb, eni, database", "cvm",
         "What it is. Only a CVM's TCP 25 is blocked.";
     "instances.<ins-id>.billing": "prepaid, pay-as-you-go", "pay-as-you-go",

@@ -37,8 +37,8 @@ pub(super) fn host_facts(policy: &Policy, slots: &Slots) -> HostFacts {
     facts
 }
 
-/// `net.ipv4.ip_local_port_range`, which IPv6 has too.
-fn ephemeral_ports() -> Option<Interval<u16>> {
+/// `net.ipv4.ip_local_port_range`, which IPv6 has too. `None` where it cannot be read.
+pub fn ephemeral_ports() -> Option<Interval<u16>> {
     let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
     let mut numbers = text.split_whitespace().map(str::parse);
     let (first, last) = (numbers.next()?.ok()?, numbers.next()?.ok()?);

@@ -54,6 +54,7 @@ pub mod start;
 pub mod trial;
 
 pub use self::base::Host;
+pub use self::facts::ephemeral_ports;
 pub use self::instance::{choose, hostname};
-pub use self::interfaces::interface_warnings;
+pub use self::interfaces::interface_doubts;
 pub use self::plan::Attempt;

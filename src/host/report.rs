@@ -5,6 +5,7 @@ use crate::policy::{Binding, Direction, Policy};
 use crate::source::load::in_one_line;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// What is enforced.
@@ -40,6 +41,9 @@ pub struct Summary {
 pub struct InterfaceSummary {
     /// Its name or glob.
     pub name: String,
+    /// Its own addresses, as the definition lists them.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
     /// The groups, highest priority first.
     pub groups: Vec<GroupSummary>,
 }
@@ -105,7 +109,8 @@ impl Summary {
 }
 
 impl InterfaceSummary {
-    fn of(binding: &Binding) -> Self {
+    /// What is said of a binding.
+    pub fn of(binding: &Binding) -> Self {
         let groups = binding.groups.iter().map(|group| GroupSummary {
             id: group.id.to_string(),
             name: group.name.as_deref().map(str::to_owned),
@@ -113,6 +118,7 @@ impl InterfaceSummary {
         });
         InterfaceSummary {
             name: binding.interface.to_string(),
+            addresses: binding.addresses.clone(),
             groups: groups.collect(),
         }
     }

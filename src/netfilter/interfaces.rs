@@ -1,33 +1,111 @@
 //! What is wrong with the interfaces that a definition binds, on this host (spec 1, Interfaces). Pure.
 
 use super::links::Link;
+use std::net::IpAddr;
 
-/// A sentence for each thing that makes a binding of the names `bound` (exact, or globs ending in `*`) useless or incomplete:
+/// An interface as a definition binds it.
+#[derive(Debug, Clone, Copy)]
+pub struct Bound<'a> {
+    /// Its name, or a glob ending in `*`.
+    pub name: &'a str,
+    /// Its own addresses, as far as they are listed.
+    pub addresses: &'a [IpAddr],
+}
+
+/// Why what is written may not be what this host needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doubt {
+    /// A sentence for people.
+    pub text: String,
+    /// Whether something is not filtered as it is written: the service is degraded.
+    pub degrades: bool,
+}
+
+impl Doubt {
+    /// Something is not filtered as it is written.
+    #[must_use]
+    pub fn degrading(text: String) -> Self {
+        Doubt {
+            text,
+            degrades: true,
+        }
+    }
+
+    fn note(text: String) -> Self {
+        Doubt {
+            text,
+            degrades: false,
+        }
+    }
+}
+
+/// A doubt for each thing that makes a binding useless or incomplete:
 ///
-/// - a name that matches no interface;
+/// - a name that matches no interface; a glob may wait for one, which degrades nothing;
 /// - an interface of the default route (`default_route`, indexes) that no name matches;
 /// - a bound interface that is a port of a bridge, bond or team, unless only a glob binds it and its master is bound too;
-/// - an interface on a bound one (macvlan, ipvlan, VLAN) that is not bound itself.
+/// - an interface on a bound one (macvlan, ipvlan, VLAN) that is not bound itself;
+/// - an address that is not listed, where others of its family are: groups that name this interface's groups as a source
+///   miss it. That degrades nothing here.
 ///
 /// Children that were moved into another network namespace cannot be seen from here.
 #[must_use]
-pub fn interface_warnings(bound: &[&str], links: &[Link], default_route: &[u32]) -> Vec<String> {
-    let mut warnings: Vec<String> = bound
+pub fn doubts(bound: &[Bound], links: &[Link], default_route: &[u32]) -> Vec<Doubt> {
+    let names: Vec<&str> = bound.iter().map(|bound| bound.name).collect();
+    let mut doubts: Vec<Doubt> = names
         .iter()
         .filter_map(|name| unmatched(name, links))
         .collect();
+    let mut degrading = Vec::new();
     for link in links {
-        if is_bound(bound, link) {
-            warnings.extend(port(bound, link, links));
-            warnings.extend(children(bound, link, links));
+        // The most specific name comes first.
+        if let Some(binding) = bound.iter().find(|bound| matches(bound.name, &link.name)) {
+            degrading.extend(port(&names, link, links));
+            degrading.extend(children(&names, link, links));
+            doubts.extend(unlisted(binding, link).map(Doubt::note));
         } else if default_route.contains(&link.index) {
-            warnings.push(format!(
+            degrading.push(format!(
                 "the default route leaves by {}, which no security group is bound to",
                 link.name
             ));
         }
     }
-    warnings
+    doubts.extend(degrading.into_iter().map(Doubt::degrading));
+    doubts
+}
+
+/// Addresses of an interface beside those that the definition lists.
+fn unlisted(bound: &Bound, link: &Link) -> Option<String> {
+    let listed = bound.addresses;
+    let is_local = |address: &IpAddr| match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    let is_asked = |address: &&IpAddr| {
+        let alike = |other: &IpAddr| other.is_ipv4() == address.is_ipv4();
+        !is_local(address) && listed.iter().any(alike) && !listed.contains(address)
+    };
+    let unlisted: Vec<String> = link
+        .addresses
+        .iter()
+        .filter(is_asked)
+        .map(ToString::to_string)
+        .collect();
+    if unlisted.is_empty() {
+        return None;
+    }
+    let (name, addresses) = (&link.name, unlisted.join(", "));
+    let has_one = listed.iter().any(|each| link.addresses.contains(each));
+    let listed: Vec<String> = listed.iter().map(ToString::to_string).collect();
+    Some(match has_one {
+        true => format!(
+            "{name} has {addresses}, which the definition does not list: groups that name its groups as a source miss it"
+        ),
+        false => format!(
+            "{name} has {addresses}, and none of those that the definition lists ({}): is it the definition of another host?",
+            listed.join(", ")
+        ),
+    })
 }
 
 fn matches(pattern: &str, name: &str) -> bool {
@@ -41,14 +119,26 @@ fn is_bound(bound: &[&str], link: &Link) -> bool {
     bound.iter().any(|pattern| matches(pattern, &link.name))
 }
 
-fn unmatched(name: &str, links: &[Link]) -> Option<String> {
+fn unmatched(name: &str, links: &[Link]) -> Option<Doubt> {
     if links.iter().any(|link| matches(name, &link.name)) {
         return None;
     }
-    Some(match name.strip_suffix('*') {
-        Some(_) => format!("no interface of this host matches {name}"),
-        None => format!("this host has no interface {name}"),
-    })
+    if name.ends_with('*') {
+        return Some(Doubt::note(format!(
+            "no interface of this host matches {name}"
+        )));
+    }
+    let has_name = |link: &&Link| link.other_names.iter().any(|other| other == name);
+    let hint = links.iter().find(has_name).map(|link| {
+        format!(
+            ": {name} is another name of {0}, bind {0} instead",
+            link.name
+        )
+    });
+    Some(Doubt::degrading(format!(
+        "this host has no interface {name}{}",
+        hint.unwrap_or_default()
+    )))
 }
 
 fn port(bound: &[&str], link: &Link, links: &[Link]) -> Option<String> {
@@ -87,8 +177,24 @@ fn children<'a>(bound: &[&str], link: &'a Link, links: &'a [Link]) -> Vec<String
 
 #[cfg(test)]
 mod tests {
-    use super::interface_warnings as warnings;
+    use super::{Bound, Doubt, doubts};
     use crate::netfilter::links::Link;
+    use std::net::IpAddr;
+
+    /// The sentences; behind `note: ` what degrades nothing.
+    fn warnings(bound: &[&str], links: &[Link], default_route: &[u32]) -> Vec<String> {
+        let addresses = &[];
+        let bound: Vec<Bound> = bound.iter().map(|name| Bound { name, addresses }).collect();
+        said(doubts(&bound, links, default_route))
+    }
+
+    fn said(doubts: Vec<Doubt>) -> Vec<String> {
+        let said = |doubt: Doubt| match doubt.degrades {
+            true => doubt.text,
+            false => format!("note: {}", doubt.text),
+        };
+        doubts.into_iter().map(said).collect()
+    }
 
     const NONE: [&str; 0] = [];
 
@@ -97,10 +203,7 @@ mod tests {
             index,
             name: name.into(),
             kind: (!kind.is_empty()).then(|| kind.into()),
-            master: None,
-            parent: None,
-            has_xdp: false,
-            addresses: vec![],
+            ..Link::default()
         }
     }
 
@@ -136,8 +239,56 @@ mod tests {
             warnings(&["eth0", "eth1", "wg*", "l*"], &links, &[]),
             [
                 "this host has no interface eth1",
-                "no interface of this host matches wg*",
-                "no interface of this host matches l*"
+                "note: no interface of this host matches wg*",
+                "note: no interface of this host matches l*"
+            ]
+        );
+    }
+
+    #[test]
+    fn another_name_of_an_interface() {
+        let mut eth0 = link(2, "eth0", "");
+        eth0.other_names = vec!["enp3s0".into()];
+        assert_eq!(
+            warnings(&["enp3s0"], &[eth0], &[]),
+            [
+                "this host has no interface enp3s0: enp3s0 is another name of eth0, bind eth0 instead"
+            ]
+        );
+    }
+
+    #[test]
+    fn addresses_that_are_not_listed() {
+        let mut eth0 = link(2, "eth0", "");
+        let parsed = |texts: &[&str]| -> Vec<IpAddr> {
+            texts.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        eth0.addresses = parsed(&["10.0.0.5", "10.0.0.6", "2001:db8::5", "fe80::5"]);
+        let about = |listed: &[&str]| {
+            let addresses = parsed(listed);
+            let bound = Bound {
+                name: "eth0",
+                addresses: &addresses,
+            };
+            said(doubts(&[bound], std::slice::from_ref(&eth0), &[]))
+        };
+        assert_eq!(about(&[]), NONE);
+        assert_eq!(about(&["10.0.0.5", "10.0.0.6"]), NONE, "no word on IPv6");
+        assert_eq!(
+            about(&["10.0.0.5"]),
+            [
+                "note: eth0 has 10.0.0.6, which the definition does not list: groups that name its groups as a source miss it"
+            ]
+        );
+        assert_eq!(
+            about(&["10.9.0.1", "2001:db8::5"]).len(),
+            1,
+            "one of the addresses is this host's"
+        );
+        assert_eq!(
+            about(&["10.9.0.1"]),
+            [
+                "note: eth0 has 10.0.0.5, 10.0.0.6, and none of those that the definition lists (10.9.0.1): is it the definition of another host?"
             ]
         );
     }

@@ -14,12 +14,14 @@ use super::netlink::{NetlinkError, dump};
 const SKIP_STATISTICS: u32 = 1 << 3;
 
 /// One network interface.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Link {
     /// The kernel's number, unique in this network namespace.
     pub index: u32,
     /// `eth0`.
     pub name: String,
+    /// What else `ip` calls it. The packet path knows its name only.
+    pub other_names: Vec<String>,
     /// What a virtual interface is: `vlan`, `bridge`, `veth`, … None for a physical one and for `lo`.
     pub kind: Option<String>,
     /// The index of the bridge, bond or VRF that this is a port of.
@@ -136,6 +138,7 @@ fn link(index: u32, attributes: IterableLinkAttrs<'_>, addresses: Vec<IpAddr>) -
     Some(Link {
         index,
         name: attributes.get_ifname().ok()?.to_string_lossy().into_owned(),
+        other_names: other_names(&attributes),
         kind: kind.ok().map(|kind| kind.to_string_lossy().into_owned()),
         master: attributes.get_master().ok(),
         parent,
@@ -145,6 +148,16 @@ fn link(index: u32, attributes: IterableLinkAttrs<'_>, addresses: Vec<IpAddr>) -
             .is_ok_and(|mode| mode != 0),
         addresses,
     })
+}
+
+fn other_names(attributes: &IterableLinkAttrs<'_>) -> Vec<String> {
+    let Ok(list) = attributes.get_prop_list() else {
+        return Vec::new();
+    };
+    let names = list.get_alt_ifname();
+    names
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect()
 }
 
 /// The kernel lists all tables unless a socket option asks for strictness, so the table is looked at here again.

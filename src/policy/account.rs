@@ -158,6 +158,7 @@ impl Account {
                 .iter()
                 .filter_map(|id| self.groups.get(id).cloned())
                 .collect(),
+            addresses: interface.addresses.clone(),
         });
         Some(Policy {
             instance: id.clone(),

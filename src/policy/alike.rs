@@ -32,7 +32,11 @@ fn all<T>(a: &[T], b: &[T], is_like: impl Fn(&T, &T) -> bool) -> bool {
 
 impl Binding {
     fn is_like(&self, other: &Self) -> bool {
-        let Binding { interface, groups } = self;
+        let Binding {
+            interface,
+            groups,
+            addresses: _,
+        } = self;
         *interface == other.interface
             && all(groups, &other.groups, |a, b| {
                 Arc::ptr_eq(a, b) || a.is_like(b)

@@ -6,6 +6,7 @@ use super::interval::Interval;
 use super::platform::Platform;
 use super::rule::{Direction, Rule, RuleId, SecurityGroup};
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Groups bound to an interface.
@@ -15,6 +16,9 @@ pub struct Binding {
     pub interface: InterfaceName,
     /// The groups, highest priority first.
     pub groups: Vec<Arc<SecurityGroup>>,
+    /// The interface's own addresses, as the definition lists them. They are in the sets of its groups; no verdict asks
+    /// for them here.
+    pub addresses: Vec<IpAddr>,
 }
 
 impl Binding {

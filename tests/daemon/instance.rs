@@ -2,7 +2,7 @@
 
 use libtest_mimic::Trial;
 
-use super::site::{Daemon, Ran, Site, opening};
+use super::site::{Daemon, Ran, Site, opening, until};
 use crate::support::kernel_test;
 
 pub fn tests() -> Vec<Trial> {
@@ -14,6 +14,16 @@ pub fn tests() -> Vec<Trial> {
             by_name,
         ),
         kernel_test("no_instance_fits", &["nft", "unshare"], none_fits),
+        kernel_test(
+            "a_host_that_is_renamed_is_the_instance_of_its_new_name",
+            &["nft", "unshare", "nsenter"],
+            renamed,
+        ),
+        kernel_test(
+            "a_range_of_local_ports_that_changes_is_followed",
+            &["nft"],
+            other_local_ports,
+        ),
     ]
 }
 
@@ -124,4 +134,53 @@ fn none_fits() {
             .replace("db1.example.com", "mail.example.com"),
     );
     daemon.until_logged("two instances can be the host `mail.example.com`");
+}
+
+/// As cloud-init and DHCP do: late, or once more.
+fn renamed() {
+    let site = Site::new();
+    site.write("groups.yaml", TWO);
+    let daemon = Daemon::start(named(&site, "localhost", "run"));
+    daemon.until_logged("localhost");
+    assert!(site.lets_in(22) && site.lets_in(443), "none is this host");
+    let rename = |name: &str| {
+        let mut command = site.host.command("nsenter");
+        let write = format!("echo {name} >/proc/sys/kernel/hostname");
+        command.args([
+            "--uts",
+            "--target",
+            &daemon.pid().to_string(),
+            "sh",
+            "-c",
+            &write,
+        ]);
+        assert_eq!(Ran::of(&mut command).code, 0);
+    };
+    rename("web1");
+    site.until_open(&[22], &[443]);
+    daemon.until_logged("this host is named web1 now, no longer localhost");
+    rename("db1");
+    site.until_open(&[443], &[22]);
+    // What is enforced stays, and is not what is meant for this host.
+    rename("mail");
+    until("it is degraded", || !site.status()["last_error"].is_null());
+    assert!(site.lets_in(443) && !site.lets_in(22));
+    rename("db1");
+    until("it is well", || site.status()["last_error"].is_null());
+    // Not while somebody edits.
+    assert_eq!(site.run("reload --hold").code, 0);
+    rename("web1");
+    daemon.until_logged("the definition is not read before the next `secgroupd reload`");
+    assert!(site.lets_in(443) && !site.lets_in(22));
+    assert_eq!(site.run("reload").code, 0);
+    assert!(site.lets_in(22) && !site.lets_in(443));
+}
+
+fn other_local_ports() {
+    let site = Site::new();
+    site.write("groups.yaml", &opening(&[22]));
+    let daemon = site.start();
+    site.host.set("net/ipv4/ip_local_port_range", "40000 50000");
+    daemon.until_logged("the range of local ports has changed");
+    until("it is asked for", || site.listing().contains("40000-50000"));
 }

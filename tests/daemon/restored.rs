@@ -314,6 +314,8 @@ fn fails() {
     let guarded = Guarded::new(Site::quiet(), "run --through nft");
     let site = &guarded.site;
     let right = guarded.table();
+    // It would restore between the two steps.
+    guarded.daemon.signal(Signal::SIGSTOP);
     let usurper = site.host.enter(|| {
         use secgroupd::netfilter::native::Native;
         let native = Native::open().unwrap();
@@ -323,6 +325,7 @@ fn fails() {
         native.own_table().unwrap();
         native
     });
+    guarded.daemon.signal(Signal::SIGCONT);
     guarded.daemon.until_logged("and restoring failed");
     let status = site.status();
     assert!(

@@ -20,6 +20,17 @@ pub fn tests() -> Vec<Trial> {
             &["nft"],
             missing_interface,
         ),
+        kernel_test(
+            "a_glob_without_interface_degrades_nothing",
+            &["nft"],
+            glob_without_interface,
+        ),
+        kernel_test(
+            "addresses_and_names_that_are_not_listed",
+            &["nft"],
+            unlisted_address,
+        ),
+        kernel_test("degraded_where_the_policy_is_not_kept", &["nft"], not_kept),
         kernel_test("degraded_by_a_refused_definition", &["nft"], refused),
         kernel_test(
             "what_it_calls_is_allowed",
@@ -95,6 +106,68 @@ fn mended() {
     assert!(!heard.iter().any(|each| each.contains("READY=1")));
     site.write("groups.yaml", &opening(&[22]));
     manager.hears_until("READY=1");
+}
+
+/// A glob waits for interfaces that come and go: that there is none now is said, and is no fault.
+fn glob_without_interface() {
+    let site = Site::new();
+    site.write(
+        "groups.yaml",
+        &opening(&[22]).replace("eth0:", "wg*: { security_groups: [] }, eth0:"),
+    );
+    let (manager, daemon) = start(&site);
+    manager.hears_until("STATUS=generation 1 enforced");
+    daemon.until_logged("no interface of this host matches wg*");
+    let page = site.run("status");
+    assert_eq!(page.code, 0, "{page:?}");
+    assert!(
+        page.out
+            .contains("Notes:\n  - no interface of this host matches wg*")
+    );
+    assert!(!page.out.contains("DEGRADED"), "{}", page.out);
+}
+
+/// A group that names this host's groups as a source misses it.
+fn unlisted_address() {
+    let site = Site::new();
+    let listing = |addresses: &str| {
+        let list = format!("eth0: {{ addresses: [{addresses}],");
+        opening(&[22]).replace("eth0: {", &list)
+    };
+    site.write("groups.yaml", &listing("10.0.0.5"));
+    let daemon = site.start();
+    assert_eq!(site.run("status").code, 0);
+    site.host.ip("address add 10.0.0.77/24 dev eth0");
+    daemon.until_logged("eth0 has 10.0.0.77, which the definition does not list");
+    let page = site.run("status");
+    assert_eq!(page.code, 0, "it is filtered all the same: {page:?}");
+    assert!(page.out.contains("Notes:\n  - eth0 has 10.0.0.77"));
+    site.write("groups.yaml", &listing("10.9.9.9"));
+    let check = site.run("check");
+    let other = "is it the definition of another host?";
+    assert!(check.out.contains(other), "{check:?}");
+    site.host.ip("link property add dev eth0 altname enp3s0");
+    site.write("groups.yaml", &opening(&[22]).replace("eth0:", "enp3s0:"));
+    let check = site.run("check");
+    let hint = "enp3s0 is another name of eth0, bind eth0 instead";
+    assert!(check.out.contains(hint), "{check:?}");
+}
+
+/// `systemctl status` says so, as `secgroupd status` does.
+fn not_kept() {
+    let site = Site::new();
+    site.write("groups.yaml", &opening(&[22]));
+    let (manager, _daemon) = start(&site);
+    manager.hears_until("STATUS=generation 1 enforced");
+    site.until_at_rest();
+    // A directory that holds something is in the way of the file.
+    std::fs::remove_file(site.path("state/policy")).unwrap();
+    site.write("state/policy/in/the/way", "");
+    site.save("groups.yaml", &opening(&[443]));
+    manager.hears_until("STATUS=DEGRADED: the policy is not kept for the next start:");
+    std::fs::remove_dir_all(site.path("state/policy")).unwrap();
+    site.save("groups.yaml", &opening(&[80]));
+    manager.hears_until("STATUS=generation 3 enforced");
 }
 
 fn missing_interface() {

@@ -210,8 +210,10 @@ impl Site {
         let ran = self.run(&format!("status --json --socket {}", socket.display()));
         let status: Value = serde_json::from_str(&ran.out).expect("JSON");
         let doubts = status["warnings"].as_array().expect("a list");
-        let is_well =
-            !status["enforced"].is_null() && status["last_error"].is_null() && doubts.is_empty();
+        let is_well = !status["enforced"].is_null()
+            && status["last_error"].is_null()
+            && status["not_kept"].is_null()
+            && doubts.is_empty();
         assert_eq!(ran.code, i32::from(!is_well), "{ran:?}");
         status
     }

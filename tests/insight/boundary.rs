@@ -147,6 +147,7 @@ pub fn about<'g>(
     let binding = Binding {
         interface: InterfaceName::parse("eth0").unwrap(),
         groups: groups.to_vec(),
+        addresses: Vec::new(),
     };
     let decision = policy.decide_by_list(&binding, packet);
     // The reference says who decides.

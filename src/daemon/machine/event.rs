@@ -5,6 +5,7 @@ use crate::host::Attempt;
 use crate::host::report::{Failure, Summary};
 use crate::host::resume::Resumed;
 use crate::netfilter::events::tables::ForeignChange;
+use crate::netfilter::interfaces::Doubt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tracing::Level;
@@ -53,15 +54,19 @@ pub enum Event {
     TableOwned,
     /// The result of [`Action::Survey`].
     Surveyed {
-        /// Doubts about the interfaces.
-        warnings: Vec<String>,
+        /// What may not be as it is written.
+        doubts: Vec<Doubt>,
+        /// Why the next start will not find what is enforced.
+        not_saved: Option<String>,
         /// Whether the service manager gets a line even where nothing has changed.
         always: bool,
     },
     /// The moment of [`super::Machine::deadline`] has come.
     Tick,
-    /// Interfaces or default routes have changed.
+    /// Interfaces or default routes have changed, or a save of the enforced policy has ended.
     LinksChanged,
+    /// What a verdict asks of the host beside the definition has changed, in words.
+    HostChanged(String),
     /// SIGHUP.
     Hangup,
     /// A request that changes something.

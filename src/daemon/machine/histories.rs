@@ -235,8 +235,11 @@ impl Daemon {
                 return None;
             }
             Action::Survey { always } => {
-                let warnings = Vec::new();
-                return Some(Event::Surveyed { warnings, always });
+                return Some(Event::Surveyed {
+                    doubts: Vec::new(),
+                    not_saved: None,
+                    always,
+                });
             }
             Action::KeepSocket | Action::FollowTable | Action::FinishSaves => return None,
             Action::Enforce(order) => self.enforce(&order),

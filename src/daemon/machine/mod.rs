@@ -31,6 +31,7 @@ use crate::daemon::report::Restoration;
 use crate::host::Attempt;
 use crate::host::report::Failure;
 use crate::netfilter::events::tables::ForeignChange;
+use crate::netfilter::interfaces::Doubt;
 use backoff::Backoff;
 use counters::Counters;
 use event::{Action, Done, Event, Facts};
@@ -66,8 +67,10 @@ pub struct Machine {
     take_back_failed: Option<(Failure, Option<Failure>)>,
     /// When the candidate's time is looked at.
     look_at: Option<Instant>,
-    /// Doubts about the interfaces, as logged last.
-    warnings: Vec<String>,
+    /// What may not be as it is written, as logged last.
+    doubts: Vec<Doubt>,
+    /// Why the next start will not find what is enforced.
+    not_saved: Option<String>,
     counters: Counters,
     last_restoration: Option<Restoration>,
     change: Option<Change>,
@@ -128,7 +131,8 @@ impl Machine {
             restore_failed: false,
             take_back_failed: None,
             look_at: None,
-            warnings: Vec::new(),
+            doubts: Vec::new(),
+            not_saved: None,
             counters: Counters::default(),
             last_restoration: None,
             change: None,
@@ -144,7 +148,7 @@ impl Machine {
                 self.know(*facts, now);
                 self.done(done, now)
             }
-            Event::Saved(reason) => self.follow(reason, now),
+            Event::Saved(reason) | Event::HostChanged(reason) => self.follow(reason, now),
             Event::Read(reading) => self.read(reading, now),
             Event::HoldWritten(result) => self.hold_written(result),
             Event::TableChanged(change) => self.notice(change, now),
@@ -152,7 +156,14 @@ impl Machine {
                 self.change = None;
                 Vec::new()
             }
-            Event::Surveyed { warnings, always } => self.surveyed(warnings, always),
+            Event::Surveyed {
+                doubts,
+                not_saved,
+                always,
+            } => {
+                let is_news = std::mem::replace(&mut self.not_saved, not_saved) != self.not_saved;
+                self.surveyed(doubts, always || is_news)
+            }
             Event::Tick => self.tick(now),
             Event::LinksChanged => vec![Action::Survey { always: false }],
             Event::Hangup => self.reload("SIGHUP", Attempt::Plain, false),

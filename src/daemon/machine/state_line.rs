@@ -4,6 +4,7 @@ use super::Machine;
 use super::event::{Action, Facts};
 use crate::definition::printable;
 use crate::host::report::Summary;
+use crate::netfilter::interfaces::Doubt;
 use crate::words::count;
 use tracing::Level;
 
@@ -11,22 +12,30 @@ use tracing::Level;
 const LONGEST: usize = 8000;
 
 impl Machine {
-    /// Logs what is new about the interfaces.
-    pub(super) fn surveyed(&mut self, warnings: Vec<String>, always: bool) -> Vec<Action> {
-        let before = std::mem::replace(&mut self.warnings, warnings);
-        let new = self.warnings.iter().filter(|each| !before.contains(each));
-        let gone = before.iter().filter(|each| !self.warnings.contains(each));
-        let new = new.map(|warning| Action::Log(Level::WARN, warning.clone()));
-        let gone = gone.map(|warning| Action::Log(Level::INFO, format!("no longer so: {warning}")));
+    /// Logs what is new.
+    pub(super) fn surveyed(&mut self, doubts: Vec<Doubt>, always: bool) -> Vec<Action> {
+        let before = std::mem::replace(&mut self.doubts, doubts);
+        let new = self.doubts.iter().filter(|each| !before.contains(each));
+        let gone = before.iter().filter(|each| !self.doubts.contains(each));
+        let new = new.map(|doubt| Action::Log(Level::WARN, doubt.text.clone()));
+        let gone = gone.map(|doubt| {
+            let text = format!("no longer so: {}", doubt.text);
+            Action::Log(Level::INFO, text)
+        });
         let mut actions: Vec<Action> = new.chain(gone).collect();
-        if always || before != self.warnings {
+        if always || before != self.doubts {
             actions.push(Action::Publish(self.state_line()));
         }
         actions
     }
 
     fn state_line(&self) -> String {
-        let warnings = &self.warnings;
+        let degrading = self.doubts.iter().filter(|doubt| doubt.degrades);
+        let mut warnings: Vec<String> = degrading.map(|doubt| doubt.text.clone()).collect();
+        let not_saved = self.not_saved.as_ref();
+        warnings.extend(
+            not_saved.map(|why| format!("the policy is not kept for the next start: {why}")),
+        );
         let state = match (&self.facts.enforced, &self.last_error) {
             (Some(summary), None) if warnings.is_empty() => sentence(summary),
             (Some(summary), None) => {

@@ -111,10 +111,9 @@ mod tests {
             index,
             name: name.into(),
             kind: kind.map(str::to_owned),
-            master: None,
             parent,
             has_xdp: name == "eth1",
-            addresses: vec![],
+            ..Link::default()
         };
         let links = [
             link(1, "eth0", None, None),

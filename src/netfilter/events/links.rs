@@ -1,4 +1,4 @@
-//! Interfaces and default routes that come, change and go.
+//! Interfaces, their addresses and default routes that come, change and go.
 
 use super::socket::{Datagrams, EventSocket, LEAVE, Received, TAKE, TYPE_AT, if_is, load};
 use nix::errno::Errno;
@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// `RTNLGRP_LINK`, `RTNLGRP_IPV4_ROUTE` and `RTNLGRP_IPV6_ROUTE` of `linux/rtnetlink.h`, as bits.
-const GROUPS: u32 = 1 | 1 << (7 - 1) | 1 << (11 - 1);
+/// `RTNLGRP_LINK`, `RTNLGRP_IPV4_IFADDR`, `RTNLGRP_IPV4_ROUTE`, `RTNLGRP_IPV6_IFADDR` and `RTNLGRP_IPV6_ROUTE` of
+/// `linux/rtnetlink.h`, as bits.
+const GROUPS: u32 = 1 | 1 << (5 - 1) | 1 << (7 - 1) | 1 << (9 - 1) | 1 << (11 - 1);
 
 /// Where `rtm_dst_len` stands: the second byte after the message's header.
 const PREFIX_LENGTH_AT: u32 = 17;
@@ -18,7 +19,7 @@ const PREFIX_LENGTH_AT: u32 = 17;
 /// long.
 const GATHER: Duration = Duration::from_millis(50);
 
-/// Reports when the interfaces or the default routes of this network namespace have changed.
+/// Reports when the interfaces, their addresses or the default routes of this network namespace have changed.
 #[derive(Debug)]
 pub struct LinkEvents {
     inbox: Datagrams,
@@ -59,7 +60,7 @@ impl LinkEvents {
     }
 }
 
-/// Of routes the default ones alone: a router may learn a million others. All that is said of interfaces.
+/// Of routes the default ones alone: a router may learn a million others. All that is said of interfaces and addresses.
 fn of_interest() -> [libc::sock_filter; 7] {
     // The type is a number of this machine's order, and the filter reads it as a big-endian one.
     let route = |message: u16| u32::from(message.to_be());
