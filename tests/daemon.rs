@@ -15,6 +15,7 @@ mod daemon {
     pub mod bindings;
     pub mod boot;
     pub mod booted;
+    pub mod candidate;
     pub mod change_fails;
     pub mod closed;
     pub mod disk_fails;
@@ -97,6 +98,7 @@ fn main() -> std::process::ExitCode {
             daemon::first_start::tests(),
             daemon::trouble::tests(),
             daemon::restored_flood::tests(),
+            daemon::candidate::tests(),
             daemon::change_fails::tests(),
             daemon::kernel_fails::tests(),
             daemon::disk_fails::tests(),

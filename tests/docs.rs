@@ -43,7 +43,7 @@ const NOT_RUN: [(&str, &str, &str); 4] = [
     ),
     (
         "docs/operations.md",
-        "sudo secgroupd apply --confirm 60 /etc/secgroupd-next/groups.yaml",
+        "sudo secgroupd apply --confirm 60 groups.yaml",
         "asks the service, which watches /etc/secgroupd",
     ),
 ];

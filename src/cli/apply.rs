@@ -7,19 +7,21 @@ use super::ssh::{Session, not_known};
 use crate::daemon::control::{ControlError, Request, Response, ask};
 use crate::daemon::machine::state_line::sentence;
 use crate::daemon::report::Status;
-use crate::daemon::run::absolute;
 use crate::flows::ended::LONGEST_COUNT;
 use crate::host::Attempt;
 use crate::host::report::{Failure, Summary};
 use crate::host::{Host, choose};
-use crate::source::load::load;
+use crate::policy::Account;
+use crate::source::load::{Loaded, load_with_text};
+use crate::source::location::Location;
 use crate::source::read::Trust;
 use crate::source::replace::Move;
+use crate::source::texts::Texts;
 use anyhow::{Error, bail};
 use clap::Args;
 use serde_json::json;
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -32,6 +34,7 @@ pub const TIME_LIMIT: Duration = Duration::from_secs(120);
 #[command(after_help = "Examples:
   sudo secgroupd apply                                  enforce /etc/secgroupd now
   sudo secgroupd apply candidate.yaml --instance ins-web1
+  render-groups | sudo secgroupd apply -                what another program writes
   sudo secgroupd apply --confirm 60 candidate.yaml      then, if you still reach this host: sudo secgroupd confirm
 
 Not confirmed, the policy of before comes back, also if this session is lost or the daemon is restarted; and that content is \
@@ -39,8 +42,8 @@ not enforced again until it changes, or `secgroupd reload --force`.
 
 Exit status: 0 if it is enforced, 1 if the definition was refused or you said no, 2 on another error; then nothing has changed.")]
 pub struct Arguments {
-    /// The definition; by default that of --definition
-    path: Option<PathBuf>,
+    /// The definition, `-` for standard input; by default that of --definition
+    path: Option<Location>,
     /// Take it back after so many seconds, unless `secgroupd confirm` comes first; needs the running daemon
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     confirm: Option<u32>,
@@ -59,8 +62,18 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> Result {
-    let path = absolute(arguments.definition.path(&arguments.path))?;
-    match would_refuse_this_session(&path, &arguments) {
+    let location = arguments.definition.location(&arguments.path).absolute()?;
+    if location == Location::StandardInput && arguments.confirm.is_some() {
+        bail!(
+            "standard input cannot take the place of the definition: write it to a file, and try that one"
+        );
+    }
+    // Read here, with this user's eyes: the daemon's unit hides /root, /home and /tmp from it.
+    let (loaded, definition) = load_with_text(&location, Trust::Checked);
+    let Some(account) = &loaded.account else {
+        return refused(&loaded, arguments.json);
+    };
+    match would_refuse_this_session(account, &arguments) {
         Ok(None) => {}
         Ok(Some(warning)) => {
             print::note(&format!("warning: {warning}"));
@@ -70,11 +83,20 @@ pub fn run(arguments: Arguments) -> Result {
         }
         Err(why) => print::note(&format!("warning: {}", not_known(&why))),
     }
+    let path = location.name().to_owned();
+    // Template files with a whole name stay where they are when the candidate is confirmed: the daemon must read them.
+    let stays = |file: &Path| {
+        let mut names = definition.template_names();
+        arguments.confirm.is_some() && names.any(|name| Path::new(name) == file)
+    };
     if arguments.confirm.is_some() {
-        can_be_moved(&path, &arguments.socket)?;
+        // A candidate that could never take the definition's place is not tried.
+        let definition = status(&arguments.socket)?.definition;
+        Move::of(&path, &definition)?.try_out(&path)?;
     }
     let request = Request::Apply {
         path: path.clone(),
+        texts: Texts::of(&loaded, stays),
         instance: arguments.definition.instance.clone(),
         confirm: arguments.confirm,
     };
@@ -88,35 +110,32 @@ pub fn run(arguments: Arguments) -> Result {
         arguments.transport.kernel()?,
         arguments.definition.instance,
     )?;
-    let loaded = load(&path, Trust::Checked);
     let result = host.reconcile(&loaded, &path, None, Attempt::Plain);
     host.ended.finish(LONGEST_COUNT);
     host.save();
-    if result.is_err() && loaded.account.is_none() && !arguments.json {
-        // With colours, where the answer of a daemon has none.
-        print::diagnostics(&loaded);
-        return Ok(ExitCode::from(NO));
-    }
     finish(result, arguments.json)
 }
 
-/// A candidate that could never take the definition's place is not tried.
-fn can_be_moved(candidate: &Path, socket: &SocketOptions) -> anyhow::Result<()> {
-    Move::of(candidate, &status(socket)?.definition)?;
-    Ok(())
+/// Prints what is wrong with a definition.
+fn refused(loaded: &Loaded, as_json: bool) -> Result {
+    if !as_json {
+        // With colours, where the answer of a daemon has none.
+        print::diagnostics(loaded);
+        return Ok(ExitCode::from(NO));
+    }
+    finish(Err(Failure::of_loaded(loaded)), true)
 }
 
 fn status(socket: &SocketOptions) -> anyhow::Result<Status> {
     socket.ask(&Request::Status, TIME_LIMIT)
 }
 
-/// A sentence, if this command is called from an SSH session that the definition would refuse. What is wrong with the
-/// definition itself is said by whoever enforces it.
-fn would_refuse_this_session(path: &Path, arguments: &Arguments) -> anyhow::Result<Option<String>> {
+/// A sentence, if this command is called from an SSH session that the definition would refuse.
+fn would_refuse_this_session(
+    account: &Account,
+    arguments: &Arguments,
+) -> anyhow::Result<Option<String>> {
     let Some(session) = Session::of_this_process() else {
-        return Ok(None);
-    };
-    let Some(account) = load(path, Trust::Any).account else {
         return Ok(None);
     };
     let instance = match &arguments.definition.instance {
@@ -128,7 +147,7 @@ fn would_refuse_this_session(path: &Path, arguments: &Arguments) -> anyhow::Resu
             Err(error) => return Err(error),
         },
     };
-    let instance = choose(&account, instance.as_deref()).map_err(Error::msg)?;
+    let instance = choose(account, instance.as_deref()).map_err(Error::msg)?;
     match account.policy(&instance.id, &Default::default()) {
         Some(policy) => session.refused_by(&policy),
         None => Ok(None),

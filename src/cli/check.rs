@@ -8,24 +8,25 @@ use crate::definition::{Diagnostic, Severity, printable};
 use crate::host::{choose, hostname, interface_doubts};
 use crate::insight::lint::{host, lint};
 use crate::source::load::load_with_text;
+use crate::source::location::Location;
 use crate::source::read::Trust;
 use crate::source::shown::shown;
 use crate::words::count;
 use clap::Args;
 use serde_json::json;
-use std::path::PathBuf;
 
 /// Validates a definition and prints every error and warning of one run, with file, line and column.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   secgroupd check                          check /etc/secgroupd
   secgroupd check groups.yaml              check a file before it goes live
+  render-groups | secgroupd check -        check what another program writes
   secgroupd check groups.yaml --json       for a program
 
 Exit status: 0 if it would be enforced, 1 if an error was found.")]
 pub struct Arguments {
-    /// The definition; by default that of --definition
-    path: Option<PathBuf>,
+    /// The definition, `-` for standard input; by default that of --definition
+    path: Option<Location>,
     #[command(flatten)]
     definition: DefinitionOptions,
     /// Print one JSON object
@@ -34,8 +35,9 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> Result {
-    let path = arguments.definition.path(&arguments.path);
-    let (mut loaded, definition) = load_with_text(path, Trust::Any);
+    let location = arguments.definition.location(&arguments.path);
+    let path = location.name();
+    let (mut loaded, definition) = load_with_text(&location, Trust::Any);
     let mut summary = String::new();
     if let Some(account) = &loaded.account {
         let here = policy_of_this_host(account, arguments.definition.instance.as_deref())?;

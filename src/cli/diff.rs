@@ -136,7 +136,7 @@ impl Old {
 
 /// A definition that is valid; of another everything wrong was printed.
 fn read(path: &Path) -> Option<Account> {
-    let loaded: Loaded = load(path, Trust::Any);
+    let loaded: Loaded = load(&path.into(), Trust::Any);
     if loaded.account.is_none() {
         print::diagnostics(&loaded);
     }

@@ -11,6 +11,7 @@ use crate::netfilter::native::Native;
 use crate::netfilter::nft::Nft;
 use crate::policy::{Account, Policy};
 use crate::source::load::{Loaded, load};
+use crate::source::location::Location;
 use crate::source::read::Trust;
 use crate::state::directory::DEFAULT_DIRECTORY;
 use crate::state::unblocks;
@@ -125,6 +126,12 @@ impl TransportOptions {
 }
 
 impl DefinitionOptions {
+    /// Where the definition is: as the command names it, else `--definition`.
+    pub fn location(&self, named: &Option<Location>) -> Location {
+        let default = || Location::from(self.definition.as_path());
+        named.clone().unwrap_or_else(default)
+    }
+
     /// The positional path if there is one, else `--definition`.
     pub fn path<'a>(&'a self, positional: &'a Option<PathBuf>) -> &'a Path {
         positional.as_deref().unwrap_or(&self.definition)
@@ -133,7 +140,7 @@ impl DefinitionOptions {
     /// The policy of this host's instance, as it would be enforced; `None` if the definition is refused, which
     /// was printed then. The unblocks that were spent are read from the state directory if it lets us.
     pub fn policy(&self, path: &Path) -> anyhow::Result<Option<(Policy, Loaded)>> {
-        let loaded = load(path, Trust::Any);
+        let loaded = load(&Location::from(path), Trust::Any);
         let Some(account) = &loaded.account else {
             print::diagnostics(&loaded);
             return Ok(None);

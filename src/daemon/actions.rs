@@ -14,7 +14,9 @@ use crate::host::start;
 use crate::netfilter::events::tables::{ForeignChange, TableEvents};
 use crate::netfilter::interfaces::Doubt;
 use crate::source::load::{Loaded, load};
+use crate::source::location::Location;
 use crate::source::read::Trust;
+use crate::source::texts::Texts;
 use crate::source::watch::{Reason, Watch};
 use crate::state::hold;
 use nix::errno::Errno;
@@ -172,9 +174,13 @@ impl Daemon {
     }
 
     /// Reads in another thread, since 100,000 lines take their time.
-    async fn read(&mut self, candidate: Option<PathBuf>, settles: bool) -> Event {
-        let path = candidate.unwrap_or_else(|| self.definition.clone());
-        let (loaded, failed) = match off_the_loop(move || load(&path, Trust::Checked)).await {
+    async fn read(&mut self, candidate: Option<Texts>, settles: bool) -> Event {
+        let watched = Location::from(self.definition.as_path());
+        let read = move || match candidate {
+            Some(texts) => texts.judge(),
+            None => load(&watched, Trust::Checked),
+        };
+        let (loaded, failed) = match off_the_loop(read).await {
             Ok(loaded) => (Some(loaded), None),
             Err(failure) => (None, Some(failure)),
         };

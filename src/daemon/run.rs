@@ -107,7 +107,8 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
                 }
             }
             _ = hangup.recv() => daemon.handle(Event::Hangup).await,
-            Some(call) = calls.recv() => match call.request.clone() {
+            // Taken out: the texts of a candidate may be long.
+            Some(mut call) = calls.recv() => match std::mem::replace(&mut call.request, Request::Status) {
                 Request::Status => call.answer(daemon.status().await),
                 Request::Events { after } => call.answer(daemon.events(after)),
                 request => {

@@ -34,19 +34,24 @@ impl Definition {
     /// The files that address templates name, as paths to open: a relative one is relative to the
     /// definition file that names it.
     pub fn template_files(&self) -> Vec<PathBuf> {
-        let mut paths: Vec<_> = self
-            .address_templates
-            .iter()
-            .filter_map(|template| match &template.content {
-                AddressTemplateContent::File { written, .. } => {
-                    Some(resolve(&self.sources, written))
-                }
-                AddressTemplateContent::Items(_) | AddressTemplateContent::Unreadable => None,
-            })
-            .collect();
+        let written = self.written_files();
+        let mut paths: Vec<_> = written.map(|name| resolve(&self.sources, name)).collect();
         paths.sort();
         paths.dedup();
         paths
+    }
+
+    /// The names of these files, as they are written.
+    pub fn template_names(&self) -> impl Iterator<Item = &str> {
+        self.written_files().map(|name| name.text.as_str())
+    }
+
+    fn written_files(&self) -> impl Iterator<Item = &Text> {
+        let templates = self.address_templates.iter();
+        templates.filter_map(|template| match &template.content {
+            AddressTemplateContent::File { written, .. } => Some(written),
+            AddressTemplateContent::Items(_) | AddressTemplateContent::Unreadable => None,
+        })
     }
 
     /// Takes in the texts of [`Self::template_files`], or why they could not be read, in words that name the file.

@@ -11,7 +11,6 @@ use crate::source::content::content;
 use crate::source::load::Loaded;
 use crate::state::trial::Trial;
 use crate::state::{unblocks, unconfirmed};
-use crate::words::count;
 use std::path::Path;
 use std::time::Duration;
 use tracing::{error, warn};
@@ -78,13 +77,7 @@ impl Host {
         attempt: Attempt,
     ) -> Result<Plan, Failure> {
         let Some(account) = &loaded.account else {
-            let errors = count(loaded.counts().0, "error");
-            let message = format!("the definition is refused: {errors}");
-            return Err(Failure::of_definition(
-                message,
-                &loaded.diagnostics,
-                &loaded.sources,
-            ));
+            return Err(Failure::of_loaded(loaded));
         };
         if attempt == Attempt::Plain {
             self.judge_unconfirmed(&loaded.sources)?;

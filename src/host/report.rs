@@ -2,7 +2,8 @@
 
 use crate::definition::{Diagnostic, Sources};
 use crate::policy::{Binding, Direction, Policy};
-use crate::source::load::in_one_line;
+use crate::source::load::{Loaded, in_one_line};
+use crate::words::count;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::net::IpAddr;
@@ -125,6 +126,13 @@ impl InterfaceSummary {
 }
 
 impl Failure {
+    /// A definition with errors.
+    pub fn of_loaded(loaded: &Loaded) -> Self {
+        let errors = count(loaded.counts().0, "error");
+        let message = format!("the definition is refused: {errors}");
+        Failure::of_definition(message, &loaded.diagnostics, &loaded.sources)
+    }
+
     /// A refused definition.
     pub fn of_definition(message: String, diagnostics: &[Diagnostic], sources: &Sources) -> Self {
         let text: Vec<_> = diagnostics

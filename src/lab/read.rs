@@ -24,7 +24,7 @@ pub struct Reading {
 /// Reads the definition at a path, a file or a directory.
 pub fn read(path: &Path, given: &mut Given) -> Reading {
     let mut outline = Outline::default();
-    let mut loaded = load_completed(path, Trust::Any, |definition| {
+    let mut loaded = load_completed(&path.into(), Trust::Any, |definition| {
         outline = given.complete(definition);
     });
     let mut nodes = None;

@@ -1,6 +1,7 @@
 //! Reads, parses and validates a definition: from a path to an account, with everything that is wrong.
 
-use super::read::{Trust, definition_files, template_file};
+use super::location::Location;
+use super::read::{Trust, template_file};
 use crate::definition::{Definition, Diagnostic, Severity, Sources, parse};
 use crate::policy::{Account, validate};
 use serde_json::Value;
@@ -24,29 +25,33 @@ pub struct Loaded {
     pub definition_files: usize,
 }
 
-/// Reads a definition, which may be a file or a directory. Never fails: what is wrong is in the diagnostics.
-pub fn load(path: &Path, trust: Trust) -> Loaded {
-    load_completed(path, trust, |_| {})
+/// Reads a definition. Never fails: what is wrong is in the diagnostics.
+pub fn load(location: &Location, trust: Trust) -> Loaded {
+    load_completed(location, trust, |_| {})
 }
 
 /// The same of a definition that is completed before it is judged, as a lab does.
-pub fn load_completed(path: &Path, trust: Trust, complete: impl FnOnce(&mut Definition)) -> Loaded {
-    read_and_judge(path, trust, complete).0
+pub fn load_completed(
+    location: &Location,
+    trust: Trust,
+    complete: impl FnOnce(&mut Definition),
+) -> Loaded {
+    read_and_judge(location, trust, complete).0
 }
 
 /// The same, with the definition as it was written; its sources are those of what was loaded.
-pub fn load_with_text(path: &Path, trust: Trust) -> (Loaded, Definition) {
-    read_and_judge(path, trust, |_| {})
+pub fn load_with_text(location: &Location, trust: Trust) -> (Loaded, Definition) {
+    read_and_judge(location, trust, |_| {})
 }
 
 fn read_and_judge(
-    path: &Path,
+    location: &Location,
     trust: Trust,
     complete: impl FnOnce(&mut Definition),
 ) -> (Loaded, Definition) {
     let begin = Instant::now();
     let mut unread = Vec::new();
-    let files = definition_files(path, trust).unwrap_or_else(|errors| {
+    let files = location.files(trust).unwrap_or_else(|errors| {
         unread = errors
             .iter()
             .map(|error| unreadable(&error.to_string()))

@@ -1,9 +1,11 @@
-//! Where a definition comes from and goes back to: files today. Nothing here knows the daemon.
+//! Where a definition comes from and goes back to. Nothing here knows the daemon.
 //!
 //! | file | subject |
 //! |---|---|
+//! | [`location`] | where a definition is: the one type that another kind of source joins |
 //! | [`path_walk`] | walks a path as the kernel does |
 //! | [`read`] | the only file that reads a definition, and who else may write it |
+//! | [`texts`] | what was read, as it is handed to the daemon |
 //! | [`load`] | reads, parses and validates; collects everything that is wrong |
 //! | [`watch`] | when to read again |
 //! | [`replace`] | replaces the definition by a confirmed candidate |
@@ -12,8 +14,10 @@
 
 pub mod content;
 pub mod load;
+pub mod location;
 pub mod path_walk;
 pub mod read;
 pub mod replace;
 pub mod shown;
+pub mod texts;
 pub mod watch;

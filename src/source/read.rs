@@ -32,6 +32,20 @@ pub struct SourceFile {
     pub text: String,
 }
 
+impl SourceFile {
+    /// A file that holds these bytes.
+    ///
+    /// # Errors
+    /// When they are too many, or no UTF-8.
+    pub fn of(path: PathBuf, bytes: Vec<u8>) -> Result<Self, ReadError> {
+        if bytes.len() as u64 > BYTES_AT_MOST {
+            return Err(ReadError::TooLarge { path });
+        }
+        let text = text(&path, bytes)?;
+        Ok(SourceFile { path, text })
+    }
+}
+
 /// Whether a name in a definition directory is that of a definition file.
 pub fn is_definition_name(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
@@ -128,9 +142,7 @@ fn source_file(path: &Path, trust: Trust) -> Result<SourceFile, ReadError> {
         // Before it is opened, because opening alone makes some devices act.
         regular(path, expected)?;
         if let Some(bytes) = unchanged_bytes(path, expected)? {
-            let text = text(path, bytes)?;
-            let path = path.to_owned();
-            return Ok(SourceFile { path, text });
+            return SourceFile::of(path.to_owned(), bytes);
         }
     }
     Err(ReadError::Changing {
@@ -163,12 +175,7 @@ fn unchanged_bytes(path: &Path, expected: &Metadata) -> Result<Option<Vec<u8>>, 
     if state(&after) != state(&before) || named.as_ref().map(state) != Some(state(&after)) {
         return Ok(None);
     }
-    match bytes.len() as u64 > BYTES_AT_MOST {
-        true => Err(ReadError::TooLarge {
-            path: path.to_owned(),
-        }),
-        false => Ok(Some(bytes)),
-    }
+    Ok(Some(bytes))
 }
 
 /// Opens for reading without ever waiting: a FIFO put in the file's place must not stop the daemon.

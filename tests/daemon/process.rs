@@ -45,11 +45,16 @@ pub struct Ran {
 
 impl Ran {
     pub fn of(command: &mut Command) -> Self {
+        Self::fed(command, Stdio::null())
+    }
+
+    /// The same with a standard input.
+    pub fn fed(command: &mut Command, input: Stdio) -> Self {
         let Output {
             status,
             stdout,
             stderr,
-        } = command.stdin(Stdio::null()).output().expect("it starts");
+        } = command.stdin(input).output().expect("it starts");
         Self {
             code: status.code().unwrap_or(-1),
             out: String::from_utf8(stdout).expect("text"),

@@ -80,6 +80,10 @@ fn others() -> Result<(), Skip> {
     daemon.until_logged(" enforced for ");
     chown(&socket, None, Some(GROUP)).unwrap();
     let before = site.listing();
+    let candidate = elsewhere.folder.join("candidate.yaml");
+    fs::write(&candidate, opening(&[443])).unwrap();
+    fs::set_permissions(&candidate, fs::Permissions::from_mode(0o644)).unwrap();
+    let apply = format!("apply {}", candidate.display());
     let as_user = |group: u32, line: &str| {
         let mut command = site.host.command("setpriv");
         command.args([
@@ -98,10 +102,10 @@ fn others() -> Result<(), Skip> {
     let ran = as_user(GROUP, "status");
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.out.contains("ins-web1"), "{ran:?}");
-    for line in ["reload", "apply /dev/null", "remove"] {
+    for line in ["reload", apply.as_str(), "remove"] {
         as_user(GROUP, line).failed(2, &["root"]);
     }
-    for line in ["status", "reload", "apply /dev/null", "remove"] {
+    for line in ["status", "reload", apply.as_str(), "remove"] {
         as_user(USER, line).failed(2, &["permission denied"]);
     }
     site.unchanged(&before);

@@ -423,7 +423,7 @@ fn refused() {
         .failed(1, &["wrong.yaml:5:19"]);
     site.run("apply --confirm 0 x.yaml")
         .failed(2, &["1..=86400"]);
-    fs::create_dir(site.path("folder")).unwrap();
+    site.write("folder/groups.yaml", &opening(&[443]));
     let folder = site.path("folder").display().to_string();
     site.run(&format!("apply --confirm 60 {folder}"))
         .failed(2, &["is a directory and the definition"]);

@@ -1,10 +1,11 @@
 //! What is asked, and what is answered.
 
+use crate::source::texts::Texts;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::PathBuf;
 
-/// What a daemon can be asked: `{"command":"apply","path":"/root/new.yaml"}`.
+/// What a daemon can be asked: `{"command":"reload","force":true}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -27,8 +28,10 @@ pub enum Request {
     Hold,
     /// Enforce another definition.
     Apply {
-        /// The definition; absolute, since the daemon has a working directory of its own.
+        /// Its name: the path that whoever asks has read, absolute.
         path: PathBuf,
+        /// What it says: the daemon may not be able to read it.
+        texts: Texts,
         /// As this instance, instead of the daemon's own.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         instance: Option<String>,

@@ -16,6 +16,8 @@ use crate::daemon::socket::{SocketError, SocketFile, serve};
 
 /// The most a request may hold, in bytes, its line end included.
 const REQUEST_AT_MOST: u64 = 64 << 10;
+/// The same of root's: it holds the texts of a candidate.
+const ROOTS_REQUEST_AT_MOST: u64 = 256 << 20;
 /// The time in which a request must have come, and its answer gone.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How many are served at once; others wait in the kernel's queue.
@@ -118,12 +120,16 @@ async fn respond(stream: &mut UnixStream, peer: Peer, calls: &mpsc::Sender<Call>
         message: message.to_owned(),
     };
     let mut line = Vec::new();
-    let mut limited = BufReader::new(stream.take(REQUEST_AT_MOST));
+    let most = match peer.uid {
+        0 => ROOTS_REQUEST_AT_MOST,
+        _ => REQUEST_AT_MOST,
+    };
+    let mut limited = BufReader::new(stream.take(most));
     match timeout(PATIENCE, limited.read_until(b'\n', &mut line)).await {
         Err(_) => return error("no request came within 5 s"),
         Ok(Err(_)) => return error("the request could not be read"),
-        Ok(Ok(_)) if line.len() as u64 >= REQUEST_AT_MOST && line.last() != Some(&b'\n') => {
-            return error("the request is larger than 64 KiB");
+        Ok(Ok(_)) if line.len() as u64 >= most && line.last() != Some(&b'\n') => {
+            return error(&format!("the request is larger than {} KiB", most >> 10));
         }
         Ok(Ok(_)) => {}
     }

@@ -1,6 +1,7 @@
 //! Both sides of the control socket, against each other and against strangers.
 
 use super::*;
+use crate::source::texts::Texts;
 use serde_json::Value;
 use serde_json::json;
 use std::io::{Read, Write};
@@ -53,10 +54,14 @@ fn the_words_on_the_wire() {
     assert_eq!(text(&Request::Status), r#"{"command":"status"}"#);
     let apply = Request::Apply {
         path: "/x.yaml".into(),
+        texts: Texts::default(),
         instance: None,
         confirm: None,
     };
-    assert_eq!(text(&apply), r#"{"command":"apply","path":"/x.yaml"}"#);
+    assert_eq!(
+        text(&apply),
+        r#"{"command":"apply","path":"/x.yaml","texts":{"files":[],"templates":[]}}"#
+    );
     // As an earlier command says it.
     let reload: Request = serde_json::from_str(r#"{"command":"reload"}"#).unwrap();
     assert_eq!(reload, Request::Reload { force: false });
@@ -160,6 +165,7 @@ async fn others_may_only_ask() {
     );
     let apply = Request::Apply {
         path: "/x".into(),
+        texts: Texts::default(),
         instance: None,
         confirm: None,
     };
@@ -167,6 +173,18 @@ async fn others_may_only_ask() {
         content: "00".into(),
     };
     let reload = Request::Reload { force: true };
+    let files = vec![("x".to_owned(), "#".repeat(100_000))];
+    let large = Request::Apply {
+        path: "/x".into(),
+        texts: Texts {
+            files,
+            ..Texts::default()
+        },
+        instance: None,
+        confirm: None,
+    };
+    let told = as_another(large).await.unwrap().unwrap();
+    assert!(told.contains("larger than 64 KiB"), "{told}");
     for request in [reload, apply, confirm, Request::Hold, Request::Remove] {
         let refused = as_another(request).await.unwrap().unwrap();
         let expected = "only root may change what is enforced; user 12345";
@@ -203,7 +221,6 @@ async fn strangers_are_told_off() {
         (b"hello\n".to_vec(), "not a request"),
         (b"".to_vec(), "not a request"),
         (b"{\"command\":\"dance\"}\n".to_vec(), "unknown variant"),
-        (vec![b' '; 100_000], "larger than 64 KiB"),
         (b"{\"command\":\"status\"}".to_vec(), "\"ok\""),
     ] {
         let text = said(&path, bytes).await;

@@ -6,6 +6,7 @@ use crate::host::report::{Failure, Summary};
 use crate::host::resume::Resumed;
 use crate::netfilter::events::tables::ForeignChange;
 use crate::netfilter::interfaces::Doubt;
+use crate::source::texts::Texts;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tracing::Level;
@@ -149,8 +150,8 @@ pub enum Action {
     },
     /// Reads a definition. [`Event::Read`] follows.
     Read {
-        /// Another one than the watched.
-        candidate: Option<PathBuf>,
+        /// The texts of another one than the watched.
+        candidate: Option<Texts>,
         /// Whether the kernel's word of a writer is waited for.
         settles: bool,
     },

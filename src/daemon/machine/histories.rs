@@ -9,6 +9,7 @@ use super::*;
 use crate::daemon::control::{Request, Response};
 use crate::host::report::Summary;
 use crate::host::resume::Resumed;
+use crate::source::texts::Texts;
 use std::collections::VecDeque;
 use tracing::Level;
 
@@ -365,6 +366,7 @@ impl Daemon {
                 self.world.other = which;
                 Some(Request::Apply {
                     path: format!("{which}.yaml").into(),
+                    texts: Texts::default(),
                     instance: None,
                     confirm: Some(60),
                 })

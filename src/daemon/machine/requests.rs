@@ -40,10 +40,11 @@ impl Machine {
             Request::Hold => vec![Action::WriteHold],
             Request::Apply {
                 path,
+                texts,
                 instance,
                 confirm,
             } => {
-                let candidate = Some(path.clone());
+                let candidate = Some(texts);
                 self.doing = Doing::Apply {
                     path,
                     instance,

@@ -105,7 +105,7 @@ impl Known {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(format!("{definition:?}.yaml"));
         std::fs::write(&path, text(definition)).unwrap();
-        let loaded = load(&path, Trust::Any);
+        let loaded = load(&path.as_path().into(), Trust::Any);
         let account = loaded.account.as_ref().unwrap();
         let instance = &account.instances[0].id;
         let mut policy = account.policy(instance, &BTreeSet::new()).unwrap();
@@ -218,7 +218,7 @@ impl Machine {
             Bad => {
                 let path = self.folder.path().join("bad.yaml");
                 std::fs::write(&path, "version: 1\nnonsense: 1\n").unwrap();
-                let loaded = load(&path, Trust::Any);
+                let loaded = load(&path.as_path().into(), Trust::Any);
                 let result = host.reconcile(&loaded, &path, None, Attempt::Plain);
                 assert!(result.is_err(), "a wrong definition is enforced");
                 Ok(())

@@ -78,7 +78,7 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    pub(super) fn from_io(path: &Path, source: io::Error) -> ReadError {
+    pub(in crate::source) fn from_io(path: &Path, source: io::Error) -> ReadError {
         let path = path.to_owned();
         match source.kind() {
             io::ErrorKind::NotFound => ReadError::Missing { path },

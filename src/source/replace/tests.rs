@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::source::read::Trust;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 const TEXT: &str = "version: 1\n";
 
@@ -25,7 +26,7 @@ impl Folder {
 }
 
 fn hash(path: &Path) -> String {
-    content(&load(path, Trust::Any).sources)
+    content(&load(&path.into(), Trust::Any).sources)
 }
 
 #[test]
@@ -40,7 +41,11 @@ fn a_file_over_a_file() {
     std::os::unix::fs::symlink("old.yaml", &link).unwrap();
     // A link stays one.
     let way = Move::of(&new, &link).unwrap();
-    assert_eq!(way, Move::Over(old.clone()));
+    let over = |file: &Path, place: &Path| Move::Over {
+        file: file.to_owned(),
+        place: place.to_owned(),
+    };
+    assert_eq!(way, over(&old, &link));
     let wrong = way.carry_out(&new, "0000").unwrap_err();
     assert!(matches!(wrong, ReplaceError::Differs { .. }) && new.exists());
     way.carry_out(&new, &hash(&new)).unwrap();
@@ -75,12 +80,13 @@ fn a_file_in_a_directory() {
     let new = folder.write("new.yaml", TEXT);
     let etc = folder.path("etc");
     std::fs::create_dir(&etc).unwrap();
-    assert_eq!(
-        Move::of(&new, &etc).unwrap(),
-        Move::Over(etc.join("new.yaml"))
-    );
+    let over = |file: PathBuf| Move::Over {
+        place: file.clone(),
+        file,
+    };
+    assert_eq!(Move::of(&new, &etc).unwrap(), over(etc.join("new.yaml")));
     let only = folder.write("etc/groups.yaml", TEXT);
-    assert_eq!(Move::of(&new, &etc).unwrap(), Move::Over(only));
+    assert_eq!(Move::of(&new, &etc).unwrap(), over(only));
     folder.write("etc/more.yml", TEXT);
     let several = Move::of(&new, &etc).unwrap_err().to_string();
     assert!(
@@ -105,20 +111,41 @@ fn a_directory_for_a_directory() {
     ));
 }
 
-/// A template beside the candidate is another one beside the definition.
+/// A template beside the candidate goes beside the definition, under the same name.
 #[test]
-fn relative_files_are_read_as_they_will_be() {
+fn template_files_go_with_the_candidate() {
     let folder = Folder::new();
-    let text = "version: 1\naddress_templates: { ipm-a: { file: list.txt } }\n";
+    let text =
+        "version: 1\naddress_templates: { ipm-a: { file: lists/a.txt }, ipm-b: { file: b.txt } }\n";
     let new = folder.write("new/groups.yaml", text);
     let old = folder.write("etc/groups.yaml", TEXT);
-    folder.write("new/list.txt", "192.0.2.1\n");
-    folder.write("etc/list.txt", "192.0.2.2\n");
+    folder.write("new/lists/a.txt", "192.0.2.1\n");
+    folder.write("new/b.txt", "192.0.2.3\n");
+    folder.write("etc/b.txt", "192.0.2.2\n");
     let way = Move::of(&new, &old).unwrap();
-    let differs = way.carry_out(&new, &hash(&new)).unwrap_err().to_string();
-    assert!(differs.contains("a relative `file:`"), "{differs}");
+    let in_the_way = way.try_out(&new).unwrap_err().to_string();
+    assert!(in_the_way.contains("holds something else"), "{in_the_way}");
+    way.carry_out(&new, &hash(&new)).unwrap_err();
     assert_eq!(std::fs::read_to_string(&old).unwrap(), TEXT);
-    folder.write("etc/list.txt", "192.0.2.1\n");
+    assert!(!folder.path("etc/lists/a.txt").exists(), "nothing is left");
+    folder.write("etc/b.txt", "192.0.2.3\n");
+    way.try_out(&new).unwrap();
+    way.carry_out(&new, "0000").unwrap_err();
+    assert!(!folder.path("etc/lists/a.txt").exists(), "nothing is left");
     way.carry_out(&new, &hash(&new)).unwrap();
     assert_eq!(std::fs::read_to_string(&old).unwrap(), text);
+    let copied = std::fs::read_to_string(folder.path("etc/lists/a.txt")).unwrap();
+    assert_eq!(copied, "192.0.2.1\n");
+}
+
+#[test]
+fn a_name_that_leads_out_of_the_folder_is_refused() {
+    let folder = Folder::new();
+    let text = "version: 1\naddress_templates: { ipm-a: { file: ../a.txt } }\n";
+    let new = folder.write("new/groups.yaml", text);
+    let old = folder.write("etc/groups.yaml", TEXT);
+    folder.write("a.txt", "192.0.2.1\n");
+    let way = Move::of(&new, &old).unwrap();
+    let outside = way.try_out(&new).unwrap_err().to_string();
+    assert!(outside.contains("without `..`"), "{outside}");
 }

@@ -39,7 +39,7 @@ pub(crate) fn saved() -> (Vec<u8>, Ruleset) {
         "203.0.113.7\n2001:db8:1::/48\n",
     )
     .unwrap();
-    let loaded = crate::source::load::load(&path, Trust::Any);
+    let loaded = crate::source::load::load(&path.into(), Trust::Any);
     let account = loaded.account.as_ref().unwrap();
     let policy = account
         .policy(&account.instances[0].id, &BTreeSet::new())
