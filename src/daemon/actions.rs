@@ -8,6 +8,7 @@ use super::notify::{log, notify};
 use super::packet_log::PacketLog;
 use super::saver::{HitsSaver, Saver};
 use super::store;
+use crate::definition::Sources;
 use crate::host::Host;
 use crate::host::report::{Failure, now};
 use crate::host::start;
@@ -44,6 +45,8 @@ pub(super) struct Daemon {
     pub definition: PathBuf,
     /// What was read last.
     pub loaded: Option<Loaded>,
+    /// What the watched definition said when it was enforced last.
+    pub followed: Option<Sources>,
     /// The save that is followed.
     pub save: Option<Reason>,
     /// The request that awaits its answer.
@@ -116,6 +119,7 @@ impl Daemon {
             }
             Action::Restore(change) => self.restore(change).await,
             Action::TakeBack => {
+                self.followed = None;
                 let work = |host: &mut Host| {
                     let taken = host.take_back();
                     host.recollect();
@@ -186,6 +190,11 @@ impl Daemon {
         };
         let account = loaded.as_ref().and_then(|loaded| loaded.account.as_ref());
         let refused = account.is_none();
+        let sources = loaded.as_ref().map(|loaded| &loaded.sources);
+        let is_known = !refused
+            && sources
+                .zip(self.followed.as_ref())
+                .is_some_and(|(now, before)| now.say_the_same_as(before));
         if refused && settles {
             tokio::time::sleep(ARRIVAL).await;
         }
@@ -195,11 +204,13 @@ impl Daemon {
             refused,
             being_written: self.watch.is_being_written(),
             has_news: self.watch.has_news(),
+            is_known,
         })
     }
 
     async fn enforce(&mut self, order: Order) -> Event {
         let begin = Instant::now();
+        let is_followed = order.candidate.is_none();
         let path = order.candidate.unwrap_or_else(|| self.definition.clone());
         let is_watched = path == self.definition;
         let packet_log = self.packet_log.clone();
@@ -229,6 +240,10 @@ impl Daemon {
         let warnings = loaded.iter().flat_map(Loaded::warnings).collect();
         if let Some(loaded) = loaded.filter(|_| is_watched) {
             self.watch.set_files(&loaded.template_files);
+            if result.is_ok() {
+                // One on trial may go again.
+                self.followed = is_followed.then_some(loaded.sources);
+            }
         }
         let outcome = Outcome {
             result,

@@ -14,7 +14,7 @@ use crate::flows::ended::LONGEST_COUNT;
 use crate::host::Host;
 use crate::netfilter::events::links::LinkEvents;
 use crate::netfilter::events::tables::{ForeignChange, TableEvents};
-use crate::source::watch::Watch;
+use crate::source::watch::{Reason, Watch};
 use crate::state::hold;
 use sd_notify::NotifyState;
 use std::path::{Path, PathBuf};
@@ -78,6 +78,7 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
         socket_is_kept: options.socket_is_kept,
         definition: options.definition,
         loaded: None,
+        followed: None,
         save: None,
         call: None,
         saver: Saver::default(),
@@ -91,8 +92,12 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
             event = due_or_changed(deadline, &mut daemon.table_events) => daemon.handle(event).await,
             reason = daemon.watch.changed() => {
                 let words = reason.to_string();
+                let event = match reason {
+                    Reason::Access(_) => Event::AccessChanged(words),
+                    _ => Event::Saved(words),
+                };
                 daemon.save = Some(reason);
-                daemon.handle(Event::Saved(words)).await;
+                daemon.handle(event).await;
             }
             words = host_watch.changed() => daemon.handle(Event::HostChanged(words)).await,
             _ = next(&mut links) => daemon.handle(Event::LinksChanged).await,

@@ -60,6 +60,12 @@ impl Sources {
         self.files.is_empty()
     }
 
+    /// Whether these are the same files with the same texts.
+    pub fn say_the_same_as(&self, other: &Sources) -> bool {
+        let same = |(a, b): (&Source, &Source)| a.path == b.path && a.text == b.text;
+        self.files.len() == other.files.len() && self.files.iter().zip(&other.files).all(same)
+    }
+
     /// All files.
     pub fn iter(&self) -> impl Iterator<Item = &Source> {
         self.files.iter()

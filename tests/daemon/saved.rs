@@ -23,6 +23,12 @@ pub fn tests() -> Vec<Trial> {
         kernel_test("sighup_reads_again", &["nft"], hangup),
         kernel_test("reload_reads_again", &["nft"], reload),
         kernel_test("found_by_polling", &["nft"], polled),
+        kernel_test(
+            "a_save_that_says_the_same_changes_nothing",
+            &["nft"],
+            says_what_it_said,
+        ),
+        kernel_test("permissions_are_no_save", &["nft"], permissions_are_no_save),
         kernel_test("saved_many_times_at_once", &["nft"], burst),
     ]
 }
@@ -242,4 +248,59 @@ fn burst() {
     assert!(site.lets_in(1059) && !site.lets_in(1058));
     // Of a file that is written where it is, a half may be read. It is refused, and the next save holds.
     assert!(site.status()["last_error"].is_null(), "{}", daemon.log());
+}
+
+/// A save that changes nothing, as configuration management makes one every half hour: flows are not judged again.
+fn says_what_it_said() {
+    let site = Site::new();
+    site.write("groups.yaml", &opening(&[22]));
+    let daemon = site.start();
+    let before = site.listing();
+    site.save("groups.yaml", &opening(&[22]));
+    daemon.until_logged("groups.yaml was saved, and says what it said");
+    site.unchanged(&before);
+    // A reload enforces all of it.
+    assert_eq!(site.run("reload").code, 0);
+    assert_eq!(site.status()["enforced"]["generation"], 2);
+    // After another definition, and after a refused one, it counts.
+    site.write("other.yaml", &opening(&[443]));
+    let other = site.path("other.yaml").display().to_string();
+    assert_eq!(site.run(&format!("apply {other}")).code, 0);
+    site.save("groups.yaml", &opening(&[22]));
+    site.until_open(&[22], &[443]);
+    site.save("groups.yaml", super::site::WRONG);
+    until("it is refused", || !site.status()["last_error"].is_null());
+    site.save("groups.yaml", &opening(&[22]));
+    until("it is right again", || {
+        site.status()["last_error"].is_null()
+    });
+}
+
+/// An applied candidate holds until the definition is saved: `chmod` is no save, of a folder on the way neither.
+fn permissions_are_no_save() {
+    let site = Site::new();
+    site.write("etc/groups.yaml", &opening(&[22]));
+    let daemon = site.launch(&format!(
+        "run --definition {}",
+        site.path("etc/groups.yaml").display()
+    ));
+    daemon.until_logged("generation 1 enforced");
+    site.write("other.yaml", &opening(&[443]));
+    let other = site.path("other.yaml").display().to_string();
+    assert_eq!(site.run(&format!("apply {other}")).code, 0);
+    let mode = |path: &str, mode| {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(site.path(path), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode("etc", 0o750);
+    daemon.until_logged("permissions of");
+    assert!(site.lets_in(443) && !site.lets_in(22));
+    // Whom it does not trust it says, and nothing changes.
+    mode("etc", 0o777);
+    until("it is told", || !site.status()["last_error"].is_null());
+    mode("etc", 0o755);
+    until("it is well again", || site.status()["last_error"].is_null());
+    assert!(site.lets_in(443) && !site.lets_in(22));
+    site.save("etc/groups.yaml", &opening(&[22]));
+    site.until_open(&[22], &[443]);
 }

@@ -45,6 +45,8 @@ pub enum Event {
     Done(Done, Box<Facts>),
     /// A save of the definition, in words.
     Saved(String),
+    /// Owner or permissions of the definition or of a folder on the way have changed, in words.
+    AccessChanged(String),
     /// A definition was read for [`Action::Read`].
     Read(Reading),
     /// The result of [`Action::WriteHold`].
@@ -130,6 +132,8 @@ pub struct Reading {
     pub being_written: bool,
     /// Whether something was saved while it was read.
     pub has_news: bool,
+    /// Whether it says what the watched definition said when that was enforced last.
+    pub is_known: bool,
 }
 
 /// What is to be done. Where it says so, an event with the result follows before the next action.

@@ -63,6 +63,10 @@ struct Daemon {
     world: World,
     /// What this process has enforced, and as which generation.
     standing: Option<(u64, u64)>,
+    /// Whether that is a candidate.
+    applied: bool,
+    /// What the watched definition said when it was enforced last.
+    followed: Option<u64>,
     /// What was read last.
     read: Definition,
     being_written: bool,
@@ -102,6 +106,8 @@ impl Daemon {
             machine: Machine::new(Path::new("groups.yaml"), true, world.now),
             world,
             standing: None,
+            applied: false,
+            followed: None,
             read: Err(()),
             being_written: false,
             calls: 0,
@@ -148,7 +154,10 @@ impl Daemon {
     fn summary(&self, definition: u64, generation: u64) -> Summary {
         Summary {
             generation,
-            definition: format!("{definition}.yaml").into(),
+            definition: match self.applied {
+                true => format!("{definition}.yaml").into(),
+                false => "groups.yaml".into(),
+            },
             instance: "ins-a".into(),
             since: 0,
             interfaces: Vec::new(),
@@ -207,7 +216,9 @@ impl Daemon {
                 } else {
                     Ok(self.world.other)
                 };
+                let followed = self.followed.filter(|_| is_watched);
                 return Some(Event::Read(Reading {
+                    is_known: followed.is_some_and(|which| self.read == Ok(which)),
                     failed: self.fails().then(|| failure("a panic")),
                     refused: self.read.is_err(),
                     being_written: std::mem::take(&mut self.being_written),
@@ -292,6 +303,10 @@ impl Daemon {
                 self.world
                     .unconfirmed
                     .retain(|each| *each != which || order.attempt == Attempt::Plain);
+                self.applied = order.candidate.is_some();
+                if !self.applied {
+                    self.followed = Some(which);
+                }
                 Ok(self.switch(which))
             }
         };

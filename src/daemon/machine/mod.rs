@@ -83,8 +83,8 @@ enum Doing {
     #[default]
     Nothing,
     Start,
-    /// A save is followed.
-    Follow(String),
+    /// What may have changed is followed, in words.
+    Follow(String, Cause),
     Reload {
         reason: String,
         attempt: Attempt,
@@ -103,6 +103,17 @@ enum Doing {
     /// The host is closed again, as it was before the trial.
     CloseAgain,
     Restore(Change),
+}
+
+/// Why the watched definition is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// It was saved.
+    Saved,
+    /// Whether it may be trusted may have changed.
+    Access,
+    /// What it means for this host may have changed.
+    Host,
 }
 
 /// A change of our table that stands.
@@ -148,7 +159,9 @@ impl Machine {
                 self.know(*facts, now);
                 self.done(done, now)
             }
-            Event::Saved(reason) | Event::HostChanged(reason) => self.follow(reason, now),
+            Event::Saved(reason) => self.follow(reason, Cause::Saved, now),
+            Event::AccessChanged(reason) => self.follow(reason, Cause::Access, now),
+            Event::HostChanged(reason) => self.follow(reason, Cause::Host, now),
             Event::Read(reading) => self.read(reading, now),
             Event::HoldWritten(result) => self.hold_written(result),
             Event::TableChanged(change) => self.notice(change, now),

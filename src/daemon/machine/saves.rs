@@ -2,7 +2,7 @@
 
 use super::event::{Action, Order, Outcome, Reading};
 use super::state_line::{sentence, still};
-use super::{Doing, Machine};
+use super::{Cause, Doing, Machine};
 use crate::host::Attempt;
 use crate::host::report::{Failure, Summary};
 use std::time::{Duration, Instant};
@@ -22,11 +22,11 @@ impl Action {
 }
 
 impl Machine {
-    pub(super) fn follow(&mut self, reason: String, now: Instant) -> Vec<Action> {
+    pub(super) fn follow(&mut self, reason: String, cause: Cause, now: Instant) -> Vec<Action> {
         if self.is_held(now) {
             return self.hold_back(&reason).into_iter().collect();
         }
-        self.doing = Doing::Follow(reason);
+        self.doing = Doing::Follow(reason, cause);
         let settles = true;
         let candidate = None;
         vec![Action::Read { candidate, settles }]
@@ -65,7 +65,8 @@ impl Machine {
     /// closed it.
     pub(super) fn read(&mut self, reading: Reading, now: Instant) -> Vec<Action> {
         let is_refused = reading.refused || reading.failed.is_some();
-        if let Doing::Follow(_) = self.doing {
+        if let Doing::Follow(reason, cause) = &self.doing {
+            let (reason, cause) = (reason.clone(), *cause);
             let since = *self.postponed.get_or_insert(now);
             let overtaken = reading.being_written || (is_refused && reading.has_news);
             if overtaken && now.saturating_duration_since(since) < PATIENCE {
@@ -73,6 +74,9 @@ impl Machine {
                 return vec![Action::ReadAgain];
             }
             self.postponed = None;
+            if reading.is_known && self.needs_nothing(cause) {
+                return self.stays(&reason);
+            }
         }
         if let Some(failure) = reading.failed {
             return self.enforced(Outcome {
@@ -110,11 +114,37 @@ impl Machine {
         vec![Action::Enforce(order)]
     }
 
+    /// Whether nothing is to be done about a definition that says what it said. A candidate that was applied holds until
+    /// the definition is saved, whatever its permissions are meanwhile.
+    fn needs_nothing(&self, cause: Cause) -> bool {
+        let enforced = self.facts.enforced.as_ref();
+        match cause {
+            Cause::Saved => {
+                self.last_error.is_none()
+                    && self.facts.trial.is_none()
+                    && enforced.is_some_and(|enforced| enforced.definition == self.definition)
+            }
+            Cause::Access => enforced.is_some(),
+            Cause::Host => false,
+        }
+    }
+
+    /// The definition says what it said: its flows are not judged again, and its counts go on.
+    fn stays(&mut self, reason: &str) -> Vec<Action> {
+        self.doing = Doing::Nothing;
+        self.last_error = None;
+        let text = format!("{reason}, and says what it said");
+        vec![
+            Action::Log(Level::INFO, text),
+            Action::Survey { always: true },
+        ]
+    }
+
     /// A definition was enforced or refused.
     pub(super) fn enforced(&mut self, outcome: Outcome) -> Vec<Action> {
         let reason = match &self.doing {
             Doing::Start => "start",
-            Doing::Follow(reason) | Doing::Reload { reason, .. } => reason,
+            Doing::Follow(reason, _) | Doing::Reload { reason, .. } => reason,
             Doing::Confirm => "confirmed",
             _ => "asked to",
         }
@@ -131,7 +161,7 @@ impl Machine {
                 self.doing = Doing::Start;
                 actions.push(Action::Recollect);
             }
-            Doing::Follow(_) | Doing::Reload { answers: false, .. } => {}
+            Doing::Follow(..) | Doing::Reload { answers: false, .. } => {}
             doing => {
                 if let (Doing::Apply { confirm, .. }, Ok(_)) = (&doing, &outcome.result) {
                     actions.extend(confirm.map(on_trial));
