@@ -86,6 +86,8 @@ fn one_list(flows: usize, saves: usize) -> Vec<Promise> {
         ms(slowest),
         share(&all)
     );
+    let memory = site.most_memory();
+    println!("\nThe daemon had at most {memory} MB resident.");
     let ratio = slowest.as_secs_f64() / median.as_secs_f64();
     vec![
         (
@@ -97,6 +99,11 @@ fn one_list(flows: usize, saves: usize) -> Vec<Promise> {
             "no save takes more than 500 ms".into(),
             format!("{} ms", ms(slowest)),
             slowest <= Duration::from_millis(500),
+        ),
+        (
+            "the daemon's memory does not grow with the flows: at most 40 MB".into(),
+            format!("{memory} MB"),
+            memory <= 40,
         ),
     ]
 }

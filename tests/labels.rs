@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
-use secgroupd::netfilter::flows::{Flow, flows_over};
+use secgroupd::netfilter::flows::{Flow, each_flow};
 use secgroupd::netfilter::labels::Labels;
 use secgroupd::netfilter::netlink::Reader;
 use support::{Host, SOON, kernel_test};
@@ -108,7 +108,14 @@ impl Sender {
 }
 
 fn flows() -> Vec<Flow> {
-    flows_over(&Reader::netfilter().unwrap()).unwrap()
+    let mut flows = Vec::new();
+    let reader = Reader::netfilter().unwrap();
+    each_flow(&reader, |flow| match flow {
+        None => flows.clear(),
+        Some(flow) => flows.push(flow),
+    })
+    .unwrap();
+    flows
 }
 
 /// How many flows carry any of these labels.

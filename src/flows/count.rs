@@ -1,7 +1,7 @@
 //! Counts how many of the tracked flows a change ends, and by which rule.
 
 use super::evaluate::Evaluator;
-use crate::netfilter::flows::flows_over;
+use crate::netfilter::flows::each_flow;
 use crate::netfilter::links::LinkError;
 use crate::netfilter::netlink::{NetlinkError, Reader};
 use crate::policy::{Packet, Policy};
@@ -53,21 +53,22 @@ impl Ended {
         new: &Policy,
         ruleset: &Ruleset,
     ) -> Result<Self, EndedError> {
-        let flows = flows_over(reader)?;
         let mut evaluator = Evaluator::new(new, ruleset)?;
-        let mut by_reason = BTreeMap::new();
-        for flow in &flows {
-            if let Some(refusal) = evaluator.refusal_of(flow)
+        let mut ended = Ended::default();
+        each_flow(reader, |flow| {
+            let Some(flow) = flow else {
+                ended = Ended::default();
+                return;
+            };
+            ended.looked_at += 1;
+            if let Some(refusal) = evaluator.refusal_of(&flow)
                 && let (reason, packet) = &*refusal
                 && allowed(packet)
             {
-                *by_reason.entry(reason.to_string()).or_default() += 1;
+                *ended.by_reason.entry(reason.to_string()).or_default() += 1;
             }
-        }
-        Ok(Ended {
-            looked_at: flows.len(),
-            by_reason,
-        })
+        })?;
+        Ok(ended)
     }
 
     /// How many flows end.

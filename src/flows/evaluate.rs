@@ -26,9 +26,12 @@ pub struct Evaluator<'p> {
     ways: Ways,
     /// One interface of each kind.
     interfaces: Vec<String>,
-    /// What was decided about flows that look the same to a policy.
+    /// What was decided about flows that look the same to a policy, the last [`KNOWN`] at most.
     known: HashMap<Asked, Option<Refusal>>,
 }
+
+/// Outsiders choose how many flows differ.
+const KNOWN: usize = 10_000;
 
 /// What decides about a flow.
 type Asked = (Direction, u8, IpAddr, u16);
@@ -68,6 +71,9 @@ impl<'p> Evaluator<'p> {
             return known.clone();
         }
         let refusal = self.refusal(asked);
+        if self.known.len() >= KNOWN {
+            self.known.clear();
+        }
         self.known.insert(asked, refusal.clone());
         refusal
     }

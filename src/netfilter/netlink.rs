@@ -156,12 +156,36 @@ impl Reader {
         self.exchange(request, NLM_F_ACK, keep)
     }
 
+    /// Sends `request`, a dump, and takes each reply as it comes: a list that outsiders make long is never in memory.
+    /// `None` says that the dump begins, or is begun again, and that what was taken before does not count.
+    pub fn each<R: NetlinkRequest>(
+        &self,
+        request: &R,
+        take: impl FnMut(Option<R::ReplyType<'_>>),
+    ) -> Result<(), NetlinkError> {
+        self.converse(request, 0, take)
+    }
+
     fn exchange<R: NetlinkRequest, T>(
         &self,
         request: &R,
         flags: u16,
         mut keep: impl FnMut(R::ReplyType<'_>) -> Option<T>,
     ) -> Result<Vec<T>, NetlinkError> {
+        let mut kept = Vec::new();
+        self.converse(request, flags, |reply| match reply {
+            None => kept.clear(),
+            Some(reply) => kept.extend(keep(reply)),
+        })?;
+        Ok(kept)
+    }
+
+    fn converse<R: NetlinkRequest>(
+        &self,
+        request: &R,
+        flags: u16,
+        mut take: impl FnMut(Option<R::ReplyType<'_>>),
+    ) -> Result<(), NetlinkError> {
         let (protocol, request_type) = protocol(request)?;
         if protocol != self.protocol {
             return Err(NetlinkError::Malformed(
@@ -176,12 +200,12 @@ impl Reader {
             send(self.socket.as_raw_fd(), &message, MsgFlags::empty())
                 .map_err(NetlinkError::Socket)?;
 
-            let mut kept = Vec::new();
+            take(None);
             let end = receive(&self.socket, &mut buffer, sequence, |payload| {
-                kept.extend(keep(R::decode_reply(payload)))
+                take(Some(R::decode_reply(payload)))
             });
             match end {
-                Ok(DumpEnd::Whole) => return Ok(kept),
+                Ok(DumpEnd::Whole) => return Ok(()),
                 Ok(DumpEnd::Interrupted) => continue,
                 // Some of it was lost, or the rest of a dump that was is still to come, and stands in the way of this
                 // one.

@@ -219,9 +219,10 @@ fn booted() -> Result<(), Skip> {
     machine.until_let_in(443, &[22, 80]);
     machine.power_off();
 
-    // The next start: no definition that could be enforced, and a kernel that knows nothing, since nftables.service was stopped last.
+    // The next start: the folder of the definition is empty, as one that is mounted late, and the kernel knows nothing, since
+    // nftables.service was stopped last.
     assert!(site.generations().is_empty());
-    site.write("etc/groups.yaml", WRONG);
+    fs::remove_file(site.path("etc/groups.yaml")).unwrap();
     let machine = Machine::boot(&site);
     machine.until_let_in(443, &[22, 80]);
     let units = [
@@ -232,6 +233,14 @@ fn booted() -> Result<(), Skip> {
     ];
     let since = units.map(|unit| machine.since(unit));
     assert!(since[0] > 0 && since.is_sorted(), "{units:?}: {since:?}");
+    // The daemon guards the kept policy.
+    let said = machine.property("secgroupd", "StatusText");
+    assert!(
+        said.contains("DEGRADED") && said.contains("stays enforced"),
+        "{said}"
+    );
+    assert_eq!(machine.systemctl("restart nftables").code, 0);
+    machine.until_let_in(443, &[22, 80]);
     site.save("etc/groups.yaml", &opening(&[80]));
     machine.until_let_in(80, &[22, 443]);
     machine.power_off();

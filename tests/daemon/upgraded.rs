@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use libtest_mimic::Trial;
-use secgroupd::netfilter::flows::flows_over;
+use secgroupd::netfilter::flows::each_flow;
 use secgroupd::netfilter::labels::OURS;
 use secgroupd::netfilter::netlink::Reader;
 
@@ -186,12 +186,16 @@ fn labels_of_another_meaning() {
     let reader = site.host.enter(|| Reader::netfilter().unwrap());
     // Whether a flow is refused, and its labels.
     let labels = || -> Vec<(bool, u128)> {
-        let flows = flows_over(&reader).unwrap().into_iter();
-        let of = flows.map(|flow| {
-            let refused = matches!(flow.original.ports[1], 8080 | 8081);
-            (refused, flow.labels & OURS)
-        });
-        of.collect()
+        let mut found = Vec::new();
+        each_flow(&reader, |flow| match flow {
+            None => found.clear(),
+            Some(flow) => {
+                let refused = matches!(flow.original.ports[1], 8080 | 8081);
+                found.push((refused, flow.labels & OURS));
+            }
+        })
+        .unwrap();
+        found
     };
     assert!(
         labels()
