@@ -85,12 +85,14 @@ impl Host {
     fn resume_from(&mut self, saved: &SavedPolicy, back: bool) -> Result<Resumed, String> {
         let ruleset = ruleset_of(saved).map_err(|error| error.to_string())?;
         let there = self.kernel.in_force().map_err(|error| error.to_string())?;
-        let record = InForce::read(&self.state).filter(|record| record.boot == boot_id());
+        let record = InForce::read(&self.state);
         let in_change = self.is_in_change();
+        // No number comes twice, over starts of the machine either: of the same policy it is saved in the record alone.
         let saved_as = [
             saved.summary().map(|summary: Summary| summary.generation),
             record.as_ref().map(|record| record.generation),
         ];
+        let record = record.filter(|record| record.boot == boot_id());
         let saved_as = saved_as.into_iter().flatten().max().unwrap_or(0);
         let record = record.filter(|record| {
             record.key == *saved.key() && self.is_untouched(record) && self.take_up(saved, record)

@@ -9,12 +9,16 @@ use nix::sys::signal::Signal;
 use super::kept::{lose, until_kept};
 use super::rights::{Elsewhere, GROUP, USER, has_other_users};
 use super::site::{Ran, Site, WRONG, opening, until};
+use secgroupd::state::directory::State;
+use secgroupd::state::in_force::InForce;
+
 use crate::support::{Skip, kernel_test, through_nft};
 
 pub fn tests() -> Vec<Trial> {
     vec![
         kernel_test("boot_without_a_policy_does_nothing", &["nft"], nothing),
         kernel_test("boot_beside_nftables_service", &["nft"], beside),
+        kernel_test("generations_go_on_over_a_reboot", &["nft"], generations),
         kernel_test("boot_leaves_a_running_daemon_alone", &["nft"], running),
         kernel_test("boot_reads_no_definition", &["nft"], unread),
         kernel_test("boot_needs_one_capability", &["nft", "setpriv"], narrow),
@@ -52,6 +56,30 @@ fn rebooted() -> Site {
     lose(&site);
     site.write("nftables.conf", CONF);
     site
+}
+
+fn generations() {
+    let site = Site::quiet();
+    site.write("groups.yaml", &opening(&[22]));
+    let daemon = site.start();
+    until_kept(&site, &opening(&[22]));
+    for _ in 0..4 {
+        assert_eq!(site.run("reload").code, 0);
+    }
+    assert_eq!(site.status()["enforced"]["generation"], 5);
+    daemon.end(Signal::SIGTERM);
+    // What the kernel had, it had before this start of the machine.
+    let state = State::open(&site.path("state")).unwrap();
+    let mut record = InForce::read(&state).unwrap();
+    record.boot = "another".into();
+    record.write(&state).unwrap();
+    drop(state);
+    lose(&site);
+    let boot = site.run("boot");
+    assert_eq!(boot.code, 0, "{boot:?}");
+    let _daemon = site.start();
+    let generation = site.status()["enforced"]["generation"].as_u64().unwrap();
+    assert!(generation > 5, "{generation}");
 }
 
 /// The peer's packets are counted by what the other program allows.
