@@ -14,13 +14,16 @@
 //! | `status` | what is answered without a decision |
 //! | [`control`] | the socket on which the command asks |
 //! | [`metrics`] | where Prometheus asks |
-//! | `socket` | what both have in common |
+//! | `socket`, `connections` | what both have in common: a socket's file, and who is served |
+//! | `seldom`, `bucket` | how often a line is logged that outsiders cause |
 //! | [`packet_log`] | what the kernel reports of refused packets, as events |
 //! | [`store`], `notify` | the service manager |
 //! | [`report`] | the answers, as data |
 //! | [`logging`] | the log |
 
 mod actions;
+mod bucket;
+mod connections;
 pub mod control;
 pub mod enforcer;
 pub mod logging;
@@ -31,6 +34,7 @@ pub mod packet_log;
 pub mod report;
 pub mod run;
 mod saver;
+mod seldom;
 mod socket;
 mod status;
 pub mod store;
