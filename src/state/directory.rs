@@ -132,7 +132,20 @@ impl State {
             Err(_) if directory.is_dir() => {}
             Err(error) => return Err(failed("create", directory)(error)),
         }
-        let metadata = std::fs::metadata(directory).map_err(failed("look at", directory))?;
+        let gone = || failed("look at", directory)(io::ErrorKind::NotFound.into());
+        State::look(directory)?.ok_or_else(gone)
+    }
+
+    /// The same for whoever only reads, and leaves no trace: `None` when there is no such directory.
+    ///
+    /// # Errors
+    /// When it is no directory, or others may write to it, see [`Self::open`].
+    pub fn look(directory: &Path) -> Result<Option<State>, StateError> {
+        let metadata = match std::fs::metadata(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            found => found.map_err(failed("look at", directory))?,
+        };
+        let path = || directory.to_owned();
         if !metadata.is_dir() {
             return Err(StateError::NotADirectory { path: path() });
         }
@@ -140,9 +153,7 @@ impl State {
         check(directory, &PathWalk::of(directory), &trusted)
             .and_then(|()| check_itself(directory, &metadata, &trusted))
             .map_err(StateError::Untrusted)?;
-        Ok(State {
-            directory: directory.to_owned(),
-        })
+        Ok(Some(State { directory: path() }))
     }
 
     /// Where it is.

@@ -78,6 +78,7 @@ fn translate(socket: &Path, limit: Duration, source: io::Error) -> SocketError {
             SocketError::NotRunning { socket }
         }
         io::ErrorKind::PermissionDenied => SocketError::Denied { socket },
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => SocketError::Ended { socket },
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
             SocketError::TimedOut { socket, limit }
         }

@@ -21,7 +21,7 @@ const MADE_UP: [(u64, &str); 15] = [
     (0xde5e_81e4, "a file of efivarfs"),
     (0x6165_676c, "a file of pstore"),
     (0x1980_0202, "a message queue"),
-    (0x6573_5546, "a file of FUSE's control"),
+    (0x6573_5543, "a file of fusectl"),
     (0x6e73_6673, "a namespace"),
 ];
 

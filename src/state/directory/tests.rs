@@ -29,6 +29,9 @@ fn the_directory_is_made_for_us_alone() {
     // Its own sticky bit keeps nobody from putting a policy there.
     std::fs::set_permissions(state.directory(), std::fs::Permissions::from_mode(0o1777)).unwrap();
     State::open(state.directory()).unwrap_err();
+    State::look(state.directory()).unwrap_err();
+    assert!(State::look(&dir.path().join("none")).unwrap().is_none());
+    assert!(!dir.path().join("none").exists());
 }
 
 /// Whoever may put a policy there has it enforced by root's `boot`.
