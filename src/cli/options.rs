@@ -13,13 +13,12 @@ use crate::policy::{Account, Policy};
 use crate::source::load::{Loaded, load};
 use crate::source::location::Location;
 use crate::source::read::Trust;
-use crate::state::directory::DEFAULT_DIRECTORY;
+use crate::state::directory::{DEFAULT_DIRECTORY, State};
 use crate::state::unblocks;
 use anyhow::{Context, Error, bail};
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use serde::de::DeserializeOwned;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -158,20 +157,19 @@ impl DefinitionOptions {
 /// as by an ordinary user, none counts as spent, and that is said if it matters.
 pub fn plan(account: &Account, state: &Path) -> anyhow::Result<LedgerPlan> {
     let path = state.join(unblocks::FILE);
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => Some(bytes),
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => {
-            let mut instances = account.instances.iter();
-            if instances.any(|instance| instance.smtp_request) {
-                print::note(&format!(
-                    "note: the unblock ledger {} cannot be read ({error}): as if none was spent",
-                    path.display()
-                ));
-            }
-            None
+    let looked = State::look(state).and_then(|state| match state {
+        Some(state) => state.read(unblocks::FILE),
+        None => Ok(None),
+    });
+    let bytes = looked.unwrap_or_else(|error| {
+        let mut instances = account.instances.iter();
+        if instances.any(|instance| instance.smtp_request) {
+            print::note(&format!(
+                "note: the unblock ledger is not read: {error}; as if none was spent"
+            ));
         }
-    };
+        None
+    });
     Ok(Ledger::kept(bytes, &path)?.plan(account))
 }
 

@@ -3,10 +3,11 @@
 pub mod page;
 mod server;
 
+use super::connections::{PLACES, serve};
 use super::enforcer::Enforcer;
-use super::socket::{SocketError, SocketFile, serve};
+use super::socket::{SocketError, SocketFile, of_root};
 use page::Page;
-use server::{Asker, CONNECTIONS_AT_MOST, converse};
+use server::{Asker, converse};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -98,20 +99,26 @@ impl Endpoint {
     ///
     /// See [`MetricsError`].
     pub fn open(address: &MetricsAddress) -> Result<(Self, mpsc::Receiver<Asker>), MetricsError> {
-        let (askers, receiver) = mpsc::channel(CONNECTIONS_AT_MOST);
+        const WHAT: &str = "metrics";
+        let (askers, receiver) = mpsc::channel(PLACES);
         let (server, _file) = match address {
             MetricsAddress::Unix(path) => {
                 let (file, listener) = SocketFile::open(path)?;
-                let accept = async move || Ok(listener.accept().await?.0);
-                let answer = move |stream| converse(stream, askers.clone());
-                let served = async move { serve(CONNECTIONS_AT_MOST, accept, answer).await };
+                let accept = async move || {
+                    let (stream, _) = listener.accept().await?;
+                    let of_root = of_root(&stream);
+                    Ok((stream, of_root))
+                };
+                let answer = move |stream, asked| converse(stream, asked, askers.clone());
+                let served = async move { serve(WHAT, accept, answer).await };
                 (tokio::spawn(served), Some(file))
             }
             MetricsAddress::Loopback(address) => {
                 let listener = listen_on(*address)?;
-                let accept = async move || Ok(listener.accept().await?.0);
-                let answer = move |stream| converse(stream, askers.clone());
-                let served = async move { serve(CONNECTIONS_AT_MOST, accept, answer).await };
+                // Of a port the kernel does not say who is at its other end.
+                let accept = async move || Ok((listener.accept().await?.0, false));
+                let answer = move |stream, asked| converse(stream, asked, askers.clone());
+                let served = async move { serve(WHAT, accept, answer).await };
                 (tokio::spawn(served), None)
             }
         };
@@ -147,7 +154,10 @@ pub async fn asked(askers: &mut Option<mpsc::Receiver<Asker>>) -> Asker {
 /// The page that was made last: whoever asks often has the kernel's counters read once a second, and keeps the host
 /// from nothing.
 #[derive(Debug, Clone, Default)]
-pub struct LastPage(Arc<Mutex<Option<(Instant, String)>>>);
+pub struct LastPage(Arc<Mutex<Option<Made>>>);
+
+/// When a page was made, and its text.
+type Made = (Instant, Arc<str>);
 
 impl LastPage {
     /// Answers while the loop goes on, which does not wait for the kernel's counters.
@@ -160,7 +170,7 @@ impl LastPage {
                     page.look_at(host);
                     page.text()
                 });
-                *last = made.await.ok().map(|text| (Instant::now(), text));
+                *last = made.await.ok().map(|text| (Instant::now(), text.into()));
             }
             if let Some((_, text)) = &*last {
                 // An asker who has gone away is no error.

@@ -15,13 +15,16 @@
 //! | `host_watch` | what a verdict asks of the host beside the definition, when it changes |
 //! | [`control`] | the socket on which the command asks |
 //! | [`metrics`] | where Prometheus asks |
-//! | `socket` | what both have in common |
+//! | `socket`, `connections` | what both have in common: a socket's file, and who is served |
+//! | `seldom`, `bucket` | how often a line is logged that outsiders cause |
 //! | [`packet_log`] | what the kernel reports of refused packets, as events |
 //! | [`store`], `notify` | the service manager |
 //! | [`report`] | the answers, as data |
 //! | [`logging`] | the log |
 
 mod actions;
+mod bucket;
+mod connections;
 pub mod control;
 pub mod enforcer;
 mod host_watch;
@@ -33,6 +36,7 @@ pub mod packet_log;
 pub mod report;
 pub mod run;
 mod saver;
+mod seldom;
 mod socket;
 mod status;
 pub mod store;

@@ -1,22 +1,14 @@
-//! Unix sockets that the daemon answers on, and the loop that accepts connections.
+//! Unix sockets that the daemon answers on.
 
 use crate::source::shown::shown;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr};
-use std::future::Future;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
-use tracing::warn;
-
-/// The pause after a connection that could not be accepted, most likely for want of file descriptors: without it the
-/// loop would spin.
-const PAUSE: Duration = Duration::from_millis(100);
+use tokio::net::{UnixListener, UnixStream};
 
 /// The pause between two attempts to connect to a daemon whose queue is full.
 const STEP: Duration = Duration::from_millis(10);
@@ -43,6 +35,12 @@ pub enum SocketError {
         socket: PathBuf,
         /// The time it had.
         limit: Duration,
+    },
+    /// It ended the connection without a word.
+    #[error("secgroupd on {} ended the connection without an answer: it serves too many at once, or was stopped; ask again", shown(.socket))]
+    Ended {
+        /// The socket.
+        socket: PathBuf,
     },
     /// An answer of another version, or of something else.
     #[error("{} answers in a way this secgroupd does not understand ({what}): is it of another version?", shown(.socket))]
@@ -114,36 +112,9 @@ impl Drop for SocketFile {
     }
 }
 
-/// Accepts connections, at most `at_once`, and answers each; others wait in the kernel's queue. When this future is
-/// dropped, the answers end too.
-pub async fn serve<S, A>(
-    at_once: usize,
-    accept: impl AsyncFn() -> io::Result<S>,
-    answer: impl Fn(S) -> A,
-) where
-    A: Future<Output = ()> + Send + 'static,
-{
-    let places = Arc::new(Semaphore::new(at_once));
-    let mut served = tokio::task::JoinSet::new();
-    loop {
-        while served.try_join_next().is_some() {}
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
-        match accept().await {
-            Ok(stream) => {
-                let answer = answer(stream);
-                served.spawn(async move {
-                    answer.await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                warn!("a connection cannot be accepted: {error}");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    }
+/// Whether root is at the other end, as the kernel says.
+pub fn of_root(stream: &UnixStream) -> bool {
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == 0)
 }
 
 /// Connects without waiting longer than until `end` for a daemon that accepts nobody.

@@ -1,7 +1,9 @@
 //! Reads a definition from disk. Nothing else reads one.
 
+mod acl;
 mod error;
-mod trust;
+mod ordinary;
+pub mod trust;
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata, OpenOptions};
@@ -124,8 +126,9 @@ fn walk(path: &Path, trust: Trust) -> Result<PathWalk, ReadError> {
     if let End::Stopped(error) = walk.end {
         return Err(ReadError::from_io(path, error));
     }
-    if trust == Trust::Checked {
-        trust::check(path, &walk)?;
+    match trust {
+        Trust::Checked => trust::check(path, &walk, &trust::Trusted::ourselves())?,
+        Trust::Any => trust::check_links(path, &walk)?,
     }
     Ok(walk)
 }
@@ -141,6 +144,7 @@ fn source_file(path: &Path, trust: Trust) -> Result<SourceFile, ReadError> {
         };
         // Before it is opened, because opening alone makes some devices act.
         regular(path, expected)?;
+        ordinary::check(path, rustix::fs::statfs(path))?;
         if let Some(bytes) = unchanged_bytes(path, expected)? {
             return SourceFile::of(path.to_owned(), bytes);
         }
@@ -161,13 +165,19 @@ fn unchanged_bytes(path: &Path, expected: &Metadata) -> Result<Option<Vec<u8>>, 
     };
     let before = file.metadata().map_err(failed)?;
     regular(path, &before)?;
+    ordinary::check(path, rustix::fs::fstatfs(&file))?;
     if state(&before) != state(expected) {
         return Ok(None);
     }
-    let room = before.len().min(BYTES_AT_MOST) as usize + 1;
-    let mut bytes = Vec::with_capacity(room);
+    if before.len() > BYTES_AT_MOST {
+        return Err(ReadError::TooLarge {
+            path: path.to_owned(),
+        });
+    }
+    // No more than the file says it has: what the kernel makes up while it is read mostly says 0.
+    let mut bytes = Vec::with_capacity(before.len() as usize);
     (&file)
-        .take(BYTES_AT_MOST + 1)
+        .take(before.len())
         .read_to_end(&mut bytes)
         .map_err(failed)?;
     let after = file.metadata().map_err(failed)?;
@@ -175,7 +185,7 @@ fn unchanged_bytes(path: &Path, expected: &Metadata) -> Result<Option<Vec<u8>>, 
     if state(&after) != state(&before) || named.as_ref().map(state) != Some(state(&after)) {
         return Ok(None);
     }
-    Ok(Some(bytes))
+    Ok((bytes.len() as u64 == before.len()).then_some(bytes))
 }
 
 /// Opens for reading without ever waiting: a FIFO put in the file's place must not stop the daemon.

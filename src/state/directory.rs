@@ -12,10 +12,16 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
+use crate::source::path_walk::PathWalk;
+use crate::source::read::ReadError;
+use crate::source::read::trust::{Trusted, check, check_itself};
 use crate::source::shown::shown;
 
 /// Where the state lives when `--state` does not say otherwise.
 pub const DEFAULT_DIRECTORY: &str = "/var/lib/secgroupd";
+
+/// The most that a file of the state may hold: the largest definition that is judged, with its ruleset, is smaller.
+const BYTES_AT_MOST: u64 = 256_000_000;
 
 /// The file whose lock only one daemon or `apply` holds.
 const LOCK: &str = "lock";
@@ -38,13 +44,14 @@ pub enum StateError {
         /// The state directory.
         path: PathBuf,
     },
-    /// Everybody could replace the last good policy.
-    #[error("the state directory {0} may be written by everybody (mode {mode:04o}): chmod o-w {0}", shown(.path))]
-    Open {
-        /// The state directory.
+    /// Others could replace the last good policy.
+    #[error("the state is not used: {0}, or name another directory with --state")]
+    Untrusted(ReadError),
+    /// More than [`BYTES_AT_MOST`].
+    #[error("{} is larger than {} MB: take it away", shown(.path), BYTES_AT_MOST / 1_000_000)]
+    TooLarge {
+        /// The file.
         path: PathBuf,
-        /// Its permissions.
-        mode: u32,
     },
     /// Another daemon or `apply` is at work.
     #[error(
@@ -111,7 +118,8 @@ impl State {
     /// Takes `directory` as the state directory; creates it, for us alone, when only its last name is missing.
     ///
     /// # Errors
-    /// When it cannot be created, is no directory, or everybody may write to it.
+    /// When it cannot be created, is no directory, or others than root, the user of this process and that of the service
+    /// may write to it or to a directory on the way.
     pub fn open(directory: &Path) -> Result<State, StateError> {
         let path = || directory.to_owned();
         match DirBuilder::new().mode(0o700).create(directory) {
@@ -124,17 +132,28 @@ impl State {
             Err(_) if directory.is_dir() => {}
             Err(error) => return Err(failed("create", directory)(error)),
         }
-        let metadata = std::fs::metadata(directory).map_err(failed("look at", directory))?;
+        let gone = || failed("look at", directory)(io::ErrorKind::NotFound.into());
+        State::look(directory)?.ok_or_else(gone)
+    }
+
+    /// The same for whoever only reads, and leaves no trace: `None` when there is no such directory.
+    ///
+    /// # Errors
+    /// When it is no directory, or others may write to it, see [`Self::open`].
+    pub fn look(directory: &Path) -> Result<Option<State>, StateError> {
+        let metadata = match std::fs::metadata(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            found => found.map_err(failed("look at", directory))?,
+        };
+        let path = || directory.to_owned();
         if !metadata.is_dir() {
             return Err(StateError::NotADirectory { path: path() });
         }
-        let mode = metadata.mode() & 0o7777;
-        if mode & 0o002 != 0 {
-            return Err(StateError::Open { path: path(), mode });
-        }
-        Ok(State {
-            directory: directory.to_owned(),
-        })
+        let trusted = Trusted::with_service();
+        check(directory, &PathWalk::of(directory), &trusted)
+            .and_then(|()| check_itself(directory, &metadata, &trusted))
+            .map_err(StateError::Untrusted)?;
+        Ok(Some(State { directory: path() }))
     }
 
     /// Where it is.
@@ -212,6 +231,9 @@ impl State {
     fn write_as(&self, name: &str, bytes: &[u8], sync: bool) -> Result<(), StateError> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let path = self.file(name)?;
+        if bytes.len() as u64 > BYTES_AT_MOST {
+            return Err(StateError::TooLarge { path });
+        }
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let new = self
             .directory
@@ -256,20 +278,27 @@ impl State {
     /// Reads the file `name`; `None` when there is none.
     ///
     /// # Errors
-    /// What the system refuses.
+    /// That others may write it, that it is larger than any that we write, or what the system refuses.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
         let path = self.file(name)?;
         let opened = OpenOptions::new()
             .read(true)
             .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
             .open(&path);
-        let mut file = match opened {
+        let file = match opened {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed("read", &path)(error)),
         };
+        let metadata = file.metadata().map_err(failed("read", &path))?;
+        // A file that came with the directory from elsewhere.
+        check_itself(&path, &metadata, &Trusted::with_service()).map_err(StateError::Untrusted)?;
+        if metadata.len() > BYTES_AT_MOST {
+            return Err(StateError::TooLarge { path });
+        }
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)
+        file.take(BYTES_AT_MOST)
+            .read_to_end(&mut bytes)
             .map_err(failed("read", &path))?;
         Ok(Some(bytes))
     }

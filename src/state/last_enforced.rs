@@ -14,14 +14,11 @@ use std::path::Path;
 /// A sentence, when none is saved, or it cannot be read.
 pub fn last_enforced(directory: &Path) -> Result<Policy, String> {
     let path = directory.join(POLICY);
-    // Whoever only asks leaves no trace.
-    if !directory.exists() {
-        return Err(format!(
-            "{} does not exist: none was enforced",
-            shown(directory)
-        ));
-    }
-    let state = State::open(directory).map_err(|error| error.to_string())?;
+    let state = State::look(directory).map_err(|error| error.to_string())?;
+    let state = state.ok_or_else(|| {
+        let directory = shown(directory);
+        format!("{directory} does not exist: none was enforced")
+    })?;
     let trial = Trial::read(&state).filter(|trial| !trial.left().is_zero());
     if let Some(saved) = trial.and_then(|trial| trial.candidate(&state)) {
         return saved.policy();

@@ -188,5 +188,8 @@ fn narrow() -> Result<(), Skip> {
     assert_eq!(boot.code, 0, "{boot:?}");
     assert!(site.lets_in(22) && !site.lets_in(443));
     assert!(state.join("in-force").exists());
+    // Root enforces no policy that somebody else put there.
+    site.run(&format!("boot --state {}", state.display()))
+        .failed(2, &[&format!("state belongs to user {USER}")]);
     Ok(())
 }

@@ -455,6 +455,13 @@ fn metrics() {
     };
     assert!(get(port(), GET).contains("\nsecgroupd_generation "));
     assert!(get(port(), "POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 "));
+    // A crowd of silent ones makes place for who asks, the first of it at once and without a word.
+    let mut silent: Vec<TcpStream> = (0..300).map(|_| port()).collect();
+    assert!(get(port(), GET).contains(" 200 OK"));
+    let mut said = String::new();
+    silent[0].read_to_string(&mut said).unwrap();
+    assert_eq!(said, "");
+    daemon.until_logged("connections for metrics");
 }
 
 fn only_for_this_host() {

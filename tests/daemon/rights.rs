@@ -145,4 +145,12 @@ fn files() {
         site.run(line)
             .failed(2, &["may be written by everybody", "chmod o-w"]);
     }
+    // And so is one that its group may write: its members may only ask.
+    fs::set_permissions(site.path("state"), fs::Permissions::from_mode(0o770)).unwrap();
+    if chown(site.path("state"), None, Some(GROUP)).is_ok() {
+        for line in ["run", "apply", "boot"] {
+            site.run(line)
+                .failed(2, &["may be written by group", "chmod g-w"]);
+        }
+    }
 }

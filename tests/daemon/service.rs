@@ -159,7 +159,7 @@ fn not_kept() {
     site.write("groups.yaml", &opening(&[22]));
     let (manager, _daemon) = start(&site);
     manager.hears_until("STATUS=generation 1 enforced");
-    site.until_at_rest();
+    super::kept::until_kept(&site, &opening(&[22]));
     // A directory that holds something is in the way of the file.
     std::fs::remove_file(site.path("state/policy")).unwrap();
     site.write("state/policy/in/the/way", "");

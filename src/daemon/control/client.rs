@@ -18,13 +18,13 @@ const ANSWER_AT_MOST: usize = 256 << 20;
 pub fn ask(socket: &Path, request: &Request, limit: Duration) -> Result<Response, SocketError> {
     let end = Instant::now() + limit;
     let bytes = exchange(socket, request, end).map_err(|error| translate(socket, limit, error))?;
+    let socket = socket.to_owned();
+    if bytes.is_empty() {
+        return Err(SocketError::Ended { socket });
+    }
     serde_json::from_slice(&bytes).map_err(|error| SocketError::Garbled {
-        socket: socket.to_owned(),
-        what: if bytes.is_empty() {
-            "nothing at all".to_owned()
-        } else {
-            error.to_string()
-        },
+        socket,
+        what: error.to_string(),
     })
 }
 
@@ -78,6 +78,7 @@ fn translate(socket: &Path, limit: Duration, source: io::Error) -> SocketError {
             SocketError::NotRunning { socket }
         }
         io::ErrorKind::PermissionDenied => SocketError::Denied { socket },
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => SocketError::Ended { socket },
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
             SocketError::TimedOut { socket, limit }
         }

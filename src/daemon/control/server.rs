@@ -3,16 +3,19 @@
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::messages::{Request, Response};
-use crate::daemon::socket::{SocketError, SocketFile, serve};
+use crate::daemon::connections::{Asked, serve};
+use crate::daemon::seldom::Seldom;
+use crate::daemon::socket::{SocketError, SocketFile, of_root};
 
 /// The most a request may hold, in bytes, its line end included.
 const REQUEST_AT_MOST: u64 = 64 << 10;
@@ -20,8 +23,9 @@ const REQUEST_AT_MOST: u64 = 64 << 10;
 const ROOTS_REQUEST_AT_MOST: u64 = 256 << 20;
 /// The time in which a request must have come, and its answer gone.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How many are served at once; others wait in the kernel's queue.
-const CONNECTIONS_AT_MOST: usize = 32;
+/// Requests of others than root that the daemon has before it at once. Each may hold an answer of megabytes until its
+/// asker has read it, and root's request waits for no more than these.
+const TURNS_OF_OTHERS: usize = 4;
 
 /// Who is at the other end of a connection, as the kernel says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,10 +79,19 @@ impl ControlSocket {
             })?;
         }
         let (file, listener) = SocketFile::open(path)?;
-        let (calls, receiver) = mpsc::channel(CONNECTIONS_AT_MOST);
-        let accept = async move || Ok(listener.accept().await?.0);
-        let answer = move |stream| converse(stream, calls.clone());
-        let served = async move { serve(CONNECTIONS_AT_MOST, accept, answer).await };
+        let (calls, receiver) = mpsc::channel(1);
+        let accept = async move || {
+            let (stream, _) = listener.accept().await?;
+            let of_root = of_root(&stream);
+            Ok((stream, of_root))
+        };
+        let desk = Desk {
+            calls,
+            turns_of_others: Arc::new(Semaphore::new(TURNS_OF_OTHERS)),
+            refused: Arc::new(Seldom::new()),
+        };
+        let answer = move |stream, asked| desk.clone().converse(stream, asked);
+        let served = async move { serve("the control socket", accept, answer).await };
         let server = tokio::spawn(served);
         let _file = file;
         Ok((ControlSocket { server, _file }, receiver))
@@ -91,72 +104,101 @@ impl Drop for ControlSocket {
     }
 }
 
-async fn converse(mut stream: UnixStream, calls: mpsc::Sender<Call>) {
-    let response = match stream.peer_cred() {
-        Ok(peer) => {
-            let peer = Peer {
-                uid: peer.uid(),
-                gid: peer.gid(),
-                pid: peer.pid(),
-            };
-            respond(&mut stream, peer, &calls).await
-        }
-        Err(error) => Response::Error {
-            message: format!("the kernel does not say who asks: {error}"),
-        },
-    };
-    let mut line = serde_json::to_vec(&response)
-        .unwrap_or_else(|_| br#"{"outcome":"error","message":"unsayable"}"#.to_vec());
-    line.push(b'\n');
-    let _ = timeout(PATIENCE, async {
-        stream.write_all(&line).await?;
-        stream.shutdown().await
-    })
-    .await;
+/// What all connections share.
+#[derive(Clone)]
+struct Desk {
+    calls: mpsc::Sender<Call>,
+    turns_of_others: Arc<Semaphore>,
+    /// Lines of the log about requests that are refused.
+    refused: Arc<Seldom>,
 }
 
-async fn respond(stream: &mut UnixStream, peer: Peer, calls: &mpsc::Sender<Call>) -> Response {
-    let error = |message: &str| Response::Error {
+impl Desk {
+    async fn converse(self, mut stream: UnixStream, asked: Asked) {
+        let request = read_request(&mut stream).await;
+        asked.begin();
+        let mut _turn = None;
+        let response = match (request, stream.peer_cred()) {
+            (Err(why), _) => error(&why),
+            (_, Err(why)) => error(&format!("the kernel does not say who asks: {why}")),
+            (Ok(request), Ok(peer)) => {
+                let peer = Peer {
+                    uid: peer.uid(),
+                    gid: peer.gid(),
+                    pid: peer.pid(),
+                };
+                if peer.uid != 0 {
+                    _turn = self.turns_of_others.acquire().await.ok();
+                }
+                self.respond(request, peer).await
+            }
+        };
+        let mut line = serde_json::to_vec(&response)
+            .unwrap_or_else(|_| br#"{"outcome":"error","message":"unsayable"}"#.to_vec());
+        line.push(b'\n');
+        let _ = timeout(PATIENCE, async {
+            stream.write_all(&line).await?;
+            stream.shutdown().await
+        })
+        .await;
+    }
+
+    async fn respond(&self, request: Request, peer: Peer) -> Response {
+        if request.changes() && peer.uid != 0 {
+            self.refused.log(|left_out| {
+                tracing::warn!(
+                    uid = peer.uid,
+                    pid = peer.pid,
+                    left_out,
+                    "refused on the control socket: only root may {}",
+                    command(&request)
+                );
+            });
+            return only_root(peer);
+        }
+        let (answer, answered) = oneshot::channel();
+        let call = Call {
+            request,
+            peer,
+            answer,
+        };
+        let stopping = || error("the daemon is stopping");
+        if self.calls.send(call).await.is_err() {
+            return stopping();
+        }
+        answered.await.unwrap_or_else(|_| stopping())
+    }
+}
+
+fn error(message: &str) -> Response {
+    Response::Error {
         message: message.to_owned(),
+    }
+}
+
+/// The request, or why there is none.
+async fn read_request(stream: &mut UnixStream) -> Result<Request, String> {
+    let most = match of_root(stream) {
+        true => ROOTS_REQUEST_AT_MOST,
+        false => REQUEST_AT_MOST,
     };
     let mut line = Vec::new();
-    let most = match peer.uid {
-        0 => ROOTS_REQUEST_AT_MOST,
-        _ => REQUEST_AT_MOST,
-    };
-    let mut limited = BufReader::new(stream.take(most));
+    let mut limited = BufReader::with_capacity(1024, stream.take(most));
     match timeout(PATIENCE, limited.read_until(b'\n', &mut line)).await {
-        Err(_) => return error("no request came within 5 s"),
-        Ok(Err(_)) => return error("the request could not be read"),
+        Err(_) => return Err("no request came within 5 s".into()),
+        Ok(Err(_)) => return Err("the request could not be read".into()),
         Ok(Ok(_)) if line.len() as u64 >= most && line.last() != Some(&b'\n') => {
-            return error(&format!("the request is larger than {} KiB", most >> 10));
+            return Err(format!("the request is larger than {} KiB", most >> 10));
         }
         Ok(Ok(_)) => {}
     }
-    let request: Request = match serde_json::from_slice(&line) {
-        Ok(request) => request,
-        Err(why) => return error(&format!("not a request: {why}")),
-    };
-    if request.changes() && peer.uid != 0 {
-        tracing::warn!(
-            uid = peer.uid,
-            pid = peer.pid,
-            ?request,
-            "refused on the control socket: only root may change"
-        );
-        return only_root(peer);
-    }
-    let (answer, answered) = oneshot::channel();
-    let call = Call {
-        request,
-        peer,
-        answer,
-    };
-    let stopping = || error("the daemon is stopping");
-    if calls.send(call).await.is_err() {
-        return stopping();
-    }
-    answered.await.unwrap_or_else(|_| stopping())
+    serde_json::from_slice(&line).map_err(|why| format!("not a request: {why}"))
+}
+
+/// The request's name alone: the rest of it may be long.
+fn command(request: &Request) -> String {
+    let value = serde_json::to_value(request).unwrap_or_default();
+    value["command"].as_str().unwrap_or_default().to_owned()
 }
 
 fn only_root(peer: Peer) -> Response {

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 
 const LIMIT: Duration = Duration::from_secs(3);
@@ -228,26 +228,161 @@ async fn strangers_are_told_off() {
     }
 }
 
+/// Not a test of its own: what the ones below run as another user. Sends the request on each connection, waits for the
+/// answers to it, and holds the connections until its input ends.
+#[test]
+fn crowd() {
+    let (Some(socket), Ok(count)) = (std::env::var_os("CROWD_SOCKET"), std::env::var("CROWD"))
+    else {
+        return;
+    };
+    let request = std::env::var("CROWD_REQUEST").unwrap_or_default();
+    let mut held = Vec::new();
+    for _ in 0..count.parse().unwrap() {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        if !request.is_empty() {
+            let _ = stream.write_all(request.as_bytes());
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(!answer.is_empty());
+        }
+        held.push(stream);
+    }
+    println!("connected");
+    let _ = std::io::stdin().read_line(&mut String::new());
+    let open = |stream: &UnixStream| {
+        stream.set_nonblocking(true).unwrap();
+        let mut stream = stream;
+        matches!(stream.read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    };
+    println!(
+        "open: {}",
+        held.iter().filter(|stream| open(stream)).count()
+    );
+}
+
+/// Starts a crowd as another user and waits until it is connected; `None` where there is no other user.
+async fn crowd_of_another(
+    dir: &Path,
+    socket: &Path,
+    count: usize,
+    request: &str,
+) -> Option<std::process::Child> {
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(dir, 0o755);
+    mode(socket, 0o666);
+    // By a process of its own: one that this process starts meanwhile would hold the copy open for writing.
+    let program = dir.join(format!("crowd-of-{count}"));
+    let mut copy = std::process::Command::new("cp");
+    copy.arg(std::env::current_exe().unwrap()).arg(&program);
+    assert!(copy.status().unwrap().success());
+    let mut command = std::process::Command::new(program);
+    command.uid(12345).gid(12345).current_dir("/");
+    command.args(["--exact", "daemon::control::tests::crowd", "--nocapture"]);
+    command.env("CROWD_SOCKET", socket);
+    command.env("CROWD", count.to_string());
+    command.env("CROWD_REQUEST", request);
+    command.stdin(std::process::Stdio::piped());
+    command.stdout(std::process::Stdio::piped());
+    let connected = move || {
+        let mut child = command.spawn().ok()?;
+        let mut said = Vec::new();
+        let output = child.stdout.as_mut()?;
+        while !said.ends_with(b"connected\n") {
+            let mut byte = [0];
+            if output.read(&mut byte).ok()? == 0 {
+                panic!("{}", String::from_utf8_lossy(&said));
+            }
+            said.extend(byte);
+        }
+        Some(child)
+    };
+    tokio::task::spawn_blocking(connected).await.unwrap()
+}
+
 #[tokio::test]
-async fn the_silent_neither_stay_nor_keep_others_out() {
-    let (_dir, path) = socket();
+async fn a_silent_crowd_keeps_neither_root_nor_its_own_out() {
+    let (dir, path) = socket();
     let (_open, calls) = ControlSocket::open(&path).unwrap();
     tokio::spawn(echo(calls));
+    let root = nix::unistd::geteuid().is_root();
+    let crowd = match root {
+        true => crowd_of_another(dir.path(), &path, 300, "").await,
+        false => None,
+    };
+    let Some(mut crowd) = crowd else {
+        eprintln!("skipped: there is no other user");
+        return;
+    };
+    // Root's own silent ones end as well, and the request is answered before any of them gives up.
     let silent: Vec<_> = (0..40)
         .map(|_| UnixStream::connect(&path).unwrap())
         .collect();
-    let start = Instant::now();
-    let waiting = path.clone();
-    let late = tokio::task::spawn_blocking(move || {
-        ask(&waiting, &Request::Status, Duration::from_secs(12))
-    });
-    assert!(matches!(late.await.unwrap(), Ok(Response::Ok { .. })));
-    assert!(
-        start.elapsed() >= Duration::from_secs(4),
-        "32 were served before it: {:?}",
-        start.elapsed()
-    );
+    let reload = asked(&path, Request::Reload { force: false }).await;
+    assert!(matches!(reload, Ok(Response::Ok { .. })), "{reload:?}");
+    let again = crowd_of_another(dir.path(), &path, 1, "{\"command\":\"status\"}\n").await;
+    let mut again = again.unwrap();
+    let finish = move || {
+        drop(again.stdin.take());
+        again.wait().unwrap();
+        drop(crowd.stdin.take());
+        let mut said = String::new();
+        let output = crowd.stdout.as_mut().unwrap();
+        output.read_to_string(&mut said).unwrap();
+        crowd.wait().unwrap();
+        said
+    };
+    let said = tokio::task::spawn_blocking(finish).await.unwrap();
+    // One place went to the member that asked.
+    let places = crate::daemon::connections::PLACES;
+    assert!(said.contains(&format!("open: {}", places - 1)), "{said}");
     drop(silent);
+}
+
+/// Where the messages of this thread go.
+#[derive(Clone, Default)]
+struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn refused_requests_are_logged_short_and_seldom() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can become another user");
+        return;
+    }
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .finish();
+    // Where there is one subscriber only, another test that comes first would keep this line off for all.
+    let _another = tracing::Dispatch::new(tracing_subscriber::fmt().finish());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let (dir, path) = socket();
+    let (_open, calls) = ControlSocket::open(&path).unwrap();
+    tokio::spawn(echo(calls));
+    let long = "\\u0001".repeat(9000);
+    let texts = "{\"files\":[],\"templates\":[]}";
+    let apply = format!("{{\"command\":\"apply\",\"path\":\"/{long}\",\"texts\":{texts}}}\n");
+    let Some(mut crowd) = crowd_of_another(dir.path(), &path, 200, &apply).await else {
+        eprintln!("skipped: there is no other user");
+        return;
+    };
+    drop(crowd.stdin.take());
+    crowd.wait().unwrap();
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains("only root may apply"), "{text}");
+    assert!(text.lines().count() < 10 && text.len() < 2000, "{text}");
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! HTTP/1.1, as little as Prometheus and curl need: one request on a connection, bounded in size and time.
 
+use crate::daemon::connections::Asked;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
@@ -10,42 +12,44 @@ use tokio::time::timeout;
 const REQUEST_AT_MOST: usize = 4 << 10;
 /// The time for the request to come, for the page to be made, and for the answer to go: each.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How many are served at once; others wait in the kernel's queue.
-pub const CONNECTIONS_AT_MOST: usize = 8;
 
-/// An asker of the page. Dropped unanswered, the answer says that the daemon stops.
-pub type Asker = oneshot::Sender<String>;
+/// An asker of the page. Dropped unanswered, the answer says that the daemon stops. All askers share one text: it may be
+/// megabytes, and not all of them read it.
+pub type Asker = oneshot::Sender<Arc<str>>;
 
 pub async fn converse(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    asked: Asked,
     askers: mpsc::Sender<Asker>,
 ) {
-    let answer = match timeout(PATIENCE, read_head(&mut stream)).await {
+    let head = timeout(PATIENCE, read_head(&mut stream)).await;
+    asked.begin();
+    let (head, page) = match head {
         // One who connects and says nothing wants no answer, but is told why there is none.
-        Err(_) => refusal("408 Request Timeout", "no request came within 5 s"),
+        Err(_) => (
+            refusal("408 Request Timeout", "no request came within 5 s"),
+            None,
+        ),
         Ok(Err(_)) => return,
-        Ok(Ok(None)) => refusal(
-            "431 Request Header Fields Too Large",
-            "the request is larger than 4 KiB",
+        Ok(Ok(None)) => (
+            refusal(
+                "431 Request Header Fields Too Large",
+                "the request is larger than 4 KiB",
+            ),
+            None,
         ),
         Ok(Ok(Some(head))) => match wanted(&head) {
-            Err(refusal) => refusal,
-            Ok(with_body) => match timeout(PATIENCE, ask(&askers)).await {
-                Ok(Some(page)) => {
-                    let kind = "text/plain; version=0.0.4; charset=utf-8";
-                    response("200 OK", kind, "", &page, with_body)
-                }
-                Ok(None) => refusal("503 Service Unavailable", "the daemon is stopping"),
-                Err(_) => refusal(
-                    "503 Service Unavailable",
-                    "the daemon is busy with a policy; ask again",
-                ),
-            },
+            Err(refusal) => (refusal, None),
+            Ok(with_body) => answer(with_body, &askers).await,
         },
     };
     let _ = timeout(PATIENCE, async {
-        stream.write_all(answer.as_bytes()).await?;
+        stream.write_all(head.as_bytes()).await?;
+        if let Some(page) = &page {
+            stream.write_all(page.as_bytes()).await?;
+        }
         stream.shutdown().await?;
+        asked.end();
         // What is unread when a socket is closed takes back what was said.
         let mut rest = [0; 512];
         for _ in 0..32 {
@@ -58,7 +62,24 @@ pub async fn converse(
     .await;
 }
 
-async fn ask(askers: &mpsc::Sender<Asker>) -> Option<String> {
+/// The head of the answer, and the page where it goes with it.
+async fn answer(with_body: bool, askers: &mpsc::Sender<Asker>) -> (String, Option<Arc<str>>) {
+    const UNAVAILABLE: &str = "503 Service Unavailable";
+    match timeout(PATIENCE, ask(askers)).await {
+        Ok(Some(page)) => {
+            let kind = "text/plain; version=0.0.4; charset=utf-8";
+            let head = answer_head("200 OK", kind, "", page.len());
+            (head, with_body.then_some(page))
+        }
+        Ok(None) => (refusal(UNAVAILABLE, "the daemon is stopping"), None),
+        Err(_) => {
+            let why = "the daemon is busy with a policy; ask again";
+            (refusal(UNAVAILABLE, why), None)
+        }
+    }
+}
+
+async fn ask(askers: &mpsc::Sender<Asker>) -> Option<Arc<str>> {
     let (asker, answer) = oneshot::channel();
     askers.send(asker).await.ok()?;
     answer.await.ok()
@@ -101,14 +122,9 @@ fn wanted(head: &[u8]) -> Result<bool, String> {
         ("HEAD", "/metrics") => Ok(false),
         (_, "/metrics") => {
             let text = "only GET is answered\n";
-            let head = "Allow: GET, HEAD\r\n";
-            Err(response(
-                "405 Method Not Allowed",
-                "text/plain",
-                head,
-                text,
-                true,
-            ))
+            let allow = "Allow: GET, HEAD\r\n";
+            let status = "405 Method Not Allowed";
+            Err(answer_head(status, "text/plain", allow, text.len()) + text)
         }
         _ => Err(refusal(
             "404 Not Found",
@@ -118,14 +134,13 @@ fn wanted(head: &[u8]) -> Result<bool, String> {
 }
 
 fn refusal(status: &str, why: &str) -> String {
-    response(status, "text/plain", "", &format!("{why}\n"), true)
+    answer_head(status, "text/plain", "", why.len() + 1) + why + "\n"
 }
 
-fn response(status: &str, kind: &str, more: &str, body: &str, with_body: bool) -> String {
-    let body_said = if with_body { body } else { "" };
+/// The head of an answer whose body has so many bytes, its empty line included.
+fn answer_head(status: &str, kind: &str, more: &str, length: usize) -> String {
     format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n{more}Connection: close\r\n\r\n{body_said}",
-        body.len()
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{more}Connection: close\r\n\r\n"
     )
 }
 
@@ -142,7 +157,7 @@ mod tests {
                 let _ = asker.send("page".into());
             }
         });
-        let server = tokio::spawn(converse(theirs, askers));
+        let server = tokio::spawn(converse(theirs, Asked::default(), askers));
         ours.write_all(request).await.unwrap();
         let mut answer = String::new();
         ours.read_to_string(&mut answer).await.unwrap();

@@ -1,5 +1,6 @@
 //! How many events a remote may cause, and all of them.
 
+use crate::daemon::bucket::Bucket;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -22,28 +23,12 @@ pub struct Limit {
     swept: Instant,
 }
 
-/// When the events that were caused so far are paid for.
-#[derive(Debug, Clone, Copy)]
-struct Bucket(Instant);
-
-impl Bucket {
-    /// Whether there is one more, which is taken.
-    fn take(&mut self, now: Instant, burst: u32, each: Duration) -> bool {
-        let paid = self.0.max(now) + each;
-        let within = paid <= now + each * burst;
-        if within {
-            self.0 = paid;
-        }
-        within
-    }
-}
-
 impl Limit {
     /// Nothing was told so far.
     pub fn new(now: Instant) -> Self {
         Limit {
             remotes: HashMap::new(),
-            all: Bucket(now),
+            all: Bucket::new(now),
             swept: now,
         }
     }
@@ -51,15 +36,17 @@ impl Limit {
     /// Whether a packet of this remote becomes an event.
     pub fn admits(&mut self, remote: IpAddr, now: Instant) -> bool {
         if self.remotes.len() >= MOST_REMOTES && now > self.swept + EACH {
-            self.remotes.retain(|_, bucket| bucket.0 > now);
+            self.remotes.retain(|_, bucket| !bucket.is_full(now));
             self.swept = now;
         }
         let room = self.remotes.len() < MOST_REMOTES;
         let own = match self.remotes.get_mut(&remote) {
             Some(bucket) => bucket.take(now, BURST, EACH),
             None if room => {
-                self.remotes.insert(remote, Bucket(now + EACH));
-                true
+                let mut bucket = Bucket::new(now);
+                let taken = bucket.take(now, BURST, EACH);
+                self.remotes.insert(remote, bucket);
+                taken
             }
             None => true,
         };

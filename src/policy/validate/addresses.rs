@@ -1,6 +1,7 @@
 //! Remotes and address templates into sets of addresses.
 
 use super::limits::{Room, Weight};
+use super::list::plainly_a_list;
 use super::templates::{Nesting, TemplateNames};
 use super::uses::GroupUses;
 use crate::definition::model::AddressTemplateContent;
@@ -309,6 +310,7 @@ fn file(
 ) -> Option<AddressSet> {
     let text = definition.sources.get(source).text.clone();
     let (mut v4, mut v6) = (Vec::new(), Vec::new());
+    let found_before = diagnostics.len();
     let mut wrong = 0;
     let mut first_unlisted = None;
     let mut start = 0;
@@ -341,6 +343,16 @@ fn file(
             Some(AddressRange::V6(interval)) => v6.push(interval),
             None => {
                 wrong += 1;
+                if wrong == 1
+                    && let Err(why) = plainly_a_list(&text)
+                {
+                    diagnostics.truncate(found_before);
+                    let message =
+                        format!("the file `{}` is no list of addresses: {why}", written.text);
+                    let help = "name a file with one address, CIDR or range a line; the lines of this one are not shown, since they may be secret";
+                    diagnostics.error("template-file", written.span, message, help);
+                    return None;
+                }
                 if wrong > MOST_WRONG_LINES {
                     diagnostics.truncate(before);
                     first_unlisted.get_or_insert(item.span);

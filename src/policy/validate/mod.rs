@@ -3,6 +3,7 @@
 mod addresses;
 mod instances;
 mod limits;
+mod list;
 mod platform;
 mod promises;
 mod rules;

@@ -88,6 +88,25 @@ fn a_fifo_a_socket_and_a_device_are_refused_at_once() {
     ));
 }
 
+/// Regular files by their mode. `/proc/kmsg` would take the lines that another program waits for.
+#[test]
+fn what_the_kernel_makes_up_is_no_file() {
+    for (path, words) in [
+        (
+            "/proc/kmsg",
+            "/proc/kmsg is a file of procfs, not a regular",
+        ),
+        ("/proc/self/environ", "a file of procfs"),
+        ("/sys/kernel/uevent_seqnum", "a file of sysfs"),
+    ] {
+        let path = Path::new(path);
+        if path.exists() {
+            let said = error(path).to_string();
+            assert!(said.contains(words), "{said}");
+        }
+    }
+}
+
 #[test]
 fn sixteen_megabytes_pass_and_one_byte_more_does_not() {
     let dir = directory(&[("big", &vec![b'#'; BYTES_AT_MOST as usize])]);

@@ -26,6 +26,54 @@ fn the_directory_is_made_for_us_alone() {
     std::fs::set_permissions(state.directory(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let open = State::open(state.directory()).unwrap_err().to_string();
     assert!(open.contains("(mode 0777): chmod o-w /"), "{open}");
+    // Its own sticky bit keeps nobody from putting a policy there.
+    std::fs::set_permissions(state.directory(), std::fs::Permissions::from_mode(0o1777)).unwrap();
+    State::open(state.directory()).unwrap_err();
+    State::look(state.directory()).unwrap_err();
+    assert!(State::look(&dir.path().join("none")).unwrap().is_none());
+    assert!(!dir.path().join("none").exists());
+}
+
+/// Whoever may put a policy there has it enforced by root's `boot`.
+#[test]
+fn a_directory_that_others_may_write_is_refused() {
+    let (dir, state) = state();
+    let path = state.directory();
+    let refused = |words: &str| {
+        let said = State::open(path).unwrap_err().to_string();
+        assert!(said.contains(words), "{said}");
+    };
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    if std::os::unix::fs::chown(path, None, Some(12346)).is_err() {
+        eprintln!("skipped: there is no other group");
+        return;
+    }
+    mode(path, 0o770);
+    refused("may be written by group 12346 (mode 0770): chmod g-w ");
+    mode(path, 0o750);
+    State::open(path).unwrap();
+    mode(dir.path(), 0o777);
+    refused("may be written by everybody (mode 0777)");
+    mode(dir.path(), 0o755);
+    std::os::unix::fs::chown(path, Some(12345), None).unwrap();
+    refused("belongs to user 12345");
+    std::os::unix::fs::chown(path, Some(0), None).unwrap();
+    // And so is a file of theirs, however it came there.
+    std::fs::write(path.join("policy"), "theirs").unwrap();
+    std::os::unix::fs::chown(path.join("policy"), Some(12345), None).unwrap();
+    let said = state.read("policy").unwrap_err().to_string();
+    assert!(said.contains("policy belongs to user 12345"), "{said}");
+}
+
+#[test]
+fn an_endless_file_is_not_read() {
+    let (_dir, state) = state();
+    let file = std::fs::File::create(state.directory().join("policy")).unwrap();
+    file.set_len(20 << 30).unwrap();
+    let said = state.read("policy").unwrap_err().to_string();
+    assert!(said.contains("policy is larger than 256 MB"), "{said}");
 }
 
 #[test]
