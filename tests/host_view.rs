@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
-use secgroupd::netfilter::blind::{BlindSpot, blind_spots};
+use secgroupd::netfilter::blind::{BlindSpot, blind_spots, legacy_spots};
 use secgroupd::netfilter::hits::{RuleHits, rule_hits};
 use secgroupd::netfilter::links::{Link, default_route_links, links};
 use support::{Host, bounded, kernel_test, namespace::search_path};
@@ -251,6 +251,7 @@ fn changing_ruleset(host: &Host) {
 /// Only root may read the legacy tables; everyone else is told so, which is checked here and left out.
 fn seen() -> Vec<BlindSpot> {
     let mut spots = blind_spots(&links().unwrap());
+    spots.extend(legacy_spots());
     if !legacy_is_readable() {
         let legacy = |spot: &BlindSpot| matches!(spot, BlindSpot::Unknown { what, .. } if what.contains("legacy"));
         let in_use = fs::exists(LEGACY_TABLES).unwrap();

@@ -7,8 +7,8 @@ use super::status_page::page;
 use super::watch::watch;
 use crate::daemon::control::Request;
 use crate::daemon::report::Status;
+use crate::netfilter::blind;
 use clap::Args;
-use serde_json::Value;
 use std::time::Duration;
 
 /// Shows what the running daemon enforces: generation, instance, interfaces, groups, hits per rule, last error.
@@ -36,11 +36,26 @@ pub fn run(arguments: Arguments) -> Result {
     if arguments.watch {
         return watch(socket, arguments.json);
     }
-    let payload: Value = socket.ask(&Request::Status, Duration::from_secs(30))?;
-    let status: Status = serde_json::from_value(payload.clone())?;
+    let mut status: Status = socket.ask(&Request::Status, Duration::from_secs(30))?;
+    look_for_legacy(&mut status);
     match arguments.json {
-        true => print::json(&payload)?,
+        true => print::json(&serde_json::to_value(&status)?)?,
         false => print::page(&page(&status, None)),
     }
     Ok(yes(status.is_well()))
+}
+
+/// Looks at what the daemon, which is not root, may not.
+fn look_for_legacy(status: &mut Status) {
+    if !std::mem::take(&mut status.legacy_is_for_root) {
+        return;
+    }
+    let found = match nix::unistd::geteuid().is_root() {
+        true => blind::legacy_spots().iter().map(ToString::to_string).collect(),
+        false => vec![
+            "whether rules of iptables-legacy take state away: only root may look, and `sudo secgroupd status` does"
+                .to_owned(),
+        ],
+    };
+    status.blind_spots.extend(found);
 }

@@ -58,6 +58,9 @@ pub struct Status {
     pub notes: Vec<String>,
     /// What passes this host without meeting our hooks.
     pub blind_spots: Vec<String>,
+    /// Whether only root may look for rules of iptables-legacy that take state away; the command does, as root.
+    #[serde(default)]
+    pub legacy_is_for_root: bool,
     /// Reloads since the daemon was started.
     pub reloads: u64,
     /// Refused definitions since the daemon was started.

@@ -52,9 +52,13 @@ impl Daemon {
 
 /// What the host knows of the status; `listens` if other programs' changes are put right.
 fn host_status(host: &mut Host, listens: bool) -> Status {
-    let spots = links::links()
+    let mut spots = links::links()
         .map(|links| blind::blind_spots(&links))
         .unwrap_or_default();
+    let legacy_is_for_root = blind::legacy_is_for_root();
+    if !legacy_is_for_root {
+        spots.extend(blind::legacy_spots());
+    }
     let tracked = tracked_flows();
     let (degrading, notes): (Vec<Doubt>, Vec<Doubt>) =
         host.doubts().into_iter().partition(|doubt| doubt.degrades);
@@ -81,6 +85,7 @@ fn host_status(host: &mut Host, listens: bool) -> Status {
         warnings,
         notes: texts(notes),
         blind_spots: spots.iter().map(ToString::to_string).collect(),
+        legacy_is_for_root,
         ended_flows: host.ended.total(),
         judged_again_flows: host.ended.reevaluated(),
         tracked_flows: tracked,

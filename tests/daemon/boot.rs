@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use super::kept::{lose, until_kept};
 use super::rights::{Elsewhere, GROUP, USER, has_other_users};
-use super::site::{Ran, Site, WRONG, opening, until};
+use super::site::{Daemon, Ran, Site, WRONG, opening, until};
 use secgroupd::state::directory::State;
 use secgroupd::state::in_force::InForce;
 
@@ -21,7 +21,11 @@ pub fn tests() -> Vec<Trial> {
         kernel_test("generations_go_on_over_a_reboot", &["nft"], generations),
         kernel_test("boot_leaves_a_running_daemon_alone", &["nft"], running),
         kernel_test("boot_reads_no_definition", &["nft"], unread),
-        kernel_test("boot_needs_one_capability", &["nft", "setpriv"], narrow),
+        kernel_test(
+            "boot_needs_one_capability",
+            &["nft", "setpriv", "iptables-legacy"],
+            narrow,
+        ),
     ]
 }
 
@@ -188,6 +192,27 @@ fn narrow() -> Result<(), Skip> {
     assert_eq!(boot.code, 0, "{boot:?}");
     assert!(site.lets_in(22) && !site.lets_in(443));
     assert!(state.join("in-force").exists());
+    // What the daemon, which is not root, may not look at, root's command does.
+    let definition = elsewhere.folder.join("groups.yaml");
+    fs::write(&definition, opening(&[22])).unwrap();
+    let socket = elsewhere.folder.join("run/control.sock");
+    fs::create_dir(socket.parent().unwrap()).unwrap();
+    chown(socket.parent().unwrap(), Some(USER), Some(GROUP)).unwrap();
+    let mut command = site.host.command("setpriv");
+    command.args(user).arg(elsewhere.program()).arg("run");
+    command.arg("--definition").arg(&definition);
+    command.arg("--state").arg(&state);
+    command.arg("--socket").arg(&socket);
+    let daemon = Daemon::start(command);
+    daemon.until_logged(" enforced for ");
+    let rule = "-t raw -A OUTPUT -p udp -j CT --notrack";
+    let mut command = site.host.command("iptables-legacy");
+    assert_eq!(Ran::of(command.args(rule.split(' '))).code, 0);
+    let status = site.run(&format!("status --socket {}", socket.display()));
+    let seen = "a rule in the chain OUTPUT of the iptables-legacy table raw takes away the state";
+    assert!(status.out.contains(seen), "{status:?}");
+    assert!(!status.out.contains("cannot see"), "{status:?}");
+    drop(daemon);
     // Root enforces no policy that somebody else put there.
     site.run(&format!("boot --state {}", state.display()))
         .failed(2, &[&format!("state belongs to user {USER}")]);

@@ -14,7 +14,16 @@ const RULES: [&str; 2] = [
     "the rules of the ip6tables-legacy raw table",
 ];
 
-pub(super) fn find() -> Vec<BlindSpot> {
+/// Whether only root may look: the kernel shows the names of the tables to nobody else.
+pub fn is_for_root() -> bool {
+    let refused = |names: &str| {
+        fs::File::open(names).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+    };
+    LEGACY.into_iter().any(|(_, names)| refused(names))
+}
+
+/// What is found of both families.
+pub fn find() -> Vec<BlindSpot> {
     let families = LEGACY.into_iter().zip(RULES);
     let spots = families.flat_map(|((program, names), what)| {
         notrack(program, names).unwrap_or_else(|why| vec![BlindSpot::Unknown { what, why }])

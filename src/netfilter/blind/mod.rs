@@ -13,13 +13,14 @@ mod packet_sockets;
 mod ruleset;
 mod spot;
 
+pub use legacy::{find as legacy_spots, is_for_root as legacy_is_for_root};
 pub use spot::BlindSpot;
 
 use super::links::Link;
 use std::fs;
 use std::io::ErrorKind;
 
-/// Everything found, in a fixed order. Never fails: what could not be looked at is an entry of its own, so an empty answer means that
+/// Everything found but what [`legacy_spots`] finds, in a fixed order. Never fails: what could not be looked at is an entry of its own, so an empty answer means that
 /// all of it was looked at.
 #[must_use]
 pub fn blind_spots(links: &[Link]) -> Vec<BlindSpot> {
@@ -27,7 +28,6 @@ pub fn blind_spots(links: &[Link]) -> Vec<BlindSpot> {
     spots.extend(below_ip(links));
     spots.extend(bridges(links));
     spots.extend(ruleset::find());
-    spots.extend(legacy::find());
     spots
 }
 

@@ -116,14 +116,13 @@ impl fmt::Display for BlindSpot {
                 chain,
                 rules,
             } => {
-                let rules = if *rules == 1 {
-                    "a rule".to_owned()
-                } else {
-                    format!("{rules} rules")
+                let (rules, take) = match *rules {
+                    1 => ("a rule".to_owned(), "takes"),
+                    several => (format!("{several} rules"), "take"),
                 };
                 write!(
                     f,
-                    "{rules} in the chain {chain} of the {program} table {table} take away the state of packets"
+                    "{rules} in the chain {chain} of the {program} table {table} {take} away the state of packets"
                 )
             }
             Self::Unknown { what, why } => write!(f, "cannot see {what}: {why}"),
