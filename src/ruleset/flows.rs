@@ -17,35 +17,36 @@
 //!     meta l4proto 6 ct state new goto in_0_list
 //!     jump exempt_in
 //!     ct state invalid goto invalid_in
-//!     ct state established goto in_0_tracked
-//!     ct state related goto in_0_related                              an ICMP error, or as if it opened a flow
+//!     ct state established jump in_0_tracked
+//!     ct state related jump in_0_related                              an ICMP error, or as if it opened a flow
 //!     goto in_0_list
 //! }
 //! chain in_0_tracked {
-//!     ct direction original goto in_0_again
+//!     ct direction original goto in_0_flow                            what refuses it is named by the list
 //!     ct label 65 goto in_0_answer                                    opened across an interface of this list
-//!     ct label 66,67,68,69 goto in_0_list                             opened elsewhere: as if this packet opened it
+//!     ct label 66,67,68,69 return                                     opened elsewhere: as if this packet opened it
 //!     jump out_0_flow                                                 nobody knows where it was opened
-//!     fib daddr type local fib daddr . iif type != local goto in_0_list
+//!     fib daddr type local fib daddr . iif type != local return
 //!     goto in_0_refused
 //! }
-//! chain in_0_again { jump in_0_flow; goto in_0_list }                 what refuses it is named
 //! chain in_0_answer { jump out_0_flow; goto in_0_refused }
 //! ```
+//!
+//! What is to be asked of the list comes back to `in_0_others`, which asks it in one place: the kernel follows each way to a list, with all
+//! its maps, whenever it takes a ruleset.
 //!
 //! Answers may leave though their flow was opened elsewhere (asymmetric routes, direct server return), which the outbound chains ask besides:
 //!
 //! ```text
 //! chain out_0_tracked {
-//!     ct direction original goto out_0_again
+//!     ct direction original goto out_0_flow
 //!     ct label 64 goto out_0_answer
 //!     ct label 66 jump in_1_still                                     opened across list 1, whose rules must still allow it
-//!     ct label 66,67,68,69 goto out_0_elsewhere
+//!     ct label 66,67,68,69 goto in_0_flow                             as an answer across this interface, or as if it opened the flow
 //!     jump in_0_flow
-//!     fib saddr type local fib saddr . oif type != local goto out_0_list
+//!     fib saddr type local fib saddr . oif type != local return
 //!     goto out_0_refused
 //! }
-//! chain out_0_elsewhere { jump in_0_flow; goto out_0_list }           as an answer across this interface, or as if it opened the flow
 //! ```
 //!
 //! `in_0_flow` asks the rules of a list about a flow, by what connection tracking keeps of its opening. It accepts the packet where they
@@ -190,14 +191,9 @@ impl List {
     ) -> Vec<Chain> {
         let index = self.index;
         let role = role(direction, index);
-        let to_list = || plain(vec![], goto(list(direction, index)));
         let refused = format!("{role}_refused");
         let jump_flow = |direction| plain(vec![], NftVerdict::Jump(flow(direction, index).into()));
         let mut chains = vec![
-            chain(
-                format!("{role}_again"),
-                vec![jump_flow(direction), to_list()],
-            ),
             chain(
                 format!("{role}_answer"),
                 vec![
@@ -222,14 +218,11 @@ impl List {
         ];
         chains.extend(self.entry(lists, policy, direction));
         if direction == Direction::Outbound {
-            chains.push(chain(
-                format!("{role}_elsewhere"),
-                vec![jump_flow(Direction::Inbound), to_list()],
-            ));
             let in_lost = NftVerdict::Jump(lost(index).into());
+            let to_list = plain(vec![], goto(list(direction, index)));
             chains.push(chain(
                 format!("{role}_lost"),
-                vec![plain(vec![], in_lost), to_list()],
+                vec![plain(vec![], in_lost), to_list],
             ));
         }
         chains
@@ -269,7 +262,8 @@ impl List {
             ];
             rules.push(plain(matches, goto(format!("{role}_lost"))));
         }
-        let state = |state, target| plain(vec![Match::State(state)], goto(target));
+        let state = |state, verdict| plain(vec![Match::State(state)], verdict);
+        let jump = |chain: String| NftVerdict::Jump(chain.into());
         let v4 = Match::Family(Family::V4);
         rules.extend([
             plain(
@@ -278,9 +272,9 @@ impl List {
             ),
             plain(vec![tcp, new], goto(list(direction, self.index))),
             plain(vec![], NftVerdict::Jump(exempt(direction).into())),
-            state(CtState::Invalid, invalid(direction)),
-            state(CtState::Established, format!("{role}_tracked")),
-            state(CtState::Related, format!("{role}_related")),
+            state(CtState::Invalid, goto(invalid(direction))),
+            state(CtState::Established, jump(format!("{role}_tracked"))),
+            state(CtState::Related, jump(format!("{role}_related"))),
             plain(vec![], goto(list(direction, self.index))),
         ]);
         rules
@@ -302,7 +296,6 @@ impl List {
             Match::FlowSide(FlowSide::Reply),
         ];
         rules.push(plain(reset, goto(format!("{role}_error"))));
-        rules.push(plain(vec![], goto(list(direction, self.index))));
         chain(format!("{role}_related"), rules)
     }
 
@@ -318,10 +311,7 @@ impl List {
             [Direction::Inbound, Direction::Outbound].map(|direction| self.opened(direction));
         let rules = vec![
             passes(vec![Match::MarkedOr(known, here.concat())]),
-            plain(
-                vec![Match::OpenedSomewhere],
-                goto(list(direction, self.index)),
-            ),
+            plain(vec![Match::OpenedSomewhere], NftVerdict::Return),
             passes(vec![]),
         ];
         chain(format!("{role}_error"), rules)
@@ -334,7 +324,7 @@ impl List {
         let mut rules = vec![
             plain(
                 vec![Match::FlowSide(FlowSide::Original)],
-                goto(format!("{role}_again")),
+                goto(flow(direction, self.index)),
             ),
             plain(
                 vec![Match::Marked(self.opened(opened))],
@@ -342,8 +332,8 @@ impl List {
             ),
         ];
         let elsewhere = match direction {
-            Direction::Inbound => list(direction, self.index),
-            Direction::Outbound => format!("{role}_elsewhere"),
+            Direction::Inbound => NftVerdict::Return,
+            Direction::Outbound => goto(flow(opened, self.index)),
         };
         if direction == Direction::Outbound {
             let others = lists
@@ -355,12 +345,9 @@ impl List {
             }));
         }
         rules.extend([
-            plain(vec![Match::OpenedSomewhere], goto(elsewhere)),
+            plain(vec![Match::OpenedSomewhere], elsewhere),
             plain(vec![], NftVerdict::Jump(flow(opened, self.index).into())),
-            plain(
-                vec![Match::OwnOfAnother(direction)],
-                goto(list(direction, self.index)),
-            ),
+            plain(vec![Match::OwnOfAnother(direction)], NftVerdict::Return),
             plain(vec![], goto(format!("{role}_refused"))),
         ]);
         chain(format!("{role}_tracked"), rules)

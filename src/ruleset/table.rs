@@ -22,7 +22,7 @@ pub const EVENTS_GROUP: u16 = 25443;
 /// What an enforced ruleset is made of and means, as a number: counted up with each change of the base chains, of what
 /// the generation's chains are asked for, or of how [`super::ir`] is written down. A ruleset that was kept under
 /// another number is not loaded; the definition it came from is compiled anew.
-pub const LAYOUT: u32 = 6;
+pub const LAYOUT: u32 = 7;
 
 /// A base chain: created once, never deleted while a policy is enforced.
 #[derive(Debug, Clone, Copy)]

@@ -217,7 +217,7 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
         let families = (family(first.rule), family(second.rule));
         let other_family = matches!(families, (Some(a), Some(b)) if a != b);
         other_family
-            || asks_before(first.rule, second.rule)
+            || self.asks_before(first.rule, second.rule)
             || match (first.asks, second.asks) {
                 (None, _) => matches!(first.rule.verdict, NftVerdict::Goto(_)),
                 // What a set does not hold goes on to the next rule.
@@ -226,6 +226,29 @@ impl<'o, 'n> Editing<'_, 'o, 'n> {
                     side(first.rule, a) == side(second.rule, b) && self.differ_apart(a, b)
                 }
             }
+    }
+
+    /// Whether the first rule asks if a list allows a tracked flow, below which nothing else changes, and the second leads
+    /// to the same list, which names what refuses it. While they change, a packet that neither lets pass has the verdict
+    /// of the old list or of the new one.
+    fn asks_before(&self, first: &NftRule, second: &NftRule) -> bool {
+        let (NftVerdict::Jump(tracked), NftVerdict::Goto(list)) = (&first.verdict, &second.verdict)
+        else {
+            return false;
+        };
+        let role = tracked.strip_suffix("_tracked");
+        let Some(role) = role.filter(|role| list.strip_suffix("_list") == Some(role)) else {
+            return false;
+        };
+        let flow = format!("{role}_flow");
+        let changes = |name: &&str| self.by_new.contains_key(*name);
+        match self.same.new.get(&**tracked) {
+            Some(Object::Chain(chain)) => {
+                let below = chain.rules.iter().flat_map(references);
+                below.filter(changes).all(|name| name == flow)
+            }
+            _ => false,
+        }
     }
 
     /// Whether no address changes in two sets.
@@ -400,17 +423,6 @@ fn share(a: &Addresses, b: &Addresses) -> bool {
     match (a, b) {
         (Addresses::V4(a), Addresses::V4(b)) => a.iter().any(|point| b.contains(point)),
         (Addresses::V6(a), Addresses::V6(b)) => a.iter().any(|point| b.contains(point)),
-        _ => false,
-    }
-}
-
-/// Whether the first rule asks if a list allows a flow, and the second leads to the same list, which names what refuses
-/// it. While they change, a packet that neither lets pass has the verdict of the old list or of the new one.
-fn asks_before(first: &NftRule, second: &NftRule) -> bool {
-    match (&first.verdict, &second.verdict) {
-        (NftVerdict::Jump(flow), NftVerdict::Goto(list)) => {
-            matches!((flow.strip_suffix("_flow"), list.strip_suffix("_list")), (Some(a), Some(b)) if a == b)
-        }
         _ => false,
     }
 }
