@@ -22,13 +22,14 @@ mod merge;
 pub mod model;
 mod parse;
 pub mod reader;
+mod recover;
 pub mod source;
 mod syntax;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use diagnostics::Diagnostics;
-pub use hint::closest;
+pub use hint::{closest, port_of};
 pub use model::Definition;
 pub use parse::{Parsed, parse};
 pub use source::{LARGEST_FILE, Place, Sources, Span, acts, printable};

@@ -28,6 +28,7 @@ pub mod id;
 pub mod interface;
 pub mod interval;
 pub mod listed;
+mod number;
 pub mod packet;
 pub mod places;
 pub mod platform;
