@@ -30,6 +30,7 @@ mod elements;
 mod error;
 mod expressions;
 mod fields;
+mod needs;
 mod rules;
 mod sets;
 mod socket;
