@@ -6,9 +6,9 @@ use super::yaml::parse_around;
 use std::ops::Range;
 
 /// So many faults of the YAML itself are told at once.
-const MOST_FAULTS: usize = 20;
+const MOST_FAULTS: usize = 50;
 /// So often a text is tried, at most.
-const MOST_TRIES: usize = 100;
+const MOST_TRIES: usize = 200;
 /// So much is tried to be blanked for one fault.
 const MOST_CANDIDATES: usize = 16;
 /// A longer text is not tried again: it takes too long, and nobody writes it by hand.
@@ -23,6 +23,8 @@ pub struct Recovered {
     pub blanked: Vec<Range<usize>>,
     /// The faults that the lines had.
     pub faults: Vec<Diagnostic>,
+    /// Whether the text is YAML: there may be more faults than are looked for.
+    pub is_yaml: bool,
 }
 
 /// The text without the lines of `first`, which the parser has found, and of those that it finds then. `None` where no
@@ -70,10 +72,13 @@ pub fn recover(source: u32, text: &str, first: Diagnostic) -> Option<Recovered> 
         found.blanked.push(blanked);
         match next {
             Some(next) => fault = next,
-            None => return Some(found),
+            None => {
+                found.is_yaml = true;
+                break;
+            }
         }
     }
-    None
+    Some(found)
 }
 
 /// Whether it ends the reading of its file, and can be left out.

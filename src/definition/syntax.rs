@@ -22,10 +22,13 @@ pub fn explain(kind: &ErrorKind, text: &str, at: usize) -> (usize, String, Strin
                 return (at, OPEN_QUOTE.to_owned(), CLOSE_QUOTE.to_owned());
             }
         }
-        ExpectedFlowMappingSeparator | ExpectedFlowSequenceSeparator => {
+        ExpectedFlowMappingSeparator
+        | ExpectedFlowSequenceSeparator
+        | BlockEntryInFlowCollection => {
             if let Some(at) = open_bracket(before) {
-                let (message, help) = said(kind, before);
-                return (at, message, help.to_owned());
+                let bracket = &text[at..=at];
+                let message = format!("a `{bracket}` is not closed");
+                return (at, message, CLOSE.to_owned());
             }
         }
         _ => {}
@@ -37,6 +40,7 @@ pub fn explain(kind: &ErrorKind, text: &str, at: usize) -> (usize, String, Strin
 }
 
 const NO_COLON: &str = "a key without its `:`, or a value that goes on in the next line";
+const CLOSE: &str = "close it, or quote the value if the bracket belongs to it";
 const OPEN_QUOTE: &str = "a quotation mark is not closed";
 const CLOSE_QUOTE: &str = "close it on the same line";
 
@@ -106,7 +110,6 @@ fn opened(before: &str, quote: char) -> Option<usize> {
 fn said(kind: &ErrorKind, before: &str) -> (String, &'static str) {
     use ErrorKind::*;
     const QUOTE_ADDRESS: &str = "quote IPv6 addresses: \"2001:db8::\"";
-    const CLOSE: &str = "close it, or quote the value if the bracket belongs to it";
     let (what, help) = match kind {
         UnexpectedCharacter { character } if character.is_control() => {
             let message = format!(

@@ -347,11 +347,11 @@ mod tests {
         let error = super::wanted(&all, &nodes).unwrap_err();
         assert_eq!(error, ["2: nobody in the lab has the address 10.0.0.9"]);
         // All at once, beside `*` too.
-        let all = parse("ins-q -> ins-bd tcp:22 silent\n* -> office tcp:22 silent").unwrap();
+        let all = parse("ins-dbb -> ins-bd tcp:22 silent\n* -> office tcp:22 silent").unwrap();
         assert_eq!(
             super::wanted(&all, &nodes).unwrap_err(),
             [
-                "1: the lab has no `ins-q`: did you mean `ins-a`?",
+                "1: the lab has no `ins-dbb`: did you mean `ins-db`?",
                 "1: the lab has no `ins-bd`: did you mean `ins-db`?",
                 "2: the lab has no `office`: write an instance of the definition, a host of its `lab`, or `*`",
             ]

@@ -125,7 +125,7 @@ fn parse_interval(text: &str) -> Result<Interval<u16>, PortError> {
     let number = |part: &str| -> Result<u16, PortError> {
         let part = part.trim();
         match decimal(part) {
-            Ok(0) => Err(PortError::Zero),
+            Ok(0) | Err(NumberError::LeadingZero(0)) => Err(PortError::Zero),
             Ok(port) => Ok(port),
             Err(NumberError::LeadingZero(port)) => Err(PortError::LeadingZero(part.into(), port)),
             Err(NumberError::None) => Err(match port_of(part) {
@@ -175,6 +175,7 @@ mod tests {
         assert_eq!(read("all"), "all");
         assert_eq!(PortSet::parse("0"), Err(PortError::Zero));
         assert_eq!(PortSet::parse("0-5"), Err(PortError::Zero));
+        assert_eq!(PortSet::parse("000"), Err(PortError::Zero));
         assert_eq!(
             PortSet::parse("9-5"),
             Err(PortError::Reversed("9-5".into()))
@@ -187,7 +188,7 @@ mod tests {
         for wrong in ["443-443", "80,443", "all", "0", "ssh", "080"] {
             assert!(PortSet::parse_single(wrong).is_err(), "{wrong}");
         }
-        for wrong in ["", "nothing", "000", "65536", "-1", "80,", "1-2-3", "+80"] {
+        for wrong in ["", "nothing", "65536", "-1", "80,", "1-2-3", "+80"] {
             assert!(
                 matches!(PortSet::parse(wrong), Err(PortError::NotAPort(_))),
                 "{wrong}"

@@ -87,7 +87,12 @@ fn file<'a>(
         && let Some(found) = recover(source, text, fatal.clone())
     {
         let found = recovered.get_or_init(|| found);
-        (root, diagnostics) = parse_around(source, &found.text, &found.blanked);
+        diagnostics.pop();
+        if found.is_yaml {
+            (root, diagnostics) = parse_around(source, &found.text, &found.blanked);
+            // Nothing may be left but blanks.
+            diagnostics.retain(|each| each.code != "empty-file");
+        }
         diagnostics.extend(found.faults.iter().cloned());
         reader
             .blanked
