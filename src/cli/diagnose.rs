@@ -145,8 +145,8 @@ fn groups(flow: &AskedPort, policy: &Policy, found: &mut Findings) -> anyhow::Re
     Ok(())
 }
 
-/// Names what no rule can let pass: packets of which connection tracking has seen one way only. Whether the flow that is
-/// asked about is among them nobody knows.
+/// Names what no rule can let pass: packets of which connection tracking has seen one way only. Whether the flow that
+/// is asked about is among them nobody knows.
 fn invalid(found: &mut Findings) {
     match rule_hits(TABLE) {
         Ok(hits) => {

@@ -1,5 +1,5 @@
-//! What is still right in a file that is not YAML. The lines that are wrong are blanked, as few as make YAML of the rest,
-//! so that all other faults are told in the same run, at their places.
+//! What is still right in a file that is not YAML. The lines that are wrong are blanked, as few as make YAML of the
+//! rest, so that all other faults are told in the same run, at their places.
 
 use super::diagnostic::Diagnostic;
 use super::yaml::parse_around;
@@ -113,8 +113,8 @@ fn block(text: &str, lines: &[Range<usize>], line: usize) -> Range<usize> {
     lines[line].start..last.unwrap_or(&lines[line]).end
 }
 
-/// What can be blanked because of a fault in this line, from little to much: the line with what belongs to it, the item of
-/// a list that it stands in, and what holds that.
+/// What can be blanked because of a fault in this line, from little to much: the line with what belongs to it, the item
+/// of a list that it stands in, and what holds that.
 fn candidates(text: &str, lines: &[Range<usize>], line: usize) -> Vec<Range<usize>> {
     // What is indented further would belong to something else.
     let mut all = vec![block(text, lines, line)];

@@ -125,8 +125,8 @@ fn hint(asked: &str, bound: &[String]) -> String {
     }
 }
 
-/// Refuses a question about an interface that is neither bound nor one of these, which are the host's. What would be left
-/// alone there is nothing.
+/// Refuses a question about an interface that is neither bound nor one of these, which are the host's: there is nothing
+/// that could be left alone.
 ///
 /// # Errors
 /// [`QuestionError::NoInterface`].

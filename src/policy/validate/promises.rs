@@ -211,7 +211,7 @@ fn protocol(text: &Text, diagnostics: &mut Diagnostics) -> Option<Protocol> {
     named.map(|(_, protocol)| *protocol)
 }
 
-/// The one port; `None` if what is written there is wrong. Where the protocol is not known, what is written is looked at
+/// The one port; `None` if what is written there is wrong. Where the protocol is not known, what is written is judged
 /// all the same.
 fn port(
     entry: &TestEntry,
