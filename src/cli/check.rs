@@ -4,9 +4,11 @@ use super::options::{DefinitionOptions, plan, policy_of_this_host};
 use super::outcome::{Result, yes};
 use super::ssh::{Session, not_known};
 use super::{host_view, print};
-use crate::definition::{Diagnostic, Severity, printable};
+use crate::definition::{Definition, Diagnostic, Severity, printable};
 use crate::host::{choose, hostname, interface_doubts};
 use crate::insight::lint::{host, lint};
+use crate::lab::{self, addresses::Given};
+use crate::policy::Account;
 use crate::source::load::load_with_text;
 use crate::source::location::Location;
 use crate::source::read::Trust;
@@ -52,6 +54,7 @@ pub fn run(arguments: Arguments) -> Result {
             .unwrap_or_default();
         let mut more = lint(&definition, account, on_host);
         more.extend(plan(account, &arguments.definition.state.state)?.refused);
+        more.extend(no_lab(&definition, account, &loaded.diagnostics));
         if let Some(policy) = here {
             let refused = Session::of_this_process().and_then(|ssh| {
                 let refused = ssh.refused_by(&policy);
@@ -101,4 +104,22 @@ pub fn run(arguments: Arguments) -> Result {
         }
     }
     Ok(yes(errors == 0))
+}
+
+/// What `lab up` would refuse of a definition that says something for a lab. On a host it means nothing.
+fn no_lab(definition: &Definition, account: &Account, said: &[Diagnostic]) -> Vec<Diagnostic> {
+    if definition.lab.hosts.is_empty() && definition.lab.services.is_empty() {
+        return Vec::new();
+    }
+    let outline = Given::default().complete(definition);
+    let refused = lab::plan::plan(&outline, account).err().unwrap_or_default();
+    let new = refused
+        .into_iter()
+        .filter(|each| !said.iter().any(|other| other.span == each.span));
+    new.map(|each| Diagnostic {
+        severity: Severity::Warning,
+        message: format!("`lab up` would refuse this: {}", each.message),
+        ..each
+    })
+    .collect()
 }

@@ -12,10 +12,13 @@ use crate::insight::diagnose::{AskedPort, of_groups, of_service};
 use crate::insight::explain::Question;
 use crate::insight::layers::explained;
 use crate::insight::lint::host::Listening;
+use crate::netfilter::hits::rule_hits;
 use crate::netfilter::links::links;
 use crate::policy::platform::BlockedPorts;
 use crate::policy::{Direction, Policy, Reason};
+use crate::ruleset::TABLE;
 use crate::state::last_enforced::last_enforced;
+use crate::words::count;
 use anyhow::bail;
 use clap::Args;
 use flows::FlowOptions;
@@ -63,6 +66,7 @@ pub fn run(arguments: Arguments) -> Result {
     for flow in &flows {
         groups(flow, &policy, &mut found)?;
     }
+    invalid(&mut found);
     for flow in &flows {
         // Where it is sent on to by then, somebody has to listen.
         let turned = firewall::look(flow, &policy, &mut found);
@@ -139,6 +143,28 @@ fn groups(flow: &AskedPort, policy: &Policy, found: &mut Findings) -> anyhow::Re
         }
     }
     Ok(())
+}
+
+/// Names what no rule can let pass: packets of which connection tracking has seen one way only. Whether the flow that
+/// is asked about is among them nobody knows.
+fn invalid(found: &mut Findings) {
+    match rule_hits(TABLE) {
+        Ok(hits) => {
+            let invalid = Reason::Invalid.layer();
+            let of =
+                (hits.iter()).filter(|hit| hit.drops && hit.comment.as_deref() == Some(invalid));
+            let packets: u64 = of.map(|hit| hit.packets).sum();
+            if packets > 0 {
+                found.unknown(format!(
+                    "whether this flow is among those whose packets conntrack calls invalid: {} so far, which no rule lets pass. It calls \
+                     packets so of which it sees one way only (a router beside the way back, SCTP that changes its path); \
+                     `net.netfilter.nf_conntrack_log_invalid` names them",
+                    count(packets as usize, "packet")
+                ));
+            }
+        }
+        Err(error) => found.unknown(format!("how many packets conntrack calls invalid: {error}")),
+    }
 }
 
 fn service(flow: &AskedPort, policy: &Policy, all: &[Listening], found: &mut Findings) {

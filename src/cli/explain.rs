@@ -1,18 +1,19 @@
 //! `secgroupd explain`: what decides about a flow?
 
-use super::options::DefinitionOptions;
+use super::options::{DefinitionOptions, port};
 use super::outcome::{ERROR, NO, Result};
 use super::print;
 use crate::definition::Place;
 use crate::definition::keys::protocol_names;
-use crate::insight::explain::{Answer, Question, explain};
+use crate::insight::explain::{Answer, Question, explain, known_interface};
 use crate::insight::layers::{Explanation, explained};
+use crate::netfilter::links::links;
 use crate::policy::{Direction, Policy, Reason, Verdict};
 use crate::state::last_enforced::last_enforced;
-use anyhow::{Context, Error, anyhow};
+use anyhow::{Context, Error, anyhow, bail};
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use std::io::{BufRead, BufWriter, Write};
+use std::io::{BufRead, BufWriter, Read, Write};
 use std::net::IpAddr;
 use std::process::ExitCode;
 
@@ -30,6 +31,7 @@ use std::process::ExitCode;
 With --batch, standard input has one JSON object a line, and so has standard output:
   {\"direction\":\"inbound\",\"interface\":\"eth0\",\"protocol\":\"tcp\",\"remote\":\"203.0.113.9\",\"port\":443}
   {\"verdict\":\"refuse\",\"layer\":\"group\",\"rule\":\"sg-web/in/3\",\"place\":\"groups.yaml:14\"}
+A line that is no question is answered by {\"line\":7,\"error\":\"…\"}.
 
 Exit status: 0 if the flow is allowed (with --batch: if every line was judged), 1 if it is refused, 2 on an error.")]
 pub struct Arguments {
@@ -42,6 +44,7 @@ pub struct Arguments {
     #[arg(required_unless_present = "batch")]
     remote: Option<IpAddr>,
     /// The destination port, with tcp and udp
+    #[arg(value_parser = port)]
     port: Option<u16>,
     /// The interface; may be left out where only one is bound
     #[arg(long, value_name = "NAME")]
@@ -63,6 +66,9 @@ pub struct Arguments {
     definition: DefinitionOptions,
 }
 
+/// A question takes some hundred bytes.
+const LONGEST_LINE: u64 = 65_536;
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum WayArgument {
     Inbound,
@@ -78,9 +84,13 @@ pub fn run(arguments: Arguments) -> Result {
             None => return Ok(ExitCode::from(ERROR)),
         },
     };
+    // An interface that no instance names may be any of this host's.
+    let own = links().unwrap_or_default().into_iter();
+    let own: Vec<String> = own.map(|link| link.name).collect();
     if arguments.batch {
-        return batch(&policy, arguments.interface.as_deref());
+        return batch(&policy, arguments.interface.as_deref(), &own);
     }
+    known_interface(&policy, arguments.interface.as_deref(), &own)?;
     let question = Question {
         direction: match arguments.direction.context("a direction")? {
             WayArgument::Inbound => Direction::Inbound,
@@ -165,19 +175,31 @@ fn sentence(answer: &Answer) -> String {
 }
 
 /// One decision a line out for one question a line in. A line that is none gets `{"error":…}`.
-fn batch(policy: &Policy, interface: Option<&str>) -> Result {
+fn batch(policy: &Policy, interface: Option<&str>, own: &[String]) -> Result {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut all_judged = true;
-    for (number, line) in std::io::stdin().lock().lines().enumerate() {
-        let line = line.context("cannot read standard input")?;
-        if line.trim().is_empty() {
+    let mut input = std::io::stdin().lock();
+    let mut number = 0;
+    loop {
+        let mut line = Vec::new();
+        let mut limited = (&mut input).take(LONGEST_LINE);
+        let read = limited.read_until(b'\n', &mut line);
+        if read.context("cannot read standard input")? == 0 {
+            break;
+        }
+        number += 1;
+        if line.len() as u64 == LONGEST_LINE {
+            bail!("line {number} of standard input is longer than {LONGEST_LINE} bytes");
+        }
+        let line = line.trim_ascii();
+        if line.is_empty() {
             continue;
         }
-        match judge(policy, &line, interface) {
+        match judge(policy, line, interface, own) {
             Ok(answer) => writeln!(out, "{}", print::in_json(&answer)?)?,
             Err(error) => {
                 all_judged = false;
-                let error = json!({ "error": format!("line {}: {error}", number + 1) });
+                let error = json!({ "line": number, "error": format!("line {number}: {error}") });
                 writeln!(out, "{}", print::in_json(&error)?)?;
             }
         }
@@ -190,8 +212,20 @@ fn batch(policy: &Policy, interface: Option<&str>) -> Result {
     })
 }
 
-fn judge(policy: &Policy, line: &str, interface: Option<&str>) -> anyhow::Result<Answer> {
-    let mut question: Question = serde_json::from_str(line).map_err(|error| anyhow!(error))?;
+fn judge(
+    policy: &Policy,
+    line: &[u8],
+    interface: Option<&str>,
+    own: &[String],
+) -> anyhow::Result<Answer> {
+    let mut question: Question = serde_json::from_slice(line).map_err(|error| {
+        // The line is that of the input: of its own lines there is one.
+        let at = format!(" at line {} column {}", error.line(), error.column());
+        let said = error.to_string();
+        let what = said.strip_suffix(&at).unwrap_or(&said);
+        anyhow!("column {}: {what}", error.column())
+    })?;
     question.interface = question.interface.or_else(|| interface.map(str::to_owned));
+    known_interface(policy, question.interface.as_deref(), own)?;
     Ok(explain(policy, &question)?)
 }

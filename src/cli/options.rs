@@ -9,7 +9,7 @@ use crate::host::start::{CLOSED, close};
 use crate::netfilter::enforce::Kernel;
 use crate::netfilter::native::Native;
 use crate::netfilter::nft::Nft;
-use crate::policy::{Account, Policy};
+use crate::policy::{Account, Policy, PortSet};
 use crate::source::load::{Loaded, load};
 use crate::source::location::Location;
 use crate::source::read::Trust;
@@ -21,6 +21,11 @@ use clap::{Args, ValueEnum};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Reads a port of the command line, in words that help where it is none.
+pub fn port(text: &str) -> Result<u16, String> {
+    PortSet::parse_single(text).map_err(|error| format!("{error}: {}", error.help()))
+}
 
 /// Where the definition is when nobody says otherwise.
 pub const DEFAULT_DEFINITION: &str = "/etc/secgroupd";

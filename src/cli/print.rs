@@ -2,6 +2,7 @@
 
 use crate::definition::{Diagnostic, Sources, acts, printable};
 use crate::source::load::Loaded;
+use crate::words::one_line;
 use anstream::{AutoStream, ColorChoice};
 use comfy_table::{ContentArrangement, Table, presets};
 use std::io::{IsTerminal, Write};
@@ -70,7 +71,7 @@ pub fn error(message: &str) {
 
 /// A remark on standard error.
 pub fn note(message: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", printable(message));
+    let _ = writeln!(std::io::stderr(), "{}", printable(&one_line(message)));
 }
 
 /// The diagnostics of a definition on standard error, and how many there are.

@@ -1,7 +1,7 @@
 //! `secgroupd status`: what is enforced.
 
 use super::options::SocketOptions;
-use super::outcome::{Result, yes};
+use super::outcome::{ERROR, Result, yes};
 use super::print;
 use super::status_page::page;
 use super::watch::watch;
@@ -9,6 +9,7 @@ use crate::daemon::control::Request;
 use crate::daemon::report::Status;
 use crate::netfilter::blind;
 use clap::Args;
+use std::process::ExitCode;
 use std::time::Duration;
 
 /// Shows what the running daemon enforces: generation, instance, interfaces, groups, hits per rule, last error.
@@ -19,7 +20,8 @@ use std::time::Duration;
   secgroupd status --watch | grep sg-web/in/3
   secgroupd status --json | jq '.hits[] | select(.packets == 0)'
 
-Exit status: 0 if the definition is enforced, 1 if the service is degraded or enforces nothing, 2 if no daemon answers.")]
+Exit status: 0 if the definition is enforced, 1 if the service is degraded or enforces nothing, 2 if no daemon answers,
+or if it may not look.")]
 pub struct Arguments {
     #[command(flatten)]
     socket: SocketOptions,
@@ -41,6 +43,10 @@ pub fn run(arguments: Arguments) -> Result {
     match arguments.json {
         true => print::json(&serde_json::to_value(&status)?)?,
         false => print::page(&page(&status, None)),
+    }
+    // Whether anything is enforced cannot be read.
+    if status.unseen.is_some() && status.inherited.is_none() {
+        return Ok(ExitCode::from(ERROR));
     }
     Ok(yes(status.is_well()))
 }

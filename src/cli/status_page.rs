@@ -36,7 +36,13 @@ pub fn page(status: &Status, rates: Option<&Rates>) -> String {
                 None if status.closed => {
                     "This host is closed: it refuses new inbound flows until a policy is enforced. Nothing is enforced".to_owned()
                 }
-                None => "Nothing is enforced".to_owned(),
+                None => match &status.unseen {
+                    Some(why) => format!(
+                        "Whether anything is enforced on this host is not known: {}. Nothing is",
+                        in_one_line(why)
+                    ),
+                    None => "Nothing is enforced".to_owned(),
+                },
             };
             let _ = writeln!(
                 page,
@@ -137,7 +143,13 @@ fn enforced(status: &Status, summary: &Summary) -> String {
     if status.from_kept {
         line(
             "Origin",
-            "the policy that was kept; no definition was enforced since".into(),
+            match &status.taken_back {
+                Some(candidate) => format!(
+                    "the policy that was kept: the candidate {} was tried and not confirmed",
+                    shown(candidate)
+                ),
+                None => "the policy that was kept; no definition was enforced since".into(),
+            },
         );
     }
     if let Some(why) = &status.not_kept {

@@ -70,6 +70,7 @@ pub fn facts(host: &Host) -> Facts {
     Facts {
         enforced: host.enforced().cloned(),
         inherited: host.inherited(),
+        unseen: host.unseen(),
         closed: host.is_closed(),
         trial: host.trial().map(|trial| OnTrial {
             candidate: trial.candidate.clone(),

@@ -1,6 +1,7 @@
 //! Where the daemon's own messages go: standard error, in the shape its reader understands.
 
 use crate::definition::printable;
+use crate::words::one_line;
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt;
@@ -178,11 +179,11 @@ struct Fields {
 
 impl Fields {
     fn add(&mut self, field: &Field, value: &str) {
-        let value = printable(value);
         if field.name() == "message" {
-            self.message.push_str(&value);
+            self.message.push_str(&printable(&one_line(value)));
             return;
         }
+        let value = printable(value);
         let bare = !value.is_empty() && !value.contains([' ', '"', '=']);
         let _ = match bare {
             true => write!(self.others, " {}={value}", field.name()),
@@ -258,6 +259,8 @@ mod tests {
             tracing::info!(shown = %nasty, quoted = nasty, debug = ?nasty, "said {nasty}");
         });
         assert_eq!(text.matches('\n').count(), 1);
+        // Several lines are several clauses.
+        assert!(text.contains("said a; <3>forged"), "{text}");
         assert!(
             !text.trim_end().contains(|c: char| c.is_control()),
             "{text:?}"

@@ -22,6 +22,12 @@ pub struct Status {
     /// The generation that an earlier daemon left enforced, while this one has enforced nothing.
     #[serde(default)]
     pub inherited: Option<u64>,
+    /// Why it is not known whether anything is enforced, while this daemon has enforced nothing.
+    #[serde(default)]
+    pub unseen: Option<String>,
+    /// The candidate that was on trial before the policy that is enforced came back.
+    #[serde(default)]
+    pub taken_back: Option<PathBuf>,
     /// Whether what is enforced is the policy that an earlier daemon kept, and no definition was enforced since.
     #[serde(default)]
     pub from_kept: bool,

@@ -140,7 +140,10 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
             info!("stopped; the policy stays enforced. `secgroupd remove` takes it off this host")
         }
         false if closed.unwrap_or(false) => info!("stopped; this host stays closed"),
-        false => info!("stopped; nothing is enforced"),
+        false => match enforcer.run(|host| host.unseen()).await.ok().flatten() {
+            Some(why) => info!("stopped; whether anything is enforced is not known: {why}"),
+            None => info!("stopped; nothing is enforced"),
+        },
     }
     daemon.enforcer.stop();
     drop(socket);

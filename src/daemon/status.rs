@@ -8,6 +8,7 @@ use crate::host::Host;
 use crate::netfilter::interfaces::Doubt;
 use crate::netfilter::tracked::tracked_flows;
 use crate::netfilter::{blind, links};
+use std::path::PathBuf;
 
 impl Daemon {
     pub(super) async fn status(&self) -> Response {
@@ -76,6 +77,8 @@ fn host_status(host: &mut Host, listens: bool) -> Status {
         instance: host.instance().map(str::to_owned),
         enforced: host.enforced().cloned(),
         inherited: host.inherited(),
+        unseen: host.unseen(),
+        taken_back: host.taken_back().map(PathBuf::from),
         from_kept: host.is_from_saved(),
         closed: host.is_closed(),
         not_kept: host.not_saved().map(str::to_owned),

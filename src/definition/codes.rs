@@ -27,6 +27,7 @@ codes! {
     ADMIN_PORT "admin-port" "An inbound rule opens TCP 22 or 3389 to every address.";
     IPV4_ONLY "ipv4-only" "A rule is about 0.0.0.0/0, and none says the same about ::/0.";
     BLOCKED_PORT "blocked-port" "A rule allows a port that the platform blocks.";
+    NEVER_A_REMOTE "never-a-remote" "An allow names a remote that no packet comes from, or goes to.";
     EMPTY_GROUP "empty-group" "A rule names a group that has no members.";
     APPROVED_ALL_PORTS "approved-all-ports" "An inbound approved service is about all ports.";
     RESOLVER_REFUSED "resolver-refused" "The outbound rules refuse a resolver that this host uses.";

@@ -78,6 +78,58 @@ fn near(written: &str, name: &str, distance: usize) -> bool {
     distance < own && distance <= if same_start { 1 + own / 4 } else { 1 }
 }
 
+/// Names that people write for a port, as /etc/services and other clouds have them.
+const PORTS: &[(&str, u16)] = &[
+    ("ftp", 21),
+    ("ssh", 22),
+    ("sftp", 22),
+    ("telnet", 23),
+    ("smtp", 25),
+    ("dns", 53),
+    ("domain", 53),
+    ("dhcp", 67),
+    ("tftp", 69),
+    ("http", 80),
+    ("www", 80),
+    ("kerberos", 88),
+    ("pop3", 110),
+    ("ntp", 123),
+    ("imap", 143),
+    ("snmp", 161),
+    ("bgp", 179),
+    ("ldap", 389),
+    ("https", 443),
+    ("smb", 445),
+    ("submissions", 465),
+    ("smtps", 465),
+    ("syslog", 514),
+    ("submission", 587),
+    ("ldaps", 636),
+    ("imaps", 993),
+    ("pop3s", 995),
+    ("mssql", 1433),
+    ("nfs", 2049),
+    ("mysql", 3306),
+    ("rdp", 3389),
+    ("postgres", 5432),
+    ("postgresql", 5432),
+    ("vnc", 5900),
+    ("redis", 6379),
+    ("etcd", 2379),
+    ("http-alt", 8080),
+    ("elasticsearch", 9200),
+    ("memcached", 11211),
+    ("mongodb", 27017),
+    ("wireguard", 51820),
+];
+
+/// The port that the name of a service stands for. A rule has numbers, so that what it says hangs on no file of a host.
+pub fn port_of(name: &str) -> Option<u16> {
+    let name = name.to_lowercase();
+    let named = PORTS.iter().find(|(known, _)| *known == name);
+    named.map(|(_, port)| *port)
+}
+
 /// What to write for a required key.
 pub fn example(name: &str) -> Option<&'static str> {
     Some(match name {

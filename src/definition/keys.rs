@@ -103,7 +103,7 @@ keys! {
     "address_templates.<ipm-id>": "list of addresses, CIDRs and ranges, or a mapping", "",
         "A template.";
     "address_templates.<ipm-id>.file": "path", "none",
-        "A file with one address, CIDR or range a line and `#` comments; relative to the file that names it.";
+        "A file with one address, CIDR or range a line with comments behind `#` or `;`; relative to the file that names it.";
     "address_templates.<ipmg-id>": "list of ipm- ids", "",
         "A group of templates.";
     "service_templates": "mapping", "none",

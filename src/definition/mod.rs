@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`source`] | the texts, and places in them |
 //! | `yaml`, `syntax` | YAML as a tree with places, and the words for what is no YAML |
+//! | `recover` | what is left of a text that is no YAML, so that all faults are told at once |
 //! | `merge` | several files of one definition |
 //! | [`keys`], [`reader`] | every key, and how shapes are read by that table |
 //! | `parse` | from the tree to the [`model`] |
@@ -22,13 +23,14 @@ mod merge;
 pub mod model;
 mod parse;
 pub mod reader;
+mod recover;
 pub mod source;
 mod syntax;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use diagnostics::Diagnostics;
-pub use hint::closest;
+pub use hint::{closest, port_of};
 pub use model::Definition;
 pub use parse::{Parsed, parse};
 pub use source::{LARGEST_FILE, Place, Sources, Span, acts, printable};

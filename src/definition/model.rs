@@ -173,10 +173,19 @@ pub struct TestEntry {
 /// The protocol part of a rule.
 #[derive(Debug)]
 pub enum RuleService {
-    /// `protocol` and `port`.
-    Protocol(Text, Option<Texts>),
+    /// `protocol` and `port`; the protocol is `None` where what is wrong with it was reported.
+    Protocol(Option<Text>, Option<Texts>),
     /// `service`.
     Template(Text),
+    /// Both, which was reported: each is judged, and the rule is none.
+    Both {
+        /// `service`.
+        template: Option<Text>,
+        /// `protocol`.
+        protocol: Option<Text>,
+        /// `port`.
+        port: Option<Texts>,
+    },
 }
 
 /// An address template, or a group of them.

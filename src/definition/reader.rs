@@ -26,6 +26,8 @@ pub struct Texts {
     pub span: Span,
     /// The items, at least one.
     pub items: Vec<Text>,
+    /// Whether there are more that could not be read, which was reported: what is left is judged, and used nowhere.
+    pub incomplete: bool,
 }
 
 /// Collects what is wrong while it reads.
@@ -33,6 +35,8 @@ pub struct Texts {
 pub struct TreeReader {
     /// Everything found so far.
     pub diagnostics: Diagnostics,
+    /// Lines that were left out because they are wrong: what they may have held is not missing.
+    pub blanked: Vec<Span>,
 }
 
 /// The entries of a mapping whose keys are all known.
@@ -41,8 +45,9 @@ pub struct Fields<'n> {
     /// Where the mapping stands.
     pub span: Span,
     entries: &'n [(Key<'n>, YamlNode<'n>)],
-    /// Keys that unknown ones probably mean: they are reported already, and not missing.
-    meant: Vec<&'static str>,
+    /// Keys that unknown ones probably mean, each with what stands there: they are reported already and not missing,
+    /// and what they hold is read as if the key were right.
+    meant: Vec<(&'static str, Option<&'n YamlNode<'n>>)>,
 }
 
 impl From<&Key<'_>> for Text {
@@ -55,21 +60,35 @@ impl From<&Key<'_>> for Text {
 }
 
 impl<'n> Fields<'n> {
-    /// The value of a key, unless it is missing.
+    /// The value of a key, or of one that probably means it, unless it is missing.
     pub fn get(&self, name: &str) -> Option<&'n YamlNode<'n>> {
-        self.entries
-            .iter()
-            .find(|(key, _)| key.text == name)
-            .map(|(_, node)| node)
+        let mut entries = self.entries.iter();
+        let written = entries.find(|(key, _)| key.text == name);
+        let mut meant = self.meant.iter();
+        written.map(|(_, node)| node).or_else(|| {
+            let found = meant.find(|(meant, _)| *meant == name);
+            found.and_then(|(_, node)| *node)
+        })
     }
 
     /// Whether a key was written, or another one in its place.
     pub fn has(&self, name: &str) -> bool {
-        self.get(name).is_some() || self.meant.contains(&name)
+        self.get(name).is_some() || self.meant.iter().any(|(meant, _)| *meant == name)
     }
 }
 
 impl TreeReader {
+    /// Whether something was left out within this.
+    pub fn was_blanked(&self, whole: Span) -> bool {
+        let within = |blanked: &&Span| {
+            blanked.source == whole.source
+                && blanked.end > whole.start
+                // Of a block the end is that of its last line that is left.
+                && blanked.start <= whole.end.saturating_add(1)
+        };
+        self.blanked.iter().any(|blanked| within(&blanked))
+    }
+
     /// Keeps a diagnostic.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
@@ -84,9 +103,16 @@ impl TreeReader {
             if known.iter().any(|name| *name == key.text) {
                 continue;
             }
+            let swallowed = key.swallowed_comma(&value.value).or_else(|| {
+                let (name, help) = key.swallowed_colon(&value.value, known)?;
+                meant.push((name, None));
+                Some(help)
+            });
             let named = self.diagnostics.closest(&key.text, known);
-            meant.extend(named);
-            let help = match (key.swallowed_comma(&value.value), named) {
+            if swallowed.is_none() {
+                meant.extend(named.map(|name| (name, Some(value))));
+            }
+            let help = match (swallowed, named) {
                 (Some(help), _) => help,
                 (None, _) if key.text == "<<" => {
                     "merge keys are not read: use an alias for a whole value, or write the keys out"
@@ -213,6 +239,13 @@ impl TreeReader {
     /// The texts of a list, which may be empty; what is no text is left out.
     pub fn list(&mut self, node: &YamlNode, what: impl fmt::Display) -> Vec<Text> {
         let nodes = self.sequence(node, &what).unwrap_or_default();
+        if let Value::Scalar(text) = &node.value {
+            // It was reported, and is judged all the same.
+            return vec![Text {
+                span: node.span,
+                text: text.to_string(),
+            }];
+        }
         nodes
             .iter()
             .filter_map(|node| self.item(node, &what))
@@ -236,9 +269,10 @@ impl TreeReader {
                 .collect(),
             _ => self.text(node, what).into_iter().collect(),
         };
-        (!self.diagnostics.errors_since(before) && !items.is_empty()).then_some(Texts {
+        (!items.is_empty()).then_some(Texts {
             span: node.span,
             items,
+            incomplete: self.diagnostics.errors_since(before),
         })
     }
 
@@ -296,7 +330,7 @@ impl TreeReader {
         what: &str,
         at: Span,
     ) -> Option<&'n YamlNode<'n>> {
-        if !fields.has(name) {
+        if !fields.has(name) && !self.was_blanked(fields.span) {
             let mut diagnostic =
                 Diagnostic::error("missing-key", at, format!("{what} needs `{name}`"));
             diagnostic.help = example(name).map(str::to_owned);

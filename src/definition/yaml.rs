@@ -11,6 +11,7 @@ use super::syntax::explain;
 use granit_parser::{Event, Parser, ScalarStyle};
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// Nodes of one file, and what each anchor and alias copies: a bound against the billion-laughs kind of file. A rule
 /// has about eight.
@@ -100,12 +101,39 @@ impl Key<'_> {
     }
 }
 
+impl<'a> Key<'a> {
+    /// The key that was meant where `{ port:22 }` or `{ port 22 }` has a key without a value, and how to write it.
+    pub fn swallowed_colon(
+        &self,
+        value: &Value,
+        known: &[&'static str],
+    ) -> Option<(&'static str, String)> {
+        let (name, rest) = self.text.split_once([':', ' '])?;
+        let name = known.iter().find(|known| **known == name)?;
+        let rest = rest.trim();
+        (*value == Value::Null && !rest.is_empty()).then(|| {
+            let help = format!("write `{name}: {rest}`, with a space after the colon");
+            (*name, help)
+        })
+    }
+}
+
 /// Parses one file. Errors of the YAML itself end it, since what follows cannot be trusted: there is no
 /// tree then. Duplicate keys and keys that are no scalars are left out of the tree and all collected.
 pub fn parse(source: u32, text: &str) -> (Option<YamlNode<'_>>, Vec<Diagnostic>) {
+    parse_around(source, text, &[])
+}
+
+/// The same of a text in which something was blanked because it is wrong: what nothing is left of is unreadable.
+pub fn parse_around<'a>(
+    source: u32,
+    text: &'a str,
+    blanked: &'a [Range<usize>],
+) -> (Option<YamlNode<'a>>, Vec<Diagnostic>) {
     let mut builder = Builder {
         source,
         text,
+        blanked,
         events: Parser::new_from_str(text),
         text_end: text.len() as u32,
         anchors: HashMap::new(),
@@ -142,6 +170,7 @@ struct NodeSize {
 struct Builder<'a> {
     source: u32,
     text: &'a str,
+    blanked: &'a [Range<usize>],
     events: Parser<'a, granit_parser::StrInput<'a>>,
     text_end: u32,
     /// A finished node and its size for every anchor.
@@ -159,20 +188,25 @@ impl<'a> Builder<'a> {
                 Ok((event, self.span(start, end)))
             }
             Some(Err(error)) => {
-                let mut at = error.marker().byte_offset().unwrap_or(0);
-                // The place is behind a tab that is wrong.
-                let tab = format!("{:?}", error.kind()).starts_with("Tab");
-                if tab && self.text.as_bytes().get(at.wrapping_sub(1)) == Some(&b'\t') {
-                    at -= 1;
-                }
-                let (before, after) = self.text.split_at_checked(at).unwrap_or((self.text, ""));
-                let (message, help) = explain(error.kind(), before);
+                let at = error.marker().byte_offset().unwrap_or(0);
+                let (at, message, help) = explain(error.kind(), self.text, at);
+                let after = self.text.get(at..).unwrap_or_default();
                 let width = after.chars().next().map_or(0, char::len_utf8);
                 let span = self.span(at as u32, (at + width) as u32);
-                Err(fatal("yaml-syntax", span, message, help))
+                Err(fatal("yaml-syntax", span, message, &help))
             }
             None => Ok((Event::StreamEnd, self.span(self.text_end, self.text_end))),
         }
+    }
+
+    /// Whether something was blanked right behind this.
+    fn stood_here(&self, span: Span) -> bool {
+        let end = span.end as usize;
+        let mut behind = self.blanked.iter().filter(|range| range.start >= end);
+        behind.any(|range| {
+            let between = self.text[end..range.start].trim();
+            between.is_empty() || between == ":"
+        })
     }
 
     fn span(&self, start: u32, end: u32) -> Span {
@@ -221,6 +255,7 @@ impl<'a> Builder<'a> {
                 let null = style == ScalarStyle::Plain
                     && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
                 let value = match null {
+                    true if self.stood_here(span) => Value::Unreadable,
                     true => Value::Null,
                     false => Value::Scalar(text),
                 };

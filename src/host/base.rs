@@ -11,7 +11,7 @@ use crate::state::in_force::InForce;
 use crate::state::saved_policy::{Key, Origin};
 use crate::state::trial::Trial;
 use crate::state::{flow_labels, hits};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// This host: its state directory, its kernel, and what it enforces.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub struct Host {
     /// The labels of interfaces, as they are on the disk.
     pub(super) labels_saved: Slots,
     pub(super) trial: Option<Trial>,
+    /// The last candidate that was not confirmed.
+    pub(super) taken_back: Option<PathBuf>,
 }
 
 /// What is enforced.
@@ -99,6 +101,7 @@ impl Host {
             not_saved: None,
             labels_saved: labels.unwrap_or_default(),
             trial: None,
+            taken_back: None,
         })
     }
 
@@ -136,6 +139,12 @@ impl Host {
         in_force.map(|generation| generation.0)
     }
 
+    /// Why it is not known whether the kernel has anything from before this process.
+    pub fn unseen(&self) -> Option<String> {
+        let asked = self.enforced.is_none().then(|| self.kernel.in_force());
+        asked?.err().map(|error| error.to_string())
+    }
+
     /// The candidate that waits for its confirmation.
     pub fn trial(&self) -> Option<&Trial> {
         self.trial.as_ref()
@@ -144,6 +153,11 @@ impl Host {
     /// Whether what is enforced has yet to be saved.
     pub fn is_unsaved(&self) -> bool {
         self.origin.is_some()
+    }
+
+    /// The candidate that was tried before the policy that is enforced came back.
+    pub fn taken_back(&self) -> Option<&Path> {
+        self.taken_back.as_deref().filter(|_| self.is_from_saved())
     }
 
     /// Why the enforced policy will not be there at the next start.

@@ -55,6 +55,7 @@ impl Host {
                     self.enforce_nothing().map_err(|error| error.to_string())?;
                 }
                 self.trial = None;
+                self.taken_back = Some(trial.candidate.clone());
                 self.save();
                 self.end_trial();
                 warn!(

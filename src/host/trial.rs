@@ -24,8 +24,17 @@ use crate::state::in_force::InForce;
 use crate::state::saved_policy::{CANDIDATE, Hashed, POLICY, SavedPolicy};
 use crate::state::trial::Trial;
 use crate::state::unconfirmed::{self, Unconfirmed};
+use std::path::Path;
 use std::time::Duration;
 use tracing::warn;
+
+/// Why another candidate cannot be tried.
+pub fn on_trial_already(candidate: &Path) -> Failure {
+    Failure::other(format!(
+        "the candidate {} is on trial already: `secgroupd confirm` it, or end its trial with `secgroupd reload`",
+        shown(candidate)
+    ))
+}
 
 impl Host {
     /// Writes down a candidate and its deadline, before it is switched in.
@@ -57,10 +66,7 @@ impl Host {
     /// Saves what would come back.
     fn secure_the_old(&mut self) -> Result<(), Failure> {
         if let Some(trial) = &self.trial {
-            return Err(Failure::other(format!(
-                "the candidate {} is on trial already: `secgroupd confirm` it, or end its trial with `secgroupd reload`",
-                shown(&trial.candidate)
-            )));
+            return Err(on_trial_already(&trial.candidate));
         }
         if self.enforced.is_none() && !matches!(self.kernel.in_force(), Ok(None)) {
             return Err(Failure::other(
@@ -137,6 +143,7 @@ impl Host {
                 .map_err(|error| failed(error.to_string()))?,
         }
         self.trial = None;
+        self.taken_back = Some(trial.candidate);
         self.save();
         self.end_trial();
         Ok(self.enforced().cloned())
@@ -202,7 +209,7 @@ impl Host {
         match !unconfirmed.is_empty() && unconfirmed.has(&content(sources)) {
             false => Ok(()),
             true => {
-                let message = "this definition was tried as a candidate and not confirmed in time";
+                let message = "this definition was tried as a candidate and never confirmed";
                 let help = "change it, try it again with `secgroupd apply --confirm`, or enforce it all the same with \
                             `secgroupd reload --force`";
                 let refused = Diagnostic::new(Severity::Error, "unconfirmed", None, message);

@@ -204,12 +204,29 @@ pub fn of_service(flow: &AskedPort, policy: &Policy, listening: &[Listening]) ->
     causes
 }
 
+/// Processes that listen for a container: what the container serves is known by its own published port.
+const PROXIES: [&str; 6] = [
+    "docker-proxy",
+    "rootlessport",
+    "rootlesskit",
+    "slirp4netns",
+    "pasta",
+    "conmon",
+];
+
+/// Whether it listens for a container, and is no service of the host that can have moved.
+fn is_proxy(listening: &Listening) -> bool {
+    let name = listening.process.as_deref().unwrap_or_default();
+    let name = name.split(' ').next().unwrap_or_default();
+    PROXIES.contains(&name.trim_end_matches(".avx2"))
+}
+
 /// Services that nobody can reach: what is missing may be one of them.
 fn moved(flow: &AskedPort, policy: &Policy, listening: &[Listening]) -> Option<Cause> {
     let tcp = flow.protocol == "tcp";
     let closed = listening
         .iter()
-        .filter(|each| each.tcp == tcp && !is_open(policy, each, listening));
+        .filter(|each| each.tcp == tcp && !is_open(policy, each, listening) && !is_proxy(each));
     let mut names: Vec<(u16, String)> = closed
         .map(|each| {
             let process = each.process.as_ref().map(|process| format!(" ({process})"));
@@ -237,4 +254,45 @@ fn moved(flow: &AskedPort, policy: &Policy, listening: &[Listening]) -> Option<C
             flow.protocol, flow.remote, flow.interface
         ),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::parse;
+    use crate::policy::validate;
+
+    /// What listens for a container is no service of the host that has moved; a service of the host is.
+    #[test]
+    fn a_proxy_of_a_container_has_not_moved() {
+        let text = "version: 1\nsecurity_groups: { sg-a: {} }\n\
+                    instances: { ins-a: { interfaces: { eth0: { addresses: [10.0.0.5], security_groups: [sg-a] } } } }\n";
+        let parsed = parse([("x.yaml", text)]);
+        let account = validate(&parsed.definition, parsed.diagnostics).account;
+        let account = account.unwrap();
+        let policy = account.policy(&account.instances[0].id, &Default::default());
+        let listens = |port: u16, process: &str| Listening {
+            tcp: true,
+            local: ([0, 0, 0, 0], port).into(),
+            both: false,
+            process: Some(format!("{process} (77)")),
+            interface: None,
+        };
+        let flow = AskedPort {
+            interface: "eth0".into(),
+            protocol: "tcp".into(),
+            port: 8080,
+            remote: [198, 51, 100, 1].into(),
+            local: [10, 0, 0, 5].into(),
+        };
+        let policy = policy.unwrap();
+        let codes = |listening: &[Listening]| -> Vec<&str> {
+            let causes = of_service(&flow, &policy, listening);
+            causes.iter().map(|each| each.code).collect()
+        };
+        assert_eq!(codes(&[listens(8081, "nginx")]), ["not-listening", "moved"]);
+        for proxy in ["docker-proxy", "rootlessport", "pasta.avx2", "conmon"] {
+            assert_eq!(codes(&[listens(8081, proxy)]), ["not-listening"], "{proxy}");
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! Which layer, group and rule decides about a flow. No kernel and no privilege is needed.
 
-use crate::definition::Place;
 use crate::definition::keys::protocol_names;
-use crate::policy::{Decision, Direction, Packet, Policy, Protocol, Reason, Verdict};
+use crate::definition::{Place, closest};
+use crate::policy::{Decision, Direction, Packet, Policy, PortSet, Protocol, Reason, Verdict};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct Question {
     /// The source of an inbound, the destination of an outbound flow.
     pub remote: IpAddr,
     /// The destination port, with tcp and udp.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "port")]
     pub port: Option<u16>,
 }
 
@@ -89,6 +89,14 @@ pub enum QuestionError {
     /// No interface named, and not exactly one bound.
     #[error("name the interface with --interface: bound are {0}")]
     Interface(String),
+    /// Neither bound nor an interface of the host.
+    #[error("no interface `{asked}` is bound, and this host has none: {}", hint(.asked, .bound))]
+    NoInterface {
+        /// As asked.
+        asked: String,
+        /// Those that are bound.
+        bound: Vec<String>,
+    },
     /// Not a protocol.
     #[error("`{0}` is not a protocol: write {names}, or a number from 0 to 255", names = protocol_names!())]
     Protocol(String),
@@ -106,6 +114,37 @@ pub enum QuestionError {
         /// The address.
         remote: IpAddr,
     },
+}
+
+fn hint(asked: &str, bound: &[String]) -> String {
+    let names: Vec<&str> = bound.iter().map(String::as_str).collect();
+    match (closest(asked, &names), names.as_slice()) {
+        (Some(name), _) => format!("did you mean `{name}`?"),
+        (None, []) => "none is bound at all".to_owned(),
+        (None, names) => format!("bound are {}", names.join(", ")),
+    }
+}
+
+/// Refuses a question about an interface that is neither bound nor one of these, which are the host's: there is nothing
+/// that could be left alone.
+///
+/// # Errors
+/// [`QuestionError::NoInterface`].
+pub fn known_interface(
+    policy: &Policy,
+    interface: Option<&str>,
+    of_host: &[String],
+) -> Result<(), QuestionError> {
+    match interface {
+        Some(name) if policy.binding(name).is_none() && !of_host.iter().any(|own| own == name) => {
+            let bound = policy.bindings.iter();
+            Err(QuestionError::NoInterface {
+                asked: name.to_owned(),
+                bound: bound.map(|each| each.interface.to_string()).collect(),
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Judges the packet that opens the flow.
@@ -181,4 +220,26 @@ fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<S
         Either::Text(text) => text,
         Either::Number(number) => number.to_string(),
     })
+}
+
+/// A port may be a text in JSON; one that is none is told in words that help.
+fn port<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        None,
+        Number(u16),
+        Text(String),
+        Other(serde_json::Value),
+    }
+    match Either::deserialize(deserializer)? {
+        Either::None => Ok(None),
+        Either::Number(port) => Ok(Some(port)),
+        Either::Text(text) => PortSet::parse_single(&text)
+            .map(Some)
+            .map_err(|error| serde::de::Error::custom(format!("{error}: {}", error.help()))),
+        Either::Other(value) => Err(serde::de::Error::custom(format!(
+            "`port` cannot be {value}: write a number from 1 to 65535"
+        ))),
+    }
 }

@@ -137,6 +137,9 @@ fn layer(layer: &'static str, decided: bool, said: impl Into<String>) -> Layer {
 }
 
 const NOT_ASKED: &str = "not asked";
+/// The packet that opens a flow is valid where the host sees both its ways.
+const INVALID: &str =
+    "no; yes where conntrack sees one way of a flow only, and then no rule lets it pass";
 
 fn layers(policy: &Policy, binding: &Binding, packet: &Packet, reason: &Reason) -> Vec<Layer> {
     let mut all = vec![
@@ -146,7 +149,7 @@ fn layers(policy: &Policy, binding: &Binding, packet: &Packet, reason: &Reason) 
             "no: neither neighbour discovery nor DHCP",
         ),
         layer("established", false, "no: it opens a flow"),
-        layer("invalid", false, "no"),
+        layer("invalid", false, INVALID),
     ];
     let inbound = packet.direction == Direction::Inbound;
     let blocked = &policy.platform.blocked_ports;

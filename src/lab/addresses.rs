@@ -1,5 +1,5 @@
-//! Addresses that a definition leaves out: a lab gives them from 10.0.0.0/16, before the definition is judged, so that
-//! a group as a remote holds them as it will hold those of the VMs.
+//! Addresses that a definition leaves out: a lab gives them from 10.0.0.0/16, so that such an interface can be reached.
+//! A group as a remote means listed addresses, in a lab as on a host, so that it does not hold these.
 
 use crate::definition::Definition;
 use crate::definition::model::{InstanceEntry, InterfaceEntry, LabEntry};
@@ -57,8 +57,8 @@ fn drop_globs(instance: &mut InstanceEntry) {
 }
 
 impl Given {
-    /// Adds an address to each interface that has none, and returns what there is.
-    pub fn complete(&mut self, definition: &mut Definition) -> Outline {
+    /// The interfaces as they are in a lab, each with an address.
+    pub fn complete(&mut self, definition: &Definition) -> Outline {
         let written = written(definition);
         let mut taken = written.clone();
         taken.extend(
@@ -72,7 +72,7 @@ impl Given {
             ..Outline::default()
         };
         let mut still = BTreeMap::new();
-        for instance in &mut definition.instances {
+        for instance in &definition.instances {
             let mut in_lab = instance.clone();
             drop_globs(&mut in_lab);
             for interface in &mut in_lab.interfaces {
@@ -90,11 +90,7 @@ impl Given {
                     span: interface.name.span,
                     text: address.to_string(),
                 };
-                interface.addresses.push(text.clone());
-                let mut all = instance.interfaces.iter_mut();
-                if let Some(own) = all.find(|own| own.name == interface.name) {
-                    own.addresses.push(text);
-                }
+                interface.addresses.push(text);
                 outline.given.push(GivenAddress {
                     instance: key.0.clone(),
                     interface: interface_name(&key.1),

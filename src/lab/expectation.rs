@@ -12,6 +12,7 @@ use super::plan::NodePlan;
 use super::probe::Found;
 use super::reach::Wanted;
 use super::service::LabService;
+use crate::definition::closest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -80,7 +81,7 @@ fn one(line: usize, text: &str) -> Result<Expectation, String> {
         line,
         from: (*from).to_owned(),
         to: (*to).to_owned(),
-        services: LabService::parse_tried(services)?,
+        services: LabService::parse_tried(services).map_err(|error| error.to_string())?,
         found,
     })
 }
@@ -106,29 +107,55 @@ impl Expectation {
 }
 
 /// What has to be tried: services, senders and receivers; none is all.
-/// Fails for an address that nobody in the lab has.
-pub fn wanted(all: &[Expectation], nodes: &[NodePlan]) -> Result<Wanted, String> {
-    let names = |of: fn(&Expectation) -> &String| -> Result<BTreeSet<String>, String> {
-        if all.iter().any(|each| of(each) == ALL) {
-            return Ok(BTreeSet::new());
+///
+/// # Errors
+/// A line for each name and address that nobody in the lab has, with its number.
+pub fn wanted(all: &[Expectation], nodes: &[NodePlan]) -> Result<Wanted, Vec<String>> {
+    let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+    let mut errors = Vec::new();
+    let mut named = |of: fn(&Expectation) -> &String| -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        for each in all.iter().filter(|each| of(each) != ALL) {
+            match node_of(of(each), nodes) {
+                Some(node) => drop(found.insert(node.name.clone())),
+                None => errors.push(nobody(each.line, of(each), &names)),
+            }
         }
-        let name = |each: &Expectation| {
-            let Ok(address) = of(each).parse::<IpAddr>() else {
-                return Ok(of(each).clone());
-            };
-            let has = |node: &&NodePlan| node.addresses().any(|(_, own)| own == address);
-            let node = nodes.iter().find(has);
-            node.map(|node| node.name.clone()).ok_or_else(|| {
-                format!("{}: nobody in the lab has the address {address}", each.line)
-            })
-        };
-        all.iter().map(name).collect()
+        match all.iter().any(|each| of(each) == ALL) {
+            true => BTreeSet::new(),
+            false => found,
+        }
     };
-    Ok(Wanted {
-        services: all.iter().flat_map(|each| each.services.clone()).collect(),
-        from: names(|each| &each.from)?,
-        to: names(|each| &each.to)?,
-    })
+    let (from, to) = (named(|each| &each.from), named(|each| &each.to));
+    match errors.is_empty() {
+        true => Ok(Wanted {
+            services: all.iter().flat_map(|each| each.services.clone()).collect(),
+            from,
+            to,
+        }),
+        false => Err(errors),
+    }
+}
+
+/// Who has this name or address.
+fn node_of<'n>(asked: &str, nodes: &'n [NodePlan]) -> Option<&'n NodePlan> {
+    let address = asked.parse::<IpAddr>();
+    let has = |node: &&NodePlan| match &address {
+        Ok(address) => node.addresses().any(|(_, own)| own == *address),
+        Err(_) => node.name == asked,
+    };
+    nodes.iter().find(has)
+}
+
+fn nobody(line: usize, asked: &str, names: &[&str]) -> String {
+    if asked.parse::<IpAddr>().is_ok() {
+        return format!("{line}: nobody in the lab has the address {asked}");
+    }
+    let help = match closest(asked, names) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => "write an instance of the definition, a host of its `lab`, or `*`".to_owned(),
+    };
+    format!("{line}: the lab has no `{asked}`: {help}")
 }
 
 /// What does not hold, as people read it: a line for what was expected, and one for what was found. Where several lines
@@ -318,7 +345,17 @@ mod tests {
         assert_eq!(wanted.to, ["ins-db".to_owned()].into());
         let all = parse("\n10.0.0.9 -> ins-db tcp:22 silent").unwrap();
         let error = super::wanted(&all, &nodes).unwrap_err();
-        assert_eq!(error, "2: nobody in the lab has the address 10.0.0.9");
+        assert_eq!(error, ["2: nobody in the lab has the address 10.0.0.9"]);
+        // All at once, beside `*` too.
+        let all = parse("ins-dbb -> ins-bd tcp:22 silent\n* -> office tcp:22 silent").unwrap();
+        assert_eq!(
+            super::wanted(&all, &nodes).unwrap_err(),
+            [
+                "1: the lab has no `ins-dbb`: did you mean `ins-db`?",
+                "1: the lab has no `ins-bd`: did you mean `ins-db`?",
+                "2: the lab has no `office`: write an instance of the definition, a host of its `lab`, or `*`",
+            ]
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a lab is made of, from a definition. Pure.
 
 use super::addresses::{Outline, interface_name};
-use super::service::LabService;
+use super::service::{LabService, ServiceError};
 use crate::definition::model::{LabHostEntry, LabServicesEntry};
 use crate::definition::reader::Text;
 use crate::definition::{Diagnostic, Severity, Span, closest};
@@ -20,8 +20,7 @@ pub const INTERNET: (&str, [IpAddr; 2]) = (
     ],
 );
 
-/// The router's name, which no host may have.
-pub const ROUTER: &str = "router";
+pub use crate::policy::validate::lab::ROUTER;
 
 /// The router's addresses on each link: nobody else may have them.
 pub const GATEWAYS: [IpAddr; 2] = [
@@ -178,7 +177,6 @@ impl Planner {
     fn hosts(&mut self, written: &[LabHostEntry], account: &Account) -> Vec<NodePlan> {
         let mut nodes = Vec::new();
         for host in written {
-            self.check_name(&host.name);
             for text in &host.addresses.items {
                 self.check_outside(&host.name.text, text, account);
             }
@@ -204,21 +202,6 @@ impl Planner {
             nodes.push(outside(internet, free));
         }
         nodes
-    }
-
-    fn check_name(&mut self, name: &Text) {
-        let text = &name.text;
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        let wrong = text.is_empty() || text.len() > 64 || !text.bytes().all(allowed);
-        let help = if wrong || text.parse::<IpAddr>().is_ok() {
-            "letters, digits, `-`, `_` and `.`, 64 bytes at most; not an address"
-        } else if InstanceId::is_meant_by(text) || text == ROUTER {
-            "names that begin with `ins-` are those of instances, and `router` is the lab's own"
-        } else {
-            return;
-        };
-        let message = format!("`{text}` is no name of a host outside");
-        self.wrong("lab-bad-name", name.span, message, help);
     }
 
     fn check_outside(&mut self, host: &str, text: &Text, account: &Account) {
@@ -249,8 +232,7 @@ impl Planner {
             for text in &entry.services.items {
                 match LabService::parse_listening(&text.text) {
                     Ok(services) => found.extend(services),
-                    Err(message) => {
-                        let help = "write `tcp:80`, `tcp:80,443` or `udp:53`";
+                    Err(ServiceError { message, help }) => {
                         self.wrong("lab-bad-service", text.span, message, help);
                     }
                 }

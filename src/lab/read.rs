@@ -1,10 +1,10 @@
-//! A definition read for a lab: completed, judged as on a VM, and then judged as a lab.
+//! A definition read for a lab: judged as on a VM, and then as a lab.
 
-use super::addresses::{Given, GivenAddress, Outline};
+use super::addresses::{Given, GivenAddress};
 use super::plan::{NodePlan, plan};
 use crate::cloud::Ledger;
-use crate::definition::Severity;
-use crate::source::load::{Loaded, load_completed};
+use crate::definition::{Severity, Span};
+use crate::source::load::{Loaded, load_with_text};
 use crate::source::read::Trust;
 use std::path::Path;
 
@@ -23,20 +23,17 @@ pub struct Reading {
 
 /// Reads the definition at a path, a file or a directory.
 pub fn read(path: &Path, given: &mut Given) -> Reading {
-    let mut outline = Outline::default();
-    let mut loaded = load_completed(&path.into(), Trust::Any, |definition| {
-        outline = given.complete(definition);
-    });
+    let (mut loaded, definition) = load_with_text(&path.into(), Trust::Any);
+    let outline = given.complete(&definition);
     let mut nodes = None;
     if let Some(account) = &loaded.account {
         match plan(&outline, account) {
             Ok(planned) => nodes = Some(planned),
             Err(errors) => {
                 // What is only doubtful on VMs is impossible here, and said once.
-                let doubt = |d: &crate::definition::Diagnostic| {
-                    d.code == "address-twice" && d.severity == Severity::Warning
-                };
-                loaded.diagnostics.retain(|diagnostic| !doubt(diagnostic));
+                let said = |at: Option<Span>| errors.iter().any(|error| error.span == at);
+                (loaded.diagnostics)
+                    .retain(|each| each.severity == Severity::Error || !said(each.span));
                 loaded.diagnostics.extend(errors);
             }
         }

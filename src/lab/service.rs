@@ -1,13 +1,25 @@
 //! What can listen and what can be tried: a port of TCP or UDP, or ping.
 
+use crate::policy::port::PortError;
 use crate::policy::{Interval, PortSet, Protocol};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
+use thiserror::Error;
 
 /// The most ports that one text may stand for.
 const MOST_PORTS: usize = 1000;
+
+/// Why a text is no service of a lab.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{message}: {help}")]
+pub struct ServiceError {
+    /// What is wrong.
+    pub message: String,
+    /// The way out.
+    pub help: String,
+}
 
 /// A port of TCP or UDP, or an echo request. Printed as `tcp:80`, `udp:53`, `icmp`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -59,23 +71,38 @@ impl LabService {
     }
 
     /// `tcp:80,443` or `udp:53`.
-    pub fn parse_listening(text: &str) -> Result<BTreeSet<LabService>, String> {
-        let wrong = || format!("`{text}` is not a service that can listen");
+    ///
+    /// # Errors
+    /// What is wrong, and the way out.
+    pub fn parse_listening(text: &str) -> Result<BTreeSet<LabService>, ServiceError> {
+        let wrong = || ServiceError {
+            message: format!("`{text}` is not a service that can listen"),
+            help: "write `tcp:80`, `tcp:80,443` or `udp:53`".to_owned(),
+        };
         let (protocol, ports) = text.split_once(':').ok_or_else(wrong)?;
         let of: fn(u16) -> LabService = match protocol.trim() {
             "tcp" => LabService::Tcp,
             "udp" => LabService::Udp,
             _ => return Err(wrong()),
         };
-        let intervals = PortSet::parse(ports.trim()).map_err(|error| error.to_string())?;
+        let intervals = PortSet::parse(ports.trim()).map_err(|error| ServiceError {
+            message: error.to_string(),
+            help: match error {
+                PortError::Named(_, port) | PortError::LeadingZero(_, port) => {
+                    format!("write `{protocol}:{port}`")
+                }
+                error => error.help(),
+            },
+        })?;
         let count: usize = intervals
             .iter()
             .map(|interval| usize::from(interval.last - interval.first) + 1)
             .sum();
         if count > MOST_PORTS {
-            return Err(format!(
-                "`{text}` is {count} ports: {MOST_PORTS} is the most"
-            ));
+            return Err(ServiceError {
+                message: format!("`{text}` is {count} ports: {MOST_PORTS} is the most"),
+                help: "name those that are tried".to_owned(),
+            });
         }
         let ports = intervals
             .into_iter()
@@ -84,11 +111,16 @@ impl LabService {
     }
 
     /// The same, or `icmp`, or `icmpv6`: both mean ping.
-    pub fn parse_tried(text: &str) -> Result<BTreeSet<LabService>, String> {
+    ///
+    /// # Errors
+    /// What is wrong, and the way out.
+    pub fn parse_tried(text: &str) -> Result<BTreeSet<LabService>, ServiceError> {
         match text {
             "icmp" | "icmpv6" | "ping" => Ok([LabService::Ping].into()),
-            _ => Self::parse_listening(text).map_err(|error| {
-                format!("{error}: write `tcp:80`, `udp:53`, `tcp:8000-8010` or `icmp`")
+            _ if text.contains(':') => Self::parse_listening(text),
+            _ => Err(ServiceError {
+                message: format!("`{text}` is not a service that can be tried"),
+                help: "write `tcp:80`, `udp:53`, `tcp:8000-8010` or `icmp`".to_owned(),
             }),
         }
     }
@@ -113,7 +145,7 @@ impl From<LabService> for String {
 impl TryFrom<String> for LabService {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        let services = LabService::parse_tried(&text)?;
+        let services = LabService::parse_tried(&text).map_err(|error| error.to_string())?;
         services
             .into_iter()
             .next()

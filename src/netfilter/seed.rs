@@ -53,12 +53,13 @@ pub struct TcpSocket {
 /// Why the sockets could not be read or not be tracked.
 #[derive(Debug, thiserror::Error)]
 pub enum SeedError {
-    /// The kernel did not list the sockets (the module `inet_diag` or `tcp_diag` may be missing).
-    #[error("cannot list the TCP sockets: {0}")]
+    /// The kernel did not list the sockets.
+    #[error("cannot list the TCP sockets: {0}{hint}", hint = without_diag(.0))]
     Sockets(NetlinkError),
     /// The kernel did not take a flow; `tracked` others had been taken before it.
     #[error(
-        "cannot put {local} - {remote} into connection tracking ({tracked} flows are in): {error}"
+        "cannot put {local} - {remote} into connection tracking ({tracked} flows are in): {error}{}",
+        without_ctnetlink(.error)
     )]
     Track {
         /// This host's end of the flow.
@@ -71,6 +72,27 @@ pub enum SeedError {
         /// `nf_conntrack_netlink`, `ENOMEM` when the table of flows is full.
         error: io::Error,
     },
+}
+
+/// What a kernel lacks that does not know the question.
+fn without_diag(error: &NetlinkError) -> &'static str {
+    use nix::errno::Errno::{EINVAL, ENOENT, EOPNOTSUPP, EPROTONOSUPPORT};
+    match error {
+        NetlinkError::Refused(ENOENT | EINVAL | EOPNOTSUPP)
+        | NetlinkError::Socket(EPROTONOSUPPORT) => {
+            "; this kernel may lack the modules inet_diag and tcp_diag (CONFIG_INET_DIAG)"
+        }
+        _ => "",
+    }
+}
+
+fn without_ctnetlink(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EOPNOTSUPP | libc::EPROTONOSUPPORT | libc::EINVAL) => {
+            "; this kernel may lack the module nf_conntrack_netlink (CONFIG_NF_CT_NETLINK)"
+        }
+        _ => "",
+    }
 }
 
 /// The live TCP connections of this network namespace, both families, without loopback.
@@ -255,4 +277,30 @@ fn tuple<P: Pusher>(
         .push_proto_src_port(from.port())
         .push_proto_dst_port(to.port())
         .end_nested()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_module_is_named() {
+        let sockets = SeedError::Sockets(NetlinkError::Refused(Errno::ENOENT));
+        assert!(sockets.to_string().contains("tcp_diag"), "{sockets}");
+        let denied = SeedError::Sockets(NetlinkError::Denied);
+        assert!(!denied.to_string().contains("tcp_diag"), "{denied}");
+        let track = |error: i32| {
+            let (local, remote) = (([10, 0, 0, 5], 22).into(), ([10, 0, 0, 9], 1).into());
+            let error = io::Error::from_raw_os_error(error);
+            SeedError::Track {
+                local,
+                remote,
+                tracked: 0,
+                error,
+            }
+            .to_string()
+        };
+        assert!(track(libc::EOPNOTSUPP).contains("nf_conntrack_netlink"));
+        assert!(!track(libc::ENOMEM).contains("nf_conntrack_netlink"));
+    }
 }

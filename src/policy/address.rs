@@ -1,6 +1,7 @@
 //! Addresses, CIDRs and ranges as a definition writes them, and sets of them.
 
 use super::interval::{Interval, Point, contains, merged, without};
+use super::number::{NumberError, decimal};
 use ipnet::IpNet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -22,6 +23,14 @@ pub enum AddressError {
     /// No address at all.
     #[error("`{0}` is not an address, a CIDR or a range `a-b`")]
     NotAnAddress(String),
+    /// A number that begins with 0: some programs read it as octal.
+    #[error("`{written}` has a number with a zero before it, which some programs read as octal")]
+    LeadingZero {
+        /// As written.
+        written: String,
+        /// The same without.
+        meant: String,
+    },
     /// A prefix length that the family does not have.
     #[error("`/{0}` is not a prefix length: IPv4 has /0 to /32, IPv6 /0 to /128")]
     Prefix(String),
@@ -54,6 +63,10 @@ impl AddressError {
             AddressError::NotAnAddress(_) => AddressError::NotAnAddress(text.into()),
             AddressError::Mapped(_) => AddressError::Mapped(text.into()),
             AddressError::Zone(_) => AddressError::Zone(text.into()),
+            AddressError::LeadingZero { written, meant } => AddressError::LeadingZero {
+                meant: text.replacen(&written, &meant, 1),
+                written: text.into(),
+            },
             other => other,
         }
     }
@@ -64,6 +77,7 @@ impl AddressError {
             AddressError::NotAnAddress(_) => {
                 "write 192.0.2.7, 192.0.2.0/24, 192.0.2.10-192.0.2.40 or 2001:db8::/32".into()
             }
+            AddressError::LeadingZero { meant, .. } => format!("write `{meant}`"),
             AddressError::Prefix(prefix) => match prefix.parse().ok().and_then(mask_length) {
                 Some(length) => format!("write the mask as its length: /{length}"),
                 None => "correct the number after the slash".into(),
@@ -88,6 +102,17 @@ impl AddressError {
     }
 }
 
+/// An IPv4 address without the zeros before its numbers, if it has any and would be one then.
+fn without_zeros(text: &str) -> Option<String> {
+    let octet = |part: &str| match decimal::<u8>(part) {
+        Ok(number) | Err(NumberError::LeadingZero(number)) => Some(number.to_string()),
+        Err(NumberError::None) => None,
+    };
+    let octets: Vec<String> = text.split('.').map(octet).collect::<Option<_>>()?;
+    let meant = octets.join(".");
+    (meant != text && meant.parse::<Ipv4Addr>().is_ok()).then_some(meant)
+}
+
 /// The prefix length of a netmask such as 255.255.255.0.
 fn mask_length(mask: Ipv4Addr) -> Option<u32> {
     let bits = u32::from(mask);
@@ -110,9 +135,13 @@ impl AddressRange {
         if text.contains('%') {
             return Err(AddressError::Zone(text.into()));
         }
-        let address: IpAddr = text
-            .parse()
-            .map_err(|_| AddressError::NotAnAddress(text.into()))?;
+        let address: IpAddr = text.parse().map_err(|_| match without_zeros(text) {
+            Some(meant) => AddressError::LeadingZero {
+                written: text.into(),
+                meant,
+            },
+            None => AddressError::NotAnAddress(text.into()),
+        })?;
         match address {
             IpAddr::V6(a) if MAPPED.contains(a.into()) => Err(AddressError::Mapped(text.into())),
             address => Ok(address),
@@ -140,12 +169,13 @@ impl AddressRange {
         };
         let address = Self::parse_address(address).map_err(|e| e.of(text))?;
         let not_a_prefix = || AddressError::Prefix(prefix.into());
-        // `u8::from_str` takes `+8`, which nobody means.
-        let digits = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
-        let length: u8 = digits
-            .then(|| prefix.parse().ok())
-            .flatten()
-            .ok_or_else(not_a_prefix)?;
+        let length: u8 = decimal(prefix).map_err(|error| match error {
+            NumberError::LeadingZero(length) => AddressError::LeadingZero {
+                written: text.into(),
+                meant: format!("{address}/{length}"),
+            },
+            NumberError::None => not_a_prefix(),
+        })?;
         let net = IpNet::new(address, length).map_err(|_| not_a_prefix())?;
         if net.network() != address {
             return Err(AddressError::HostBits {

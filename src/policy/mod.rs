@@ -13,7 +13,7 @@
 //! | [`decide`], `reason` | the reference: what happens to one packet, and why |
 //! | [`listed`] | the same as one ordered list, for the check and the insights |
 //! | [`packet`], `protocol` | a packet; the protocols that rules name |
-//! | [`address`], [`port`], [`interval`] | sets of them |
+//! | [`address`], [`port`], [`interval`], `number` | sets of them; how a number is written |
 //! | [`id`], [`interface`], [`places`] | names, and back to what was written |
 //! | `alike` | whether two policies enforce the same |
 
@@ -28,6 +28,7 @@ pub mod id;
 pub mod interface;
 pub mod interval;
 pub mod listed;
+mod number;
 pub mod packet;
 pub mod places;
 pub mod platform;

@@ -1,6 +1,8 @@
 //! Ports as a definition writes them, and sets of them.
 
 use super::interval::{Interval, Point, contains, merged, without};
+use super::number::{NumberError, decimal};
+use crate::definition::port_of;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +19,12 @@ pub enum PortError {
     /// Not a number from 1 to 65535, and not a range of them.
     #[error("`{0}` is not a port: ports are 1 to 65535, ranges `a-b`")]
     NotAPort(String),
+    /// The name of a service, which stands for a number in /etc/services and nowhere here.
+    #[error("`{0}` is the name of a service: a port is a number")]
+    Named(String, u16),
+    /// A number that begins with 0: some programs read it as octal.
+    #[error("`{0}` begins with a zero, which some programs read as octal")]
+    LeadingZero(String, u16),
     /// Port 0, which no packet should carry.
     #[error("port 0 does not exist")]
     Zero,
@@ -27,11 +35,14 @@ pub enum PortError {
 
 impl PortError {
     /// The way out.
-    pub fn help(&self) -> &'static str {
+    pub fn help(&self) -> String {
         match self {
-            PortError::NotAPort(_) => "write 22, 8000-8100, \"80,443\" or all",
-            PortError::Zero => "ports begin with 1; write `all` if every port is meant",
-            PortError::Reversed(_) => "write the lower port first",
+            PortError::NotAPort(_) => "write 22, 8000-8100, \"80,443\" or all".to_owned(),
+            PortError::Named(_, meant) | PortError::LeadingZero(_, meant) => {
+                format!("write {meant}")
+            }
+            PortError::Zero => "ports begin with 1; write `all` if every port is meant".to_owned(),
+            PortError::Reversed(_) => "write the lower port first".to_owned(),
         }
     }
 }
@@ -85,6 +96,17 @@ impl PortSet {
         PortSet::new(without(&self.0, &hole.0))
     }
 
+    /// Reads the one port of a flow.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], also for a list and a range.
+    pub fn parse_single(text: &str) -> Result<u16, PortError> {
+        match parse_interval(text)? {
+            one if one.first == one.last && !text.contains('-') => Ok(one.first),
+            _ => Err(PortError::NotAPort(text.into())),
+        }
+    }
+
     /// Reads one entry into intervals: `22`, `8000-8100`, `80,443,8000-8100` or `all`.
     pub fn parse(text: &str) -> Result<Vec<Interval<u16>>, PortError> {
         if text == "all" {
@@ -102,11 +124,14 @@ impl PortSet {
 fn parse_interval(text: &str) -> Result<Interval<u16>, PortError> {
     let number = |part: &str| -> Result<u16, PortError> {
         let part = part.trim();
-        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        match digits.then(|| part.parse::<u16>().ok()).flatten() {
-            Some(0) => Err(PortError::Zero),
-            Some(port) => Ok(port),
-            None => Err(PortError::NotAPort(text.into())),
+        match decimal(part) {
+            Ok(0) | Err(NumberError::LeadingZero(0)) => Err(PortError::Zero),
+            Ok(port) => Ok(port),
+            Err(NumberError::LeadingZero(port)) => Err(PortError::LeadingZero(part.into(), port)),
+            Err(NumberError::None) => Err(match port_of(part) {
+                Some(port) => PortError::Named(part.into(), port),
+                None => PortError::NotAPort(text.into()),
+            }),
         }
     };
     let (first, last) = match text.split_once('-') {
@@ -150,11 +175,20 @@ mod tests {
         assert_eq!(read("all"), "all");
         assert_eq!(PortSet::parse("0"), Err(PortError::Zero));
         assert_eq!(PortSet::parse("0-5"), Err(PortError::Zero));
+        assert_eq!(PortSet::parse("000"), Err(PortError::Zero));
         assert_eq!(
             PortSet::parse("9-5"),
             Err(PortError::Reversed("9-5".into()))
         );
-        for wrong in ["", "http", "65536", "-1", "80,", "1-2-3", "+80"] {
+        let meant = |text: &str| PortSet::parse(text).unwrap_err().help();
+        assert_eq!(meant("080"), "write 80");
+        assert_eq!(meant("443,08000-8100"), "write 8000");
+        assert_eq!(meant("SSH"), "write 22");
+        assert_eq!(PortSet::parse_single("443"), Ok(443));
+        for wrong in ["443-443", "80,443", "all", "0", "ssh", "080"] {
+            assert!(PortSet::parse_single(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", "nothing", "65536", "-1", "80,", "1-2-3", "+80"] {
             assert!(
                 matches!(PortSet::parse(wrong), Err(PortError::NotAPort(_))),
                 "{wrong}"

@@ -1,5 +1,7 @@
 //! The protocols that rules and packets name.
 
+use super::number::decimal;
+
 /// An IP protocol number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Protocol(pub u8);
@@ -44,7 +46,7 @@ impl Protocol {
         let named = Self::NAMES.iter().find(|(name, _)| *name == text);
         named
             .map(|(_, protocol)| *protocol)
-            .or_else(|| text.parse().ok().map(Protocol))
+            .or_else(|| decimal(text).ok().map(Protocol))
     }
 }
 

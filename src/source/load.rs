@@ -27,28 +27,11 @@ pub struct Loaded {
 
 /// Reads a definition. Never fails: what is wrong is in the diagnostics.
 pub fn load(location: &Location, trust: Trust) -> Loaded {
-    load_completed(location, trust, |_| {})
-}
-
-/// The same of a definition that is completed before it is judged, as a lab does.
-pub fn load_completed(
-    location: &Location,
-    trust: Trust,
-    complete: impl FnOnce(&mut Definition),
-) -> Loaded {
-    read_and_judge(location, trust, complete).0
+    load_with_text(location, trust).0
 }
 
 /// The same, with the definition as it was written; its sources are those of what was loaded.
 pub fn load_with_text(location: &Location, trust: Trust) -> (Loaded, Definition) {
-    read_and_judge(location, trust, |_| {})
-}
-
-fn read_and_judge(
-    location: &Location,
-    trust: Trust,
-    complete: impl FnOnce(&mut Definition),
-) -> (Loaded, Definition) {
     let begin = Instant::now();
     let mut unread = Vec::new();
     let files = location.files(trust).unwrap_or_else(|errors| {
@@ -64,7 +47,7 @@ fn read_and_judge(
         .collect();
     let texts = texts.iter().map(|(path, text)| (path.as_str(), *text));
     let template = |path: &Path| template_file(path, trust).map_err(|error| error.to_string());
-    let loaded = judge_with_text(texts, template, unread, complete);
+    let loaded = judge_with_text(texts, template, unread);
     debug!("read and judged in {:.1?}", begin.elapsed());
     loaded
 }
@@ -76,14 +59,13 @@ pub fn judge<'a>(
     template: impl Fn(&Path) -> Result<String, String>,
     unread: Vec<Diagnostic>,
 ) -> Loaded {
-    judge_with_text(texts, template, unread, |_| {}).0
+    judge_with_text(texts, template, unread).0
 }
 
 fn judge_with_text<'a>(
     texts: impl IntoIterator<Item = (&'a str, &'a str)>,
     template: impl Fn(&Path) -> Result<String, String>,
     mut unread: Vec<Diagnostic>,
-    complete: impl FnOnce(&mut Definition),
 ) -> (Loaded, Definition) {
     let mut parsed = parse(texts);
     let definition_files = parsed.definition.sources.iter().count();
@@ -91,7 +73,6 @@ fn judge_with_text<'a>(
     let read = |path: &PathBuf| (path.clone(), template(path));
     let contents: HashMap<_, _> = template_files.iter().map(read).collect();
     parsed.definition.attach(&contents);
-    complete(&mut parsed.definition);
     unread.extend(parsed.diagnostics);
     let validated = validate(&parsed.definition, unread);
     let loaded = Loaded {

@@ -60,7 +60,7 @@ fn explain() {
             json!({ "verdict": "allow", "layer": "approved-service", "service": "vpc-dns" }),
         ),
         (
-            "inbound tcp 203.0.113.9 80 --interface eth1",
+            "inbound tcp 203.0.113.9 80 --interface lo",
             0,
             "allow: the interface is not bound, and left alone\n".into(),
             json!({ "verdict": "allow", "layer": "unmanaged" }),
@@ -86,6 +86,19 @@ fn explain() {
         ("sideways tcp 203.0.113.9 22", "sideways"),
         ("inbound tcp 203.0.113.9 70000", "70000"),
         ("inbound tcp", "<REMOTE>"),
+        (
+            "inbound tcp 203.0.113.9 ssh",
+            "a port is a number: write 22",
+        ),
+        ("inbound tcp 203.0.113.9 080", "write 80"),
+        (
+            "inbound tcp 203.0.113.9 22 --interface eht0",
+            "no interface `eht0` is bound, and this host has none: did you mean `eth0`?",
+        ),
+        (
+            "inbound tcp 203.0.113.9 22 --interface wlan7",
+            "no interface `wlan7` is bound, and this host has none: bound are eth0",
+        ),
     ] {
         site.run(&format!("explain {flow}")).failed(2, &[words]);
     }
@@ -145,6 +158,8 @@ fn batch() {
         r#"{"direction":"inbound","protocol":"tcp","remote":"203.0.113.9","port":22,"colour":"red"}"#,
         r#"{"direction":"inbound","protocol":6,"remote":"::ffff:203.0.113.9","port":22}"#,
         r#"{"direction":"outbound","protocol":47,"remote":"203.0.113.9"}"#,
+        r#"{"direction":"inbound","protocol":"tcp","remote":"203.0.113.9","port":"ssh"}"#,
+        r#"{"direction":"inbound","protocol":"tcp","remote":"203.0.113.9","port":22,"interface":"eht0"}"#,
     ]
     .join("\n");
     let ran = ask(&site, &lines);
@@ -154,12 +169,15 @@ fn batch() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert_eq!(answers.len(), 7, "{ran:?}");
+    assert_eq!(answers.len(), 9, "{ran:?}");
     assert_eq!(answers[0]["verdict"], "allow");
     assert_eq!(answers[2]["layer"], "default");
     assert_eq!(answers[6]["rule"], "sg-web/out/0");
     for (at, words) in [
-        (1, "line 2: "),
+        (1, "line 2: column "),
+        (7, "line 8: column "),
+        (7, "write 22"),
+        (8, "line 9: no interface `eht0` is bound"),
         (3, "line 4: tcp needs a port"),
         (4, "colour"),
     ] {
@@ -168,6 +186,10 @@ fn batch() {
             "{}",
             answers[at]
         );
+        assert_eq!(answers[at]["line"], at + 1);
+        // A line of the input is meant, and it has one of its own.
+        let said = answers[at]["error"].as_str().unwrap();
+        assert!(!said.contains("at line 1"), "{said}");
     }
     assert_eq!(ask(&site, "").code, 0, "nothing was asked");
     site.run("explain --batch inbound")

@@ -230,6 +230,12 @@ impl Site {
         Daemon::start(self.command(line))
     }
 
+    /// Sends a packet from the peer.
+    pub fn inject(&self, probe: &Probe) {
+        self.injector.send(probe);
+        self.injector.wait();
+    }
+
     /// Whether a TCP connection from the peer to this port would be let in now: one packet is sent, and judged.
     pub fn lets_in(&self, port: u16) -> bool {
         let before = self.seen();

@@ -141,9 +141,15 @@ fn taken_back() {
         "{status}"
     );
     site.run("confirm").failed(1, &["no candidate is on trial"]);
+    let page = site.run("status").out;
+    let words = "new.yaml was tried and not confirmed";
+    assert!(
+        page.contains(words) && !page.contains("no definition was enforced since"),
+        "{page}"
+    );
     // Its content is not enforced again, whatever its name and whoever asks for it, until it changes.
     let new = site.path("new.yaml").display().to_string();
-    let words = ["not confirmed in time", "reload --force"];
+    let words = ["never confirmed", "reload --force"];
     site.run(&format!("apply {new}")).failed(1, &words);
     site.save("groups.yaml", &opening(&[443]));
     until("it is refused", || {
@@ -153,7 +159,7 @@ fn taken_back() {
     assert!(site.lets_in(22) && !site.lets_in(443));
     daemon.end(Signal::SIGTERM);
     let daemon = site.launch("run");
-    daemon.until_logged("tried as a candidate and not confirmed in time");
+    daemon.until_logged("tried as a candidate and never confirmed");
     assert!(site.lets_in(22) && !site.lets_in(443));
     site.save("groups.yaml", &(opening(&[443]) + "# changed\n"));
     site.until_open(&[443], &[22]);
@@ -234,7 +240,7 @@ fn rebooted() {
             assert!(site.lets_in(22) && !site.lets_in(443));
         }
         let daemon = site.launch("run");
-        daemon.until_logged("tried as a candidate and not confirmed in time");
+        daemon.until_logged("tried as a candidate and never confirmed");
         assert!(site.lets_in(22) && !site.lets_in(443));
         assert!(!path.exists());
     }
@@ -267,6 +273,9 @@ fn reloaded() {
     tried(&site, 600, &[443]);
     attempt(&site, 600, &[8080]).failed(2, &["is on trial already", "secgroupd reload"]);
     assert!(site.lets_in(443) && !site.lets_in(8080));
+    // That is no fault of what is enforced.
+    let status = site.status();
+    assert!(status["last_error"].is_null(), "{status}");
     assert_eq!(site.run("reload").code, 0);
     assert!(site.lets_in(22) && !site.lets_in(443));
     assert!(site.status()["trial"].is_null());

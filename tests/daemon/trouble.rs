@@ -79,12 +79,36 @@ fn empty() {
 fn no_privilege() {
     let site = Site::new();
     site.write("groups.yaml", &opening(&[22]));
-    let mut command = site.host.command("setpriv");
-    command.args(["--bounding-set=-net_admin", "--inh-caps=-net_admin"]);
-    command.arg(super::site::PROGRAM);
-    site.arguments(&mut command, "apply");
-    super::site::Ran::of(&mut command).failed(2, &["permission denied", "CAP_NET_ADMIN"]);
+    let command = |line: &str| {
+        let mut command = site.host.command("setpriv");
+        command.args(["--bounding-set=-net_admin", "--inh-caps=-net_admin"]);
+        command.arg(super::site::PROGRAM);
+        site.arguments(&mut command, line);
+        command
+    };
+    let words = ["permission denied", "CAP_NET_ADMIN"];
+    super::site::Ran::of(&mut command("apply")).failed(2, &words);
     assert!(site.generations().is_empty());
+    // Nobody who may not look says that nothing is enforced.
+    assert_eq!(site.run("apply").code, 0);
+    for line in ["apply", "boot", "remove"] {
+        let ran = super::site::Ran::of(&mut command(line));
+        assert_eq!(ran.code, 2, "{line}: {ran:?}");
+        let said = format!("{}{}", ran.out, ran.err);
+        assert!(said.contains("permission denied"), "{line}: {said}");
+    }
+    let daemon = super::process::Daemon::start(command("run"));
+    daemon.until_logged("whether anything is enforced is not known: ");
+    let ran = site.run("status");
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(
+        ran.out
+            .starts_with("Whether anything is enforced on this host is not known"),
+        "{ran:?}"
+    );
+    let log = daemon.log();
+    assert!(!log.contains("nothing is enforced"), "{log}");
+    assert!(!site.generations().is_empty());
 }
 
 fn no_daemon() {

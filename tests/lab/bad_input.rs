@@ -235,6 +235,21 @@ fn names() {
         &GOOD.replace("198.51.100.7", "198.51.100.0/24"),
         &["`198.51.100.0/24` is not an address"],
     );
+    // `check` says so too: a name is refused, and what a host does not care about is a warning.
+    let site = Site::new(&GOOD.replace("office:", "my office:"));
+    let ran = site.run("check groups.yaml");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(
+        ran.out.contains("error[lab-bad-name]: `my office`"),
+        "{ran:?}"
+    );
+    assert!(ran.out.contains("groups.yaml:7:"), "{ran:?}");
+    let site = Site::new(&GOOD.replace("{ ins-a: [tcp:80] }", "{ ofice: [tcp:80] }"));
+    let ran = site.run("check groups.yaml");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let words =
+        "warning[lab-unknown]: `lab up` would refuse this: there is no instance or host `ofice`";
+    assert!(ran.out.contains(words), "{ran:?}");
     let site = Site::new(GOOD);
     let ran = site.run("lab up groups.yaml --name a/b");
     assert_eq!(ran.code, 2);

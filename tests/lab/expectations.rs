@@ -93,7 +93,10 @@ fn are_none() {
     site.write("groups.expect", "office -> ins-z tcp:80 silent\n");
     let ran = site.run("lab test groups.yaml");
     assert_eq!(ran.code, 2);
-    assert!(ran.err.contains("the lab has no `ins-z`"), "{ran:?}");
+    assert!(
+        ran.err.contains("groups.expect:1: the lab has no `ins-z`"),
+        "{ran:?}"
+    );
     site.write("groups.yaml", &GROUPS.replace("allow", "alow"));
     let ran = site.run("lab test groups.yaml");
     assert_eq!(ran.code, 1, "{ran:?}");
@@ -151,4 +154,21 @@ lab: { services: { ins-a: [tcp:80] } }
             .contains("groups.expect:2: nobody in the lab has the address 10.0.0.9"),
         "{ran:?}"
     );
+    // Names too, all at once, and before anything is tried.
+    let text =
+        "* -> ins-q tcp:80 silent\nins-c -> ins-a tcp:80 silent\nins-a -> ins-b tcp:ssh silent\n";
+    site.write("groups.expect", text);
+    let ran = site.run("lab test groups.yaml");
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.err.contains("groups.expect:3: "), "{ran:?}");
+    assert!(ran.err.contains("write `tcp:22`"), "{ran:?}");
+    site.write("groups.expect", text.rsplit_once("ins-a ->").unwrap().0);
+    let ran = site.run("lab test groups.yaml");
+    assert_eq!(ran.code, 2, "{ran:?}");
+    for words in [
+        "groups.expect:1: the lab has no `ins-q`",
+        "groups.expect:2: the lab has no `ins-c`",
+    ] {
+        assert!(ran.err.contains(words), "{ran:?}");
+    }
 }

@@ -266,7 +266,7 @@ fn given_addresses() {
         format!(
             "version: 1\nsecurity_groups:\n\
              \x20 sg-web: {{ outbound: [{{ action: allow, protocol: tcp, port: 3306, destination: sg-db }}] }}\n\
-             \x20 sg-db: {{ inbound: [{{ action: allow, protocol: tcp, port: 3306, source: sg-web }}] }}\n\
+             \x20 sg-db: {{ inbound: [{{ action: allow, protocol: tcp, port: 3306, source: sg-web }}, {{ action: allow, protocol: tcp, port: 81, source: any }}] }}\n\
              instances:\n{more}\
              \x20 ins-web: {{ interfaces: {{ eth*: {{ security_groups: [sg-web] }} }} }}\n\
              \x20 ins-other: {{ interfaces: {{ eth0: {{ addresses: [10.0.0.2], security_groups: [] }} }} }}\n\
@@ -275,10 +275,14 @@ fn given_addresses() {
         )
     };
     let site = Site::new(&definition(""));
+    // What is not listed is no member of a group, here as on a host.
+    let check = site.run("check groups.yaml").good().out;
+    let words = "eth0) list no `addresses`, so `sg-db`, `sg-web` match nothing";
+    assert!(check.contains(words), "{check}");
     let up = site.up();
-    up.until_said("list theirs");
-    assert_eq!(site.found("ins-web ins-db tcp 3306"), "reached");
-    assert_eq!(site.found("internet ins-db tcp 3306"), "silent");
+    up.until_said("the lab gave them its own");
+    assert_eq!(site.found("ins-web ins-db tcp 3306"), "silent");
+    assert_eq!(site.found("internet ins-db tcp 81"), "closed");
     let addresses = || {
         let status = site.lab("status --json").good().json();
         let nodes = status["nodes"].as_array().unwrap().clone();
@@ -303,7 +307,17 @@ fn given_addresses() {
     ));
     up.until_said("new: ins-first");
     assert_eq!(addresses(), before);
-    assert_eq!(site.found("ins-first ins-db tcp 3306"), "reached");
+    assert_eq!(site.found("ins-first ins-db tcp 3306"), "silent");
+    // Listed, they are.
+    let listed = definition("")
+        .replace("eth*: {", "eth0: { addresses: [10.0.0.3],")
+        .replace(
+            "ins-db: { interfaces: { eth0: {",
+            "ins-db: { interfaces: { eth0: { addresses: [10.0.0.4],",
+        );
+    site.save(&listed);
+    up.until_said("gone: ins-first");
+    assert_eq!(site.found("ins-web ins-db tcp 3306"), "reached");
 }
 
 fn platform() {

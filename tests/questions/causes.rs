@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::answers::{causes, listen};
 use crate::site::{Ran, Site};
 use crate::support::namespace::run;
-use crate::support::{Host, Iptables, Skip, join, kernel_test};
+use crate::support::{Host, Iptables, Probe, Skip, TcpFlags, join, kernel_test};
 
 pub fn tests() -> Vec<Trial> {
     const NAME: &str = "i_opened_a_port_but_the_cvm_is_still_not_accessible";
@@ -33,6 +33,8 @@ pub fn tests() -> Vec<Trial> {
         kernel_test(&format!("{NAME}_ufw"), &["ufw"], ufw),
         kernel_test(&format!("{NAME}_firewalld"), &["nft"], firewalld),
         kernel_test("what_cannot_be_copied_is_named", &[], not_copied),
+        kernel_test("a_slow_nft_makes_no_false_cause", &["nft"], slow_nft),
+        kernel_test("what_conntrack_calls_invalid_is_counted", &[], invalid),
         kernel_test(
             &format!("{NAME}_redirected"),
             &["nft", "iptables-nft"],
@@ -226,6 +228,47 @@ fn plain_nft() {
             "chain peers in the table inet fw",
             "mend: nft insert rule inet fw peers tcp dport 8000 accept",
         ],
+    );
+}
+
+/// nft listens to the trace a while after it was started: the rule is named all the same.
+fn slow_nft() {
+    let site = site();
+    site.host.nft(
+        "table inet fw { chain input { type filter hook input priority 10; tcp dport 8000 drop; }; }",
+    );
+    let folder = TempDir::new().unwrap();
+    let nft = folder.path().join("nft");
+    let script = "#!/bin/sh\nPATH=/usr/sbin:/sbin:/usr/bin:/bin\n[ \"$1\" = monitor ] && sleep 1\nexec nft \"$@\"\n";
+    fs::write(&nft, script).unwrap();
+    fs::set_permissions(&nft, fs::Permissions::from_mode(0o755)).unwrap();
+    let _service = service(&site, "0.0.0.0", 8000);
+    let mut command = site.command("diagnose 8000 --from 10.0.0.9");
+    command.env("PATH", folder.path());
+    let page = Ran::of(&mut command);
+    assert_eq!(page.code, 1, "{page:?}");
+    let words = "1. system-firewall: nftables refuses it: the rule `tcp dport 8000 drop`";
+    assert!(page.out.contains(words), "{page:?}");
+    assert!(!page.out.contains("2. "), "{page:?}");
+}
+
+/// An answer whose opening this host has not seen, as on a router beside the way there.
+fn invalid() {
+    let site = site();
+    assert_eq!(site.run("apply").code, 0);
+    let _service = service(&site, "0.0.0.0", 8000);
+    let words = "not known: whether this flow is among those whose packets conntrack calls invalid";
+    let page = site.run("diagnose 8000 --from 10.0.0.9");
+    assert!(page.code == 0 && !page.out.contains(words), "{page:?}");
+    let answer = Probe::tcp_with(TcpFlags::SynAck, "10.0.0.9:443", "10.0.0.5:40000");
+    site.inject(&answer);
+    let page = site.run("diagnose 8000 --from 10.0.0.9");
+    assert!(page.code == 0 && page.out.contains(words), "{page:?}");
+    assert!(page.out.contains("1 packet so far"), "{page:?}");
+    let page = site.run("explain inbound tcp 10.0.0.9 8000").out;
+    assert!(
+        page.contains("yes where conntrack sees one way of a flow only"),
+        "{page}"
     );
 }
 

@@ -1,5 +1,7 @@
 //! Which flows are looked at when a port is named: by which interface, from whom, and to which of its addresses.
 
+use crate::cli::options::port;
+use crate::definition::closest;
 use crate::insight::diagnose::AskedPort;
 use crate::insight::lint::host::reached_by;
 use crate::insight::listed::FlowKind;
@@ -14,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 #[derive(Debug, Args)]
 pub struct FlowOptions {
     /// The destination port
-    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(value_parser = port)]
     port: u16,
     /// tcp or udp
     #[arg(long, value_enum, default_value = "tcp")]
@@ -45,7 +47,14 @@ pub fn interface<'l>(
 ) -> anyhow::Result<&'l Link> {
     let named = |name: &str| links.iter().find(|link| link.name == name);
     if let Some(name) = &arguments.interface {
-        return named(name).with_context(|| format!("this host has no interface {name}"));
+        return named(name).with_context(|| {
+            let names: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
+            let meant = closest(name, &names).map(|meant| format!(": did you mean `{meant}`?"));
+            format!(
+                "this host has no interface {name}{}",
+                meant.unwrap_or_default()
+            )
+        });
     }
     if let Some(from) = arguments.from {
         let mut ways = Ways::look()?;

@@ -1,7 +1,7 @@
 //! `secgroupd lab probe`.
 
 use super::matrix;
-use crate::cli::options::LabOptions;
+use crate::cli::options::{LabOptions, port};
 use crate::cli::outcome::{Result, yes};
 use crate::cli::print;
 use crate::lab::cell::{Agreement, Cell};
@@ -29,6 +29,7 @@ pub struct Arguments {
     /// What
     protocol: TriedProtocol,
     /// The destination port, with tcp and udp
+    #[arg(value_parser = port)]
     port: Option<u16>,
     /// Print one JSON array
     #[arg(long)]

@@ -61,7 +61,7 @@ pub fn services(text: &str) -> std::result::Result<Tried, String> {
     }
     let mut all = BTreeSet::new();
     for part in parts {
-        all.extend(LabService::parse_tried(&part)?);
+        all.extend(LabService::parse_tried(&part).map_err(|error| error.to_string())?);
     }
     Ok(all)
 }

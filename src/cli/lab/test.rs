@@ -118,7 +118,15 @@ pub fn run(arguments: &Arguments) -> Result {
 }
 
 fn wanted(file: &Path, expected: &[Expectation], nodes: &[NodePlan]) -> anyhow::Result<Wanted> {
-    expectation::wanted(expected, nodes).map_err(|error| anyhow::anyhow!("{}:{error}", shown(file)))
+    expectation::wanted(expected, nodes).or_else(|errors| wrong_lines(file, &errors))
+}
+
+fn wrong_lines<T>(file: &Path, errors: &[String]) -> anyhow::Result<T> {
+    let lines: Vec<String> = errors
+        .iter()
+        .map(|error| format!("{}:{error}", shown(file)))
+        .collect();
+    bail!(lines.join("\n"))
 }
 
 fn judged(reach: &Reach, differences: &[String]) -> ExitCode {
@@ -141,11 +149,5 @@ fn expected(file: &Path) -> anyhow::Result<Vec<Expectation>> {
             shown(file)
         )
     })?;
-    expectation::parse(&text).or_else(|errors| {
-        let lines: Vec<String> = errors
-            .iter()
-            .map(|error| format!("{}:{error}", shown(file)))
-            .collect();
-        bail!(lines.join("\n"))
-    })
+    expectation::parse(&text).or_else(|errors| wrong_lines(file, &errors))
 }

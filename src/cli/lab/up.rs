@@ -189,7 +189,7 @@ fn remark(given: &[GivenAddress]) {
         .collect();
     let more = if given.len() > 5 { ", …" } else { "" };
     print::note(&format!(
-        "note: the lab gave addresses ({}{more}); before the definition goes to VMs, list theirs: a group as a remote means listed addresses",
+        "note: no addresses are listed for some interfaces, and the lab gave them its own ({}{more}); a group as a remote means listed addresses, here as on a host: list them",
         list.join(", ")
     ));
 }

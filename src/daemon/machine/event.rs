@@ -18,6 +18,8 @@ pub struct Facts {
     pub enforced: Option<Summary>,
     /// The generation that an earlier process left in force, while this one has enforced nothing.
     pub inherited: Option<u64>,
+    /// Why it is not known whether there is one.
+    pub unseen: Option<String>,
     /// Whether the host is closed for want of a policy.
     pub closed: bool,
     /// The candidate that is on trial.

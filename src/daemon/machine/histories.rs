@@ -175,6 +175,7 @@ impl Daemon {
         Facts {
             enforced: standing.map(|(which, generation)| self.summary(which, generation)),
             inherited: self.world.enforced.filter(|_| self.standing.is_none()),
+            unseen: None,
             closed: self.world.closed,
             trial: self.world.trial.map(|(which, ends)| OnTrial {
                 candidate: format!("{which}.yaml").into(),

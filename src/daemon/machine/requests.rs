@@ -5,6 +5,7 @@ use super::{Doing, Machine};
 use crate::daemon::control::{Request, Response};
 use crate::host::Attempt;
 use crate::host::report::{Failure, Summary};
+use crate::host::trial::on_trial_already;
 use serde_json::{Value, json};
 use tracing::Level;
 
@@ -44,6 +45,11 @@ impl Machine {
                 instance,
                 confirm,
             } => {
+                // It is no fault of what is enforced that another was asked for.
+                if let (Some(trial), Some(_)) = (&self.facts.trial, confirm) {
+                    let refused = on_trial_already(&trial.candidate);
+                    return vec![Action::answer_with(Err(refused))];
+                }
                 let candidate = Some(texts);
                 self.doing = Doing::Apply {
                     path,

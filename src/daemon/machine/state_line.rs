@@ -5,7 +5,7 @@ use super::event::{Action, Facts};
 use crate::definition::printable;
 use crate::host::report::Summary;
 use crate::netfilter::interfaces::Doubt;
-use crate::words::count;
+use crate::words::{count, one_line};
 use tracing::Level;
 
 /// The longest line, in bytes: a datagram has its limits.
@@ -57,7 +57,7 @@ impl Machine {
             }
         };
         // A line of it would be a message of its own, and `systemctl status` shows it as it is.
-        let mut state = printable(&state.replace('\n', " "));
+        let mut state = printable(&one_line(&state));
         let mut ends = (0..=state.len().min(LONGEST)).rev();
         let end = ends.find(|at| state.is_char_boundary(*at));
         state.truncate(end.unwrap_or(0));
@@ -76,7 +76,10 @@ pub fn still(facts: &Facts) -> String {
             "this host is closed: it refuses new inbound flows until a policy is enforced"
                 .to_owned()
         }
-        (None, None) => "nothing is enforced".to_owned(),
+        (None, None) => match &facts.unseen {
+            Some(why) => format!("whether anything is enforced is not known: {why}"),
+            None => "nothing is enforced".to_owned(),
+        },
     }
 }
 

@@ -18,7 +18,10 @@ const PERIOD: Duration = Duration::from_secs(1);
 pub(super) fn start(shared: &Shared) {
     let listener = Listener::open().map_err(|error| match error {
         Errno::EBUSY => "another program listens to secgroupd's group of NFLOG".to_owned(),
-        error => format!("the kernel does not tell of them (nfnetlink_log): {error}"),
+        Errno::EINVAL | Errno::EOPNOTSUPP | Errno::EPROTONOSUPPORT => {
+            "this kernel lacks the module nfnetlink_log (CONFIG_NETFILTER_NETLINK_LOG)".to_owned()
+        }
+        error => format!("the kernel does not let us listen to its nfnetlink_log: {error}"),
     });
     let started = listener.and_then(|listener| {
         let ours = shared.clone();

@@ -9,8 +9,10 @@ use super::diagnostic::{Diagnostic, Severity};
 use super::merge::merge;
 use super::model::*;
 use super::reader::{Fields, Text, TreeReader};
+use super::recover::{Recovered, is_fatal, recover};
 use super::source::{LARGEST_FILE, Sources, Span};
-use super::yaml::{Key, Value, YamlNode, parse as parse_yaml};
+use super::yaml::{Key, Value, YamlNode, parse as parse_yaml, parse_around};
+use std::cell::OnceCell;
 
 /// What came out of parsing: as much of the definition as could be read, and what is wrong with it.
 #[derive(Debug)]
@@ -26,19 +28,19 @@ pub fn parse<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Parsed 
     let mut sources = Sources::default();
     let mut reader = TreeReader::default();
     let mut roots = Vec::new();
-    let (mut given, mut read) = (0, 0);
-    for (path, text) in files {
-        given += 1;
-        if let Some(root) = file(&mut reader, &mut sources, path, text) {
-            read += 1;
-            roots.push(root);
-        }
+    let files: Vec<_> = files.into_iter().collect();
+    let recovered: Vec<_> = files.iter().map(|_| OnceCell::new()).collect();
+    let mut incomplete = false;
+    for ((path, text), recovered) in files.into_iter().zip(&recovered) {
+        let root = file(&mut reader, &mut sources, path, text, recovered);
+        incomplete |= root.is_none() || recovered.get().is_some();
+        roots.extend(root);
     }
     let mut definition = match merge(roots, &mut reader.diagnostics) {
         Some(root) => definition(&mut reader, &root),
         None => Definition::default(),
     };
-    definition.incomplete = read < given;
+    definition.incomplete |= incomplete;
     definition.sources = sources;
     Parsed {
         definition,
@@ -61,6 +63,7 @@ fn file<'a>(
     sources: &mut Sources,
     path: &str,
     text: &'a str,
+    recovered: &'a OnceCell<Recovered>,
 ) -> Option<YamlNode<'a>> {
     if text.len() > LARGEST_FILE {
         let source = sources.add(path, "");
@@ -77,7 +80,28 @@ fn file<'a>(
     // A byte order mark is no part of the text that places are counted in.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let source = sources.add(path, text);
-    let (root, diagnostics) = parse_yaml(source, text);
+    let (mut root, mut diagnostics) = parse_yaml(source, text);
+    if let Some(fatal) = diagnostics
+        .last()
+        .filter(|last| root.is_none() && is_fatal(last))
+        && let Some(found) = recover(source, text, fatal.clone())
+    {
+        let found = recovered.get_or_init(|| found);
+        diagnostics.pop();
+        if found.is_yaml {
+            (root, diagnostics) = parse_around(source, &found.text, &found.blanked);
+            // Nothing may be left but blanks.
+            diagnostics.retain(|each| each.code != "empty-file");
+        }
+        diagnostics.extend(found.faults.iter().cloned());
+        reader
+            .blanked
+            .extend(found.blanked.iter().map(|range| Span {
+                source,
+                start: range.start as u32,
+                end: range.end as u32,
+            }));
+    }
     reader.diagnostics.extend(diagnostics);
     let root = root?;
     reader.entries(&root, "")?;
@@ -94,6 +118,9 @@ fn check_version(reader: &mut TreeReader, root: &YamlNode) {
         ..root.span
     };
     let Some((_, node)) = entries.iter().find(|(key, _)| key.text == "version") else {
+        if reader.was_blanked(root.span) {
+            return;
+        }
         let diagnostic = Diagnostic::error("missing-version", start, "this file has no `version`");
         return reader.push(diagnostic.help("begin it with `version: 1`"));
     };
@@ -114,6 +141,18 @@ fn definition(reader: &mut TreeReader, root: &YamlNode) -> Definition {
     let Some(fields) = reader.fields(root, "") else {
         return definition;
     };
+    let section = |name| fields.get(name).map(|node| &node.value);
+    let sections = [
+        "security_groups",
+        "address_templates",
+        "service_templates",
+        "instances",
+    ];
+    // What stands in a list in its place is not known.
+    definition.incomplete = sections
+        .into_iter()
+        .filter_map(section)
+        .any(|value| !matches!(value, Value::Mapping(_) | Value::Null));
     definition.security_groups = reader.each(&fields, "security_groups", group);
     definition.address_templates = reader.each(&fields, "address_templates", address_template);
     definition.service_templates = reader.each(&fields, "service_templates", |reader, id, node| {
@@ -154,9 +193,20 @@ fn rules(
     fields: &Fields,
     direction: &'static str,
 ) -> Vec<Option<RuleEntry>> {
-    let nodes = fields
-        .get(direction)
-        .and_then(|node| reader.sequence(node, format_args!("`{direction}`")));
+    let Some(node) = fields.get(direction) else {
+        return Vec::new();
+    };
+    if let Value::Mapping(entries) = &node.value {
+        let message = format!("`{direction}` must be a list, not a mapping");
+        let help = "write each rule as an item: `- { action: …, protocol: …, … }`";
+        reader.push(Diagnostic::error("wrong-type", node.span, message).help(help));
+        let is_rule = entries.iter().any(|(key, _)| key.text == "action");
+        return match is_rule {
+            true => vec![rule(reader, node, direction)],
+            false => Vec::new(),
+        };
+    }
+    let nodes = reader.sequence(node, format_args!("`{direction}`"));
     let nodes = nodes.unwrap_or_default();
     nodes
         .iter()
@@ -208,31 +258,34 @@ fn rule_service(reader: &mut TreeReader, fields: &Fields) -> Option<RuleService>
             let message = "a rule has either `service` or `protocol` and `port`, not both";
             let help = "remove one of the two; the entries of a service template have their ports";
             reader.push(Diagnostic::error("service-and-protocol", node.span, message).help(help));
-            None
+            Some(RuleService::Both {
+                template: reader.text(node, "`service`"),
+                protocol: protocol.and_then(|node| reader.text(node, "`protocol`")),
+                port: reader.optional_texts(fields, "port"),
+            })
         }
         (None, Some(node)) => {
-            if let Value::Sequence(_) = node.value {
-                let message = "a rule has one protocol";
-                let help = "write a rule for each protocol, or a service template";
-                reader.push(Diagnostic::error("wrong-type", node.span, message).help(help));
-                return None;
-            }
-            let protocol = reader.text(node, "`protocol`")?;
-            let port = match port {
-                Some(node) => Some(reader.texts(node, "`port`")?),
-                None => None,
+            let protocol = match node.value {
+                Value::Sequence(_) => {
+                    let message = "a rule has one protocol";
+                    let help = "write a rule for each protocol, or a service template";
+                    reader.push(Diagnostic::error("wrong-type", node.span, message).help(help));
+                    None
+                }
+                _ => reader.text(node, "`protocol`"),
             };
+            let port = reader.optional_texts(fields, "port");
             Some(RuleService::Protocol(protocol, port))
         }
-        (None, None) if fields.has("protocol") || fields.has("service") => None,
         (None, None) => {
-            let diagnostic = Diagnostic::error(
-                "missing-key",
-                fields.span,
-                "a rule needs `protocol` or `service`",
-            );
-            reader.push(diagnostic.help("write `protocol: all` if every protocol is meant"));
-            None
+            let said = fields.has("protocol") || fields.has("service");
+            if !said && !reader.was_blanked(fields.span) {
+                let message = "a rule needs `protocol` or `service`";
+                let missing = Diagnostic::error("missing-key", fields.span, message);
+                reader.push(missing.help("write `protocol: all` if every protocol is meant"));
+            }
+            let port = reader.optional_texts(fields, "port");
+            Some(RuleService::Protocol(None, port))
         }
     }
 }

@@ -78,7 +78,8 @@ fn approved_service(
         _ => ("destination", "source"),
     };
     let remote = match (inbound, fields.get(other)) {
-        (None, _) => None,
+        // Which of the two it is to have is not known, and its content is looked at all the same.
+        (None, found) => fields.get(wanted).or(found),
         (_, Some(node)) => {
             let message = format!("this approved service has a `{wanted}`, not a `{other}`");
             let help = match fields.get(wanted) {

@@ -3,6 +3,15 @@
 use crate::definition::{Diagnostic, Severity, Span};
 use crate::policy::{GroupId, RuleId};
 
+/// Why a group has no members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// No interface is bound to this group.
+    Unbound(String),
+    /// The interfaces that are bound to this group list no addresses: each with where it stands.
+    Unaddressed(String, Vec<(String, Option<Span>)>),
+}
+
 /// One thing that is probably not meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -20,6 +29,8 @@ pub struct Finding {
     pub related: Vec<(Span, String)>,
     /// The way out.
     pub help: String,
+    /// What several findings have in common: what is left of them after silencing is said once.
+    pub cause: Option<Cause>,
 }
 
 impl Finding {
@@ -33,6 +44,7 @@ impl Finding {
             message,
             related: Vec::new(),
             help: help.into(),
+            cause: None,
         }
     }
 

@@ -9,8 +9,8 @@ use crate::insight::listed::FlowKind;
 use crate::insight::space::{TooLarge, Work};
 use crate::policy::listed::{ListEntry, entries};
 use crate::policy::places::WrittenRules;
-use crate::policy::{Account, Action, Direction, PortSet, Reason, Rule};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::policy::{Account, Action, Direction, PortSet, Reason, Rule, RuleId};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
 
 /// Nobody reads more than this; what is beyond is reported without its reasons.
@@ -20,11 +20,13 @@ const NAMED: usize = 8;
 /// How much is spent on looking for reasons.
 const REASONS: u64 = 200_000_000;
 
-/// All that the facts give rise to.
+/// All that the facts give rise to. `blocked` are the rules of which a finding says that the platform blocks what they
+/// allow: where it blocks all of that, the rule never matches for this one cause.
 pub fn findings(
     definition: &Definition,
     account: &Account,
     facts: &Facts,
+    blocked: &HashSet<RuleId>,
     work: &mut Work,
 ) -> Result<Vec<Finding>, TooLarge> {
     work.spend(facts.of.len())?;
@@ -49,7 +51,7 @@ pub fn findings(
             continue;
         }
         let about = match fact {
-            Fact { decides: false, .. } => Some(told.never_matches(rule)),
+            Fact { decides: false, .. } => told.never_matches(rule, blocked.contains(&rule.id)),
             Fact { needed: false, .. } => Some(told.changes_nothing(rule)),
             _ => None,
         };
@@ -113,11 +115,12 @@ impl<'t> Reporter<'t> {
         Some((context, list, index))
     }
 
-    fn never_matches(&mut self, rule: &Rule) -> Finding {
+    fn never_matches(&mut self, rule: &Rule, blocked: bool) -> Option<Finding> {
         let help = "remove it, or move it before what covers it";
         let plain = || {
             let message = "this rule can never match: all of it is decided before";
-            Finding::new(codes::NEVER_MATCHES, message.to_owned(), help)
+            let found = Finding::new(codes::NEVER_MATCHES, message.to_owned(), help);
+            (!blocked).then_some(found)
         };
         let home = self.home(rule);
         let afford = home.filter(|(.., index)| self.left.spend(40 * index).is_ok());
@@ -135,12 +138,17 @@ impl<'t> Reporter<'t> {
             let cover: Vec<&ListEntry> = cover.iter().map(|at| &part[*at]).collect();
             let message = format!("this rule can never match: {}", all_of_it(&cover));
             let found = Finding::new(codes::NEVER_MATCHES, message, help);
-            return self.with_rules(found, &cover);
+            return Some(self.with_rules(found, &cover));
         }
         let Ok(Some(cover)) = covering(&list, index, &mut self.left) else {
             return plain();
         };
         let cover: Vec<&ListEntry> = cover.iter().map(|at| &list[*at]).collect();
+        let of_platform =
+            |each: &&ListEntry| matches!(each.reason, Reason::BlockedPorts | Reason::Smtp);
+        if blocked && cover.iter().all(of_platform) {
+            return None;
+        }
         let opposed = cover
             .iter()
             .all(|each| each.rule.is_some() && each.allows != list[index].allows);
@@ -159,7 +167,7 @@ impl<'t> Reporter<'t> {
                 Finding::new(codes::NEVER_MATCHES, message, help)
             }
         };
-        self.with_rules(found, &cover)
+        Some(self.with_rules(found, &cover))
     }
 
     /// ` at ins-web1 (eth0) and 3 other places`

@@ -7,14 +7,17 @@ pub mod facts;
 pub mod finding;
 mod findings;
 pub mod host;
+mod members;
+mod never;
 mod silence;
 mod walk;
 mod written;
 
 use super::space::{TooLarge, Work};
-use crate::definition::{Definition, Diagnostic, Severity};
-use crate::policy::Account;
+use crate::definition::{Definition, Diagnostic, Severity, codes};
+use crate::policy::{Account, RuleId};
 use finding::Finding;
+use std::collections::HashSet;
 
 /// All warnings about a definition that is valid, and those that were found on the host; without those that it silences.
 pub fn lint(definition: &Definition, account: &Account, on_host: Vec<Finding>) -> Vec<Diagnostic> {
@@ -29,8 +32,12 @@ pub fn lint_within(
     mut work: Work,
 ) -> Vec<Diagnostic> {
     let mut findings = written::findings(definition, account);
+    let blocked = findings
+        .iter()
+        .filter(|each| each.code == codes::BLOCKED_PORT);
+    let blocked: HashSet<RuleId> = blocked.filter_map(|each| each.rule.clone()).collect();
     let worked_out = facts::facts(account, &mut work)
-        .and_then(|facts| findings::findings(definition, account, &facts, &mut work));
+        .and_then(|facts| findings::findings(definition, account, &facts, &blocked, &mut work));
     let given_up = worked_out.as_ref().err().copied();
     findings.extend(worked_out.into_iter().flatten());
     findings.extend(on_host);

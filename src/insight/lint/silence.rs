@@ -1,6 +1,7 @@
 //! What a definition says about its warnings: that one is meant so, and why.
 
 use super::finding::Finding;
+use super::members::joined;
 use crate::definition::model::SilenceEntry;
 use crate::definition::{Definition, Diagnostic, Diagnostics, codes};
 use crate::policy::{Direction, GroupId, RuleId};
@@ -54,7 +55,7 @@ pub fn silence(definition: &Definition, findings: Vec<Finding>, known: bool) -> 
             }
         }
     }
-    let mut out = Diagnostics::default();
+    let mut left = Vec::new();
     for finding in findings {
         let of_rule = finding.rule.as_ref().and_then(|id| rules.get_mut(id));
         let of_group = finding.group.as_ref().and_then(|id| groups.get_mut(id));
@@ -67,9 +68,11 @@ pub fn silence(definition: &Definition, findings: Vec<Finding>, known: bool) -> 
             }
         }
         if !silenced {
-            out.push(finding.warning());
+            left.push(finding);
         }
     }
+    let mut out = Diagnostics::default();
+    out.extend(joined(left).into_iter().map(Finding::warning));
     let mut out = out.into_vec();
     let every = top
         .iter()

@@ -1,8 +1,9 @@
 //! What shows in a rule as it is written, without asking what other rules leave of it.
 
 use super::finding::Finding;
+use super::members::Members;
+use super::never::never_a_remote;
 use crate::definition::model::InstanceKind;
-use crate::definition::reader::Texts;
 use crate::definition::{Definition, codes};
 use crate::insight::listed::FlowKind;
 use crate::policy::interval::touch;
@@ -19,7 +20,7 @@ const FEW_PORTS: u16 = 1024;
 pub fn findings(definition: &Definition, account: &Account) -> Vec<Finding> {
     let written = WrittenRules::new(definition);
     let mut findings = Vec::new();
-    let members = members(account);
+    let members = Members::new(definition, account);
     let mail = mail_blocked(account);
     let peers = match account.platform.blocked_ports.external_only {
         true => AddressSet::outside(account.platform.internal.as_ref()),
@@ -36,14 +37,15 @@ pub fn findings(definition: &Definition, account: &Account) -> Vec<Finding> {
                     .contains(&group.id)
                     .then(|| blocked_mail(rule, external.as_ref()))
                     .flatten();
-                let all = [blocked, mail, ipv4_only.remove(&at)];
+                let never = never_a_remote(rule, &written);
+                let all = [blocked, mail, ipv4_only.remove(&at), never];
                 findings.extend(
                     all.into_iter()
                         .flatten()
                         .map(|found| of_rule(found, rule, &written)),
                 );
                 if let Some(remote) = written.rule(&rule.id).and_then(|rule| rule.remote.as_ref()) {
-                    let empty = empty_groups(remote, &members);
+                    let empty = members.empty_groups(remote);
                     findings.extend(empty.map(|found| Finding {
                         group: Some(group.id.clone()),
                         rule: Some(rule.id.clone()),
@@ -55,7 +57,7 @@ pub fn findings(definition: &Definition, account: &Account) -> Vec<Finding> {
     }
     for entry in &definition.platform.approved_services {
         if let Some(remote) = &entry.remote {
-            findings.extend(empty_groups(remote, &members));
+            findings.extend(members.empty_groups(remote));
         }
     }
     findings.extend(approved(definition, &account.platform));
@@ -72,34 +74,6 @@ pub fn of_rule(found: Finding, rule: &Rule, written: &WrittenRules) -> Finding {
         rule: Some(rule.id.clone()),
         ..found
     }
-}
-
-/// The groups that stand for at least one address.
-fn members(account: &Account) -> HashSet<&str> {
-    let interfaces = account.instances.iter().flat_map(|each| &each.interfaces);
-    let with_address = interfaces.filter(|interface| !interface.addresses.is_empty());
-    with_address
-        .flat_map(|interface| interface.groups.iter().map(GroupId::as_str))
-        .collect()
-}
-
-fn empty_groups<'t>(
-    remote: &'t Texts,
-    members: &'t HashSet<&str>,
-) -> impl Iterator<Item = Finding> + 't {
-    let groups = remote
-        .items
-        .iter()
-        .filter(|item| GroupId::is_meant_by(&item.text));
-    let empty = groups.filter(|item| !members.contains(item.text.as_str()));
-    empty.map(|item| Finding {
-        span: Some(item.span),
-        ..Finding::new(
-            codes::EMPTY_GROUP,
-            format!("`{}` has no members, so it matches nothing here", item.text),
-            "list `addresses` under an interface that is bound to it, or remove it",
-        )
-    })
 }
 
 fn approved<'d>(

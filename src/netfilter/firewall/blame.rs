@@ -130,6 +130,12 @@ pub fn arrives_as(output: &str, table: &str, chain: &str) -> Option<SocketAddr> 
     })
 }
 
+/// Whether a packet has come by this chain of this table.
+pub fn names(output: &str, table: &str, chain: &str) -> bool {
+    let mut traces = output.lines().filter_map(trace);
+    traces.any(|(_, of, in_chain, _)| of == table && in_chain == chain)
+}
+
 /// The rules and policies that a trace names and that are wanted: `wanted` gets what is said behind the chain's name.
 fn told<'o>(
     output: &'o str,

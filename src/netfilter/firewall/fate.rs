@@ -64,6 +64,11 @@ pub enum FirewallError {
     /// A program that is needed failed.
     #[error("{0}")]
     Program(String),
+    /// The packet did not reach the copy of the host, so that nobody judged it.
+    #[error(
+        "the copy could not be tried: no packet crossed its cable within a minute; try again when this machine is less busy"
+    )]
+    NotTried,
     /// A socket in the namespace failed.
     #[error("the flow could not be opened in the scratch namespace: {0}")]
     Socket(std::io::Error),

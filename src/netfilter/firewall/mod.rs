@@ -6,12 +6,14 @@
 //! ```text
 //! copy     what the host's programs list: iptables of both kinds, ipset, nftables' tables but ours
 //! scratch  namespaces joined by cables: the host again, whoever opens the flow, and whoever it is sent on to
+//! monitor  nft listening to the kernel's trace, until it has printed all of it
 //! blame    which rule or chain refused it or sent it elsewhere: by its counter, or by nftables' own trace
 //! ```
 
 mod blame;
 mod copy;
 mod fate;
+mod monitor;
 pub(super) mod program;
 mod scratch;
 

@@ -1,11 +1,13 @@
 //! Network namespaces of their own: the host again, with the names and addresses of its interfaces and its rulesets,
 //! whoever opens the flow, and whoever the host sends it on to. They belong to the calling thread, and go with it.
 
-use super::blame::{Blame, REFUSING, TURNING, arrives_as, grown, traced, turned as turned_by};
+use super::blame::{
+    Blame, REFUSING, TURNING, arrives_as, grown, names, traced, turned as turned_by,
+};
 use super::copy::{CopiedRuleset, Copy};
 use super::fate::{AskedFlow, Fate, FirewallError, FirewallSeen, Turned};
-use super::program::{run as run_program, start};
-use crate::netfilter::programs::find;
+use super::monitor::{AFTER_NAT, ENTERS, NftMonitor, TRACE};
+use super::program::run as run_program;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::socket::{
@@ -14,10 +16,8 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 use std::fs::{self, File};
-use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::Duration;
 
 /// The ends of the cables: nobody has to ask for them.
 const MACS: [&str; 4] = [
@@ -32,16 +32,9 @@ const FAR: &str = "secgroupd-far";
 const BEHIND: &str = "secgroupd-next";
 /// So many interfaces are copied.
 const MOST_LINKS: usize = 200;
-/// How long an answer may take between two namespaces of one machine, in milliseconds: at first, and where nothing came
-/// of that.
-const PATIENCE_MS: [i64; 2] = [600, 3000];
-/// How long `nft monitor` takes until it listens, and to print what it has heard: it says neither.
-const BEGINS: Duration = Duration::from_millis(150);
-const ENDS: Duration = Duration::from_millis(100);
-/// Priority before everything but the very first.
-const TRACE: &str = "secgroupd_probe";
-/// The chain that sees a packet after everybody's DNAT.
-const AFTER_NAT: &str = "after_nat";
+/// How long an answer may take between two namespaces of one machine, in milliseconds: at first, where nothing came of
+/// that, and where nothing has even arrived.
+const PATIENCE_MS: [i64; 4] = [600, 3000, 10_000, 30_000];
 
 /// The namespaces.
 struct Scratch {
@@ -92,20 +85,25 @@ pub fn run(
             })
         })
     };
+    let covered = |table: &str| of_iptables(table) || table == format!("inet {TRACE}");
     // A cable carries nothing until the kernel has noticed that it is plugged in, which takes a while on a busy
     // machine.
-    for patience in PATIENCE_MS {
+    for (number, patience) in PATIENCE_MS.into_iter().enumerate() {
         let before = counters(&copy.parts);
         let trace = NftMonitor::begin(asked, known);
         let arrived = scratch.open(asked, known, patience);
-        let said = trace.map(NftMonitor::end).unwrap_or_default();
+        scratch.at_host()?;
+        let said = trace.map(NftMonitor::end);
+        // Without a trace nobody sees whether it has.
+        let came = (said.as_ref()).is_none_or(|said| names(said, TRACE, ENTERS));
+        let said = said.unwrap_or_default();
         let (mut blamed, mut turning): (Vec<Blame>, Vec<Blame>) = (Vec::new(), Vec::new());
         for ((program, before), (_, after)) in before.iter().zip(counters(&copy.parts)) {
             blamed.extend(grown(program, before, &after, REFUSING));
             turning.extend(grown(program, before, &after, TURNING));
         }
-        blamed.extend(traced(&said, of_iptables));
-        turning.extend(turned_by(&said, of_iptables));
+        blamed.extend(traced(&said, covered));
+        turning.extend(turned_by(&said, covered));
         let meant = SocketAddr::new(asked.local, asked.port);
         let goes_to = arrives_as(&said, TRACE, AFTER_NAT).filter(|to| *to != meant);
         seen.turned = goes_to.map(|to| Turned {
@@ -119,10 +117,14 @@ pub fn run(
             (false, true) => Fate::Lost,
         };
         if seen.fate != Fate::Lost || (known.is_none() && seen.turned.is_some()) {
-            break;
+            return Ok(seen);
+        }
+        if came && number > 0 {
+            return Ok(seen);
         }
     }
-    Ok(seen)
+    // No rule of the copy has met it: nothing can be said of them.
+    Err(FirewallError::NotTried)
 }
 
 impl Scratch {
@@ -336,41 +338,4 @@ fn counters(parts: &[CopiedRuleset]) -> Vec<(String, String)> {
             (part.name.clone(), saved.unwrap_or_default())
         })
         .collect()
-}
-
-/// nft's listening to what the kernel says about the packets of the flow.
-struct NftMonitor {
-    child: std::process::Child,
-}
-
-impl NftMonitor {
-    fn begin(asked: &AskedFlow, known: Option<&Turned>) -> Option<Self> {
-        find("nft")?;
-        let protocol = if asked.tcp { "tcp" } else { "udp" };
-        let port = asked.port;
-        // An answer comes from where the flow was sent on to.
-        let from = known.map_or(port, |turned| turned.to.port());
-        let table = format!(
-            "table inet {TRACE} {{\n\
-             chain in {{ type filter hook prerouting priority -500; {protocol} dport {port} meta nftrace set 1; \
-                        {protocol} sport {from} meta nftrace set 1; }}\n\
-             chain {AFTER_NAT} {{ type filter hook prerouting priority 500; counter; }}\n\
-             chain out {{ type filter hook output priority -500; {protocol} sport {from} meta nftrace set 1; }}\n}}\n"
-        );
-        run_program("nft", &["-f", "-"], &table).ok()?;
-        let child = start("nft", &["monitor", "trace"]).ok()?;
-        std::thread::sleep(BEGINS);
-        Some(NftMonitor { child })
-    }
-
-    fn end(mut self) -> String {
-        std::thread::sleep(ENDS);
-        let _ = self.child.kill();
-        let mut text = Vec::new();
-        if let Some(output) = &mut self.child.stdout {
-            let _ = output.read_to_end(&mut text);
-        }
-        let _ = self.child.wait();
-        String::from_utf8_lossy(&text).into_owned()
-    }
 }

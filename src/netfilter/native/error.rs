@@ -1,5 +1,6 @@
 //! Why the kernel could not be told.
 
+use super::needs::needs;
 use crate::netfilter::netlink::NetlinkError;
 use crate::policy::Reason;
 use nix::errno::Errno;
@@ -68,9 +69,13 @@ impl fmt::Display for Refusal {
         if let Some(words) = &self.words {
             write!(f, " ({words})")?;
         }
-        match self.refused {
-            0 | 1 => Ok(()),
-            several => write!(f, ", and {} more", several - 1),
+        if self.refused > 1 {
+            write!(f, ", and {} more", self.refused - 1)?;
+        }
+        let command = self.command.as_deref().unwrap_or_default();
+        match needs(command, self.error) {
+            Some(needs) => write!(f, "; this kernel may lack {needs}"),
+            None => Ok(()),
         }
     }
 }

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `socket` | the netlink socket, and the kernel's answers |
 //! | `batch` | the bytes of a transaction, and which message is whose command |
-//! | `answer`, `error` | what the kernel's answers to it say |
+//! | `answer`, `error`, `needs` | what the kernel's answers to it say; what a kernel lacks that refuses |
 //! | `commands` | the messages of each command |
 //! | `sets` | sets and maps, and nft's notes in them |
 //! | `elements` | what they hold |
@@ -30,6 +30,7 @@ mod elements;
 mod error;
 mod expressions;
 mod fields;
+mod needs;
 mod rules;
 mod sets;
 mod socket;

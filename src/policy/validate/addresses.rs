@@ -16,6 +16,8 @@ use std::net::Ipv4Addr;
 
 /// A file with more wrong lines than this is not worth listing whole.
 const MOST_WRONG_LINES: usize = 20;
+/// What begins a comment in a template's file; `;` does in the lists of Spamhaus, and stands in no address.
+const COMMENT: [char; 2] = ['#', ';'];
 
 /// What remotes can name: templates and the members of groups. `None` where an error was reported.
 #[derive(Debug)]
@@ -99,7 +101,7 @@ impl<'d> KnownAddresses<'d> {
                 false => left_out.push(item),
             }
         }
-        let errors = diagnostics.errors_since(before);
+        let errors = remote.incomplete || diagnostics.errors_since(before);
         // What a group matches depends on its members, and may be nothing; what a template holds is written.
         let of_group = |item: &&Text| GroupId::is_meant_by(&item.text);
         if let (false, true, Some(item)) = (errors, sets.is_empty(), left_out.first())
@@ -260,7 +262,9 @@ fn templates<'d>(
             }
             AddressTemplateContent::Items(items) => {
                 let ranges = items.items.iter().map(|item| range(item, diagnostics));
-                collect(ranges).and_then(AddressSet::new)
+                collect(ranges)
+                    .filter(|_| !items.incomplete)
+                    .and_then(AddressSet::new)
             }
             AddressTemplateContent::File { written, loaded } => match loaded {
                 Some(Ok(source)) => files
@@ -301,7 +305,7 @@ fn collect<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
     items.into_iter().collect()
 }
 
-/// A template's file: one address, CIDR or range a line, `#` comments.
+/// A template's file: one address, CIDR or range a line, and comments.
 fn file(
     definition: &Definition,
     source: u32,
@@ -322,7 +326,7 @@ fn file(
             start += line.len();
             continue;
         }
-        let content = line.split('#').next().unwrap_or("").trim();
+        let content = line.split(COMMENT).next().unwrap_or("").trim();
         // `content` is a part of `line`, so the distance of their starts is its offset.
         let at = start + (content.as_ptr() as usize - line.as_ptr() as usize);
         start += line.len();
@@ -367,7 +371,7 @@ fn file(
     if let Some(span) = first_unlisted {
         let more = wrong - MOST_WRONG_LINES;
         let message = format!("from here on {more} more lines of this file are wrong");
-        let help = "one address, CIDR or range a line; `#` begins a comment";
+        let help = "one address, CIDR or range a line; `#` or `;` begins a comment";
         diagnostics.error("bad-address", span, message, help);
     }
     if v4.is_empty() && v6.is_empty() && wrong == 0 {

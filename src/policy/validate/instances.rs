@@ -9,7 +9,7 @@ use crate::policy::address::{AddressError, AddressRange};
 use crate::policy::id::InstanceId;
 use crate::policy::interface::InterfaceName;
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// All instances, in the order of the definition.
 pub fn instances(
@@ -219,6 +219,11 @@ fn address(
             return None;
         }
     };
+    if is_nobodys(address) {
+        let message = format!("{address} cannot be the address of an interface that others reach");
+        let help = "write the address that others reach it by";
+        diagnostics.warning("not-a-host", text.span, message, help);
+    }
     if let Some(first) = seen.insert(address, text.span) {
         let message = format!("the address {address} is listed twice");
         diagnostics.push(
@@ -228,4 +233,10 @@ fn address(
         );
     }
     Some(address)
+}
+
+/// Whether no host is reached by this address.
+fn is_nobodys(address: IpAddr) -> bool {
+    let broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
+    address.is_unspecified() || address.is_loopback() || address.is_multicast() || broadcast
 }

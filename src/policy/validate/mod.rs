@@ -2,6 +2,7 @@
 
 mod addresses;
 mod instances;
+pub mod lab;
 mod limits;
 mod list;
 mod platform;
@@ -52,6 +53,7 @@ pub fn validate(definition: &Definition, earlier: Vec<Diagnostic>) -> Validated 
     let platform = platform::platform(definition, &instances, &mut context);
     limits::instances(definition, &instances, &groups, &mut diagnostics);
     uses.missing(&mut diagnostics);
+    lab::names(definition, &mut diagnostics);
     let promises = promises::promises(definition, &instances, &mut diagnostics);
     let account = Account {
         groups,

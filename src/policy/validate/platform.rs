@@ -10,6 +10,7 @@ use crate::policy::account::Instance;
 use crate::policy::address::{AddressRange, AddressSet};
 use crate::policy::blocked_ports;
 use crate::policy::interval::Interval;
+use crate::policy::number::decimal;
 use crate::policy::platform::{
     APPROVED_SERVICES, ApprovedService, BlockedPorts, INTERNAL_NETWORKS, Platform,
     UNBLOCKS_PER_ACCOUNT,
@@ -64,10 +65,8 @@ fn unblocks(entry: &PlatformEntry, diagnostics: &mut Diagnostics) -> u32 {
     let Some(text) = &entry.unblocks_per_account else {
         return UNBLOCKS_PER_ACCOUNT;
     };
-    // `u32::from_str` takes `+5`, which nobody means.
-    let digits = text.text.bytes().all(|byte| byte.is_ascii_digit());
-    match text.text.parse() {
-        Ok(number) if digits && number <= MOST_UNBLOCKS => number,
+    match decimal(&text.text) {
+        Ok(number) if number <= MOST_UNBLOCKS => number,
         _ => {
             let message = format!("`unblocks_per_account` cannot be `{}`", text.text);
             let help = format!("write a number from 0 to {MOST_UNBLOCKS}");
@@ -181,10 +180,7 @@ fn approved_service(
             .error("bad-id", entry.name.span, message, help);
     }
     let port = entry.port.as_ref();
-    let services = match &entry.protocols {
-        Some(protocols) => services(protocols, port, context.diagnostics),
-        None => None,
-    };
+    let services = services(entry.protocols.as_ref(), port, context.diagnostics);
     let family = services.as_deref().and_then(only_family);
     let user = format!("approved service {name}");
     let remote = entry.remote.as_ref().map(|remote| {

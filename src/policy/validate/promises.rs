@@ -10,7 +10,7 @@ use crate::policy::account::Instance;
 use crate::policy::address::AddressRange;
 use crate::policy::decide::Verdict;
 use crate::policy::id::InstanceId;
-use crate::policy::port::PortSet;
+use crate::policy::port::{PortError, PortSet};
 use crate::policy::protocol::Protocol;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -95,7 +95,7 @@ impl EndNames<'_> {
         let ends = [&entry.from, &entry.to].map(|text| text.as_ref());
         let [from, to] = ends.map(|text| text.and_then(|text| self.end(text, diagnostics)));
         let protocol = (entry.protocol.as_ref()).and_then(|text| protocol(text, diagnostics));
-        let port = port(entry, protocol?, diagnostics)?;
+        let port = port(entry, protocol, diagnostics);
         let [Some(from_text), Some(to_text)] = ends else {
             return None;
         };
@@ -109,7 +109,7 @@ impl EndNames<'_> {
             to: to?,
             names: [&from_text.text, &to_text.text],
             protocol: protocol?,
-            port,
+            port: port?,
             expect,
         };
         match promise.unjudgeable() {
@@ -211,33 +211,45 @@ fn protocol(text: &Text, diagnostics: &mut Diagnostics) -> Option<Protocol> {
     named.map(|(_, protocol)| *protocol)
 }
 
-/// The one port; `None` if what is written there is wrong.
+/// The one port; `None` if what is written there is wrong. Where the protocol is not known, what is written is judged
+/// all the same.
 fn port(
     entry: &TestEntry,
-    protocol: Protocol,
+    protocol: Option<Protocol>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Option<u16>> {
-    let has_ports = matches!(protocol, Protocol::TCP | Protocol::UDP);
+    let has_ports = match protocol {
+        Some(protocol) => matches!(protocol, Protocol::TCP | Protocol::UDP),
+        None => entry.port.is_some(),
+    };
     let (span, message, help) = match (&entry.port, has_ports) {
         (None, false) => return Some(None),
         (None, true) => (
             entry.span,
             "a test with tcp or udp needs `port`".to_owned(),
-            "write `port: 443`",
+            "write `port: 443`".to_owned(),
         ),
         (Some(text), false) => (
             text.span,
             "this protocol has no ports".to_owned(),
-            "remove `port`",
+            "remove `port`".to_owned(),
         ),
-        (Some(text), true) => match PortSet::parse(&text.text).as_deref() {
-            Ok([one]) if one.first == one.last => return Some(Some(one.first)),
+        (Some(text), true) => match PortSet::parse(&text.text) {
+            Ok(ports) if matches!(&*ports, [one] if one.first == one.last) => {
+                return Some(ports.first().map(|one| one.first));
+            }
             Ok(_) => (
                 text.span,
                 "a test has one port".to_owned(),
-                "write a test for each port",
+                "write a test for each port".to_owned(),
             ),
-            Err(error) => (text.span, error.to_string(), "write one port, such as 443"),
+            Err(error @ (PortError::Named(..) | PortError::LeadingZero(..))) => {
+                (text.span, error.to_string(), error.help())
+            }
+            Err(error) => {
+                let help = "write one port, such as 443".to_owned();
+                (text.span, error.to_string(), help)
+            }
         },
     };
     let code = match (&entry.port, has_ports) {

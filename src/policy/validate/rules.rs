@@ -70,10 +70,22 @@ fn group(id: GroupId, entry: &GroupEntry, context: &mut Context) -> SecurityGrou
 fn rule(id: RuleId, entry: &RuleEntry, context: &mut Context) -> Option<Rule> {
     let services = match &entry.service {
         Some(RuleService::Protocol(protocol, port)) => {
-            service(protocol, port.as_ref(), context.diagnostics).map(|service| vec![service])
+            service(protocol.as_ref(), port.as_ref(), context.diagnostics)
+                .map(|service| vec![service])
         }
         Some(RuleService::Template(template)) => {
             context.services.template(template, context.diagnostics)
+        }
+        Some(RuleService::Both {
+            template,
+            protocol,
+            port,
+        }) => {
+            if let Some(template) = template {
+                context.services.template(template, context.diagnostics);
+            }
+            service(protocol.as_ref(), port.as_ref(), context.diagnostics);
+            None
         }
         None => None,
     };

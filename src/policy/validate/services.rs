@@ -50,9 +50,11 @@ impl<'d> Services<'d> {
                     groups.insert(id, items);
                 }
                 items => {
+                    let incomplete = items.as_ref().is_some_and(|items| items.incomplete);
                     let items = items.iter().flat_map(|items| &items.items);
                     let entries: Vec<_> = items.map(|item| entry(item, diagnostics)).collect();
                     let services = entries.into_iter().collect::<Option<Vec<_>>>();
+                    let services = services.filter(|_| !incomplete);
                     templates.insert(id, services.and_then(merged));
                 }
             }
@@ -145,22 +147,22 @@ fn entry(item: &Text, diagnostics: &mut Diagnostics) -> Option<Service> {
 
 /// `protocol` and `port` of a rule.
 pub fn service(
-    protocol: &Text,
+    protocol: Option<&Text>,
     port: Option<&Texts>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Service> {
     let ports = ports_of(port, diagnostics);
-    with_ports(protocol, port, ports, diagnostics)
+    with_ports(protocol?, port, ports, diagnostics)
 }
 
 /// `protocol` and `port` of an approved service, which may have several protocols.
 pub fn services(
-    protocols: &Texts,
+    protocols: Option<&Texts>,
     port: Option<&Texts>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Service>> {
     let ports = ports_of(port, diagnostics);
-    let items = protocols.items.iter();
+    let items = protocols?.items.iter();
     let services: Vec<Option<Service>> = items
         .map(|protocol| with_ports(protocol, port, ports.clone(), diagnostics))
         .collect();

@@ -120,7 +120,8 @@ impl<'n, 'd, T: Clone + Weight, J: Fn(Vec<T>) -> Option<T>> Nesting<'n, 'd, T, J
             .collect();
         self.path.pop();
         let contents: Option<Vec<T>> = contents.into_iter().collect();
-        let fitting = contents.filter(|contents| {
+        let whole = contents.filter(|_| !items.incomplete);
+        let fitting = whole.filter(|contents| {
             let weight = contents.iter().map(Weight::weight).sum();
             self.room.take(weight, Some(items.span), diagnostics)
         });
