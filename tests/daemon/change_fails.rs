@@ -53,10 +53,10 @@ fn attempt(site: &Site, daemon: &Daemon, at: u16) -> bool {
     // Other ports each time: a program that is being started may hold the last ones for a moment.
     let [from, to] = ["10.0.0.9", "10.0.0.5"].map(|address| format!("{address}:{}", FIRST + at));
     let talk = Talk::udp(&site.peer, &from, &to, &site.host, &to);
-    let [enforced, saved] = [" enforced for ", " was saved"].map(told);
+    let [enforced, saved] = [" enforced for ", " was saved)"].map(told);
     fails_from(site, daemon, at, || {
         site.save("groups.yaml", &open(&[]));
-        until("told", || told(" was saved") > saved);
+        until("told", || told(" was saved)") > saved);
     });
     let failed = told(" enforced for ") == enforced;
     talk.limit(SOON / 100);
