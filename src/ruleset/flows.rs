@@ -32,8 +32,7 @@
 //! chain in_0_answer { jump out_0_flow; goto in_0_refused }
 //! ```
 //!
-//! What is to be asked of the list comes back to `in_0_others`, which asks it in one place: the kernel follows each way to a list, with all
-//! its maps, whenever it takes a ruleset.
+//! What is to be asked of the list comes back to `in_0_others`, which asks it in one place.
 //!
 //! Answers may leave though their flow was opened elsewhere (asymmetric routes, direct server return), which the outbound chains ask besides:
 //!
