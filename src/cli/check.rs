@@ -25,7 +25,7 @@ use serde_json::json;
   render-groups | secgroupd check -        check what another program writes
   secgroupd check groups.yaml --json       for a program
 
-Exit status: 0 if it would be enforced, 1 if an error was found.")]
+Exit status: 0 if it is right, for whichever host; 1 if an error was found.")]
 pub struct Arguments {
     /// The definition, `-` for standard input; by default that of --definition
     path: Option<Location>,

@@ -6,6 +6,7 @@ use super::outcome::{NO, Result};
 use super::print;
 use crate::daemon::control::{Request, Response, ask};
 use crate::daemon::report::Status;
+use crate::host::is_of_another_host;
 use crate::source::replace::Move;
 use anyhow::bail;
 use clap::Args;
@@ -40,6 +41,11 @@ pub fn run(arguments: Arguments) -> Result {
     };
     if !nix::unistd::geteuid().is_root() {
         bail!("only root may confirm a candidate");
+    }
+    if let Some(other) = status.enforced.as_ref().and_then(is_of_another_host) {
+        bail!(
+            "{other}: what would be enforced was never tried. Let the trial end, and try the candidate again"
+        );
     }
     Move::of(&trial.candidate, &status.definition)?.carry_out(&trial.candidate, &trial.content)?;
     let confirm = Request::Confirm {

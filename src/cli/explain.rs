@@ -41,7 +41,7 @@ pub struct Arguments {
     #[arg(required_unless_present = "batch", help = concat!(protocol_names!(), ", or a protocol number"))]
     protocol: Option<String>,
     /// The source of an inbound, the destination of an outbound flow
-    #[arg(required_unless_present = "batch")]
+    #[arg(required_unless_present = "batch", value_parser = one_address)]
     remote: Option<IpAddr>,
     /// The destination port, with tcp and udp
     #[arg(value_parser = port)]
@@ -73,6 +73,11 @@ const LONGEST_LINE: u64 = 65_536;
 enum WayArgument {
     Inbound,
     Outbound,
+}
+
+fn one_address(text: &str) -> std::result::Result<IpAddr, String> {
+    let help = "write one address, as 203.0.113.9 or 2001:db8::9, without port or prefix length";
+    text.parse().map_err(|_| help.to_owned())
 }
 
 pub fn run(arguments: Arguments) -> Result {

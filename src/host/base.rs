@@ -41,6 +41,8 @@ pub struct Host {
     /// The labels of interfaces, as they are on the disk.
     pub(super) labels_saved: Slots,
     pub(super) trial: Option<Trial>,
+    /// The last generation that was enforced: none comes twice.
+    pub(super) highest: u64,
     /// The last candidate that was not confirmed.
     pub(super) taken_back: Option<PathBuf>,
 }
@@ -101,6 +103,7 @@ impl Host {
             not_saved: None,
             labels_saved: labels.unwrap_or_default(),
             trial: None,
+            highest: 0,
             taken_back: None,
         })
     }

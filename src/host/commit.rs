@@ -77,6 +77,7 @@ impl Host {
         if let Some(new) = &policy {
             self.follow_rules(&new.policy, Generation(summary.generation));
         }
+        self.highest = summary.generation;
         let from_saved = matches!(source, Source::Saved(..));
         self.record_source(source);
         self.closed = false;
@@ -94,6 +95,7 @@ impl Host {
         self.take_counts(switched);
         if let Some(enforced) = &mut self.enforced {
             stamp(&mut enforced.summary, switched);
+            self.highest = enforced.summary.generation;
         }
     }
 
@@ -101,6 +103,7 @@ impl Host {
     pub(super) fn commit_generation(&mut self, generation: Generation) {
         if let Some(enforced) = &mut self.enforced {
             enforced.summary.generation = generation.0;
+            self.highest = generation.0;
         }
     }
 

@@ -1,19 +1,35 @@
-//! The interfaces that a policy binds, on this host.
+//! Whether what is enforced is about this host: its name, and the interfaces that a policy binds.
 
 use super::base::Host;
-use super::report::InterfaceSummary;
+use super::instance::hostname;
+use super::report::{InterfaceSummary, Summary};
 use crate::netfilter::interfaces::{Bound, Doubt, doubts};
 use crate::netfilter::links;
-use crate::policy::Policy;
+use crate::policy::{Policy, same_host};
 
 impl Host {
-    /// Doubts about the interfaces that the enforced policy binds.
+    /// Doubts about what is enforced.
     pub fn doubts(&self) -> Vec<Doubt> {
-        let enforced = self.enforced.iter();
-        enforced
-            .flat_map(|enforced| doubts_about(&enforced.summary.interfaces))
+        let Some(enforced) = &self.enforced else {
+            return Vec::new();
+        };
+        let summary = &enforced.summary;
+        let renamed = is_of_another_host(summary).map(Doubt::degrading);
+        renamed
+            .into_iter()
+            .chain(doubts_about(&summary.interfaces))
             .collect()
     }
+}
+
+/// A sentence where this host was chosen by a name that it has no more.
+pub fn is_of_another_host(enforced: &Summary) -> Option<String> {
+    let (host, name) = (enforced.host.as_ref()?, hostname());
+    let message = format!(
+        "this host is named {name} now, and {} is enforced, which is the host {host}",
+        enforced.instance
+    );
+    (!same_host(host, &name)).then_some(message)
 }
 
 /// Doubts about the interfaces that a policy binds, on this host.

@@ -56,5 +56,5 @@ pub mod trial;
 pub use self::base::Host;
 pub use self::facts::ephemeral_ports;
 pub use self::instance::{choose, hostname};
-pub use self::interfaces::interface_doubts;
+pub use self::interfaces::{interface_doubts, is_of_another_host};
 pub use self::plan::Attempt;

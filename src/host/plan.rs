@@ -26,7 +26,7 @@ pub enum Attempt {
 /// What a plan starts from.
 #[derive(Debug)]
 pub struct Before {
-    /// The generation that this process enforces, if it does.
+    /// The last generation that this process has enforced, if it has.
     pub enforced: Option<u64>,
     /// Whether the kernel has a policy in force, by whomever.
     pub in_force: bool,

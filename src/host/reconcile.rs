@@ -4,9 +4,10 @@ use super::base::Host;
 use super::commit::{Commit, NewPolicy, Source};
 use super::enforce::compare;
 use super::facts::host_facts;
-use super::instance::choose;
+use super::instance::{choose, hostname};
 use super::plan::{Attempt, Before, Plan, plan};
 use super::report::{Failure, Summary, now};
+use crate::policy::same_host;
 use crate::source::content::content;
 use crate::source::load::Loaded;
 use crate::state::trial::Trial;
@@ -82,16 +83,21 @@ impl Host {
         if attempt == Attempt::Plain {
             self.judge_unconfirmed(&loaded.sources)?;
         }
-        let instance =
-            choose(account, instance.or(self.instance.as_deref())).map_err(Failure::other)?;
+        let instance_asked = instance.or(self.instance.as_deref());
+        let instance = choose(account, instance_asked).map_err(Failure::other)?;
         let before = Before {
-            enforced: self.enforced().map(|summary| summary.generation),
+            enforced: Some(self.highest).filter(|highest| *highest > 0),
             // One that cannot be asked may have.
             in_force: !matches!(self.kernel.in_force(), Ok(None)),
             ledger: unblocks::read(&self.state),
         };
         let facts = |policy: &_| host_facts(policy, &self.kernel.slots());
-        plan((loaded, account), path, &instance.id, before, facts).map_err(Failure::other)
+        let mut plan =
+            plan((loaded, account), path, &instance.id, before, facts).map_err(Failure::other)?;
+        let is_asked_for = instance_asked.is_some();
+        let by_name = !is_asked_for && same_host(instance.host(), &hostname());
+        plan.summary.host = by_name.then(|| instance.host().to_owned());
+        Ok(plan)
     }
 
     /// Saves a candidate and its deadline, before it is enforced.

@@ -18,6 +18,9 @@ pub struct Summary {
     pub definition: PathBuf,
     /// The instance that this host is.
     pub instance: String,
+    /// The name of the host that the instance is, where this host was chosen by its name.
+    #[serde(default)]
+    pub host: Option<String>,
     /// When it was switched in, in seconds since 1970.
     pub since: u64,
     /// The bound interfaces, the most specific name first.

@@ -196,7 +196,9 @@ impl Host {
 
     /// Remembers that this was tried and not confirmed. A candidate that became the policy was confirmed.
     pub(super) fn remember(&self, trial: &Trial, old: Option<&SavedPolicy>) {
-        if trial.content.is_empty() || old.is_some_and(|old| *old.key() == trial.key) {
+        let is_the_old =
+            |old: &SavedPolicy| *old.key() == trial.key || old.content() == trial.content;
+        if trial.content.is_empty() || old.is_some_and(is_the_old) {
             return;
         }
         unconfirmed::add(&self.state, &trial.content, now());
@@ -210,8 +212,8 @@ impl Host {
             false => Ok(()),
             true => {
                 let message = "this definition was tried as a candidate and never confirmed";
-                let help = "change it, try it again with `secgroupd apply --confirm`, or enforce it all the same with \
-                            `secgroupd reload --force`";
+                let help = "change it, or try it again with `secgroupd apply --confirm`; `secgroupd reload --force` enforces the \
+                            watched definition all the same";
                 let refused = Diagnostic::new(Severity::Error, "unconfirmed", None, message);
                 let refused = [refused.help(help)];
                 let message = "the definition is refused: 1 error".into();

@@ -45,6 +45,13 @@ pub struct Instance {
     pub place: Place,
 }
 
+impl Instance {
+    /// The name of the host that it is.
+    pub fn host(&self) -> &str {
+        self.hostname.as_deref().unwrap_or(self.id.as_str())
+    }
+}
+
 /// An interface of an instance.
 #[derive(Debug, Clone)]
 pub struct Interface {
@@ -119,15 +126,9 @@ impl Account {
                 known: known(),
             });
         }
-        let fitting: Vec<_> = self
-            .instances
-            .iter()
-            .filter(|instance| {
-                same_host(
-                    instance.hostname.as_deref().unwrap_or(instance.id.as_str()),
-                    hostname,
-                )
-            })
+        let instances = self.instances.iter();
+        let fitting: Vec<_> = instances
+            .filter(|instance| same_host(instance.host(), hostname))
             .collect();
         match (fitting.as_slice(), self.instances.as_slice()) {
             ([one], _) => Ok(one),
@@ -175,7 +176,7 @@ impl Account {
 
 /// Whether two names can mean one host: equal without regard to case, or equal in their first label where
 /// one of them is a short name.
-fn same_host(a: &str, b: &str) -> bool {
+pub fn same_host(a: &str, b: &str) -> bool {
     let short = |name: &str| name.split('.').next().unwrap_or(name).to_lowercase();
     let one_is_short = !a.contains('.') || !b.contains('.');
     a.eq_ignore_ascii_case(b) || (one_is_short && short(a) == short(b))

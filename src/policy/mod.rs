@@ -38,7 +38,7 @@ mod reason;
 pub mod rule;
 pub mod validate;
 
-pub use account::{Account, Instance};
+pub use account::{Account, Instance, same_host};
 pub use address::{AddressRange, AddressSet};
 pub use decide::{Decision, Reason, Verdict};
 pub use host::{Binding, HostFacts, Policy};

@@ -63,6 +63,11 @@ pub fn definition_files(path: &Path, trust: Trust) -> Result<Vec<SourceFile>, Ve
     if !walk.found().is_some_and(|(_, metadata)| metadata.is_dir()) {
         return Ok(vec![source_file(path, trust).map_err(|error| vec![error])?]);
     }
+    if let (Trust::Checked, Some((_, folder))) = (trust, walk.found()) {
+        // Whoever may put a file into it may write the definition, though not what belongs to others.
+        trust::check_itself(path, folder, &trust::Trusted::ourselves())
+            .map_err(|error| vec![error])?;
+    }
     for _ in 0..TRIES {
         let names = list(path).map_err(|error| vec![error])?;
         if names.is_empty() {
@@ -125,6 +130,12 @@ fn walk(path: &Path, trust: Trust) -> Result<PathWalk, ReadError> {
     let walk = PathWalk::of(path);
     if let End::Stopped(error) = walk.end {
         return Err(ReadError::from_io(path, error));
+    }
+    // Who may write a device is no question of ours.
+    if let Some((_, found)) = walk.found()
+        && !found.is_dir()
+    {
+        regular(path, found)?;
     }
     match trust {
         Trust::Checked => trust::check(path, &walk, &trust::Trusted::ourselves())?,

@@ -4,6 +4,7 @@
 //! name go with it (`templates`).
 
 mod error;
+mod folder;
 mod templates;
 mod write;
 
@@ -98,8 +99,10 @@ impl Move {
     ///
     /// What would.
     pub fn try_out(&self, candidate: &Path) -> Result<(), ReplaceError> {
-        let Move::Over { place, .. } = self else {
-            return Ok(());
+        let place = match self {
+            Move::None => return Ok(()),
+            Move::Exchange(definition) => return folder::try_out(candidate, definition),
+            Move::Over { place, .. } => place,
         };
         let text = std::fs::read_to_string(candidate).map_err(failed("read", candidate))?;
         companions(candidate, place, &text).map(|_| ())
@@ -125,10 +128,9 @@ impl Move {
                 candidate,
             ),
             Move::Exchange(definition) => {
-                same(
-                    content(&load(&candidate.into(), Trust::Any).sources),
-                    definition,
-                )?;
+                let loaded = load(&candidate.into(), Trust::Any);
+                same(content(&loaded.sources), definition)?;
+                folder::make_readable(candidate, definition)?;
                 let exchange = RenameFlags::RENAME_EXCHANGE;
                 renameat2(AT_FDCWD, candidate, AT_FDCWD, definition, exchange)
                     .map_err(io::Error::from)

@@ -20,6 +20,7 @@ pub fn tests() -> Vec<Trial> {
             &["nft", "unshare"],
             unreadable_later,
         ),
+        kernel_test("a_copy_that_expires_is_no_fault", &["nft"], a_copy),
         kernel_test("a_definition_from_standard_input", &["nft"], standard_input),
     ]
 }
@@ -106,6 +107,28 @@ fn unreadable_later() {
         fs::read_to_string(site.path("peer.txt")).unwrap(),
         "10.0.0.7\n"
     );
+}
+
+/// What was enforced before the trial and after it was not refused by it.
+fn a_copy() {
+    let site = Site::new();
+    site.write("groups.yaml", &opening(&[22]));
+    let daemon = site.start();
+    site.write("same.yaml", &opening(&[22]));
+    let candidate = site.path("same.yaml").display().to_string();
+    assert_eq!(site.run(&format!("apply --confirm 1 {candidate}")).code, 0);
+    daemon.until_logged("the old policy is back");
+    let ran = site.run("reload");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(site.lets_in(22) && !site.lets_in(443));
+    // Generations go on after a removal.
+    let generation = || site.status()["enforced"]["generation"].as_u64();
+    let before = generation();
+    assert_eq!(site.run("remove").code, 0);
+    assert_eq!(site.run("reload").code, 0);
+    assert!(generation() > before);
+    // A device is none, whoever may write it.
+    site.run("apply /dev/null").failed(1, &["is a device"]);
 }
 
 fn standard_input() {

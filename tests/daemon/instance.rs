@@ -2,7 +2,7 @@
 
 use libtest_mimic::Trial;
 
-use super::site::{Daemon, Ran, Site, opening, until};
+use super::site::{Daemon, Ran, Site, WHILE, opening, until};
 use crate::support::kernel_test;
 
 pub fn tests() -> Vec<Trial> {
@@ -18,6 +18,11 @@ pub fn tests() -> Vec<Trial> {
             "a_host_that_is_renamed_is_the_instance_of_its_new_name",
             &["nft", "unshare", "nsenter"],
             renamed,
+        ),
+        kernel_test(
+            "a_host_that_is_renamed_meanwhile",
+            &["nft", "unshare", "nsenter"],
+            renamed_meanwhile,
         ),
         kernel_test(
             "a_range_of_local_ports_that_changes_is_followed",
@@ -136,6 +141,79 @@ fn none_fits() {
     daemon.until_logged("two instances can be the host `mail.example.com`");
 }
 
+fn rename(site: &Site, daemon: &Daemon, name: &str) {
+    let mut command = beside(site, daemon, "sh");
+    let write = format!("echo {name} >/proc/sys/kernel/hostname");
+    assert_eq!(Ran::of(command.args(["-c", &write])).code, 0);
+}
+
+/// A program where the host has the daemon's name.
+fn beside(site: &Site, daemon: &Daemon, program: &str) -> std::process::Command {
+    let mut command = site.host.command("nsenter");
+    let pid = daemon.pid().to_string();
+    command.args(["--uts", "--target", &pid, program]);
+    command
+}
+
+/// While something else holds than what the definition says.
+fn renamed_meanwhile() {
+    let site = Site::new();
+    site.write("groups.yaml", TWO);
+    let daemon = Daemon::start(named(&site, "web1", "run"));
+    site.until_open(&[22], &[443]);
+    let here = |line: &str| {
+        let mut command = beside(&site, &daemon, super::site::PROGRAM);
+        site.arguments(&mut command, line);
+        Ran::of(&mut command)
+    };
+    // Taken off on request.
+    assert_eq!(here("remove").code, 0);
+    rename(&site, &daemon, "db1");
+    std::thread::sleep(WHILE);
+    assert!(site.lets_in(22) && site.lets_in(443));
+    assert_eq!(here("reload").code, 0);
+    assert!(site.lets_in(443) && !site.lets_in(22));
+    // A candidate that was applied.
+    site.write("other.yaml", &opening(&[80]));
+    let other = site.path("other.yaml").display().to_string();
+    assert_eq!(here(&format!("apply {other}")).code, 0);
+    rename(&site, &daemon, "web1");
+    std::thread::sleep(WHILE);
+    assert!(site.lets_in(80) && !site.lets_in(22));
+    site.save("groups.yaml", &format!("{TWO}\n"));
+    site.until_open(&[22], &[80, 443]);
+    // Under a hold, and permissions are no way out.
+    assert_eq!(here("reload --hold").code, 0);
+    rename(&site, &daemon, "db1");
+    let renamed = "this host is named db1 now, and ins-a is enforced, which is the host web1";
+    daemon.until_logged(renamed);
+    let status = here("status");
+    assert!(
+        status.code == 1 && status.out.contains(renamed),
+        "{status:?}"
+    );
+    assert_eq!(here("reload").code, 0);
+    assert_eq!(here("status").code, 0);
+    // A trial that would be enforced as another instance.
+    site.write("new.yaml", &format!("{TWO}\n\n"));
+    let new = site.path("new.yaml").display().to_string();
+    assert_eq!(here(&format!("apply --confirm 60 {new}")).code, 0);
+    rename(&site, &daemon, "web1");
+    here("confirm").failed(2, &["was never tried"]);
+    assert!(site.path("new.yaml").exists() && site.lets_in(443));
+    // A name that no instance has, and permissions that change.
+    assert_eq!(here("reload").code, 0);
+    rename(&site, &daemon, "mail");
+    until("it is degraded", || here("status").code == 1);
+    std::fs::set_permissions(
+        site.definition(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o600),
+    )
+    .unwrap();
+    std::thread::sleep(WHILE);
+    assert_eq!(here("status").code, 1, "{}", daemon.log());
+}
+
 /// As cloud-init and DHCP do: late, or once more.
 fn renamed() {
     let site = Site::new();
@@ -143,19 +221,7 @@ fn renamed() {
     let daemon = Daemon::start(named(&site, "localhost", "run"));
     daemon.until_logged("localhost");
     assert!(site.lets_in(22) && site.lets_in(443), "none is this host");
-    let rename = |name: &str| {
-        let mut command = site.host.command("nsenter");
-        let write = format!("echo {name} >/proc/sys/kernel/hostname");
-        command.args([
-            "--uts",
-            "--target",
-            &daemon.pid().to_string(),
-            "sh",
-            "-c",
-            &write,
-        ]);
-        assert_eq!(Ran::of(&mut command).code, 0);
-    };
+    let rename = |name: &str| rename(&site, &daemon, name);
     rename("web1");
     site.until_open(&[22], &[443]);
     daemon.until_logged("this host is named web1 now, no longer localhost");

@@ -257,7 +257,7 @@ fn says_what_it_said() {
     let daemon = site.start();
     let before = site.listing();
     site.save("groups.yaml", &opening(&[22]));
-    daemon.until_logged("groups.yaml was saved, and says what it said");
+    daemon.until_logged("groups.yaml was saved: the definition says what it said");
     site.unchanged(&before);
     // A reload enforces all of it.
     assert_eq!(site.run("reload").code, 0);

@@ -159,6 +159,7 @@ impl Daemon {
                 false => "groups.yaml".into(),
             },
             instance: "ins-a".into(),
+            host: None,
             since: 0,
             interfaces: Vec::new(),
             rules: [1, 0],

@@ -54,6 +54,12 @@ pub struct Machine {
     doing: Doing,
     /// Whether the service manager knows that a policy is enforced.
     is_ready: bool,
+    /// Whether the policy was taken off on request, and nothing was enforced since.
+    removed: bool,
+    /// Whether another definition than the watched one was applied, and holds until that is saved.
+    applied: bool,
+    /// Whether the last error is that the definition was refused, or could not be read.
+    is_refused: bool,
     /// Whether somebody edits, and has said so.
     held: bool,
     /// Whether the definition was saved while saves were held back.
@@ -135,6 +141,9 @@ impl Machine {
             known_at: now,
             doing: Doing::Nothing,
             is_ready: false,
+            removed: false,
+            applied: false,
+            is_refused: false,
             held: false,
             missed: false,
             postponed: None,

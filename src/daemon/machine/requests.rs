@@ -111,7 +111,7 @@ impl Machine {
             Ok(removed) => removed,
             Err(message) => return vec![Action::error(message)],
         };
-        (self.last_error, self.missed) = (None, false);
+        (self.last_error, self.missed, self.removed) = (None, false, true);
         let text = "the policy was taken off this host on request; the next save or `secgroupd reload` enforces it again";
         let payload = json!({ "removed": removed });
         vec![

@@ -24,7 +24,19 @@ impl Action {
 impl Machine {
     pub(super) fn follow(&mut self, reason: String, cause: Cause, now: Instant) -> Vec<Action> {
         if self.is_held(now) {
-            return self.hold_back(&reason).into_iter().collect();
+            let held = self.hold_back(&reason).into_iter();
+            // Its name may say that it is another instance.
+            let survey = Action::Survey { always: false };
+            return held.chain([survey]).collect();
+        }
+        // What was asked for last holds until the definition is saved.
+        let stays = match cause {
+            Cause::Saved => false,
+            Cause::Access => self.removed,
+            Cause::Host => self.removed || self.applied,
+        };
+        if stays {
+            return vec![Action::Survey { always: false }];
         }
         self.doing = Doing::Follow(reason, cause);
         let settles = true;
@@ -65,6 +77,7 @@ impl Machine {
     /// closed it.
     pub(super) fn read(&mut self, reading: Reading, now: Instant) -> Vec<Action> {
         let is_refused = reading.refused || reading.failed.is_some();
+        let was_refused = std::mem::replace(&mut self.is_refused, is_refused);
         if let Doing::Follow(reason, cause) = &self.doing {
             let (reason, cause) = (reason.clone(), *cause);
             let since = *self.postponed.get_or_insert(now);
@@ -74,6 +87,10 @@ impl Machine {
                 return vec![Action::ReadAgain];
             }
             self.postponed = None;
+            if cause == Cause::Access && self.applied && !is_refused {
+                self.last_error.take_if(|_| was_refused);
+                return self.stays(&reason);
+            }
             if reading.is_known && self.needs_nothing(cause) {
                 return self.stays(&reason);
             }
@@ -114,26 +131,19 @@ impl Machine {
         vec![Action::Enforce(order)]
     }
 
-    /// Whether nothing is to be done about a definition that says what it said. A candidate that was applied holds until
-    /// the definition is saved, whatever its permissions are meanwhile.
+    /// Whether nothing is to be done about a definition that says what it said.
     fn needs_nothing(&self, cause: Cause) -> bool {
-        let enforced = self.facts.enforced.as_ref();
-        match cause {
-            Cause::Saved => {
-                self.last_error.is_none()
-                    && self.facts.trial.is_none()
-                    && enforced.is_some_and(|enforced| enforced.definition == self.definition)
-            }
-            Cause::Access => enforced.is_some(),
-            Cause::Host => false,
-        }
+        cause != Cause::Host
+            && self.last_error.is_none()
+            && self.facts.trial.is_none()
+            && !self.applied
+            && self.facts.enforced.is_some()
     }
 
     /// The definition says what it said: its flows are not judged again, and its counts go on.
     fn stays(&mut self, reason: &str) -> Vec<Action> {
         self.doing = Doing::Nothing;
-        self.last_error = None;
-        let text = format!("{reason}, and says what it said");
+        let text = format!("{reason}: the definition says what it said");
         vec![
             Action::Log(Level::INFO, text),
             Action::Survey { always: true },
@@ -180,6 +190,8 @@ impl Machine {
     ) -> Vec<Action> {
         self.counters.reloads += 1;
         self.last_error = None;
+        self.removed = false;
+        self.applied = matches!(&self.doing, Doing::Apply { path, .. } if *path != self.definition);
         let mut actions = vec![Action::KeepSocket, Action::FollowTable];
         let warnings = warnings.into_iter();
         actions.extend(warnings.map(|warning| Action::Log(Level::WARN, warning)));

@@ -30,10 +30,13 @@ impl Machine {
         let candidate = candidate.display();
         let mut warn = |text| actions.push(Action::Log(Level::WARN, text));
         match result {
-            Ok(Some(summary)) => warn(format!(
-                "the candidate {candidate} was not confirmed in time: the old policy is back, as generation {}",
-                summary.generation
-            )),
+            Ok(Some(summary)) => {
+                self.applied = summary.definition != self.definition;
+                warn(format!(
+                    "the candidate {candidate} was not confirmed in time: the old policy is back, as generation {}",
+                    summary.generation
+                ))
+            }
             Ok(None) => {
                 warn(format!(
                     "the candidate {candidate} was not confirmed in time: there is no policy, as before it"

@@ -32,6 +32,21 @@ fn a_directory_is_read_in_the_order_of_names() {
     assert_eq!(files[2].path, dir.path().join("z.yaml"));
 }
 
+/// Sticky keeps others from the files that are there, and not from adding one.
+#[test]
+fn a_definition_directory_that_others_may_write_is_refused() {
+    let dir = directory(&[("a.yaml", b"1")]);
+    let mode = |mode| {
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(dir.path(), permissions).unwrap();
+    };
+    mode(0o1777);
+    let errors = definition_files(dir.path(), Trust::Checked).unwrap_err();
+    assert!(matches!(errors.as_slice(), [ReadError::Untrusted { .. }]));
+    mode(0o755);
+    definition_files(dir.path(), Trust::Checked).unwrap();
+}
+
 #[test]
 fn all_errors_of_a_directory_come_together() {
     let dir = directory(&[("a.yaml", b"ok\nno\xff"), ("c.yaml", b"good")]);

@@ -63,6 +63,14 @@ pub enum ReplaceError {
         /// The file.
         file: PathBuf,
     },
+    /// Two directories of two file systems have no common step.
+    #[error("the candidate {} is on another file system than the definition {}: copy it beside that one, and try the copy", shown(.candidate), shown(.definition))]
+    OtherFileSystem {
+        /// The candidate.
+        candidate: PathBuf,
+        /// The definition.
+        definition: PathBuf,
+    },
     /// What the system refuses.
     #[error("cannot {what} {}: {source}", shown(.path))]
     Failed {

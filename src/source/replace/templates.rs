@@ -1,7 +1,7 @@
 //! The files that a candidate's templates name by relative names: they go beside the definition with it.
 
 use super::error::{ReplaceError, failed};
-use super::write::replace;
+use super::write::{like, replace};
 use crate::definition::parse;
 use crate::source::read::{Trust, template_file};
 use std::io::{self, ErrorKind};
@@ -38,7 +38,7 @@ pub(super) fn companions(
             continue;
         }
         let (from, to) = (old.join(name), new.join(name));
-        if name.components().any(|part| part == Component::ParentDir) {
+        if leads_out(name) {
             return Err(ReplaceError::Outside { file: from });
         }
         let text = template_file(&from, Trust::Any).map_err(io::Error::other);
@@ -55,6 +55,22 @@ pub(super) fn companions(
     Ok(companions)
 }
 
+/// Whether a relative name may lead out of its folder.
+pub(super) fn leads_out(name: &Path) -> bool {
+    !name.is_absolute() && name.components().any(|part| part == Component::ParentDir)
+}
+
+/// Makes a folder, and those on the way that are missing, each as readable as the one that it stands in.
+fn folders(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder.parent().unwrap_or(Path::new("/"));
+    folders(above)?;
+    std::fs::create_dir(folder)?;
+    like(folder, above)
+}
+
 /// Files that were copied. Unless they are kept, they go again.
 #[derive(Debug, Default)]
 pub(super) struct Copied(Vec<PathBuf>);
@@ -69,7 +85,7 @@ impl Copied {
         let mut copied = Copied::default();
         for Companion { to, text } in companions {
             let folder = to.parent().unwrap_or(Path::new("/"));
-            std::fs::create_dir_all(folder).map_err(failed("make", folder))?;
+            folders(folder).map_err(failed("make", folder))?;
             replace(&to, &text, place).map_err(failed("write", &to))?;
             copied.0.push(to);
         }

@@ -149,3 +149,35 @@ fn a_name_that_leads_out_of_the_folder_is_refused() {
     let outside = way.try_out(&new).unwrap_err().to_string();
     assert!(outside.contains("without `..`"), "{outside}");
 }
+
+/// The daemon, which is another user, reads it as it read the definition.
+#[test]
+fn a_directory_is_as_readable_as_the_definition_s() {
+    let folder = Folder::new();
+    let file = folder.write("new/a.yaml", "version: 1\n# new\n");
+    folder.write("etc/b.yaml", TEXT);
+    let (new, etc) = (folder.path("new"), folder.path("etc"));
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(&new, 0o700);
+    mode(&file, 0o600);
+    mode(&etc, 0o755);
+    mode(&etc.join("b.yaml"), 0o644);
+    let way = Move::of(&new, &etc).unwrap();
+    way.try_out(&new).unwrap();
+    way.carry_out(&new, &hash(&new)).unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
+    assert_eq!((mode(&etc), mode(&etc.join("a.yaml"))), (0o755, 0o644));
+}
+
+#[test]
+fn a_directory_whose_templates_stand_elsewhere_is_not_tried() {
+    let folder = Folder::new();
+    let text = "version: 1\naddress_templates: { ipm-a: { file: ../a.txt } }\n";
+    folder.write("new/a.yaml", text);
+    folder.write("etc/b.yaml", TEXT);
+    let (new, etc) = (folder.path("new"), folder.path("etc"));
+    let outside = Move::of(&new, &etc).unwrap().try_out(&new).unwrap_err();
+    assert!(outside.to_string().contains("without `..`"), "{outside}");
+}

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, fchown};
 use std::path::Path;
 
 /// Writes a file under another name, as readable as the file at `like`, and renames it over.
@@ -17,6 +17,13 @@ pub(super) fn replace(path: &Path, text: &str, like: &Path) -> io::Result<()> {
         return Err(error);
     }
     File::open(folder)?.sync_all()
+}
+
+/// Makes a file or folder as readable as another one.
+pub(super) fn like(path: &Path, other: &Path) -> io::Result<()> {
+    let other = std::fs::metadata(other)?;
+    chown(path, Some(other.uid()), Some(other.gid()))?;
+    std::fs::set_permissions(path, other.permissions())
 }
 
 fn write_like(path: &Path, new: &Path, text: &str) -> io::Result<()> {

@@ -74,6 +74,15 @@ struct Due {
     reason: Reason,
 }
 
+impl Due {
+    /// What was saved counts more than who may write it.
+    fn join(&mut self, reason: Reason) {
+        if matches!(self.reason, Reason::Access(_)) {
+            self.reason = reason;
+        }
+    }
+}
+
 /// The wake-up that is due, if any: a burst of events makes one.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -104,7 +113,10 @@ impl Plan {
         };
         let at = now + wait;
         match &mut self.due {
-            Some(due) if for_quiet => due.at = at,
+            Some(due) if for_quiet => {
+                due.at = at;
+                due.join(reason);
+            }
             due => Self::not_after(due, at, now, reason),
         }
     }
@@ -116,7 +128,10 @@ impl Plan {
 
     fn not_after(due: &mut Option<Due>, at: Instant, since: Instant, reason: Reason) {
         match due {
-            Some(due) => due.at = due.at.min(at),
+            Some(due) => {
+                due.at = due.at.min(at);
+                due.join(reason);
+            }
             None => *due = Some(Due { at, since, reason }),
         }
     }
@@ -169,6 +184,23 @@ mod tests {
             Some(now + TIMING.gap),
             "but not twice in a row"
         );
+    }
+
+    #[test]
+    fn a_save_outranks_a_change_of_permissions() {
+        let access = || Reason::Access("a".into());
+        for for_quiet in [false, true] {
+            let (mut plan, now) = (Plan::new(TIMING), Instant::now());
+            plan.add(now, access(), for_quiet);
+            plan.add(now, saved("b"), for_quiet);
+            plan.add(now, access(), for_quiet);
+            let woken = now + TIMING.quiet;
+            assert_eq!(plan.take(woken, false), Some(saved("b")));
+        }
+        let (mut plan, now) = (Plan::new(TIMING), Instant::now());
+        plan.add(now, access(), false);
+        plan.add_at_once(now, saved("b"));
+        assert_eq!(plan.take(now, false), Some(saved("b")));
     }
 
     #[test]
