@@ -18,12 +18,12 @@ impl Seldom {
         Seldom(Mutex::new((Bucket::new(Instant::now()), 0)))
     }
 
-    /// Calls `log` with the number of lines that were left out before, or leaves this one out.
-    pub fn log(&self, log: impl FnOnce(u64)) {
+    /// Calls `log` with the number of lines that were left out before, if any, or leaves this one out.
+    pub fn log(&self, log: impl FnOnce(Option<u64>)) {
         let mut this = self.0.lock();
         let (bucket, left_out) = &mut *this;
         match bucket.take(Instant::now(), BURST, EACH) {
-            true => log(std::mem::take(left_out)),
+            true => log(Some(std::mem::take(left_out)).filter(|count| *count > 0)),
             false => *left_out += 1,
         }
     }

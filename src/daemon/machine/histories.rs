@@ -688,6 +688,44 @@ fn a_host_that_nothing_protects_is_not_ready() {
 
 /// With a saved policy it is, and shows what is wrong.
 #[test]
+fn what_the_host_has_changed_is_enforced_after_a_writer() {
+    let mut daemon = Daemon::start(world(), None);
+    let before = daemon.standing;
+    daemon.being_written = true;
+    daemon.handle(Event::HostChanged("renamed".into()));
+    assert_ne!(daemon.standing, before);
+    // A save that says the same changes nothing by itself.
+    let before = daemon.standing;
+    daemon.handle(Event::Saved("saved".into()));
+    assert_eq!(daemon.standing, before);
+}
+
+#[test]
+fn what_was_asked_for_holds_until_a_save() {
+    let changes = || {
+        let words = || "changed".to_owned();
+        [Event::HostChanged(words()), Event::AccessChanged(words())]
+    };
+    let mut daemon = Daemon::start(world(), None);
+    daemon.handle(Event::Asked(Request::Remove));
+    changes().into_iter().for_each(|event| daemon.handle(event));
+    assert_eq!(daemon.world.enforced, None);
+    daemon.handle(Event::Saved("saved".into()));
+    assert_eq!(daemon.world.enforced, Some(1));
+    daemon.world.other = 7;
+    daemon.handle(Event::Asked(Request::Apply {
+        path: "7.yaml".into(),
+        texts: Texts::default(),
+        instance: None,
+        confirm: None,
+    }));
+    changes().into_iter().for_each(|event| daemon.handle(event));
+    assert_eq!(daemon.world.enforced, Some(7));
+    daemon.handle(Event::Saved("saved".into()));
+    assert_eq!(daemon.world.enforced, Some(1));
+}
+
+#[test]
 fn a_start_with_a_saved_policy_and_a_bad_definition_is_ready_and_degraded() {
     let saved = World {
         watched: Err(()),

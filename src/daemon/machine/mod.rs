@@ -54,6 +54,8 @@ pub struct Machine {
     doing: Doing,
     /// Whether the service manager knows that a policy is enforced.
     is_ready: bool,
+    /// Whether what the definition means for this host has changed, and it was not enforced since.
+    host_changed: bool,
     /// Whether the policy was taken off on request, and nothing was enforced since.
     removed: bool,
     /// Whether another definition than the watched one was applied, and holds until that is saved.
@@ -141,6 +143,7 @@ impl Machine {
             known_at: now,
             doing: Doing::Nothing,
             is_ready: false,
+            host_changed: false,
             removed: false,
             applied: false,
             is_refused: false,

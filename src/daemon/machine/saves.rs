@@ -23,6 +23,7 @@ impl Action {
 
 impl Machine {
     pub(super) fn follow(&mut self, reason: String, cause: Cause, now: Instant) -> Vec<Action> {
+        self.host_changed |= cause == Cause::Host;
         if self.is_held(now) {
             let held = self.hold_back(&reason).into_iter();
             // Its name may say that it is another instance.
@@ -91,7 +92,7 @@ impl Machine {
                 self.last_error.take_if(|_| was_refused);
                 return self.stays(&reason);
             }
-            if reading.is_known && self.needs_nothing(cause) {
+            if reading.is_known && self.needs_nothing() {
                 return self.stays(&reason);
             }
         }
@@ -132,8 +133,8 @@ impl Machine {
     }
 
     /// Whether nothing is to be done about a definition that says what it said.
-    fn needs_nothing(&self, cause: Cause) -> bool {
-        cause != Cause::Host
+    fn needs_nothing(&self) -> bool {
+        !self.host_changed
             && self.last_error.is_none()
             && self.facts.trial.is_none()
             && !self.applied
@@ -190,7 +191,7 @@ impl Machine {
     ) -> Vec<Action> {
         self.counters.reloads += 1;
         self.last_error = None;
-        self.removed = false;
+        (self.removed, self.host_changed) = (false, false);
         self.applied = matches!(&self.doing, Doing::Apply { path, .. } if *path != self.definition);
         let mut actions = vec![Action::KeepSocket, Action::FollowTable];
         let warnings = warnings.into_iter();
