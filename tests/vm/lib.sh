@@ -8,7 +8,7 @@ start() {
     if [ -n "${1:-}" ]; then set -- -loadvm "$1"; fi
     setsid bash -c 'echo 15 >/proc/self/autogroup 2>/dev/null; exec "$@"' qemu qemu-system-x86_64 -name "secgroupd-$system" \
         -accel tcg,thread=multi -cpu max,-la57 -smp "${SECGROUPD_VM_CPUS:-2}" -m 1536 -nic none -display none -no-user-config -rtc "base=${clock:-utc}" \
-        -kernel "$work/$system.kernel" -initrd "$work/$system.initrd" -append "root=/dev/vda ro console=ttyS0 net.ifnames=0" \
+        -kernel "$work/$system.kernel" -initrd "$work/$system.initrd" -append "root=/dev/vda ro console=ttyS0 net.ifnames=0 mitigations=off quiet audit=0" \
         -drive "file=$folder/disk.qcow2,if=virtio,cache=writeback" -serial "file:$folder/console" -device virtio-rng-pci \
         -device virtio-serial-pci -chardev "socket,id=agent,path=$folder/agent,server=on,wait=off" \
         -device virtserialport,chardev=agent,name=agent -monitor "unix:$folder/monitor,server=on,wait=off" "$@" \
@@ -70,4 +70,9 @@ restart() {
         after="$(vm 15 <<<'cat /proc/sys/kernel/random/boot_id' 2>/dev/null)" || after=""
     done
     wait_until_up
+}
+
+# The commands of the first `sh` block of a page's section, but for the building: documented PAGE SECTION.
+documented() {
+    awk -v section="## $2" '$0 == section { inside = 1 } inside && /^```$/ { exit } block && !/^cargo / { print } inside && /^```sh$/ { block = 1 }' "$1"
 }

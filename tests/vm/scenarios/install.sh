@@ -2,7 +2,7 @@
 start booted
 files=("$program=/root/src/target/release/secgroupd" "$here/guest/base.yaml=/root/src/my-groups.yaml")
 for unit in systemd/*; do files+=("$unit=/root/src/$unit"); done
-sed -n '/^## Install$/,/^## /p' README.md | sed -n '/^```sh/,/^```/{/^```/d;/^cargo /d;p}' >"$folder/install.sh"
+documented README.md Install >"$folder/install.sh"
 files+=("$folder/install.sh=/root/src/install.sh")
 vm 300 "${files[@]}" <<'E'
 servers

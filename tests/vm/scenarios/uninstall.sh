@@ -1,5 +1,5 @@
 # Uninstall as documented: the host is open again, and no unit, table, file or process is left; remove alone keeps nothing for the boot
-sed -n '/^## Uninstall$/,/^## /p' docs/operations.md | sed -n '/^```sh/,/^```/{/^```/d;p}' >"$folder/uninstall.sh"
+documented docs/operations.md Uninstall >"$folder/uninstall.sh"
 start ready
 vm 300 "$folder/uninstall.sh=/root/uninstall.sh" <<'E'
 nft list ruleset >/dev/null

@@ -9,7 +9,7 @@ if [ ! -e "$old" ]; then
 fi
 mkdir -p "$folder/old" "$folder/new"
 for unit in secgroupd.service secgroupd-boot.service secgroupd.sysusers; do git show "7870573:systemd/$unit" >"$folder/old/$unit"; done
-sed -n '/^## Upgrade$/,/^## /p' docs/operations.md | sed -n '/^```sh/,/^```/{/^```/d;/^cargo /d;p}' >"$folder/upgrade.sh"
+documented docs/operations.md Upgrade >"$folder/upgrade.sh"
 new=("$program=/root/new/target/release/secgroupd" "$folder/upgrade.sh=/root/new/upgrade.sh")
 for unit in systemd/*; do new+=("$unit=/root/new/$unit"); done
 start booted
