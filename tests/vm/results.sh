@@ -6,9 +6,9 @@ stamp() { sha256sum <"$here/scenarios/$1.sh" | cut -c1-16; }
 # keep_result NAME LOG SECONDS
 keep_result() {
     local failed ok
-    failed="$(grep -c '^FAILED' "$2")" ok="$(grep -c '^ok: ' "$2")"
+    failed="$(grep -ac '^FAILED' "$2")" ok="$(grep -ac '^ok: ' "$2")"
     printf '%s\n' "$version $(stamp "$1")" "$failed" "$ok" "$3" "$(date -u +%Y-%m-%d)" \
-        "$(grep '^FAILED' "$2" | head -1 | cut -c9-200 | tr '|' '/')" >"$work/results/$system.$1"
+        "$(grep -a '^FAILED' "$2" | head -1 | cut -c9-200 | tr '|' '/')" >"$work/results/$system.$1"
 }
 
 has_passed() {

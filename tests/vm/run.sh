@@ -71,12 +71,12 @@ run() {
     ) >"$log" 2>&1 &
     wait $!
     power_loss
-    grep -q '^finished$' "$log" || echo "FAILED: the scenario has ended before its end: $(grep . "$log" | tail -1)" >>"$log"
-    grep -q '^ok: ' "$log" || echo "FAILED: nothing was checked" >>"$log"
+    grep -aq '^finished$' "$log" || echo "FAILED: the scenario has ended before its end: $(grep -a . "$log" | tail -1)" >>"$log"
+    grep -aq '^ok: ' "$log" || echo "FAILED: nothing was checked" >>"$log"
     keep_result "$name" "$log" $((SECONDS - from))
-    grep '^FAILED' "$log" | sed 's/^/    /'
+    grep -a '^FAILED' "$log" | sed 's/^/    /'
     if [ "$name" = install ]; then
-        if grep -q '^FAILED' "$log"; then return 1; fi
+        if grep -aq '^FAILED' "$log"; then return 1; fi
         echo "$version" >"$folder/ready"
     fi
 }

@@ -6,7 +6,7 @@ for t in iptables-nft iptables-legacy; do
     enforced "$t: before"
     $t -A INPUT -p tcp --dport 8080 -j ACCEPT; same "$t accepts 8080: it stays shut" "open silent" "$(ports)"
     $t -A INPUT -p tcp --dport 80 -j DROP;     same "$t drops 80: it is shut" "silent silent" "$(ports)"
-    holds "diagnose says so ($t)" "$([ $t = iptables-nft ] && echo INPUT || echo iptables)" "$(secgroupd diagnose 80 2>&1 | tee /dev/stderr)"
+    holds "diagnose says so ($t)" "$([ $t = iptables-nft ] && echo INPUT || echo iptables)" "$(secgroupd diagnose 80 2>&1)"
     $t -F INPUT
     $t -A OUTPUT -p tcp --dport 25 -j ACCEPT;  same "$t accepts outbound 25: it stays blocked" "open silent" "$(outside)"
     $t -A OUTPUT -p tcp --dport 80 -j DROP;    same "$t drops outbound 80: it is shut" "silent silent" "$(outside)"
@@ -19,7 +19,14 @@ for t in iptables-nft iptables-legacy; do
     $t -t raw -F; $t -t nat -F; $t -F
     enforced "$t flushed"
 done
-nft 'table inet mine { chain input { type filter hook input priority filter; tcp dport 80 drop; } }'
+nft -f - <<'N'
+table inet mine {
+    chain input {
+        type filter hook input priority filter
+        tcp dport 80 drop
+    }
+}
+N
 same "a ruleset of one's own drops 80" "silent silent" "$(ports)"
 nft delete table inet mine
 nft flush ruleset; becomes "nft flush ruleset" "open silent" ports
