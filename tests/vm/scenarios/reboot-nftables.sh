@@ -6,7 +6,12 @@ vm 300 <<'E'
 cat >/etc/nftables.conf <<C
 #!/usr/sbin/nft -f
 flush ruleset
-table inet mine { chain input { type filter hook input priority filter; policy accept; tcp dport 5001 drop; } }
+table inet mine {
+    chain input {
+        type filter hook input priority filter
+        tcp dport 5001 drop
+    }
+}
 C
 systemctl enable --now nftables
 enforced "nftables.service is started"
