@@ -10,6 +10,7 @@
 #   SECGROUPD_VM            the working folder, 15 GB (target/vm)
 #   SECGROUPD_VM_PROGRAM    another program than target/release/secgroupd
 #   SECGROUPD_VM_CPUS       processors of a machine (2)
+#   SECGROUPD_VM_LOSSES     how often the scenario power-loss cuts the power (3)
 set -u -o pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 cd "$here/../.."

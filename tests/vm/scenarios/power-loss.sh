@@ -1,8 +1,8 @@
-# Power loss while definitions are saved, five times at random moments: each boot enforces the old or the new policy from the first packet
+# Power loss while definitions are saved, at random moments (SECGROUPD_VM_LOSSES times, 3): each boot enforces the old or the new policy from the first packet
 . "$here/reboot.lib.sh"
 start ready
 first_packets
-for loss in 1 2 3 4 5; do
+for loss in $(seq "${SECGROUPD_VM_LOSSES:-3}"); do
     vm <<'E'
 opened >/root/open.yaml
 cat >/root/saver <<'S'
