@@ -4,12 +4,15 @@ vm 900 <<'E'
 systemctl start docker
 mkdir -p /tmp/i/bin; cp /bin/busybox /tmp/i/bin/; for name in sh nc cat; do ln -sf busybox /tmp/i/bin/$name; done
 tar -C /tmp/i -c . | docker import - tiny >/dev/null
-docker run -d --restart always --name web -p 8090:80 tiny /bin/nc -ll -p 80 -e /bin/cat
-docker run -d --restart always --name web2 tiny /bin/nc -ll -p 80 -e /bin/cat
+# The image of the machine has no tools of AppArmor.
+start() { docker run -d --restart always --security-opt apparmor=unconfined "$@" tiny /bin/nc -ll -p 80 -e /bin/cat; }
+start --name web -p 8090:80
+start --name web2
 docker network create app
-docker run -d --restart always --name db --network app -p 8091:80 tiny /bin/nc -ll -p 80 -e /bin/cat
+start --name db --network app -p 8091:80
 docker ps; ip -br addr
 same "three containers run" 3 "$(docker ps -q | wc -l)"
+[ "$(docker ps -q | wc -l)" = 3 ] || exit
 # published: 8090 of docker0, 8091 of the network `app`, as the world outside meets them
 published() { client /opt/vm/probe tcp:10.0.0.5:8090 tcp:10.0.0.5:8091; }
 # from CONTAINER PROBE…: as a program in the container
@@ -22,7 +25,7 @@ define() {
     if [ -n "$2" ]; then echo "      docker0: { security_groups: [$2] }" >>/root/d.yaml; fi
     if [ -n "$1" ]; then echo "platform: { unbound_interfaces: $1 }" >>/root/d.yaml; fi
     sed -i '/^address_templates/i\  sg-none: { inbound: [], outbound: [] }\n  sg-docker:\n    inbound: [{ action: allow, protocol: all, source: 172.17.0.0/16 }]\n    outbound: [{ action: allow, protocol: tcp, port: 80, destination: 172.17.0.0/16 }]\n  sg-8090:\n    inbound: [{ action: allow, protocol: all, source: 172.17.0.0/16 }]\n    outbound: [{ action: allow, protocol: tcp, port: 8090, destination: 172.17.0.0/16 }]' /root/d.yaml
-    save </root/d.yaml; sleep 1; secgroupd reload
+    save </root/d.yaml; secgroupd reload
 }
 all="protocol: all"
 echo "# published ports"
