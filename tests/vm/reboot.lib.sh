@@ -5,15 +5,11 @@ first_packets() {
     vm 60 <<'E'
 cat >/root/before-link <<'H'
 nft list tables >/root/tables-before-link
-for port in 80 8080; do busybox nc -ll -p $port -e /bin/true </dev/null >/dev/null 2>&1 & done
-until [ "$(ss -Hltn '( sport = :80 or sport = :8080 )' | wc -l)" -ge 2 ]; do sleep 0.1; done
+. /opt/vm/lib.sh
+servers
 H
 cat >/root/after-link <<'H'
-for port in 8080 80; do
-    client="ip netns exec client busybox nc -w 3 10.0.0.5 $port"
-    if $client </dev/null >/dev/null 2>&1; then echo "$port open"; else echo "$port shut"; fi
-done >/root/first-packets
-pkill -f "busybox nc -ll"
+ports >/root/first-packets
 H
 sync
 E
@@ -23,7 +19,7 @@ E
 booted_enforced() {
     vm 200 <<'E'
 same "our table is there before the network" "table inet secgroupd" "$(grep secgroupd /root/tables-before-link)"
-same "the first packets to 8080 and 80 are judged" "8080 shut 80 open" "$(xargs </root/first-packets)"
+same "the first packets to 80 and 8080 are judged" "open silent" "$(cat /root/first-packets)"
 stamp() { systemctl show -p "$2" --value "$1"; }
 boot=$(stamp secgroupd-boot ActiveEnterTimestampMonotonic) network=$(stamp testnet ExecMainStartTimestampMonotonic)
 same "the boot unit has ended ($boot µs) before the network begins ($network µs)" yes "$([ "$boot" -gt 0 ] && [ "$boot" -lt "$network" ] && echo yes)"
