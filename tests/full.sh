@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # All figures of "never open, never cut" in full, or those named: flows restored killed faults soak hostile flood hits
-# refusals times insight deny fuzz. Keeps what each prints in tests/results, with the machine that it comes from. As root: about
+# refusals times insight deny fuzz vm. Keeps what each prints in tests/results, with the machine that it comes from. As root: about
 # five hours, of which the fuzzers take one to three, the flood one, and the soak half of one; without these about one hour.
 # `deny` asks whether the licences, versions and sources of all dependencies are those that deny.toml allows. It installs
-# cargo-deny where that is missing, which takes minutes.
+# cargo-deny where that is missing, which takes minutes. `vm` runs the scenarios on real machines (tests/vm/run.sh), which takes hours;
+# it is not among all.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PATH:/usr/sbin:/sbin" SECGROUPD_FULL=1 CI=true RUST_BACKTRACE=0
@@ -74,6 +75,11 @@ trap 'rm -f "$kept"' EXIT
 [ $# -gt 0 ] || set -- flows restored killed faults soak hostile flood hits refusals times insight deny fuzz
 missed=0
 for name in "$@"; do
+    # Writes its own table, and goes on where it was ended.
+    if [ "$name" = vm ]; then
+        bash tests/vm/run.sh || missed=1
+        continue
+    fi
     { echo "# $name" && echo && echo "\`bash tests/full.sh $name\`" && echo && machine && echo && figures "$name"; } | tee "$kept"
     grep -q "^[-|] " "$kept" || echo "- FAILED: no figure was printed" | tee -a "$kept"
     cp "$kept" "tests/results/$name.md"
