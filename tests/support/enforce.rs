@@ -1,18 +1,35 @@
 //! Enforcing a definition on a host, and asking which rule decided.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
-use secgroupd::netfilter::enforce::{Kernel, Switched};
+use secgroupd::netfilter::enforce::{EnforceError, Kernel, Switched};
 use secgroupd::netfilter::hits::rule_hits;
 use secgroupd::netfilter::native::Native;
 use secgroupd::netfilter::nft::Nft;
 use secgroupd::ruleset::{Generation, Ruleset, TABLE, compile};
 
+use super::wait::{PAUSE, SOON};
 use super::{Host, Side, policy::policy};
 
 /// Compiles a definition's text.
 pub fn ruleset(definition: &str) -> Ruleset {
     compile(&policy(definition))
+}
+
+/// Works once no earlier socket of this process owns the table: a program that another test starts at that moment has all
+/// of them until it runs.
+fn unowned<T>(mut work: impl FnMut() -> Result<T, EnforceError>) -> Result<T, EnforceError> {
+    let ours = format!("belongs to process {} ", std::process::id());
+    let start = Instant::now();
+    loop {
+        match work() {
+            Err(error) if error.to_string().contains(&ours) && start.elapsed() < SOON => {
+                std::thread::sleep(PAUSE);
+            }
+            done => return done,
+        }
+    }
 }
 
 impl Host {
@@ -23,13 +40,13 @@ impl Host {
 
     /// Enforces a compiled ruleset here, as the daemon does.
     pub fn enforce_ruleset(&self, ruleset: &Ruleset) -> Switched {
-        let enforced = self.enter(|| kernel().enforce(ruleset, Generation(1)));
+        let enforced = self.enter(|| unowned(|| kernel().enforce(ruleset, Generation(1))));
         enforced.unwrap_or_else(|error| panic!("on {}: {error}", self.name()))
     }
 
     /// Takes our table away again.
     pub fn remove(&self) {
-        let removed = self.enter(|| kernel().remove());
+        let removed = self.enter(|| unowned(|| kernel().remove()));
         assert!(removed.unwrap_or_else(|error| panic!("on {}: {error}", self.name())));
     }
 
