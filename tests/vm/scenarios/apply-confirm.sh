@@ -6,7 +6,8 @@ cd /root
 secgroupd apply --confirm 8 new.yaml; same "apply --confirm of a file of root's alone in /root" 0 $?
 same "it is on trial" "open open" "$(ports)"
 becomes "not confirmed: the policy of before comes back" "open silent" ports
-secgroupd apply --confirm 60 new.yaml >/dev/null 2>&1; echo "what was not confirmed, once more: $?"
+secgroupd apply --confirm 60 new.yaml >/dev/null; same "what was not confirmed can be tried once more" 0 $?
+secgroupd reload; same "a reload ends that trial" 0 $?
 useradd -m adm; cd /home/adm; { opened; echo '# home'; } >c.yaml
 secgroupd apply --confirm 60 c.yaml; same "of a file in /home" 0 $?
 same "on trial" "open open" "$(ports)"
