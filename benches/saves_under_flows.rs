@@ -86,7 +86,7 @@ fn one_list(flows: usize, saves: usize) -> Vec<Promise> {
         ms(slowest),
         share(&all)
     );
-    let memory = site.most_memory();
+    let memory = site.peak_mb();
     println!("\nThe daemon had at most {memory} MB resident.");
     let ratio = slowest.as_secs_f64() / median.as_secs_f64();
     vec![

@@ -167,20 +167,9 @@ impl Site {
         }
     }
 
-    /// The most that the daemon had resident, in MB.
-    pub fn most_memory(&self) -> u64 {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.daemon.pid())).unwrap();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmHWM:"))
-            .unwrap();
-        line.split_whitespace()
-            .nth(1)
-            .unwrap()
-            .parse::<u64>()
-            .unwrap()
-            / 1024
+    /// The most memory that the daemon had, in MB.
+    pub fn peak_mb(&self) -> u64 {
+        self.daemon.peak_mb()
     }
 
     /// How many policies got no labels for some of their marks. The daemon says so before it switches.

@@ -79,7 +79,7 @@ pub fn run(arguments: Arguments) -> Result {
         host => host.inspect_err(|_| arguments.closed.without_state(&arguments.transport))?,
     };
     let options = daemon::Options {
-        definition: daemon::absolute(&arguments.definition.definition)
+        definition: std::path::absolute(&arguments.definition.definition)
             .context("the definition's path")?,
         socket: arguments.socket.socket,
         poll: arguments.poll,

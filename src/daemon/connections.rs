@@ -1,4 +1,4 @@
-//! Serves connections: a bounded number at once, and root besides.
+//! Serves connections: a bounded number at once, and a bounded number of root's besides.
 //!
 //! No connection waits for a place. Where all are taken, the one that has been silent longest ends in favour of the new
 //! one. Root's connections have places of their own, which others can neither take nor end.
@@ -90,7 +90,7 @@ pub async fn serve<S, A>(
             asked,
             answer,
         });
-        // What has been asked meanwhile is seen before another one is accepted.
+        // Read what has been asked meanwhile before another one is accepted.
         tokio::task::yield_now().await;
     }
 }

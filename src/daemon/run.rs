@@ -17,7 +17,7 @@ use crate::netfilter::events::tables::{ForeignChange, TableEvents};
 use crate::source::watch::{Reason, Watch};
 use crate::state::hold;
 use sd_notify::NotifyState;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep_until;
@@ -197,13 +197,4 @@ async fn changed(events: &mut Option<TableEvents>) -> ForeignChange {
         }
     }
     std::future::pending().await
-}
-
-/// The definition's path, absolute: the daemon is asked for paths from other directories.
-///
-/// # Errors
-///
-/// When there is no working directory.
-pub fn absolute(path: &Path) -> std::io::Result<PathBuf> {
-    std::path::absolute(path)
 }

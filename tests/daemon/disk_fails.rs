@@ -10,7 +10,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
 
 use super::kept::until_kept;
-use super::site::{Daemon, Site, opening, until, with};
+use super::site::{Site, opening, until, with};
 use crate::support::kernel_test;
 
 pub fn tests() -> Vec<Trial> {
@@ -171,7 +171,7 @@ fn replaced() {
         until(words, || told() || site.run("reload").code == 0);
         assert!(page(&site).contains(words), "{words}: {}", page(&site));
         site.unchanged(&before);
-        let memory = peak_mb(&daemon);
+        let memory = daemon.peak_mb();
         assert!(memory < 100, "{words}: {memory} MB");
         // And mended, each time.
         remove(&path);
@@ -201,20 +201,6 @@ fn page(site: &Site) -> String {
 fn remove(path: &Path) {
     let _ = fs::remove_file(path);
     let _ = fs::remove_dir(path);
-}
-
-fn peak_mb(daemon: &Daemon) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .unwrap();
-    line.split_whitespace()
-        .nth(1)
-        .unwrap()
-        .parse::<u64>()
-        .unwrap()
-        / 1000
 }
 
 /// The times of files say nothing: a definition restored from a backup, or made on a host whose clock is wrong.
@@ -258,9 +244,9 @@ fn thousand_saves() {
     site.until_open(&[2999], &[22, 2998]);
     site.until_at_rest();
     let status = site.status();
-    println!("{} reloads, {} MB", status["reloads"], peak_mb(&daemon));
+    println!("{} reloads, {} MB", status["reloads"], daemon.peak_mb());
     assert!(status["last_error"].is_null(), "{status}");
-    assert!(peak_mb(&daemon) < 60);
+    assert!(daemon.peak_mb() < 60);
 }
 
 /// A clock that jumps can change nothing: wall time is only shown, and timers run on a clock that nobody sets.

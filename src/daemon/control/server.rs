@@ -19,8 +19,9 @@ use crate::daemon::socket::{SocketError, SocketFile, of_root};
 
 /// The most a request may hold, in bytes, its line end included.
 const REQUEST_AT_MOST: u64 = 64 << 10;
-/// The same of root's: it holds the texts of a candidate.
-const ROOTS_REQUEST_AT_MOST: u64 = 256 << 20;
+/// The same of root's: it holds the texts of a candidate. Judging them takes four times as much memory, which fits the
+/// unit's `MemoryMax=`.
+const ROOTS_REQUEST_AT_MOST: u64 = 128 << 20;
 /// The time in which a request must have come, and its answer gone.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Requests of others than root that the daemon has before it at once. Each may hold an answer of megabytes until its
