@@ -1,5 +1,17 @@
-//! The rules of the account beside the groups: the ledger of unblocks of TCP 25.
+//! The account: groups as things that one makes, copies and gives up. Pure: definitions in, changes of their text out.
+//!
+//! | file | subject |
+//! |---|---|
+//! | [`edit`] | what the cloud's console does to groups, as the smallest change of a definition |
+//! | [`copy`] | a group taken out of a definition, for another one |
+//! | [`users`] | who uses a group |
+//! | [`text`] | a rule as it is written |
+//! | [`ledger`] | the unblocks of TCP 25 |
 
+pub mod copy;
+pub mod edit;
 pub mod ledger;
+pub mod text;
+pub mod users;
 
 pub use ledger::Ledger;

@@ -12,6 +12,7 @@
 //! | `merge` | several files of one definition |
 //! | [`keys`], [`reader`] | every key, and how shapes are read by that table |
 //! | `parse` | from the tree to the [`model`] |
+//! | [`tree`], [`patch`] | values without places and their text; the smallest change of a text |
 //! | [`diagnostic`], [`diagnostics`], [`codes`], `hint` | what is wrong, as data; warnings; what was probably meant |
 
 pub mod codes;
@@ -22,10 +23,12 @@ pub mod keys;
 mod merge;
 pub mod model;
 mod parse;
+pub mod patch;
 pub mod reader;
 mod recover;
 pub mod source;
 mod syntax;
+pub mod tree;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Severity};

@@ -46,6 +46,11 @@ impl Definition {
         self.written_files().map(|name| name.text.as_str())
     }
 
+    /// The path to open of a file that a template names.
+    pub fn path_of(&self, written: &Text) -> PathBuf {
+        resolve(&self.sources, written)
+    }
+
     fn written_files(&self) -> impl Iterator<Item = &Text> {
         let templates = self.address_templates.iter();
         templates.filter_map(|template| match &template.content {
@@ -251,6 +256,18 @@ pub enum InstanceKind {
     Eni,
     /// A database.
     Database,
+}
+
+impl InstanceKind {
+    /// Its word in a definition.
+    pub fn word(self) -> &'static str {
+        match self {
+            InstanceKind::Cvm => "cvm",
+            InstanceKind::Clb => "clb",
+            InstanceKind::Eni => "eni",
+            InstanceKind::Database => "database",
+        }
+    }
 }
 
 /// An interface of an instance.

@@ -8,10 +8,13 @@
 //! | [`texts`] | what was read, as it is handed to the daemon |
 //! | [`load`] | reads, parses and validates; collects everything that is wrong |
 //! | [`watch`] | when to read again |
+//! | [`change`] | changes a definition's files, if they are still what was read |
 //! | [`replace`] | replaces the definition by a confirmed candidate |
+//! | `write` | writes a file whole or not at all |
 //! | [`content`] | the hash of a definition's texts |
 //! | [`shown`] | paths in messages |
 
+pub mod change;
 pub mod content;
 pub mod load;
 pub mod location;
@@ -21,3 +24,4 @@ pub mod replace;
 pub mod shown;
 pub mod texts;
 pub mod watch;
+mod write;

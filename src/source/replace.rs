@@ -6,15 +6,14 @@
 mod error;
 mod folder;
 mod templates;
-mod write;
 
 pub use self::error::ReplaceError;
 use self::error::failed;
 use self::templates::{Copied, companions};
-use self::write::replace;
 use super::content::content;
 use super::load::{judge, load};
 use super::read::{Trust, definition_files, is_definition_name, template_file};
+use super::write::replace;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use std::io;
 use std::path::{Path, PathBuf};

@@ -318,11 +318,12 @@ fn template_file(reader: &mut TreeReader, node: &YamlNode) -> Option<AddressTemp
 fn instance(reader: &mut TreeReader, id: Text, node: &YamlNode) -> Option<InstanceEntry> {
     let fields = reader.fields(node, "instances.<ins-id>")?;
     let kinds = [
-        ("cvm", InstanceKind::Cvm),
-        ("clb", InstanceKind::Clb),
-        ("eni", InstanceKind::Eni),
-        ("database", InstanceKind::Database),
-    ];
+        InstanceKind::Cvm,
+        InstanceKind::Clb,
+        InstanceKind::Eni,
+        InstanceKind::Database,
+    ]
+    .map(|kind| (kind.word(), kind));
     let kind = reader.optional_choice(&fields, "kind", &kinds);
     let billing = [("prepaid", true), ("pay-as-you-go", false)];
     let prepaid = reader.optional_choice(&fields, "billing", &billing);

@@ -2,9 +2,9 @@
 
 use super::error::{ReplaceError, failed};
 use super::templates::leads_out;
-use super::write::like;
 use crate::definition::parse;
 use crate::source::read::{Trust, definition_files};
+use crate::source::write::like;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 

@@ -1,9 +1,9 @@
 //! The files that a candidate's templates name by relative names: they go beside the definition with it.
 
 use super::error::{ReplaceError, failed};
-use super::write::{like, replace};
 use crate::definition::parse;
 use crate::source::read::{Trust, template_file};
+use crate::source::write::{like, replace};
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 

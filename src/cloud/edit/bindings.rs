@@ -1,0 +1,254 @@
+//! The groups of an interface, in their order.
+
+use super::change::InterfacePlace;
+use super::files::Files;
+use super::groups::group;
+use super::{Change, Edit, Refusal, refused};
+use crate::definition::keys::names_at;
+use crate::definition::model::{InstanceEntry, InterfaceEntry};
+use crate::definition::patch::{Patch, Spot, keys};
+use crate::definition::tree::Tree;
+use crate::definition::{Definition, Diagnostic, closest};
+use crate::policy::id::{GroupId, InstanceId};
+
+const SCHEMA: &str = "instances.<ins-id>.interfaces.<name>";
+/// The key of the list.
+const BOUND: &str = "security_groups";
+
+pub(super) fn edit(
+    definition: &Definition,
+    files: &Files,
+    change: &Change,
+) -> Result<Edit, Refusal> {
+    match change {
+        Change::Bind { place, groups, at } => {
+            let (instance, interface) = find(definition, place)?;
+            let there = ids(interface);
+            for id in groups {
+                group(definition, id)?;
+                is_not_bound(interface, instance, id)?;
+            }
+            let at = at.unwrap_or(there.len());
+            if at > there.len() {
+                let message = format!(
+                    "{} has {} groups: --at is at most {}",
+                    name(instance, interface),
+                    there.len(),
+                    there.len()
+                );
+                return Err(refused("unknown-place", message).into());
+            }
+            let map = map(instance, interface);
+            let new = groups.iter().map(|id| Tree::text(id.as_str())).collect();
+            let added = files.add_items(&map, BOUND, SCHEMA, at, new);
+            let bound = groups
+                .iter()
+                .zip(at..)
+                .map(|(id, at)| format!("bound {id} to {}, at {at}", name(instance, interface)));
+            Ok(Edit {
+                patches: added.into_iter().collect(),
+                done: bound.collect(),
+            })
+        }
+        Change::Unbind { place, groups } => {
+            let (instance, interface) = find(definition, place)?;
+            let mut patches = Vec::new();
+            let mut left = ids(interface);
+            for id in groups {
+                let Some(at) = left.iter().position(|other| other == id.as_str()) else {
+                    return Err(is_not_there(instance, interface, id));
+                };
+                left.remove(at);
+                patches.push(Patch::Remove {
+                    list: keys(list(instance, interface)),
+                    at,
+                });
+            }
+            let unbound = groups
+                .iter()
+                .map(|id| format!("unbound {id} from {}", name(instance, interface)));
+            let mut edit = changed(files, instance, interface, patches);
+            edit.done = unbound.collect();
+            Ok(edit)
+        }
+        Change::Order { place, groups } => {
+            let (instance, interface) = find(definition, place)?;
+            let mut now = ids(interface);
+            let wanted: Vec<String> = groups.iter().map(ToString::to_string).collect();
+            let sorted = |ids: &[String]| {
+                let mut ids = ids.to_vec();
+                ids.sort();
+                ids
+            };
+            if sorted(&now) != sorted(&wanted) {
+                let message = format!(
+                    "the order of {} names each of its groups once: {}",
+                    name(instance, interface),
+                    now.join(" ")
+                );
+                return Err(refused("bad-order", message)
+                    .help("bind or unbind first what is to come or to go")
+                    .into());
+            }
+            let mut patches = Vec::new();
+            for (to, id) in wanted.iter().enumerate() {
+                let from = now.iter().position(|other| other == id).unwrap_or(to);
+                if from != to {
+                    let id = now.remove(from);
+                    now.insert(to, id);
+                    patches.push(Patch::Move {
+                        list: keys(list(instance, interface)),
+                        from,
+                        to,
+                    });
+                }
+            }
+            let mut edit = changed(files, instance, interface, patches);
+            edit.done = vec![format!(
+                "ordered the groups of {}",
+                name(instance, interface)
+            )];
+            Ok(edit)
+        }
+        // Another file's.
+        _ => Ok(Edit::default()),
+    }
+}
+
+/// These changes of a list.
+fn changed(
+    files: &Files,
+    instance: &InstanceEntry,
+    interface: &InterfaceEntry,
+    patches: Vec<Patch>,
+) -> Edit {
+    let holder = files.holder(&list(instance, interface));
+    let patches = holder.map(|(file, _)| (file, patches));
+    Edit {
+        patches: patches.into_iter().collect(),
+        done: Vec::new(),
+    }
+}
+
+/// An interface has these groups.
+pub(super) fn whole(
+    instance: &InstanceEntry,
+    interface: &InterfaceEntry,
+    groups: Vec<String>,
+) -> Patch {
+    Patch::Set {
+        map: keys(map(instance, interface)),
+        key: BOUND.to_owned(),
+        value: Tree::texts(groups),
+        spot: Spot::Order(names_at(SCHEMA)),
+    }
+}
+
+/// The instance of this id.
+pub(super) fn instance<'d>(
+    definition: &'d Definition,
+    id: &InstanceId,
+) -> Result<&'d InstanceEntry, Refusal> {
+    let mut instances = definition.instances.iter();
+    let found = instances.find(|instance| instance.id.text == id.as_str());
+    found.ok_or_else(|| {
+        let known = definition.instances.iter();
+        let known: Vec<&str> = known.map(|instance| instance.id.text.as_str()).collect();
+        let reason = refused("unknown-instance", format!("there is no instance {id}"));
+        let help = match closest(id.as_str(), &known) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => format!("there are {}", known.join(", ")),
+        };
+        reason.help(help).into()
+    })
+}
+
+fn find<'d>(
+    definition: &'d Definition,
+    place: &InterfacePlace,
+) -> Result<(&'d InstanceEntry, &'d InterfaceEntry), Refusal> {
+    let instance = instance(definition, &place.instance)?;
+    let names = || {
+        let names = instance.interfaces.iter();
+        let names: Vec<String> = names.map(|each| name(instance, each)).collect();
+        names.join(", ")
+    };
+    match (&place.interface, instance.interfaces.as_slice()) {
+        (None, [only]) => Ok((instance, only)),
+        (None, _) => {
+            let message = format!(
+                "{} has several interfaces: name one of {}",
+                place.instance,
+                names()
+            );
+            Err(Diagnostic::error("which-interface", instance.id.span, message).into())
+        }
+        (Some(wanted), interfaces) => {
+            let mut interfaces = interfaces.iter();
+            let found = interfaces.find(|each| each.name.text == *wanted);
+            let found = found.ok_or_else(|| {
+                let message = format!(
+                    "{} has no interface {wanted}: it has {}",
+                    place.instance,
+                    names()
+                );
+                Diagnostic::error("unknown-interface", instance.id.span, message)
+            })?;
+            Ok((instance, found))
+        }
+    }
+}
+
+fn is_not_bound(
+    interface: &InterfaceEntry,
+    instance: &InstanceEntry,
+    id: &GroupId,
+) -> Result<(), Refusal> {
+    let mut bound = interface.security_groups.iter();
+    match bound.find(|bound| bound.text == id.as_str()) {
+        None => Ok(()),
+        Some(there) => {
+            let message = format!("{id} is bound to {} already", name(instance, interface));
+            let reason = Diagnostic::error("bound-already", there.span, message);
+            Err(reason
+                .help("`secgroupd group order` changes its priority")
+                .into())
+        }
+    }
+}
+
+fn is_not_there(instance: &InstanceEntry, interface: &InterfaceEntry, id: &GroupId) -> Refusal {
+    let there = ids(interface).join(", ");
+    let there = if there.is_empty() { "nothing" } else { &there };
+    let message = format!(
+        "{id} is not bound to {}: {there} is",
+        name(instance, interface)
+    );
+    Diagnostic::error("not-bound", interface.name.span, message).into()
+}
+
+/// The ids of the bound groups.
+pub(super) fn ids(interface: &InterfaceEntry) -> Vec<String> {
+    let groups = interface.security_groups.iter();
+    groups.map(|id| id.text.clone()).collect()
+}
+
+/// `ins-web1/eth0`
+pub(super) fn name(instance: &InstanceEntry, interface: &InterfaceEntry) -> String {
+    format!("{}/{}", instance.id.text, interface.name.text)
+}
+
+fn map<'d>(instance: &'d InstanceEntry, interface: &'d InterfaceEntry) -> [&'d str; 4] {
+    [
+        "instances",
+        &instance.id.text,
+        "interfaces",
+        &interface.name.text,
+    ]
+}
+
+/// The path of the list.
+pub(super) fn list<'d>(instance: &'d InstanceEntry, interface: &'d InterfaceEntry) -> [&'d str; 5] {
+    let [a, b, c, d] = map(instance, interface);
+    [a, b, c, d, BOUND]
+}
