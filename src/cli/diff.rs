@@ -248,7 +248,8 @@ fn page(old: &str, new: &Path, found: &[InstanceDiff], alone: &[String]) -> Stri
     page
 }
 
-fn table(changes: &[FlowChange]) -> String {
+/// Changes as a table.
+pub fn table(changes: &[FlowChange]) -> String {
     let mut table = print::table();
     table.set_header(["", "Interface", "Direction", "Protocol", "Ports", "Remotes"]);
     for change in changes {

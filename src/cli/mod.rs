@@ -8,10 +8,12 @@
 //! |---|---|
 //! | `options`, `outcome` | arguments, exit status |
 //! | `print`, `status_page` | tables, colours, JSON |
+//! | `changed` | changes of the definition |
 //! | `host_view`, `ssh` | what this host needs; the session that calls |
 
 mod apply;
 mod boot;
+mod changed;
 mod check;
 mod compile;
 mod confirm;
@@ -19,6 +21,7 @@ mod diagnose;
 mod diff;
 mod events;
 mod explain;
+mod group;
 mod host_view;
 mod lab;
 mod options;
@@ -26,6 +29,7 @@ mod outcome;
 mod print;
 mod reload;
 mod remove;
+mod rule;
 mod run;
 mod ssh;
 mod status;
@@ -55,6 +59,9 @@ const EXAMPLES: &str = "Examples:
                                                what decides about this flow?
   sudo secgroupd diagnose 443                  why is this port not reached?
   secgroupd diff groups.yaml candidate.yaml    which flows would change?
+  secgroupd rule add sg-web/in --allow tcp:8080 --from 198.51.100.7
+                                               open a port
+  secgroupd group show sg-web                  its rules, what it is bound to, who names it
   secgroupd compile groups.yaml                the nftables ruleset, changing nothing
   sudo secgroupd run                           enforce /etc/secgroupd and follow it
   secgroupd status                             what is enforced, and what it met
@@ -89,6 +96,10 @@ enum Command {
     Events(events::Arguments),
     /// Have the running daemon read its definition again
     Reload(reload::Arguments),
+    /// Groups: list, show, create, clone, bind, unbind, order, delete
+    Group(group::Arguments),
+    /// Single rules of a group: add, replace, move, delete
+    Rule(rule::Arguments),
     /// Take the policy off this host
     Remove(remove::Arguments),
     /// A local cloud in network namespaces
@@ -115,6 +126,8 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::run(arguments),
         Command::Events(arguments) => events::run(arguments),
         Command::Reload(arguments) => reload::run(arguments),
+        Command::Group(arguments) => group::run(arguments),
+        Command::Rule(arguments) => rule::run(arguments),
         Command::Remove(arguments) => remove::run(arguments),
         Command::Lab(arguments) => lab::run(arguments),
     };
@@ -152,10 +165,10 @@ mod tests {
         let mut command = super::Cli::command();
         command.build();
         command.clone().debug_assert();
-        let of_lab = command.find_subcommand("lab").unwrap().get_subcommands();
+        let of = ["lab", "group", "rule"].map(|name| command.find_subcommand(name).unwrap());
         for subcommand in command
             .get_subcommands()
-            .chain(of_lab)
+            .chain(of.into_iter().flat_map(|command| command.get_subcommands()))
             .filter(|subcommand| subcommand.get_name() != "help")
         {
             let help = subcommand

@@ -41,6 +41,11 @@ impl Session {
         None
     }
 
+    /// The address that it comes from.
+    pub fn client(&self) -> IpAddr {
+        self.client
+    }
+
     /// `203.0.113.9 51000 10.0.0.5 22`
     fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');

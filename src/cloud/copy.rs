@@ -22,6 +22,22 @@ const SECTIONS: [(&str, [&str; 2]); 2] = [
     ("service_templates", ["ppm-", "ppmg-"]),
 ];
 
+/// Takes what is said about warnings out of a group: it is about where the group is, not about its rules.
+fn without_silence(value: Tree) -> Tree {
+    match value {
+        Tree::Map(entries) => {
+            let entries = entries.into_iter().filter(|(key, _)| key != "silence");
+            Tree::Map(
+                entries
+                    .map(|(key, value)| (key, without_silence(value)))
+                    .collect(),
+            )
+        }
+        Tree::List(items) => Tree::List(items.into_iter().map(without_silence).collect()),
+        other => other,
+    }
+}
+
 /// Copies a group, `None` where there is none of this id. Files of templates are named by their whole paths.
 pub fn copy(definition: &Definition, id: &GroupId) -> Option<GroupCopy> {
     let sources = definition.sources.iter();
@@ -45,6 +61,7 @@ pub fn copy(definition: &Definition, id: &GroupId) -> Option<GroupCopy> {
         .iter()
         .any(|group| group.id.text == id.as_str());
     let group = group.or(is_there.then(|| Tree::Map(Vec::new())))?;
+    let group = without_silence(group);
     let mut templates = Vec::new();
     let mut wanted: Vec<String> = Vec::new();
     texts(&group, &mut wanted);

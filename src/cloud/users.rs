@@ -43,6 +43,21 @@ impl fmt::Display for GroupUser {
     }
 }
 
+impl GroupUser {
+    /// Its name alone: `ins-web1/eth0`, `sg-web/in/3`.
+    pub fn name(&self) -> String {
+        match self {
+            GroupUser::Bound {
+                instance,
+                interface,
+                ..
+            } => format!("{instance}/{interface}"),
+            GroupUser::Rule { rule, .. } => rule.clone(),
+            GroupUser::Approved(name) => name.clone(),
+        }
+    }
+}
+
 /// Every use of a group, with its place. A group's own rules that name it are none.
 pub fn users(definition: &Definition, id: &GroupId) -> Vec<(Span, GroupUser)> {
     let mut users = Vec::new();

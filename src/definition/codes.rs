@@ -28,6 +28,7 @@ codes! {
     IPV4_ONLY "ipv4-only" "A rule is about 0.0.0.0/0, and none says the same about ::/0.";
     BLOCKED_PORT "blocked-port" "A rule allows a port that the platform blocks.";
     NEVER_A_REMOTE "never-a-remote" "An allow names a remote that no packet comes from, or goes to.";
+    NEAR_QUOTA "near-quota" "Four fifths of a quota of the cloud are used.";
     EMPTY_GROUP "empty-group" "A rule names a group that has no members.";
     APPROVED_ALL_PORTS "approved-all-ports" "An inbound approved service is about all ports.";
     RESOLVER_REFUSED "resolver-refused" "The outbound rules refuse a resolver that this host uses.";

@@ -184,6 +184,8 @@ keys! {
         "`refusals`: each refused packet is told to the daemon, for the log and `secgroupd events`.";
     "platform.mode": "enforce, observe", "enforce",
         "`observe` refuses nothing on the whole host: what would be refused is counted and reported, and passes.";
+    "platform.quotas": "none, tencent", "none",
+        "`tencent`: more of something than the cloud allows is an error: 50 groups of a region and project, 100 rules a direction, 5 groups an interface, 10 rules that name groups, 2000 instances a group, 512 rules of a group with its templates unfolded. A rule counts as many as the cloud would need: one a remote, two for `any`, one for its single ports and one for each range.";
     "lab": "mapping", "none",
         "What `secgroupd lab` adds to the instances. On a VM it means nothing.";
     "lab.hosts": "mapping", "none",

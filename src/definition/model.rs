@@ -312,6 +312,8 @@ pub struct PlatformEntry {
     pub events: Option<bool>,
     /// Whether nothing is refused.
     pub observe: Option<bool>,
+    /// Whether the cloud's quotas hold.
+    pub quotas: Option<bool>,
 }
 
 /// The list of blocked ports to begin with.

@@ -12,6 +12,7 @@
 //! | [`rule`], [`platform`], [`blocked_ports`], `essential` | groups and rules; what the cloud does by itself |
 //! | [`decide`], `reason` | the reference: what happens to one packet, and why |
 //! | [`listed`] | the same as one ordered list, for the check and the insights |
+//! | [`quotas`] | how much of the cloud's quotas a definition uses |
 //! | [`packet`], `protocol` | a packet; the protocols that rules name |
 //! | [`address`], [`port`], [`interval`], `number` | sets of them; how a number is written |
 //! | [`id`], [`interface`], [`places`] | names, and back to what was written |
@@ -34,6 +35,7 @@ pub mod places;
 pub mod platform;
 pub mod port;
 mod protocol;
+pub mod quotas;
 mod reason;
 pub mod rule;
 pub mod validate;

@@ -62,7 +62,8 @@ pub fn judge<'a>(
     judge_with_text(texts, template, unread).0
 }
 
-fn judge_with_text<'a>(
+/// The same, with the definition as it was written; its sources are those of what was loaded.
+pub fn judge_with_text<'a>(
     texts: impl IntoIterator<Item = (&'a str, &'a str)>,
     template: impl Fn(&Path) -> Result<String, String>,
     mut unread: Vec<Diagnostic>,

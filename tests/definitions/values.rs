@@ -280,6 +280,11 @@ pub const VALUES: &[(&str, &[&str], &[&str])] = &[
         &["mode: off"],
     ),
     (
+        "platform.quotas",
+        &["quotas: none", "quotas: tencent"],
+        &["quotas: 5", "quotas: aws"],
+    ),
+    (
         "lab.hosts.<name>",
         &[
             "version: 1\nlab: { hosts: { office: [198.51.100.7, \"2001:db8:1::7\"] } }",

@@ -27,6 +27,7 @@ mod rules;
 mod tests;
 
 pub use change::{Change, Details, InterfacePlace, Position};
+pub use groups::clone;
 pub use presets::Preset;
 pub use rules::RuleChange;
 

@@ -28,6 +28,8 @@ pub fn platform(reader: &mut TreeReader, node: &YamlNode) -> Option<PlatformEntr
     let words = [("none", false), ("refusals", true)];
     platform.events = reader.optional_choice(&fields, "events", &words);
     platform.observe = observe(reader, &fields);
+    let words = [("none", false), ("tencent", true)];
+    platform.quotas = reader.optional_choice(&fields, "quotas", &words);
     Some(platform)
 }
 

@@ -8,6 +8,7 @@ use crate::definition::{Definition, codes};
 use crate::insight::listed::FlowKind;
 use crate::policy::interval::touch;
 use crate::policy::places::WrittenRules;
+use crate::policy::quotas::{Usage, usages};
 use crate::policy::{
     Account, Action, AddressSet, Direction, GroupId, Interval, Platform, PortSet, Rule, Service,
 };
@@ -61,6 +62,7 @@ pub fn findings(definition: &Definition, account: &Account) -> Vec<Finding> {
         }
     }
     findings.extend(approved(definition, &account.platform));
+    findings.extend(near_quotas(definition));
     findings
 }
 
@@ -111,6 +113,23 @@ fn is_every_port(ports: &PortSet) -> bool {
         .intervals()
         .first()
         .is_some_and(|all| all.first <= 1 && all.last == u16::MAX)
+}
+
+/// What comes near a quota.
+fn near_quotas(definition: &Definition) -> impl Iterator<Item = Finding> {
+    let near = usages(definition).into_iter().filter(Usage::is_near);
+    near.map(|usage| Finding {
+        span: Some(usage.span),
+        group: usage
+            .group
+            .as_deref()
+            .and_then(|id| GroupId::parse(id).ok()),
+        ..Finding::new(
+            codes::NEAR_QUOTA,
+            usage.message(),
+            "put addresses and ports together, or take away what is not needed any longer",
+        )
+    })
 }
 
 /// An allow for a port that no rule can open.

@@ -13,10 +13,12 @@ mod templates;
 mod uses;
 
 use super::account::Account;
+use super::quotas;
 use crate::definition::{Definition, Diagnostic, Diagnostics, Severity};
 use addresses::KnownAddresses;
 use services::Services;
 use std::sync::Arc;
+pub(super) use templates::DEEPEST;
 use uses::GroupUses;
 
 /// What came out of judging a definition.
@@ -52,6 +54,11 @@ pub fn validate(definition: &Definition, earlier: Vec<Diagnostic>) -> Validated 
     let groups = rules::groups(definition, &mut context);
     let platform = platform::platform(definition, &instances, &mut context);
     limits::instances(definition, &instances, &groups, &mut diagnostics);
+    let over = quotas::usages(definition).into_iter();
+    for usage in over.filter(quotas::Usage::is_over) {
+        let help = "take some away, or write `quotas: none` under `platform` where this is no copy of the cloud";
+        diagnostics.error("quota", usage.span, usage.message(), help);
+    }
     uses.missing(&mut diagnostics);
     lab::names(definition, &mut diagnostics);
     let promises = promises::promises(definition, &instances, &mut diagnostics);

@@ -7,7 +7,7 @@ use crate::policy::id::IdError;
 use std::collections::BTreeMap;
 
 /// How deep groups of templates may nest.
-const DEEPEST: usize = 32;
+pub const DEEPEST: usize = 32;
 
 /// The names of the templates of one kind.
 #[derive(Debug)]

@@ -25,7 +25,7 @@ pub enum ChangeError {
         sources: Box<Sources>,
     },
     /// The definition would be refused then.
-    #[error("the definition would be refused with this change: nothing was changed")]
+    #[error("the definition would be refused with this change")]
     Wrong(Box<Loaded>),
     /// Another program changes it all the time, or for long.
     #[error("{} is being changed by another program: try again", shown(.0))]

@@ -11,12 +11,12 @@ mod tests;
 pub use error::ChangeError;
 
 use self::lock::Lock;
-use super::load::{Loaded, judge};
+use super::load::{Loaded, judge_with_text};
 use super::read::{SourceFile, Trust, definition_files, template_file};
 use super::write::exchange;
 use crate::cloud::edit::{Edit, Refusal};
 use crate::definition::patch::patched;
-use crate::definition::{Definition, Diagnostic, Severity, Span, parse};
+use crate::definition::{Definition, Diagnostic, Severity, Span};
 use std::path::{Path, PathBuf};
 
 /// How often a change is planned anew because another one came between.
@@ -36,12 +36,10 @@ pub struct FileChange {
 /// A change, judged and not yet written.
 #[derive(Debug)]
 pub struct Changed {
-    /// The definition before.
-    pub before: Loaded,
+    /// The definition before, judged and as it is written.
+    pub before: (Loaded, Definition),
     /// The definition after; it is valid.
-    pub after: Loaded,
-    /// The same, as it is written.
-    pub definition: Definition,
+    pub after: (Loaded, Definition),
     /// The files that change.
     pub files: Vec<FileChange>,
     /// What is done, a sentence each.
@@ -58,14 +56,13 @@ pub fn plan(
     edit: &dyn Fn(&Definition) -> Result<Edit, Refusal>,
 ) -> Result<Changed, ChangeError> {
     let files = definition_files(path, Trust::Any).map_err(ChangeError::Unreadable)?;
-    let definition = parsed(&files);
     let before = judged(&files);
-    if before.account.is_none() {
-        return Err(ChangeError::Faults(Box::new(before)));
+    if before.0.account.is_none() {
+        return Err(ChangeError::Faults(Box::new(before.0)));
     }
-    let edit = edit(&definition).map_err(|refusal| ChangeError::Refused {
+    let edit = edit(&before.1).map_err(|refusal| ChangeError::Refused {
         reasons: refusal.reasons,
-        sources: Box::new(definition.sources),
+        sources: Box::new(before.0.sources.clone()),
     })?;
     let mut new = files.clone();
     let mut changes = Vec::new();
@@ -82,7 +79,7 @@ pub fn plan(
             let reason = Diagnostic::new(Severity::Error, "cannot-edit", span, error.to_string());
             ChangeError::Refused {
                 reasons: vec![reason.help("change it by hand: the file was left as it is")],
-                sources: Box::new(parsed(&files).sources),
+                sources: Box::new(before.0.sources.clone()),
             }
         })?;
         if after != file.text {
@@ -94,15 +91,14 @@ pub fn plan(
         }
     }
     let after = judged(&new);
-    match after.account.is_some() {
+    match after.0.account.is_some() {
         true => Ok(Changed {
             before,
             after,
-            definition: parsed(&new),
             files: changes,
             done: edit.done,
         }),
-        false => Err(ChangeError::Wrong(Box::new(after))),
+        false => Err(ChangeError::Wrong(Box::new(after.0))),
     }
 }
 
@@ -152,16 +148,13 @@ fn folder(path: &Path) -> std::io::Result<PathBuf> {
     })
 }
 
-/// Reads the shapes of these files.
-fn parsed(files: &[SourceFile]) -> Definition {
-    let names = names(files);
-    parse(pairs(&names, files)).definition
-}
-
-fn judged(files: &[SourceFile]) -> Loaded {
+/// Judges these files. Their sources are those of both.
+fn judged(files: &[SourceFile]) -> (Loaded, Definition) {
     let template = |path: &Path| template_file(path, Trust::Any).map_err(|error| error.to_string());
     let names = names(files);
-    judge(pairs(&names, files), template, Vec::new())
+    let (loaded, mut definition) = judge_with_text(pairs(&names, files), template, Vec::new());
+    definition.sources = loaded.sources.clone();
+    (loaded, definition)
 }
 
 fn names(files: &[SourceFile]) -> Vec<String> {
