@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
+#[path = "questions/account.rs"]
+mod account;
 #[path = "questions/answers.rs"]
 mod answers;
 #[path = "questions/causes.rs"]
@@ -15,7 +17,7 @@ mod support;
 
 fn main() -> std::process::ExitCode {
     support::run_waiting(4, || {
-        [answers::tests(), causes::tests()]
+        [answers::tests(), account::tests(), causes::tests()]
             .into_iter()
             .flatten()
             .collect()

@@ -61,6 +61,21 @@ pub struct Arguments {
     json: bool,
 }
 
+impl Arguments {
+    /// A candidate on trial, which asks nothing.
+    pub fn trial(candidate: Location, seconds: u32, socket: SocketOptions, json: bool) -> Self {
+        Arguments {
+            path: Some(candidate),
+            confirm: Some(seconds),
+            yes: true,
+            definition: DefinitionOptions::default(),
+            socket,
+            transport: TransportOptions::default(),
+            json,
+        }
+    }
+}
+
 pub fn run(arguments: Arguments) -> Result {
     let location = arguments.definition.location(&arguments.path).absolute()?;
     if location == Location::StandardInput && arguments.confirm.is_some() {

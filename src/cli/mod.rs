@@ -29,6 +29,7 @@ mod outcome;
 mod print;
 mod reload;
 mod remove;
+mod reset;
 mod rule;
 mod run;
 mod ssh;
@@ -100,6 +101,8 @@ enum Command {
     Group(group::Arguments),
     /// Single rules of a group: add, replace, move, delete
     Rule(rule::Arguments),
+    /// Bind an instance to an all-pass group only, on trial
+    Reset(reset::Arguments),
     /// Take the policy off this host
     Remove(remove::Arguments),
     /// A local cloud in network namespaces
@@ -128,6 +131,7 @@ pub fn main() -> ExitCode {
         Command::Reload(arguments) => reload::run(arguments),
         Command::Group(arguments) => group::run(arguments),
         Command::Rule(arguments) => rule::run(arguments),
+        Command::Reset(arguments) => reset::run(arguments),
         Command::Remove(arguments) => remove::run(arguments),
         Command::Lab(arguments) => lab::run(arguments),
     };

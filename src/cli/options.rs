@@ -43,6 +43,18 @@ pub struct DefinitionOptions {
     pub state: StateOptions,
 }
 
+impl Default for DefinitionOptions {
+    fn default() -> Self {
+        DefinitionOptions {
+            definition: DEFAULT_DEFINITION.into(),
+            instance: None,
+            state: StateOptions {
+                state: DEFAULT_DIRECTORY.into(),
+            },
+        }
+    }
+}
+
 /// Where the state directory is.
 #[derive(Debug, Args)]
 pub struct StateOptions {
@@ -105,7 +117,7 @@ impl ClosedOptions {
 }
 
 /// How the kernel is reached.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct TransportOptions {
     /// Speak to the kernel through the nft program instead of directly
     #[arg(long, value_name = "PROGRAM")]

@@ -163,7 +163,7 @@ impl Site {
         let places = [
             (
                 "--definition",
-                "run check compile apply diff explain diagnose",
+                "run check compile apply diff explain diagnose group rule reset",
                 self.definition(),
             ),
             (
@@ -173,7 +173,7 @@ impl Site {
             ),
             (
                 "--socket",
-                "run apply status events reload confirm remove",
+                "run apply status events reload confirm remove reset",
                 self.path("control.sock"),
             ),
         ];

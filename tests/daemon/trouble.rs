@@ -18,9 +18,9 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-const SUBCOMMANDS: [&str; 13] = [
+const SUBCOMMANDS: [&str; 16] = [
     "run", "boot", "check", "compile", "apply", "confirm", "diff", "explain", "diagnose", "status",
-    "events", "reload", "remove",
+    "events", "reload", "remove", "group", "rule", "reset",
 ];
 
 fn paths() {

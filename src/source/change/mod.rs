@@ -3,11 +3,13 @@
 //!
 //! Killed anywhere, each file is the old or the new one.
 
+mod candidate;
 mod error;
 mod lock;
 #[cfg(test)]
 mod tests;
 
+pub use candidate::candidate;
 pub use error::ChangeError;
 
 use self::lock::Lock;
