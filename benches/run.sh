@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the benchmarks need and runs them, or those named: packets costs load compile reload lab insight
-# saves_under_flows. Keeps what each prints in benches/results, with the machine that it comes from, and writes its first
+# edits saves_under_flows. Keeps what each prints in benches/results, with the machine that it comes from, and writes its first
 # table into docs/performance.md.
 # SECGROUPD_BEFORE=PATH of packets: another commit's program, measured in the same run (benches/packets/before.rs).
 # SECGROUPD_QUICK=1 takes a few minutes less and keeps nothing.
@@ -42,7 +42,7 @@ into_performance() {
     cat "$kept/page" >"$page"
 }
 
-all="packets costs load compile reload lab insight saves_under_flows"
+all="packets costs load compile reload lab insight edits saves_under_flows"
 # shellcheck disable=SC2086 # a list of names
 [ $# -gt 0 ] || set -- $all
 for name in "$@"; do

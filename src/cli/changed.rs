@@ -2,10 +2,10 @@
 
 use super::outcome::{NO, Result};
 use super::print;
-use crate::cloud::edit::{Edit, Refusal};
+use crate::cloud::edit::{Draft, Edit, Refusal};
 use crate::definition::{Definition, Diagnostic, Sources};
 use crate::insight::diff::{FlowChange, diff};
-use crate::insight::lint::lint;
+use crate::insight::lint::lint_within;
 use crate::insight::space::Work;
 use crate::policy::{Account, InstanceId};
 use crate::source::change::{ChangeError, Changed, change, plan};
@@ -20,6 +20,11 @@ use std::process::ExitCode;
 
 /// Instances whose flows are compared; of more it is said that there are.
 const MOST_INSTANCES: usize = 50;
+
+/// The work of a lint that a person at a prompt waits for, twice: a few hundredths of a second. `check` takes its time.
+const LINT: u64 = 5_000_000;
+/// The same of a comparison of flows.
+const DIFF: u64 = 50_000_000;
 
 /// Which definition changes, and how it is shown.
 #[derive(Debug, Args)]
@@ -37,7 +42,7 @@ pub struct ChangeOptions {
 
 impl ChangeOptions {
     /// Carries a change out, or with --dry-run only plans it, and prints it.
-    pub fn run(&self, edit: &dyn Fn(&Definition) -> std::result::Result<Edit, Refusal>) -> Result {
+    pub fn run(&self, edit: &dyn Fn(&Draft) -> std::result::Result<Edit, Refusal>) -> Result {
         let changed = match self.dry_run {
             true => plan(&self.definition, edit),
             false => change(&self.definition, edit),
@@ -183,7 +188,7 @@ fn changes(
     id: &InstanceId,
 ) -> Option<std::result::Result<Vec<FlowChange>, String>> {
     let [old, new] = [old, new].map(|account| account.policy(id, &Default::default()));
-    let changes = diff(&old?, &new?, &mut Work::default());
+    let changes = diff(&old?, &new?, &mut Work::of(DIFF));
     Some(changes.map_err(|error| error.to_string()))
 }
 
@@ -209,7 +214,12 @@ fn new_warnings(changed: &Changed) -> Vec<Diagnostic> {
 fn warnings((loaded, definition): &(Loaded, Definition)) -> Vec<Diagnostic> {
     let mut all = loaded.diagnostics.clone();
     if let Some(account) = &loaded.account {
-        all.extend(lint(definition, account, Vec::new()));
+        all.extend(lint_within(
+            definition,
+            account,
+            Vec::new(),
+            Work::of(LINT),
+        ));
     }
     all
 }

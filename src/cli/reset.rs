@@ -6,10 +6,9 @@ use super::group::new_id;
 use super::options::SocketOptions;
 use super::outcome::Result;
 use super::print;
-use crate::cloud::edit::{Change, edit};
+use crate::cloud::edit::{Change, Draft, edit};
 use crate::daemon::control::Request;
 use crate::daemon::report::Status;
-use crate::definition::Definition;
 use crate::policy::id::InstanceId;
 use crate::source::change::{candidate, plan};
 use anyhow::Context;
@@ -60,7 +59,7 @@ pub fn run(arguments: Arguments) -> Result {
             id: new_id()?,
         },
     };
-    let edit = |definition: &Definition| edit(definition, &change);
+    let edit = |draft: &Draft| edit(draft, &change);
     if arguments.options.dry_run || !is_followed_here(&arguments) {
         return arguments.options.run(&edit);
     }

@@ -204,5 +204,5 @@ pub fn run(arguments: Arguments) -> Result {
         Command::Move { rule, to, options } => (Change::MoveRule { rule, to }, options),
         Command::Delete { rules, options } => (Change::DeleteRules(rules), options),
     };
-    options.run(&|definition| edit(definition, &change))
+    options.run(&|draft| edit(draft, &change))
 }

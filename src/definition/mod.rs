@@ -35,5 +35,5 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use diagnostics::Diagnostics;
 pub use hint::{closest, port_of};
 pub use model::Definition;
-pub use parse::{Parsed, parse};
+pub use parse::{Parsed, parse, parse_read};
 pub use source::{LARGEST_FILE, Place, Sources, Span, acts, printable};

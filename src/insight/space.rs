@@ -34,7 +34,7 @@ impl Default for Work {
 }
 
 impl Work {
-    /// Less patience, for tests.
+    /// Another patience.
     pub fn of(left: u64) -> Self {
         Work { left }
     }

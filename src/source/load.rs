@@ -2,7 +2,7 @@
 
 use super::location::Location;
 use super::read::{Trust, template_file};
-use crate::definition::{Definition, Diagnostic, Severity, Sources, parse};
+use crate::definition::{Definition, Diagnostic, Parsed, Severity, Sources, parse};
 use crate::policy::{Account, validate};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -62,13 +62,20 @@ pub fn judge<'a>(
     judge_with_text(texts, template, unread).0
 }
 
-/// The same, with the definition as it was written; its sources are those of what was loaded.
-pub fn judge_with_text<'a>(
+fn judge_with_text<'a>(
     texts: impl IntoIterator<Item = (&'a str, &'a str)>,
+    template: impl Fn(&Path) -> Result<String, String>,
+    unread: Vec<Diagnostic>,
+) -> (Loaded, Definition) {
+    judge_parsed(parse(texts), template, unread)
+}
+
+/// The same of a definition that was parsed.
+pub fn judge_parsed(
+    mut parsed: Parsed,
     template: impl Fn(&Path) -> Result<String, String>,
     mut unread: Vec<Diagnostic>,
 ) -> (Loaded, Definition) {
-    let mut parsed = parse(texts);
     let definition_files = parsed.definition.sources.iter().count();
     let template_files = parsed.definition.template_files();
     let read = |path: &PathBuf| (path.clone(), template(path));

@@ -5,8 +5,7 @@ mod show;
 
 use super::changed::ChangeOptions;
 use super::outcome::Result;
-use crate::cloud::edit::{Change, Details, InterfacePlace, Preset, clone, edit};
-use crate::definition::Definition;
+use crate::cloud::edit::{Change, Details, Draft, InterfacePlace, Preset, clone, edit};
 use crate::policy::id::GroupId;
 use crate::source::change::plan;
 use anyhow::Context;
@@ -255,7 +254,7 @@ pub fn run(arguments: Arguments) -> Result {
             options,
         } => (Change::Order { place, groups }, options),
     };
-    options.run(&|definition| edit(definition, &change))
+    options.run(&|draft| edit(draft, &change))
 }
 
 /// Copies a group to another definition.
@@ -268,8 +267,8 @@ fn clone_to(
 ) -> Result {
     let id = id.unwrap_or_else(|| group.clone());
     let taken = std::cell::RefCell::new(None);
-    let take = |definition: &Definition| {
-        *taken.borrow_mut() = Some(clone(definition, &group, &id, &details)?);
+    let take = |draft: &Draft| {
+        *taken.borrow_mut() = Some(clone(draft.definition, &group, &id, &details)?);
         Ok(Default::default())
     };
     if let Err(error) = plan(&options.definition, &take) {
@@ -281,8 +280,8 @@ fn clone_to(
         definition: to,
         ..options
     };
-    there.run(&|definition| {
-        let mut edit = edit(definition, &change)?;
+    there.run(&|draft| {
+        let mut edit = edit(draft, &change)?;
         edit.done.splice(0..0, done.iter().cloned());
         Ok(edit)
     })

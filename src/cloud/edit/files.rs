@@ -1,9 +1,8 @@
 //! Which file of a definition holds what, and how a list in it grows.
 
-use crate::definition::Definition;
 use crate::definition::keys::names_at;
-use crate::definition::patch::{Patch, Spot, keys};
-use crate::definition::tree::{Tree, of_text};
+use crate::definition::patch::{FileTree, Patch, Spot, keys};
+use crate::definition::tree::Tree;
 
 /// The files of a definition, as values.
 #[derive(Debug)]
@@ -12,10 +11,9 @@ pub struct Files {
 }
 
 impl Files {
-    /// Reads the texts of a definition's sources.
-    pub fn of(definition: &Definition) -> Self {
-        let texts = definition.sources.iter().enumerate();
-        let files = texts.filter_map(|(n, source)| Some((n as u32, of_text(&source.text)?)));
+    /// These files, in the order of a definition's sources.
+    pub fn of<'a>(files: impl IntoIterator<Item = &'a FileTree<'a>>) -> Self {
+        let files = (0..).zip(files.into_iter().map(FileTree::values));
         Files {
             files: files.collect(),
         }

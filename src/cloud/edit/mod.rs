@@ -32,7 +32,7 @@ pub use presets::Preset;
 pub use rules::RuleChange;
 
 use self::files::Files;
-use crate::definition::patch::Patch;
+use crate::definition::patch::{FileTree, Patch};
 use crate::definition::{Definition, Diagnostic, Severity};
 
 /// The smallest change of a definition.
@@ -60,26 +60,47 @@ impl From<Diagnostic> for Refusal {
     }
 }
 
-/// Plans a change of a definition that is valid, and whose sources are its own files, without those of templates.
+/// A definition that is to be changed, with its files as values.
+#[derive(Debug)]
+pub struct Draft<'d> {
+    /// The definition; it is valid, and the first of its sources are its own files.
+    pub definition: &'d Definition,
+    files: Files,
+}
+
+impl<'d> Draft<'d> {
+    /// A definition whose own files are these, in the order of its sources.
+    pub fn new<'a>(
+        definition: &'d Definition,
+        files: impl IntoIterator<Item = &'a FileTree<'a>>,
+    ) -> Self {
+        Draft {
+            definition,
+            files: Files::of(files),
+        }
+    }
+}
+
+/// Plans a change of a definition.
 ///
 /// # Errors
 ///
 /// Every reason for which the cloud would refuse it.
-pub fn edit(definition: &Definition, change: &Change) -> Result<Edit, Refusal> {
-    let files = Files::of(definition);
+pub fn edit(draft: &Draft, change: &Change) -> Result<Edit, Refusal> {
+    let (definition, files) = (draft.definition, &draft.files);
     let mut edit = match change {
         Change::CreateGroup { .. }
         | Change::AddGroup(_)
         | Change::DeleteGroups(_)
-        | Change::CloneGroup { .. } => groups::edit(definition, &files, change),
+        | Change::CloneGroup { .. } => groups::edit(definition, files, change),
         Change::AddRules { .. }
         | Change::ReplaceRule { .. }
         | Change::MoveRule { .. }
-        | Change::DeleteRules(_) => rules::edit(definition, &files, change),
+        | Change::DeleteRules(_) => rules::edit(definition, files, change),
         Change::Bind { .. } | Change::Unbind { .. } | Change::Order { .. } => {
-            bindings::edit(definition, &files, change)
+            bindings::edit(definition, files, change)
         }
-        Change::Reset { .. } | Change::UndoReset { .. } => reset::edit(definition, &files, change),
+        Change::Reset { .. } | Change::UndoReset { .. } => reset::edit(definition, files, change),
     }?;
     edit.patches.retain(|(_, patches)| !patches.is_empty());
     Ok(edit)

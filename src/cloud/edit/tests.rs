@@ -65,10 +65,15 @@ fn allow(service: &str, from: &str) -> RuleText {
     }
 }
 
+fn planned(text: &str, change: &Change) -> Result<Edit, Refusal> {
+    let definition = parse([("groups.yaml", text)]).definition;
+    let tree = FileTree::read(0, text).unwrap();
+    edit(&Draft::new(&definition, [&tree]), change)
+}
+
 /// The text after the change, which is valid.
 fn after(text: &str, change: Change) -> String {
-    let definition = parse([("groups.yaml", text)]).definition;
-    let edit = edit(&definition, &change).unwrap_or_else(|refusal| panic!("{refusal:?}"));
+    let edit = planned(text, &change).unwrap_or_else(|refusal| panic!("{refusal:?}"));
     let mut text = text.to_owned();
     for (source, patches) in &edit.patches {
         assert_eq!(*source, 0);
@@ -105,8 +110,7 @@ fn difference(old: &str, new: &str) -> String {
 }
 
 fn refusal(change: Change) -> Vec<Diagnostic> {
-    let definition = parse([("groups.yaml", TEXT)]).definition;
-    edit(&definition, &change).expect_err("refused").reasons
+    planned(TEXT, &change).expect_err("refused").reasons
 }
 
 #[test]
@@ -382,9 +386,8 @@ fn a_reset_is_taken_back() {
         ),
         "{open}"
     );
-    let definition = parse([("groups.yaml", open.as_str())]).definition;
     assert_eq!(
-        edit(&definition, &reset).unwrap_err().reasons[0].code,
+        planned(&open, &reset).unwrap_err().reasons[0].code,
         "reset-already"
     );
     let back = after(

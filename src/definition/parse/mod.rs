@@ -8,6 +8,7 @@ use self::platform::observe;
 use super::diagnostic::{Diagnostic, Severity};
 use super::merge::merge;
 use super::model::*;
+use super::patch::FileTree;
 use super::reader::{Fields, Text, TreeReader};
 use super::recover::{Recovered, is_fatal, recover};
 use super::source::{LARGEST_FILE, Sources, Span};
@@ -25,14 +26,21 @@ pub struct Parsed {
 
 /// Parses the files of a definition, given as path to show and text.
 pub fn parse<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Parsed {
+    parse_read(files.into_iter().map(|(path, text)| (path, text, None)))
+}
+
+/// The same of files of which some were read as trees already; their numbers are those of the files.
+pub fn parse_read<'a>(
+    files: impl IntoIterator<Item = (&'a str, &'a str, Option<&'a FileTree<'a>>)>,
+) -> Parsed {
     let mut sources = Sources::default();
     let mut reader = TreeReader::default();
     let mut roots = Vec::new();
     let files: Vec<_> = files.into_iter().collect();
     let recovered: Vec<_> = files.iter().map(|_| OnceCell::new()).collect();
     let mut incomplete = false;
-    for ((path, text), recovered) in files.into_iter().zip(&recovered) {
-        let root = file(&mut reader, &mut sources, path, text, recovered);
+    for ((path, text, tree), recovered) in files.into_iter().zip(&recovered) {
+        let root = file(&mut reader, &mut sources, path, text, tree, recovered);
         incomplete |= root.is_none() || recovered.get().is_some();
         roots.extend(root);
     }
@@ -63,6 +71,7 @@ fn file<'a>(
     sources: &mut Sources,
     path: &str,
     text: &'a str,
+    tree: Option<&FileTree<'a>>,
     recovered: &'a OnceCell<Recovered>,
 ) -> Option<YamlNode<'a>> {
     if text.len() > LARGEST_FILE {
@@ -80,7 +89,10 @@ fn file<'a>(
     // A byte order mark is no part of the text that places are counted in.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let source = sources.add(path, text);
-    let (mut root, mut diagnostics) = parse_yaml(source, text);
+    let (mut root, mut diagnostics) = match tree {
+        Some(tree) => (Some(tree.node().clone()), Vec::new()),
+        None => parse_yaml(source, text),
+    };
     if let Some(fatal) = diagnostics
         .last()
         .filter(|last| root.is_none() && is_fatal(last))

@@ -153,41 +153,107 @@ impl PatchError {
 /// Part of a text that another takes the place of.
 type Splice = (Range<usize>, String);
 
-/// Applies patches to a file's text, one after the other. A byte order mark stays.
+/// A file without faults as a tree, which is read once for all that is asked of it.
+#[derive(Debug, Clone)]
+pub struct FileTree<'a> {
+    /// The byte order mark.
+    mark: &'a str,
+    text: &'a str,
+    node: YamlNode<'a>,
+}
+
+impl<'a> FileTree<'a> {
+    /// Reads the file of this number among a definition's; `None` where it has faults.
+    pub fn read(source: u32, whole: &'a str) -> Option<Self> {
+        let text = whole.strip_prefix('\u{feff}').unwrap_or(whole);
+        let mark = &whole[..whole.len() - text.len()];
+        match parse(source, text) {
+            (Some(node), diagnostics) if diagnostics.is_empty() => {
+                Some(FileTree { mark, text, node })
+            }
+            _ => None,
+        }
+    }
+
+    /// Its root.
+    pub(super) fn node(&self) -> &YamlNode<'a> {
+        &self.node
+    }
+
+    /// What it stands for.
+    pub fn values(&self) -> Tree {
+        Tree::from(&self.node)
+    }
+
+    /// Applies patches to the text, one after the other. A byte order mark stays.
+    ///
+    /// # Errors
+    ///
+    /// Then no text is returned.
+    pub fn patched(&self, patches: &[Patch]) -> Result<Patched, PatchError> {
+        let mut values = self.values();
+        let mut text = self.text.to_owned();
+        let mut last = 0..0;
+        let mut is_changed = false;
+        for patch in patches {
+            values::apply(&mut values, patch)?;
+            let splices = match is_changed {
+                false => splice::splices(&text, &self.node, patch)?,
+                true => {
+                    let tree = FileTree::read(0, &text);
+                    let tree = tree.ok_or(PatchError::Elsewhere { at: last.clone() })?;
+                    splice::splices(&text, &tree.node, patch)?
+                }
+            };
+            if let Some((range, _)) = splices.first() {
+                last = range.clone();
+                text = spliced(&text, splices);
+                is_changed = true;
+            }
+        }
+        Ok(Patched {
+            text: self.mark.to_owned() + &text,
+            values,
+            last,
+        })
+    }
+}
+
+/// A text that was changed, and what it must stand for.
+#[derive(Debug)]
+pub struct Patched {
+    /// The new text.
+    pub text: String,
+    values: Tree,
+    last: Range<usize>,
+}
+
+impl Patched {
+    /// The new text as the tree of the file of this number.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not stand for exactly what was meant.
+    pub fn tree(&self, source: u32) -> Result<FileTree<'_>, PatchError> {
+        match FileTree::read(source, &self.text) {
+            Some(tree) if tree.values() == self.values => Ok(tree),
+            _ => Err(PatchError::Elsewhere {
+                at: self.last.clone(),
+            }),
+        }
+    }
+}
+
+/// Applies patches to a file's text.
 ///
 /// # Errors
 ///
-/// Then no text is returned.
+/// See [`FileTree::patched`].
 pub fn patched(text: &str, patches: &[Patch]) -> Result<String, PatchError> {
-    let mark = match text.starts_with('\u{feff}') {
-        true => '\u{feff}'.len_utf8(),
-        false => 0,
-    };
-    let (mark, text) = text.split_at(mark);
-    let mut text = text.to_owned();
-    let mut node = read(&text)?;
-    let mut values = Tree::from(&node);
-    let mut last = 0..0;
-    for (n, patch) in patches.iter().enumerate() {
-        values::apply(&mut values, patch)?;
-        let splices = splice::splices(&text, &node, patch)?;
-        drop(node);
-        last = splices.first().map_or(0..0, |(range, _)| range.clone());
-        text = spliced(&text, splices);
-        node = read(&text).map_err(|_| PatchError::Elsewhere { at: last.clone() })?;
-        if n + 1 == patches.len() && Tree::from(&node) != values {
-            return Err(PatchError::Elsewhere { at: last });
-        }
-    }
-    let _ = last;
-    Ok(mark.to_owned() + &text)
-}
-
-fn read(text: &str) -> Result<YamlNode<'_>, PatchError> {
-    match parse(0, text) {
-        (Some(node), diagnostics) if diagnostics.is_empty() => Ok(node),
-        _ => Err(PatchError::Faults),
-    }
+    let tree = FileTree::read(0, text).ok_or(PatchError::Faults)?;
+    let patched = tree.patched(patches)?;
+    patched.tree(0).map(|_| ())?;
+    Ok(patched.text)
 }
 
 /// Replaces parts that do not overlap.

@@ -491,9 +491,11 @@ fn random_changes_of_real_definitions() {
                 text = text.trim_end().to_owned();
             }
         }
-        let Ok(node) = read(&text) else { continue };
+        let Some(tree) = FileTree::read(0, &text) else {
+            continue;
+        };
         let mut found = Vec::new();
-        collections(&Tree::from(&node), &vec![], &mut found);
+        collections(&tree.values(), &vec![], &mut found);
         let Some((path, value)) = random.choice(&found) else {
             continue;
         };

@@ -24,7 +24,7 @@ pub fn lint(definition: &Definition, account: &Account, on_host: Vec<Finding>) -
     lint_within(definition, account, on_host, Work::default())
 }
 
-/// The same with less patience, for tests.
+/// The same with another patience.
 pub fn lint_within(
     definition: &Definition,
     account: &Account,

@@ -13,12 +13,12 @@ pub use candidate::candidate;
 pub use error::ChangeError;
 
 use self::lock::Lock;
-use super::load::{Loaded, judge_with_text};
+use super::load::{Loaded, judge_parsed};
 use super::read::{SourceFile, Trust, definition_files, template_file};
 use super::write::exchange;
-use crate::cloud::edit::{Edit, Refusal};
-use crate::definition::patch::patched;
-use crate::definition::{Definition, Diagnostic, Severity, Span};
+use crate::cloud::edit::{Draft, Edit, Refusal};
+use crate::definition::patch::{FileTree, PatchError, Patched};
+use crate::definition::{Definition, Diagnostic, Severity, Span, parse_read};
 use std::path::{Path, PathBuf};
 
 /// How often a change is planned anew because another one came between.
@@ -55,44 +55,66 @@ pub struct Changed {
 /// See [`ChangeError`].
 pub fn plan(
     path: &Path,
-    edit: &dyn Fn(&Definition) -> Result<Edit, Refusal>,
+    edit: &dyn Fn(&Draft) -> Result<Edit, Refusal>,
 ) -> Result<Changed, ChangeError> {
     let files = definition_files(path, Trust::Any).map_err(ChangeError::Unreadable)?;
-    let before = judged(&files);
-    if before.0.account.is_none() {
+    let names = names(&files);
+    let trees: Vec<_> = (0..)
+        .zip(&files)
+        .map(|(n, file)| FileTree::read(n, &file.text))
+        .collect();
+    let texts = files.iter().map(|file| file.text.as_str());
+    let before = judged(&names, texts, &trees);
+    let trees: Option<Vec<_>> = trees.into_iter().collect();
+    let (Some(trees), true) = (trees, before.0.account.is_some()) else {
         return Err(ChangeError::Faults(Box::new(before.0)));
-    }
-    let edit = edit(&before.1).map_err(|refusal| ChangeError::Refused {
+    };
+    let draft = Draft::new(&before.1, &trees);
+    let edit = edit(&draft).map_err(|refusal| ChangeError::Refused {
         reasons: refusal.reasons,
         sources: Box::new(before.0.sources.clone()),
     })?;
-    let mut new = files.clone();
-    let mut changes = Vec::new();
+    let refuse = |source: u32, error: PatchError| {
+        let span = error.place().map(|place| Span {
+            source,
+            start: u32::try_from(place.start).unwrap_or_default(),
+            end: u32::try_from(place.end).unwrap_or_default(),
+        });
+        let reason = Diagnostic::new(Severity::Error, "cannot-edit", span, error.to_string());
+        ChangeError::Refused {
+            reasons: vec![reason.help("change it by hand: the file was left as it is")],
+            sources: Box::new(before.0.sources.clone()),
+        }
+    };
+    let mut patched: Vec<Option<Patched>> = files.iter().map(|_| None).collect();
     for (source, patches) in &edit.patches {
-        let Some(file) = new.get_mut(*source as usize) else {
-            continue;
-        };
-        let after = patched(&file.text, patches).map_err(|error| {
-            let span = error.place().map(|place| Span {
-                source: *source,
-                start: u32::try_from(place.start).unwrap_or_default(),
-                end: u32::try_from(place.end).unwrap_or_default(),
-            });
-            let reason = Diagnostic::new(Severity::Error, "cannot-edit", span, error.to_string());
-            ChangeError::Refused {
-                reasons: vec![reason.help("change it by hand: the file was left as it is")],
-                sources: Box::new(before.0.sources.clone()),
-            }
-        })?;
-        if after != file.text {
-            changes.push(FileChange {
-                path: file.path.clone(),
-                before: std::mem::replace(&mut file.text, after.clone()),
-                after,
-            });
+        let at = *source as usize;
+        if let (Some(tree), Some(place)) = (trees.get(at), patched.get_mut(at)) {
+            *place = Some(
+                tree.patched(patches)
+                    .map_err(|error| refuse(*source, error))?,
+            );
         }
     }
-    let after = judged(&new);
+    let mut after_trees = Vec::new();
+    for (n, patched) in (0..).zip(&patched) {
+        let tree = patched.as_ref().map(|patched| patched.tree(n)).transpose();
+        after_trees.push(tree.map_err(|error| refuse(n, error))?);
+    }
+    let texts = files.iter().zip(&patched).map(|(file, patched)| {
+        let new = patched.as_ref().map(|patched| patched.text.as_str());
+        new.unwrap_or(&file.text)
+    });
+    let after = judged(&names, texts, &after_trees);
+    let changes = files.iter().zip(&patched).filter_map(|(file, patched)| {
+        let after = &patched.as_ref()?.text;
+        (*after != file.text).then(|| FileChange {
+            path: file.path.clone(),
+            before: file.text.clone(),
+            after: after.clone(),
+        })
+    });
+    let changes = changes.collect();
     match after.0.account.is_some() {
         true => Ok(Changed {
             before,
@@ -111,7 +133,7 @@ pub fn plan(
 /// See [`ChangeError`]. Where several files change and the system refuses one, those before it are changed.
 pub fn change(
     path: &Path,
-    edit: &dyn Fn(&Definition) -> Result<Edit, Refusal>,
+    edit: &dyn Fn(&Draft) -> Result<Edit, Refusal>,
 ) -> Result<Changed, ChangeError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -150,11 +172,16 @@ fn folder(path: &Path) -> std::io::Result<PathBuf> {
     })
 }
 
-/// Judges these files. Their sources are those of both.
-fn judged(files: &[SourceFile]) -> (Loaded, Definition) {
+/// Judges these files, some of which were read as trees already. Their sources are those of both.
+fn judged<'f>(
+    names: &'f [String],
+    texts: impl Iterator<Item = &'f str>,
+    trees: &'f [Option<FileTree<'f>>],
+) -> (Loaded, Definition) {
     let template = |path: &Path| template_file(path, Trust::Any).map_err(|error| error.to_string());
-    let names = names(files);
-    let (loaded, mut definition) = judge_with_text(pairs(&names, files), template, Vec::new());
+    let texts = names.iter().zip(texts).zip(trees);
+    let texts = texts.map(|((name, text), tree)| (name.as_str(), text, tree.as_ref()));
+    let (loaded, mut definition) = judge_parsed(parse_read(texts), template, Vec::new());
     definition.sources = loaded.sources.clone();
     (loaded, definition)
 }
@@ -164,12 +191,4 @@ fn names(files: &[SourceFile]) -> Vec<String> {
     paths
         .map(|path| path.to_string_lossy().into_owned())
         .collect()
-}
-
-fn pairs<'f>(
-    names: &'f [String],
-    files: &'f [SourceFile],
-) -> impl Iterator<Item = (&'f str, &'f str)> {
-    let texts = files.iter().map(|file| file.text.as_str());
-    names.iter().map(String::as_str).zip(texts)
 }

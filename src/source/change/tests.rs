@@ -34,7 +34,7 @@ fn concurrent_changes_and_an_editor_lose_nothing() {
                 scope.spawn(move || {
                     for n in 0..25 {
                         let change_of = add(100 + writer * 100 + n);
-                        change(file, &|definition| edit(definition, &change_of)).unwrap();
+                        change(file, &|draft| edit(draft, &change_of)).unwrap();
                     }
                 })
             })
@@ -82,12 +82,12 @@ fn a_save_in_between_stays() {
     let file = folder.path().join("groups.yaml");
     std::fs::write(&file, TEXT).unwrap();
     let tries = std::cell::Cell::new(0);
-    let changed = change(&file, &|definition| {
+    let changed = change(&file, &|draft| {
         // The file was read; now it is saved.
         if tries.replace(tries.get() + 1) == 0 {
             std::fs::write(&file, format!("{TEXT}# saved\n")).unwrap();
         }
-        edit(definition, &add(2))
+        edit(draft, &add(2))
     });
     assert_eq!(changed.unwrap().files.len(), 1);
     assert_eq!(tries.get(), 2);
@@ -104,22 +104,22 @@ fn a_refused_change_changes_no_byte() {
     let file = folder.path().join("groups.yaml");
     std::fs::write(&file, TEXT).unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
-    let refused = change(&file, &|definition| edit(definition, &add(70000)));
+    let refused = change(&file, &|draft| edit(draft, &add(70000)));
     assert!(matches!(refused, Err(ChangeError::Wrong(_))), "{refused:?}");
-    let refused = change(&file, &|definition| {
+    let refused = change(&file, &|draft| {
         let gone = Change::DeleteRules(vec![crate::policy::RuleId::parse("sg-a/in/5").unwrap()]);
-        edit(definition, &gone)
+        edit(draft, &gone)
     });
     assert!(
         matches!(refused, Err(ChangeError::Refused { .. })),
         "{refused:?}"
     );
     assert_eq!(std::fs::read_to_string(&file).unwrap(), TEXT);
-    change(&file, &|definition| edit(definition, &add(2))).unwrap();
+    change(&file, &|draft| edit(draft, &add(2))).unwrap();
     let mode = std::fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o640);
     std::fs::write(&file, "version: 1\nsecurity_groups: 5\n").unwrap();
-    let refused = change(&file, &|definition| edit(definition, &add(2)));
+    let refused = change(&file, &|draft| edit(draft, &add(2)));
     assert!(
         matches!(refused, Err(ChangeError::Faults(_))),
         "{refused:?}"
@@ -139,7 +139,7 @@ fn each_file_of_a_directory_keeps_its_own() {
     std::fs::write(real.join("groups.yaml"), TEXT).unwrap();
     std::os::unix::fs::symlink(real.join("groups.yaml"), place.join("10-groups.yaml")).unwrap();
     std::fs::write(place.join("20-hosts.yaml"), hosts).unwrap();
-    change(&place, &|definition| edit(definition, &add(2))).unwrap();
+    change(&place, &|draft| edit(draft, &add(2))).unwrap();
     assert_eq!(
         std::fs::read_to_string(place.join("20-hosts.yaml")).unwrap(),
         hosts
@@ -154,7 +154,7 @@ fn each_file_of_a_directory_keeps_its_own() {
         place: "ins-a".parse().unwrap(),
         groups: vec![crate::policy::id::GroupId::parse("sg-a").unwrap()],
     };
-    change(&place, &|definition| edit(definition, &unbind)).unwrap();
+    change(&place, &|draft| edit(draft, &unbind)).unwrap();
     assert!(
         std::fs::read_to_string(place.join("20-hosts.yaml"))
             .unwrap()
