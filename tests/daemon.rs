@@ -19,6 +19,7 @@ mod daemon {
     pub mod change_fails;
     pub mod closed;
     pub mod disk_fails;
+    pub mod edited;
     pub mod essential;
     pub mod first_start;
     pub mod hits;
@@ -100,6 +101,7 @@ fn main() -> std::process::ExitCode {
             daemon::restored_flood::tests(),
             daemon::candidate::tests(),
             daemon::change_fails::tests(),
+            daemon::edited::tests(),
             daemon::kernel_fails::tests(),
             daemon::disk_fails::tests(),
             daemon::killed::tests(),

@@ -214,12 +214,7 @@ fn new_warnings(changed: &Changed) -> Vec<Diagnostic> {
 fn warnings((loaded, definition): &(Loaded, Definition)) -> Vec<Diagnostic> {
     let mut all = loaded.diagnostics.clone();
     if let Some(account) = &loaded.account {
-        all.extend(lint_within(
-            definition,
-            account,
-            Vec::new(),
-            Work::of(LINT),
-        ));
+        all.extend(lint_within(definition, account, Vec::new(), Work::of(LINT)));
     }
     all
 }

@@ -1,6 +1,5 @@
 //! One change of a definition at a time. Editors do not ask: what they save is compared before each exchange.
 
-use nix::fcntl::{Flock, FlockArg};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -16,7 +15,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// The right to change a definition, until it is dropped.
 #[derive(Debug)]
 pub struct Lock {
-    _held: Flock<File>,
+    _held: File,
 }
 
 impl Lock {
@@ -34,14 +33,13 @@ impl Lock {
             let file = options
                 .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC)
                 .open(&path)?;
-            if let Ok(held) = Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            if file.try_lock().is_ok() {
                 // Whoever had it may have removed the file meanwhile.
-                let is_there = std::fs::metadata(&path).is_ok_and(|there| {
-                    held.metadata()
-                        .is_ok_and(|held| held.ino() == there.ino() && held.dev() == there.dev())
-                });
+                let held = file.metadata()?;
+                let is_there = std::fs::metadata(&path)
+                    .is_ok_and(|there| (held.ino(), held.dev()) == (there.ino(), there.dev()));
                 if is_there {
-                    return Ok(Some(Lock { _held: held }));
+                    return Ok(Some(Lock { _held: file }));
                 }
                 continue;
             }
