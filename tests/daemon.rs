@@ -19,6 +19,7 @@ mod daemon {
     pub mod change_fails;
     pub mod closed;
     pub mod disk_fails;
+    pub mod ended;
     pub mod essential;
     pub mod first_start;
     pub mod hits;
@@ -113,6 +114,7 @@ fn main() -> std::process::ExitCode {
             daemon::essential::tests(),
             daemon::saved_often::tests(),
             daemon::latency::tests(),
+            daemon::ended::tests(),
         ]
         .into_iter()
         .flatten()
