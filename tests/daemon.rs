@@ -20,6 +20,7 @@ mod daemon {
     pub mod closed;
     pub mod disk_fails;
     pub mod edited;
+    pub mod ended;
     pub mod essential;
     pub mod first_start;
     pub mod hits;
@@ -115,6 +116,7 @@ fn main() -> std::process::ExitCode {
             daemon::essential::tests(),
             daemon::saved_often::tests(),
             daemon::latency::tests(),
+            daemon::ended::tests(),
         ]
         .into_iter()
         .flatten()

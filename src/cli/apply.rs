@@ -128,6 +128,12 @@ pub fn run(arguments: Arguments) -> Result {
     let result = host.reconcile(&loaded, &path, None, Attempt::Plain);
     host.ended.finish(LONGEST_COUNT);
     host.save();
+    if host.next_end().is_some() {
+        print::note(
+            "note: rules of this definition have an end, and no daemon runs that takes them out then: they hold until the next \
+             `apply`, or start of the machine or of the daemon",
+        );
+    }
     finish(result, arguments.json)
 }
 

@@ -42,7 +42,10 @@ pub fn run(arguments: Arguments) -> Result {
         Ok(Resumed::Nothing) if !host.is_closed() => {
             info!("no policy was kept on this host: nothing to do");
         }
-        Ok(_) => host.save(),
+        Ok(_) => {
+            host.keep_time();
+            host.save();
+        }
         // It was said.
         Err(_) => return Ok(ExitCode::from(ERROR)),
     }

@@ -151,8 +151,10 @@ fn against_enforced(old: Policy, new: &Account, arguments: &Arguments) -> anyhow
         .ledger
         .unblocked;
     let new = new.policy(&instance, &unblocked);
+    let mut new = new.context("the instance has gone")?;
+    new.end_rules(arguments.definition.state.time());
     Ok(Compared {
-        new: new.context("the instance has gone")?,
+        new,
         instance,
         old,
         here: true,

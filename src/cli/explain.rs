@@ -123,6 +123,12 @@ fn page(explanation: &Explanation) -> String {
     if let Some(expected) = &explanation.expected {
         page += &format!("{}\n", expected.said);
     }
+    if let Some(ended) = &explanation.ended {
+        page += &format!(
+            "until {} it was otherwise: {} by {} ({})\n",
+            ended.until, ended.verdict, ended.rule, ended.place
+        );
+    }
     page.push('\n');
     let at = |place: &Option<Place>| match place {
         Some(place) => format!(" ({place})"),

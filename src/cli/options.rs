@@ -10,11 +10,12 @@ use crate::netfilter::enforce::Kernel;
 use crate::netfilter::native::Native;
 use crate::netfilter::nft::Nft;
 use crate::policy::{Account, Policy, PortSet};
+use crate::source::clock::now;
 use crate::source::load::{Loaded, load};
 use crate::source::location::Location;
 use crate::source::read::Trust;
 use crate::state::directory::{DEFAULT_DIRECTORY, State};
-use crate::state::unblocks;
+use crate::state::{latest_time, unblocks};
 use anyhow::{Context, Error, bail};
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
@@ -61,6 +62,15 @@ pub struct StateOptions {
     /// The state directory
     #[arg(long, value_name = "DIR", default_value = DEFAULT_DIRECTORY)]
     pub state: PathBuf,
+}
+
+impl StateOptions {
+    /// The time by which rules end on this host, as far as its state directory may be read.
+    pub fn time(&self) -> u64 {
+        let state = State::look(&self.state).ok().flatten();
+        let latest = state.and_then(|state| latest_time::read(&state).ok());
+        latest.unwrap_or(0).max(now())
+    }
 }
 
 /// Where the daemon is asked.
@@ -163,9 +173,10 @@ impl DefinitionOptions {
         };
         let instance = choose(account, self.instance.as_deref()).map_err(Error::msg)?;
         let unblocked = plan(account, &self.state.state)?.ledger.unblocked;
-        let policy = account
+        let mut policy = account
             .policy(&instance.id, &unblocked)
             .context("the instance has gone")?;
+        policy.end_rules(self.state.time());
         Ok(Some((policy, loaded)))
     }
 }

@@ -3,7 +3,7 @@
 use super::print;
 use crate::daemon::report::Status;
 use crate::definition::printable as in_one_line;
-use crate::host::report::{Hits, Summary, now};
+use crate::host::report::{Hits, RuleEnd, Summary, now};
 use crate::policy::Reason;
 use crate::source::shown::shown;
 use crate::words::count;
@@ -182,6 +182,18 @@ fn enforced(status: &Status, summary: &Summary) -> String {
         );
     }
     line("Rules", format!("{inbound} inbound, {outbound} outbound"));
+    let (ended, ending): (Vec<&RuleEnd>, Vec<&RuleEnd>) =
+        summary.ending.iter().partition(|end| end.ended);
+    if let Some(next) = ending.iter().min_by_key(|end| &end.until) {
+        let later = match ending.len() - 1 {
+            0 => String::new(),
+            later => format!("; {} later", count(later, "rule")),
+        };
+        line("Ends", format!("{} at {}{later}", next.rule, next.until));
+    }
+    if !ended.is_empty() {
+        line("Ended", some_of(&ended));
+    }
     line("Flows", flows(status));
     let smtp = if summary.smtp_blocked {
         "blocked"
@@ -218,6 +230,20 @@ fn enforced(status: &Status, summary: &Summary) -> String {
         line("Interface", format!("{}: {groups}", interface.name));
     }
     page
+}
+
+/// `sg-web/in/2, sg-web/in/3`, and how many more.
+fn some_of(ended: &[&RuleEnd]) -> String {
+    const NAMED: usize = 5;
+    let named: Vec<&str> = ended
+        .iter()
+        .take(NAMED)
+        .map(|end| end.rule.as_str())
+        .collect();
+    match ended.len().saturating_sub(NAMED) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
 }
 
 fn flows(status: &Status) -> String {

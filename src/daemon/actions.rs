@@ -147,6 +147,16 @@ impl Daemon {
                 };
                 self.done(work, |_| Done::Recollected).await
             }
+            Action::EndRules => {
+                let packet_log = self.packet_log.clone();
+                let work = move |host: &mut Host| {
+                    let ended = host.end_rules();
+                    follow(host, &packet_log);
+                    Done::RulesEnded(Box::new(ended))
+                };
+                let fault = |failure| Done::RulesEnded(Box::new(Err(failure)));
+                self.done(work, fault).await
+            }
             Action::LookAtTrial => self.done(|_| Done::Looked, |_| Done::Looked).await,
             _ => return None,
         };

@@ -76,6 +76,7 @@ pub fn facts(host: &Host) -> Facts {
             candidate: trial.candidate.clone(),
             left: trial.left(),
         }),
+        ends: host.next_end(),
     }
 }
 

@@ -112,6 +112,7 @@ impl HitsSaver {
         let enforcer = enforcer.clone();
         self.writing = Some(tokio::spawn(async move {
             enforcer.send(Host::look_at_hits);
+            enforcer.send(Host::keep_time);
             let _ = write_hits(&enforcer).await;
         }));
     }

@@ -29,6 +29,7 @@ codes! {
     BLOCKED_PORT "blocked-port" "A rule allows a port that the platform blocks.";
     NEVER_A_REMOTE "never-a-remote" "An allow names a remote that no packet comes from, or goes to.";
     NEAR_QUOTA "near-quota" "Four fifths of a quota of the cloud are used.";
+    ENDED "ended" "The time of a rule's `until` has come: it matches nothing.";
     EMPTY_GROUP "empty-group" "A rule names a group that has no members.";
     APPROVED_ALL_PORTS "approved-all-ports" "An inbound approved service is about all ports.";
     RESOLVER_REFUSED "resolver-refused" "The outbound rules refuse a resolver that this host uses.";

@@ -72,6 +72,8 @@ keys! {
         "Where the packet comes from. A group means the addresses of its members.";
     "security_groups.<sg-id>.inbound[].description": "text", "none",
         "For people.";
+    "security_groups.<sg-id>.inbound[].until": "time with zone, `2026-12-31T18:00Z`", "never",
+        "When the rule ends: from then on it matches nothing, and the others keep their numbers.";
     "security_groups.<sg-id>.inbound[].silence": "list of mappings", "none",
         "Warnings of `check` that are right, but meant so, about this rule.";
     "security_groups.<sg-id>.inbound[].silence[].code": "a code of `check`'s warnings", "required",
@@ -92,6 +94,8 @@ keys! {
         "Where the packet goes to. A group means the addresses of its members.";
     "security_groups.<sg-id>.outbound[].description": "text", "none",
         "For people.";
+    "security_groups.<sg-id>.outbound[].until": "time with zone, `2026-12-31T18:00Z`", "never",
+        "When the rule ends: from then on it matches nothing, and the others keep their numbers.";
     "security_groups.<sg-id>.outbound[].silence": "list of mappings", "none",
         "Warnings of `check` that are right, but meant so, about this rule.";
     "security_groups.<sg-id>.outbound[].silence[].code": "a code of `check`'s warnings", "required",

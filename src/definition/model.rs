@@ -143,6 +143,8 @@ pub struct RuleEntry {
     pub remote: Option<Texts>,
     /// Free text.
     pub description: Option<Text>,
+    /// When it ends.
+    pub until: Option<Text>,
     /// Warnings about it that are meant so.
     pub silence: Vec<SilenceEntry>,
 }

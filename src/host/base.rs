@@ -1,5 +1,6 @@
 //! A host: its parts, how it is opened, and what it answers.
 
+use super::clock::Clock;
 use super::report::Summary;
 use crate::flows::ended::EndedFlows;
 use crate::netfilter::enforce::Kernel;
@@ -41,6 +42,7 @@ pub struct Host {
     /// The labels of interfaces, as they are on the disk.
     pub(super) labels_saved: Slots,
     pub(super) trial: Option<Trial>,
+    pub(super) clock: Clock,
     /// The last generation that was enforced: none comes twice.
     pub(super) highest: u64,
     /// The last candidate that was not confirmed.
@@ -53,6 +55,10 @@ pub(super) struct Enforced {
     /// `None` for a saved policy whose definition was not read again yet.
     pub policy: Option<Policy>,
     pub summary: Summary,
+    /// When the next of its rules ends, in seconds since 1970.
+    pub ends: Option<u64>,
+    /// What it was made of; `None` where a file of the state directory says so.
+    pub origin: Option<Origin>,
     /// Whether it is the saved policy, and no definition was enforced since.
     pub from_saved: bool,
 }
@@ -86,6 +92,7 @@ impl Host {
             kernel.know_slots(labels.clone());
         }
         Ok(Host {
+            clock: Clock::new(&state),
             state,
             _lock: lock,
             owned_at_start: kernel.owns(),

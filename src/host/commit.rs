@@ -19,6 +19,8 @@ pub(super) struct Commit {
     /// `None` for a saved policy whose definition was not read yet.
     pub policy: Option<NewPolicy>,
     pub summary: Summary,
+    /// When the next of its rules ends, in seconds since 1970.
+    pub ends: Option<u64>,
     pub source: Source,
 }
 
@@ -39,6 +41,13 @@ pub(super) enum Source {
     Candidate(Trial),
     /// A saved policy, and the record that the kernel has it, if that still holds.
     Saved(Key, Option<InForce>),
+    /// What was enforced or saved, without the rules that have ended since. No file says that yet.
+    RulesEnded {
+        /// What has to be saved, if anything has.
+        origin: Option<Origin>,
+        /// Whether it is the saved policy, and no definition was enforced since.
+        from_saved: bool,
+    },
 }
 
 /// What the kernel had before a change.
@@ -68,6 +77,7 @@ impl Host {
         let Commit {
             policy,
             mut summary,
+            ends,
             source,
         } = commit;
         if let Some(switched) = switched {
@@ -78,13 +88,19 @@ impl Host {
             self.follow_rules(&new.policy, Generation(summary.generation));
         }
         self.highest = summary.generation;
-        let from_saved = matches!(source, Source::Saved(..));
+        let from_saved = match &source {
+            Source::Saved(..) => true,
+            Source::RulesEnded { from_saved, .. } => *from_saved,
+            Source::Definition(_) | Source::Candidate(_) => false,
+        };
         self.record_source(source);
         self.closed = false;
         let policy = policy.map(|new| self.count_ended(new));
         self.enforced = Some(Enforced {
             policy,
             summary: summary.clone(),
+            ends,
+            origin: self.origin.clone(),
             from_saved,
         });
         summary
@@ -132,6 +148,10 @@ impl Host {
                     in_force,
                 };
                 self.origin = None;
+            }
+            Source::RulesEnded { origin, .. } => {
+                self.written = Written::default();
+                self.origin = origin;
             }
         }
     }

@@ -1,9 +1,9 @@
 //! The ways to the kernel: a plan, whose check runs beside the load and ends before the switch; and a saved ruleset.
 
 use super::base::Host;
-use super::plan::Plan;
+use super::facts::host_facts;
 use super::report::Failure;
-use super::saved::ruleset_of;
+use super::saved::{Refused, SavedRuleset, ruleset_of};
 use super::seed::seed;
 use crate::netfilter::enforce::{EnforceError, Kernel, Switched};
 use crate::policy::{Policy, Reason};
@@ -14,6 +14,19 @@ use crate::state::saved_policy::{CANDIDATE, POLICY, SavedPolicy};
 use std::thread::{Builder, ScopedJoinHandle};
 use std::time::Instant;
 use tracing::{debug, error, warn};
+
+/// What is to be enforced, and after what.
+#[derive(Debug)]
+pub(super) struct Wanted<'p> {
+    /// The policy.
+    pub policy: &'p Policy,
+    /// Its ruleset, not checked yet.
+    pub ruleset: &'p Ruleset,
+    /// The least generation that it gets.
+    pub at_least: Generation,
+    /// Whether nothing is in force yet.
+    pub is_first: bool,
+}
 
 /// How a saved ruleset comes into force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,19 +40,19 @@ pub(super) enum Way {
 }
 
 impl Host {
-    /// Enforces a plan.
+    /// Enforces a policy.
     ///
     /// # Errors
     ///
     /// When the check finds a difference, or the kernel or the state directory fails; what was enforced still is.
-    pub(super) fn enforce_plan(&mut self, plan: &Plan) -> Result<Switched, Failure> {
-        let Plan {
+    pub(super) fn enforce_wanted(&mut self, wanted: &Wanted) -> Result<Switched, Failure> {
+        let Wanted {
             policy, ruleset, ..
-        } = plan;
+        } = wanted;
         // Conntrack starts with our first table. Register the flows of now before it is loaded, and again just before
         // the switch.
         let seed = |kernel: &Kernel| {
-            if plan.is_first {
+            if wanted.is_first {
                 seed(kernel, |packet| policy.decide(packet).verdict.passes());
             }
         };
@@ -50,7 +63,8 @@ impl Host {
             ))
         })?;
         self.before_change();
-        let switched = self.enforce_checked(policy, ruleset, plan.at_least, || seed(&self.kernel));
+        let switched =
+            self.enforce_checked(policy, ruleset, wanted.at_least, || seed(&self.kernel));
         switched.map_err(|failed| {
             // Where something stood in its chains' places, the table went before the policy that was to come.
             if self.closed
@@ -149,11 +163,20 @@ impl Host {
     }
 
     fn saved_ruleset(&self) -> Result<Ruleset, String> {
-        let bytes = self.state.read(self.saved_in());
-        let bytes = bytes.map_err(|error| error.to_string())?;
-        let saved = SavedPolicy::read(bytes.ok_or("the kept policy is gone")?);
-        let saved = saved.map_err(|error| error.to_string())?;
-        ruleset_of(&saved).map_err(|error| error.to_string())
+        self.ruleset_of(&self.read_saved()?)
+            .map(|meant| meant.ruleset)
+            .map_err(|error| error.to_string())
+    }
+
+    /// What a saved policy means now.
+    ///
+    /// # Errors
+    ///
+    /// Where neither its ruleset nor its texts can be used.
+    pub(super) fn ruleset_of(&self, saved: &SavedPolicy) -> Result<SavedRuleset, Refused> {
+        ruleset_of(saved, self.time(), |policy| {
+            host_facts(policy, &self.kernel.slots())
+        })
     }
 
     /// The file that holds what is enforced.

@@ -8,7 +8,7 @@
 
 mod machine;
 
-use self::machine::Definition::{A, B};
+use self::machine::Definition::{A, B, C, Ended};
 use self::machine::Step::*;
 use self::machine::{Definition, Machine, Step};
 use crate::netfilter::fake::Fault;
@@ -59,7 +59,7 @@ fn cut(
     let mut machine = Machine::new(owns);
     machine.fake.fail_after(call, fault);
     for step in steps {
-        if machine.host.is_none() && !matches!(step, Start | Reboot | Kill) {
+        if machine.host.is_none() && !matches!(step, Start | Reboot | Kill | Later | Earlier) {
             machine
                 .start()
                 .unwrap_or_else(|why| panic!("{said}: {why}"));
@@ -98,6 +98,20 @@ histories! {
     tried_on_a_full_disk: [Start, Save(A), TryInVain(B), Kill, Start] => Some(A);
     a_full_disk: [Start, Save(A), Full, Save(B), Room, Save(B)] => Some(B);
     a_full_disk_and_a_trial: [Start, Save(A), Full, Bad, Room, Try(B), TakeBack] => Some(A);
+    a_rule_ends: [Start, Save(C), Later, End] => Some(Ended);
+    a_rule_ends_while_nothing_runs: [Start, Save(C), Kill, Later, Start] => Some(Ended);
+    a_rule_ends_while_the_machine_is_off: [Start, Save(C), Reboot, Later, Start] => Some(Ended);
+    a_rule_has_ended_when_it_is_saved: [Start, Save(A), Later, Save(C)] => Some(Ended);
+    ended_and_the_clock_goes_back: [Start, Save(C), Later, End, Earlier, Save(A), Save(C), Kill, Start] => Some(Ended);
+    ended_and_started_in_1970: [Start, Save(C), Later, End, Earlier, Reboot, Start] => Some(Ended);
+    ended_while_off_and_started_in_1970: [Start, Save(C), Reboot, Later, Start, Earlier, Reboot, Start] => Some(Ended);
+    ended_and_deleted: [Start, Save(C), Later, End, Deleted, Restore] => Some(Ended);
+    deleted_and_ended: [Start, Save(C), Later, Deleted, Restore, End] => Some(Ended);
+    ended_of_a_candidate: [Start, Save(A), Try(C), Later, End, Confirm(C), Save(C)] => Some(Ended);
+    ended_of_a_candidate_over_a_restart: [Start, Save(A), Try(C), Later, Kill, Start, Deleted, Restore, TakeBack] => Some(A);
+    ended_of_what_comes_back: [Start, Save(C), Try(B), Later, TakeBack] => Some(Ended);
+    ended_of_what_comes_back_at_a_start: [Start, Save(C), TryShort(B), Later, Kill, Start] => Some(Ended);
+    ended_on_a_full_disk: [Start, Save(C), Full, Later, End, Room, Save(C)] => Some(Ended);
     removed: [Start, Save(A), Remove] => None;
     removed_and_saved: [Start, Save(A), Remove, Save(B)] => Some(B);
 }

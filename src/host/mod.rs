@@ -20,6 +20,8 @@
 //! | `saved` | the ruleset of a saved policy |
 //! | [`resume`] | the saved policy is enforced at start and at boot |
 //! | [`restore`] | what another program has changed or deleted is enforced again |
+//! | [`ending`] | rules whose time has come are taken out |
+//! | `clock` | the time by which rules end |
 //! | [`trial`] | a candidate that must be confirmed in time |
 //! | [`start`] | a host that has no policy is closed |
 //! | [`remove`] | the policy is taken off this host |
@@ -31,7 +33,9 @@
 //! | [`interfaces`] | the interfaces that a policy binds |
 
 pub mod base;
+mod clock;
 mod commit;
+pub mod ending;
 mod enforce;
 mod facts;
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub struct Before {
     pub in_force: bool,
     /// The unblocks that were spent, or why they are not known.
     pub ledger: Result<Ledger, String>,
+    /// The time by which rules end, in seconds since 1970.
+    pub now: u64,
 }
 
 /// What is to be enforced.
@@ -79,6 +81,7 @@ pub fn plan(
     unblocks.refused.extend(damaged);
     let policy = account.policy(instance, &unblocks.ledger.unblocked);
     let mut policy = policy.ok_or("the instance has gone")?;
+    policy.end_rules(before.now);
     policy.host = facts(&policy);
     let begin = Instant::now();
     let ruleset = compile(&policy);
@@ -86,7 +89,7 @@ pub fn plan(
     ruleset.cuts.iter().for_each(|cut| info!("{cut}"));
     Ok(Plan {
         summary: summary(loaded, path, &policy, &unblocks),
-        origin: Origin::of(loaded, &policy, &unblocks.ledger.unblocked),
+        origin: Origin::of(loaded, &policy, &unblocks.ledger.unblocked, before.now),
         at_least: before
             .enforced
             .map_or(Generation(1), |enforced| Generation(enforced).next()),

@@ -2,12 +2,12 @@
 
 use super::base::Host;
 use super::commit::{Commit, NewPolicy, Source};
-use super::enforce::compare;
+use super::enforce::{Wanted, compare};
 use super::facts::host_facts;
 use super::instance::{choose, hostname};
 use super::plan::{Attempt, Before, Plan, plan};
 use super::report::{Failure, Summary, now};
-use crate::policy::same_host;
+use crate::policy::{Until, same_host};
 use crate::source::content::content;
 use crate::source::load::Loaded;
 use crate::state::trial::Trial;
@@ -34,8 +34,19 @@ impl Host {
             Attempt::Trial(time) => Some(self.prepare(&plan, time)?),
             Attempt::Plain | Attempt::Forced => None,
         };
+        match plan.policy.rules_that_end().next() {
+            // What has ended is so at the next start, too.
+            Some(_) => self.write_time(),
+            None => self.keep_time(),
+        }
         let was = self.was(plan.is_first);
-        let switched = match self.enforce_plan(&plan) {
+        let wanted = Wanted {
+            policy: &plan.policy,
+            ruleset: &plan.ruleset,
+            at_least: plan.at_least,
+            is_first: plan.is_first,
+        };
+        let switched = match self.enforce_wanted(&wanted) {
             Ok(switched) => switched,
             Err(failure) => {
                 if trial.is_some() {
@@ -49,6 +60,7 @@ impl Host {
             policy, ruleset, ..
         } = plan;
         let commit = Commit {
+            ends: policy.next_end().map(Until::seconds),
             policy: Some(NewPolicy {
                 policy,
                 ruleset,
@@ -90,6 +102,7 @@ impl Host {
             // One that cannot be asked may have.
             in_force: !matches!(self.kernel.in_force(), Ok(None)),
             ledger: unblocks::read(&self.state),
+            now: self.time(),
         };
         let facts = |policy: &_| host_facts(policy, &self.kernel.slots());
         let mut plan =

@@ -1,13 +1,15 @@
 //! What a host answers, as data: what is enforced, what the rules have met, why something is not enforced.
 
 use crate::definition::{Diagnostic, Sources};
-use crate::policy::{Binding, Direction, Policy};
+use crate::policy::{Binding, Direction, Policy, Rule};
 use crate::source::load::{Loaded, in_one_line};
 use crate::words::count;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::net::IpAddr;
 use std::path::PathBuf;
+
+pub use crate::source::clock::now;
 
 /// What is enforced.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -38,6 +40,35 @@ pub struct Summary {
     pub switched_after_ms: f64,
     /// What the definition was warned about, and requests that were refused.
     pub remarks: Vec<String>,
+    /// The rules of the bound groups that have an end, those that have ended included.
+    #[serde(default)]
+    pub ending: Vec<RuleEnd>,
+}
+
+/// The end of a rule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RuleEnd {
+    /// `sg-web/in/3`.
+    pub rule: String,
+    /// When it ends, as RFC 3339 in UTC.
+    pub until: String,
+    /// Whether it has ended.
+    pub ended: bool,
+}
+
+impl RuleEnd {
+    /// Of the rules of a policy.
+    pub fn of(policy: &Policy) -> Vec<Self> {
+        let rules = policy.rules_that_end();
+        let end = |rule: &Rule| {
+            Some(RuleEnd {
+                rule: rule.id.to_string(),
+                until: rule.until?.to_string(),
+                ended: rule.ended.is_some(),
+            })
+        };
+        rules.filter_map(end).collect()
+    }
 }
 
 /// A bound interface.
@@ -107,6 +138,7 @@ impl Summary {
                 .map(|direction| policy.rule_count(direction)),
             smtp_blocked: policy.smtp_blocked,
             observe: policy.platform.observe,
+            ending: RuleEnd::of(policy),
             ..Summary::default()
         }
     }
@@ -172,10 +204,4 @@ impl Failure {
             diagnostics: Vec::new(),
         }
     }
-}
-
-/// Seconds since 1970.
-pub fn now() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }

@@ -3,14 +3,15 @@
 use super::base::{Enforced, Host};
 use super::commit::{Commit, Source};
 use super::enforce::Way;
-use super::report::{Summary, now};
-use super::saved::ruleset_of;
-use crate::ruleset::{Generation, Ruleset};
+use super::report::{RuleEnd, Summary, now};
+use super::saved::SavedRuleset;
+use crate::policy::{Policy, Until};
+use crate::ruleset::Generation;
 use crate::state::boot::boot_id;
 use crate::state::in_force::InForce;
 use crate::state::saved_policy::{POLICY, SavedPolicy};
 use std::path::PathBuf;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// What became of the saved policy at a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +85,7 @@ impl Host {
     }
 
     fn resume_from(&mut self, saved: &SavedPolicy, back: bool) -> Result<Resumed, String> {
-        let ruleset = ruleset_of(saved).map_err(|error| error.to_string())?;
+        let meant = self.ruleset_of(saved).map_err(|error| error.to_string())?;
         let there = self.kernel.in_force().map_err(|error| error.to_string())?;
         let record = InForce::read(&self.state);
         let in_change = self.is_in_change();
@@ -96,7 +97,10 @@ impl Host {
         let record = record.filter(|record| record.boot == boot_id());
         let saved_as = saved_as.into_iter().flatten().max().unwrap_or(0);
         let record = record.filter(|record| {
-            record.key == *saved.key() && self.is_untouched(record) && self.take_up(saved, record)
+            meant.without_ended.is_none()
+                && record.key == *saved.key()
+                && self.is_untouched(record)
+                && self.take_up(saved, record)
         });
         let resumed = match (record, there) {
             (Some(record), _) => {
@@ -108,7 +112,7 @@ impl Host {
             (None, Some(generation)) if !back && (generation.0 > saved_as || in_change) => {
                 return Ok(Resumed::Later(generation.0));
             }
-            _ => Resumed::Enforced(self.enforce_again(saved, &ruleset, saved_as)?),
+            _ => Resumed::Enforced(self.enforce_again(saved, &meant, saved_as)?),
         };
         self.settle_hits();
         Ok(resumed)
@@ -126,15 +130,53 @@ impl Host {
     fn enforce_again(
         &mut self,
         saved: &SavedPolicy,
-        ruleset: &Ruleset,
+        meant: &SavedRuleset,
         saved_as: u64,
     ) -> Result<u64, String> {
+        let mut at_least = Generation(saved_as.max(1));
+        if meant.without_ended.is_some() {
+            self.write_time();
+            at_least = at_least.next();
+        }
         let switched = self
-            .enforce_saved(ruleset, Generation(saved_as.max(1)), Way::Whole)
+            .enforce_saved(&meant.ruleset, at_least, Way::Whole)
             .map_err(|error| error.to_string())?;
-        let commit = commit_of(saved, None, switched.generation.0);
+        let mut commit = commit_of(saved, None, switched.generation.0);
+        if let Some(policy) = &meant.without_ended {
+            commit = self.without_ended(commit, saved, policy);
+        }
         self.commit(Some(&switched), commit);
         Ok(switched.generation.0)
+    }
+
+    /// The same for a saved policy that rules have ended of since. The file of a candidate stays as it is.
+    pub(super) fn without_ended(
+        &self,
+        commit: Commit,
+        saved: &SavedPolicy,
+        policy: &Policy,
+    ) -> Commit {
+        let trial = self.trial.as_ref();
+        let is_candidate = trial.is_some_and(|trial| trial.key == *saved.key());
+        let origin = (!is_candidate).then(|| saved.origin(policy, self.time()));
+        let ended = policy.rules_that_end().filter(|rule| rule.ended.is_some());
+        let ended: Vec<String> = ended.map(|rule| rule.id.to_string()).collect();
+        info!(
+            "these rules of the kept policy have ended: {}",
+            ended.join(", ")
+        );
+        Commit {
+            ends: policy.next_end().map(Until::seconds),
+            summary: Summary {
+                ending: RuleEnd::of(policy),
+                ..commit.summary
+            },
+            source: Source::RulesEnded {
+                origin,
+                from_saved: true,
+            },
+            ..commit
+        }
     }
 
     /// Reads the saved policy's definition, for the places of its rules. What is enforced does not wait for it.
@@ -147,7 +189,7 @@ impl Host {
         let Some(Ok(saved)) = saved.map(SavedPolicy::read) else {
             return;
         };
-        match (saved.policy(), &mut self.enforced) {
+        match (saved.policy(self.time()), &mut self.enforced) {
             (Ok(policy), Some(enforced)) => {
                 enforced.policy = Some(policy.clone());
                 let generation = Generation(enforced.summary.generation);
@@ -203,6 +245,7 @@ fn commit_of(saved: &SavedPolicy, record: Option<InForce>, generation: u64) -> C
             generation,
             ..summary_of(saved)
         },
+        ends: saved.ends(),
         source: Source::Saved(saved.key().clone(), record),
     }
 }
@@ -211,7 +254,7 @@ fn commit_of(saved: &SavedPolicy, record: Option<InForce>, generation: u64) -> C
 pub(super) fn summary_of(saved: &SavedPolicy) -> Summary {
     let said = saved.summary();
     said.unwrap_or_else(|| {
-        let mut plain = match saved.policy() {
+        let mut plain = match saved.policy(saved.at()) {
             Ok(policy) => Summary::of(&policy),
             Err(_) => Summary::default(),
         };

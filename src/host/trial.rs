@@ -14,7 +14,7 @@ use super::commit::{Commit, NewPolicy, Source};
 use super::enforce::Way;
 use super::report::{Failure, Summary, now};
 use super::resume::summary_of;
-use super::saved::ruleset_of;
+use super::saved::SavedRuleset;
 use crate::definition::{Diagnostic, Severity, Sources};
 use crate::netfilter::enforce::EnforceError;
 use crate::ruleset::{Generation, Ruleset};
@@ -163,7 +163,10 @@ impl Host {
     }
 
     fn enforce_old(&mut self, saved: &SavedPolicy) -> Result<(), String> {
-        let ruleset = ruleset_of(saved).map_err(|error| error.to_string())?;
+        let SavedRuleset {
+            ruleset,
+            without_ended,
+        } = self.ruleset_of(saved).map_err(|error| error.to_string())?;
         let now_enforced = self.enforced().map_or(0, |summary| summary.generation);
         let was = self.was(matches!(self.kernel.in_force(), Ok(None)));
         let switched = self
@@ -174,14 +177,18 @@ impl Host {
             ruleset,
             was,
         };
-        let commit = Commit {
-            policy: saved.policy().ok().map(new),
+        let mut commit = Commit {
+            policy: saved.policy(self.time()).ok().map(new),
             summary: Summary {
                 since: now(),
                 ..summary_of(saved)
             },
+            ends: saved.ends(),
             source: Source::Saved(saved.key().clone(), None),
         };
+        if let Some(policy) = without_ended {
+            commit = self.without_ended(commit, saved, &policy);
+        }
         self.commit(Some(&switched), commit);
         Ok(())
     }

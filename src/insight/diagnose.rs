@@ -11,7 +11,7 @@ use std::net::IpAddr;
 /// One cause: what was seen, and what mends it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cause {
-    /// Its name: `overruled`, `refused`, `not-opened`, `blocked-port`, `system-firewall`, `unknown-way`,
+    /// Its name: `ended`, `overruled`, `refused`, `not-opened`, `blocked-port`, `system-firewall`, `unknown-way`,
     /// `not-listening`, `only-loopback`, `one-family`, `other-address`, `moved`.
     pub code: &'static str,
     /// What was seen.
@@ -61,6 +61,19 @@ pub fn of_groups(flow: &AskedPort, explanation: &Explanation) -> Option<Cause> {
         Some(place) => place.to_string(),
         None => "the definition".to_owned(),
     };
+    if let Some(ended) = &explanation.ended {
+        return Some(cause(
+            "ended",
+            format!(
+                "{what} was allowed by {} ({}) until {}: that rule has ended",
+                ended.rule, ended.place, ended.until
+            ),
+            format!(
+                "write a later `until` at {}, or take it out; then `secgroupd reload`",
+                ended.place
+            ),
+        ));
+    }
     Some(match (&answer.reason, &explanation.otherwise) {
         (Reason::BlockedPorts, _) => cause(
             "blocked-port",

@@ -3,7 +3,7 @@
 
 use super::explain::{Answer, Question, QuestionError, explain, opening};
 use crate::definition::Place;
-use crate::policy::decide::matches;
+use crate::policy::decide::{matched, matches};
 use crate::policy::{
     Action, Binding, Direction, GroupId, Packet, Policy, Protocol, Reason, Rule, SecurityGroup,
     Verdict,
@@ -67,6 +67,19 @@ pub struct ExpectedGroup {
     pub said: String,
 }
 
+/// A rule that would have decided otherwise, before it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EndedBefore {
+    /// What would have become of the flow.
+    pub verdict: Verdict,
+    /// The rule.
+    pub rule: String,
+    /// When it ended, as RFC 3339 in UTC.
+    pub until: String,
+    /// Where it stands.
+    pub place: Place,
+}
+
 /// An answer and how it came about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Explanation {
@@ -78,6 +91,9 @@ pub struct Explanation {
     /// What would have decided otherwise, if anything would.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub otherwise: Option<Otherwise>,
+    /// The rule that would have decided otherwise, if it had not ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<EndedBefore>,
     /// What the group says that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<ExpectedGroup>,
@@ -113,6 +129,7 @@ pub fn explained(
         return Ok(Explanation {
             layers: vec![layer("unmanaged", true, said)],
             otherwise: None,
+            ended: None,
             expected: expected.map(|group| unbound(group, &packet, &[])),
             answer,
         });
@@ -121,6 +138,7 @@ pub fn explained(
     Ok(Explanation {
         layers: layers(policy, binding, &packet, &decision.reason),
         otherwise: otherwise(binding, &packet, decision.verdict, &decision.reason),
+        ended: ended_before(binding, &packet, decision.verdict, &decision.reason),
         expected: expected.map(|group| expectation(binding, group, &packet, &answer)),
         answer,
     })
@@ -277,6 +295,32 @@ fn otherwise(
         group: None,
         place: None,
         after,
+    })
+}
+
+/// The first rule that has ended and would have been asked before the one that decided, if it would have done the
+/// opposite.
+fn ended_before(
+    binding: &Binding,
+    packet: &Packet,
+    verdict: Verdict,
+    reason: &Reason,
+) -> Option<EndedBefore> {
+    if !matches!(reason, Reason::Rule(_) | Reason::Default) {
+        return None;
+    }
+    let rules = binding
+        .groups
+        .iter()
+        .flat_map(|group| group.rules(packet.direction));
+    let mut before = rules.take_while(|rule| *reason != Reason::Rule(rule.id.clone()));
+    let rule = before.find(|rule| matched(rule, packet))?;
+    let is_other = (does(rule) == Verdict::Allow) != (verdict == Verdict::Allow);
+    is_other.then_some(EndedBefore {
+        verdict: does(rule),
+        rule: rule.id.to_string(),
+        until: rule.until?.to_string(),
+        place: rule.place.clone(),
     })
 }
 

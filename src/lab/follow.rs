@@ -11,6 +11,8 @@ use tokio::sync::Notify;
 
 /// How long writers who never pause keep what others saved from being read.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often the time is looked at while a rule has an end.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(5);
 /// The time in which the kernel's word of a writer arrives.
 const ARRIVAL: Duration = Duration::from_millis(20);
 
@@ -47,6 +49,12 @@ pub async fn follow(
     loop {
         let reason = tokio::select! {
             reason = watch.changed() => reason,
+            () = look_at_clock(&lab) => {
+                if let Some(event) = ended(&lab).await {
+                    tell(event);
+                }
+                continue;
+            }
             () = down.notified() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             _ = terminate.recv() => return Ok(()),
@@ -68,6 +76,22 @@ pub async fn follow(
         watch.set_files(&lab.template_files());
         tell(event);
     }
+}
+
+/// Waits until it is time to look for rules whose time has come: the clock may be set meanwhile.
+async fn look_at_clock(lab: &Lab) {
+    match lab.next_end() {
+        Some(left) => tokio::time::sleep(left.min(LOOK_AT_CLOCK)).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What the rules that have ended by now have changed.
+async fn ended(lab: &Arc<Lab>) -> Option<LabEvent> {
+    lab.next_end().filter(|left| left.is_zero())?;
+    let lab = lab.clone();
+    let ended = tokio::task::spawn_blocking(move || lab.end_rules()).await;
+    Some(LabEvent::Changed(ended.ok()?))
 }
 
 /// Off the loop's thread: a signal is heard meanwhile.

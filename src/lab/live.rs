@@ -20,7 +20,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A lab: its nodes, and what they were made by.
 #[derive(Debug)]
@@ -168,6 +168,29 @@ impl Lab {
             changes: current.changes + u64::from(!changed.is_nothing()),
         };
         Ok(changed)
+    }
+
+    /// The time that is left until the next rule of any group ends, if one does.
+    pub fn next_end(&self) -> Option<Duration> {
+        let ends = self.current.lock().account.next_end()?;
+        Some(Duration::from_secs(ends.seconds().saturating_sub(now())))
+    }
+
+    /// Takes out the rules whose time has come, at the instances that enforce them.
+    pub fn end_rules(&self) -> Changed {
+        let start = Instant::now();
+        let mut network = self.network.lock();
+        let mut current = self.current.lock();
+        current.account.end_rules(now());
+        let (enforced, errors) = network.enforce(&current.account);
+        let changed = Changed {
+            enforced,
+            errors: errors.iter().map(NodeError::to_string).collect(),
+            took_ms: start.elapsed().as_secs_f64() * 1000.0,
+            ..Changed::default()
+        };
+        current.changes += u64::from(!changed.is_nothing());
+        changed
     }
 
     /// What there is.

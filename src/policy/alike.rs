@@ -67,6 +67,9 @@ impl Rule {
             action,
             services,
             remote,
+            // What has ended has no remote.
+            until: _,
+            ended: _,
             place: _,
         } = self;
         *action == other.action

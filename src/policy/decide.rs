@@ -1,6 +1,7 @@
 //! The reference: what happens to one packet, in plain words. It shares nothing with the compiler, and
 //! tests hold the compiled ruleset and the kernel against it.
 
+use super::address::AddressSet;
 use super::essential::is_essential;
 use super::host::{Binding, Policy};
 use super::packet::{About, Flow, Own, Packet, State, Way};
@@ -268,11 +269,17 @@ fn decision(verdict: Verdict, reason: Reason) -> Decision {
 
 /// Whether a rule is about a packet.
 pub fn matches(rule: &Rule, packet: &Packet) -> bool {
+    matches_by(rule.remote.as_ref(), rule, packet)
+}
+
+/// Whether a rule was about a packet before it ended.
+pub fn matched(rule: &Rule, packet: &Packet) -> bool {
+    rule.ended.is_some() && matches_by(rule.written_remote(), rule, packet)
+}
+
+fn matches_by(remote: Option<&AddressSet>, rule: &Rule, packet: &Packet) -> bool {
     rule.services.iter().any(|service| serves(service, packet))
-        && rule
-            .remote
-            .as_ref()
-            .is_some_and(|remote| remote.contains(packet.remote))
+        && remote.is_some_and(|remote| remote.contains(packet.remote))
 }
 
 fn serves(service: &Service, packet: &Packet) -> bool {

@@ -10,6 +10,7 @@
 //! | `validate` | from a definition to an account, with all that is wrong |
 //! | [`account`], [`host`] | all groups and instances; the policy of one host |
 //! | [`rule`], [`platform`], [`blocked_ports`], `essential` | groups and rules; what the cloud does by itself |
+//! | [`until`], `ended` | when a rule ends; rules whose time has come |
 //! | [`decide`], `reason` | the reference: what happens to one packet, and why |
 //! | [`listed`] | the same as one ordered list, for the check and the insights |
 //! | [`quotas`] | how much of the cloud's quotas a definition uses |
@@ -23,6 +24,7 @@ pub mod address;
 mod alike;
 pub mod blocked_ports;
 pub mod decide;
+mod ended;
 mod essential;
 pub mod host;
 pub mod id;
@@ -38,6 +40,7 @@ mod protocol;
 pub mod quotas;
 mod reason;
 pub mod rule;
+pub mod until;
 pub mod validate;
 
 pub use account::{Account, Instance, same_host};
@@ -52,4 +55,5 @@ pub use platform::Platform;
 pub use port::PortSet;
 pub use protocol::Protocol;
 pub use rule::{Action, Direction, Rule, RuleId, SecurityGroup, Service};
-pub use validate::{Validated, validate};
+pub use until::Until;
+pub use validate::{Validated, validate, validate_at};

@@ -4,6 +4,7 @@ use super::address::AddressSet;
 use super::id::GroupId;
 use super::port::PortSet;
 use super::protocol::Protocol;
+use super::until::Until;
 use crate::definition::Place;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -93,10 +94,22 @@ pub struct Rule {
     pub action: Action,
     /// What it matches: any of these, never none.
     pub services: Vec<Service>,
-    /// The source of an inbound, the destination of an outbound rule; `None` matches nothing (a group without members).
+    /// The source of an inbound, the destination of an outbound rule; `None` matches nothing (a group without members, or
+    /// a rule that has ended).
     pub remote: Option<AddressSet>,
+    /// When it ends, if it does.
+    pub until: Option<Until>,
+    /// What it was, once it has ended.
+    pub ended: Option<EndedRule>,
     /// Where it stands.
     pub place: Place,
+}
+
+/// What a rule was that has ended.
+#[derive(Debug, Clone)]
+pub struct EndedRule {
+    /// Its remote until then.
+    pub remote: Option<AddressSet>,
 }
 
 /// A security group.
@@ -112,6 +125,16 @@ pub struct SecurityGroup {
     pub outbound: Vec<Rule>,
     /// Whether its refusing rules only count, and let pass.
     pub observe: bool,
+}
+
+impl Rule {
+    /// Its remote as it is written, also after it has ended.
+    pub fn written_remote(&self) -> Option<&AddressSet> {
+        match &self.ended {
+            Some(was) => was.remote.as_ref(),
+            None => self.remote.as_ref(),
+        }
+    }
 }
 
 impl SecurityGroup {

@@ -1,9 +1,10 @@
 //! Reads, parses and validates a definition: from a path to an account, with everything that is wrong.
 
+use super::clock::now;
 use super::location::Location;
 use super::read::{Trust, template_file};
 use crate::definition::{Definition, Diagnostic, Parsed, Severity, Sources, parse};
-use crate::policy::{Account, validate};
+use crate::policy::{Account, validate_at};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -47,7 +48,7 @@ pub fn load_with_text(location: &Location, trust: Trust) -> (Loaded, Definition)
         .collect();
     let texts = texts.iter().map(|(path, text)| (path.as_str(), *text));
     let template = |path: &Path| template_file(path, trust).map_err(|error| error.to_string());
-    let loaded = judge_with_text(texts, template, unread);
+    let loaded = judge_with_text(texts, template, unread, now());
     debug!("read and judged in {:.1?}", begin.elapsed());
     loaded
 }
@@ -59,22 +60,34 @@ pub fn judge<'a>(
     template: impl Fn(&Path) -> Result<String, String>,
     unread: Vec<Diagnostic>,
 ) -> Loaded {
-    judge_with_text(texts, template, unread).0
+    judge_at(texts, template, unread, now())
+}
+
+/// The same as at this time, in seconds since 1970: which rules have ended.
+pub fn judge_at<'a>(
+    texts: impl IntoIterator<Item = (&'a str, &'a str)>,
+    template: impl Fn(&Path) -> Result<String, String>,
+    unread: Vec<Diagnostic>,
+    now: u64,
+) -> Loaded {
+    judge_with_text(texts, template, unread, now).0
 }
 
 fn judge_with_text<'a>(
     texts: impl IntoIterator<Item = (&'a str, &'a str)>,
     template: impl Fn(&Path) -> Result<String, String>,
     unread: Vec<Diagnostic>,
+    now: u64,
 ) -> (Loaded, Definition) {
-    judge_parsed(parse(texts), template, unread)
+    judge_parsed(parse(texts), template, unread, now)
 }
 
-/// The same of a definition that was parsed.
+/// The same of a definition that was parsed, at this time, in seconds since 1970.
 pub fn judge_parsed(
     mut parsed: Parsed,
     template: impl Fn(&Path) -> Result<String, String>,
     mut unread: Vec<Diagnostic>,
+    now: u64,
 ) -> (Loaded, Definition) {
     let definition_files = parsed.definition.sources.iter().count();
     let template_files = parsed.definition.template_files();
@@ -82,7 +95,7 @@ pub fn judge_parsed(
     let contents: HashMap<_, _> = template_files.iter().map(read).collect();
     parsed.definition.attach(&contents);
     unread.extend(parsed.diagnostics);
-    let validated = validate(&parsed.definition, unread);
+    let validated = validate_at(&parsed.definition, unread, now);
     let loaded = Loaded {
         sources: std::mem::take(&mut parsed.definition.sources),
         account: validated.account,

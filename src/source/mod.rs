@@ -11,10 +11,12 @@
 //! | [`change`] | changes a definition's files, if they are still what was read |
 //! | [`replace`] | replaces the definition by a confirmed candidate |
 //! | `write` | writes a file whole or not at all |
+//! | [`clock`] | the time of day |
 //! | [`content`] | the hash of a definition's texts |
 //! | [`shown`] | paths in messages |
 
 pub mod change;
+pub mod clock;
 pub mod content;
 pub mod load;
 pub mod location;

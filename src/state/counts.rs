@@ -281,8 +281,10 @@ fn identity(rule: &Rule) -> u64 {
     let mut hasher = DefaultHasher::new();
     (rule.action == Action::Allow).hash(&mut hasher);
     rule.services.hash(&mut hasher);
-    rule.remote.is_some().hash(&mut hasher);
-    if let Some(remote) = &rule.remote {
+    // One that has ended keeps its counts.
+    let remote = rule.written_remote();
+    remote.is_some().hash(&mut hasher);
+    if let Some(remote) = remote {
         ends(remote.v4(), &mut hasher);
         ends(remote.v6(), &mut hasher);
     }

@@ -12,6 +12,7 @@
 //! | [`unblocks`] | `unblocks.json` |
 //! | [`trial`] | `trial.json` |
 //! | [`unconfirmed`] | `unconfirmed.json` |
+//! | [`latest_time`] | `latest-time` |
 //! | [`hold`] | `hold` |
 //! | [`refused_batch`] | `refused-batch.nft` |
 //! | [`last_enforced`] | the policy that was enforced last |
@@ -24,6 +25,7 @@ pub mod hits;
 pub mod hold;
 pub mod in_force;
 pub mod last_enforced;
+pub mod latest_time;
 pub mod refused_batch;
 pub mod saved_policy;
 pub mod seal;

@@ -7,15 +7,16 @@
 //! ```
 //!
 //! The texts of the definition stand in it as they were read: a program that compiles them to another ruleset can do
-//! so. The ruleset is the compiled one: what is enforced at start and at boot passes no parser of this program.
+//! so. The ruleset is the compiled one: what is enforced at start and at boot passes no parser of this program, unless
+//! rules have ended since.
 
 use super::seal::{BODY, SealError, seal, sealed_begin, unseal};
 use crate::definition::Sources;
-use crate::policy::{HostFacts, InstanceId, Policy};
+use crate::policy::{HostFacts, InstanceId, Policy, RuleId, Until};
 use crate::ruleset::Ruleset;
 use crate::ruleset::table::LAYOUT;
 use crate::source::content::{content, hex};
-use crate::source::load::{Loaded, in_one_line, judge};
+use crate::source::load::{Loaded, in_one_line, judge_at};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -56,6 +57,12 @@ struct Header {
     files: Vec<(String, usize)>,
     /// How many of them are files of the definition itself; the others are of templates.
     definition_files: usize,
+    /// The time at which it was enforced, in seconds since 1970: rules that had ended then are ended.
+    #[serde(default)]
+    at: u64,
+    /// When the next of its rules ends.
+    #[serde(default)]
+    ends: Option<u64>,
     /// What the daemon says of it, which another version may read in part or not at all.
     summary: Value,
 }
@@ -73,6 +80,12 @@ pub struct Origin {
     pub unblocked: BTreeSet<InstanceId>,
     /// What the ruleset asks of the host.
     pub host: HostFacts,
+    /// The time at which it was enforced, in seconds since 1970.
+    pub at: u64,
+    /// The rules that had ended then.
+    pub ended: Vec<RuleId>,
+    /// When the next one ends.
+    pub ends: Option<u64>,
 }
 
 /// A saved policy.
@@ -85,14 +98,36 @@ pub struct SavedPolicy {
 }
 
 impl Origin {
-    /// What a definition was that is enforced for this instance.
-    pub fn of(loaded: &Loaded, policy: &Policy, unblocked: &BTreeSet<InstanceId>) -> Self {
+    /// What a definition was that is enforced for this instance from now on, in seconds since 1970.
+    pub fn of(
+        loaded: &Loaded,
+        policy: &Policy,
+        unblocked: &BTreeSet<InstanceId>,
+        now: u64,
+    ) -> Self {
         Origin {
             sources: loaded.sources.clone(),
             definition_files: loaded.definition_files,
             instance: policy.instance.clone(),
             unblocked: unblocked.clone(),
+            host: HostFacts::default(),
+            at: now,
+            ended: Vec::new(),
+            ends: None,
+        }
+        .as_of(policy, now)
+    }
+
+    /// The same without the rules that have ended since, in seconds since 1970, as the policy says.
+    pub fn as_of(self, policy: &Policy, now: u64) -> Self {
+        let rules = policy.rules_that_end();
+        let ended = rules.filter(|rule| rule.ended.is_some());
+        Origin {
             host: policy.host.clone(),
+            at: now,
+            ended: ended.map(|rule| rule.id.clone()).collect(),
+            ends: policy.next_end().map(Until::seconds),
+            ..self
         }
     }
 
@@ -111,6 +146,7 @@ impl Origin {
         add(&format!("{:?}", self.host));
         add(&content);
         self.sources.iter().for_each(|source| add(&source.path));
+        self.ended.iter().for_each(|rule| add(&rule.to_string()));
         Hashed {
             key: hex(&hash.finalize()),
             content,
@@ -171,6 +207,8 @@ impl Hashed {
                 .map(|source| (source.path.to_string(), source.text.len()))
                 .collect(),
             definition_files: origin.definition_files,
+            at: origin.at,
+            ends: origin.ends,
             summary: serde_json::to_value(summary).map_err(|error| unsayable(&error))?,
         };
         let header = serde_json::to_vec(&header).map_err(|error| unsayable(&error))?;
@@ -251,12 +289,33 @@ impl SavedPolicy {
         postcard::from_bytes(bytes).ok()
     }
 
-    /// The policy, from the texts; else the first error.
+    /// The time at which it was enforced, in seconds since 1970.
+    pub fn at(&self) -> u64 {
+        self.header.at
+    }
+
+    /// When the next of its rules ends, in seconds since 1970.
+    pub fn ends(&self) -> Option<u64> {
+        self.header.ends
+    }
+
+    /// Whether one of its rules has ended since it was enforced.
+    pub fn has_ended_rules(&self, now: u64) -> bool {
+        self.ends().is_some_and(|ends| ends <= now)
+    }
+
+    /// What it was made of, with the policy that is made of it now.
+    pub fn origin(&self, policy: &Policy, now: u64) -> Origin {
+        let unblocked = &self.header.unblocked;
+        Origin::of(&self.loaded(), policy, unblocked, now)
+    }
+
+    /// The policy, from the texts, as at this time, in seconds since 1970; else the first error.
     ///
     /// # Errors
     ///
     /// Why this program makes no policy of the texts.
-    pub fn policy(&self) -> Result<Policy, String> {
+    pub fn policy(&self, now: u64) -> Result<Policy, String> {
         let loaded = self.loaded();
         let Some(account) = &loaded.account else {
             let first = loaded.diagnostics.first();
@@ -264,12 +323,14 @@ impl SavedPolicy {
                 in_one_line(&first.to_json(&loaded.sources))
             }));
         };
-        account
-            .policy(&self.header.instance, &self.header.unblocked)
-            .ok_or_else(|| format!("it has no {}", self.header.instance))
+        let policy = account.policy(&self.header.instance, &self.header.unblocked);
+        let mut policy = policy.ok_or_else(|| format!("it has no {}", self.header.instance))?;
+        policy.end_rules(now);
+        Ok(policy)
     }
 
-    /// The definition, read again from the texts.
+    /// The definition, read again from the texts and judged as at the time at which it was enforced: what has ended since
+    /// breaks no promise of it.
     fn loaded(&self) -> Loaded {
         let texts: Vec<(&str, &str)> = self.files().collect();
         let (definition, templates) = texts.split_at(self.header.definition_files.min(texts.len()));
@@ -278,7 +339,8 @@ impl SavedPolicy {
             Some(text) => Ok((*text).to_owned()),
             None => Err("it was not kept".to_owned()),
         };
-        judge(definition.iter().copied(), template, Vec::new())
+        let files = definition.iter().copied();
+        judge_at(files, template, Vec::new(), self.header.at)
     }
 
     /// Path and text of each file; a text that is none is empty.

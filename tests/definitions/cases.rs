@@ -2,7 +2,7 @@
 //! that its templates name.
 
 use secgroupd::definition::{Definition, Diagnostic, Sources, parse};
-use secgroupd::policy::{Account, Policy, Validated, validate};
+use secgroupd::policy::{Account, Policy, Validated, validate_at};
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -59,6 +59,9 @@ pub fn judge(case: &Path) -> Judged {
     judge_texts(files, case)
 }
 
+/// When the cases are judged: 2027-01-15T08:00:00Z.
+pub const NOW: u64 = 1_800_000_000;
+
 /// Judges texts; the files of templates are looked up in `folder`.
 pub fn judge_texts<'a>(
     files: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -80,7 +83,7 @@ pub fn judge_texts<'a>(
     let Validated {
         account,
         diagnostics,
-    } = validate(&parsed.definition, parsed.diagnostics);
+    } = validate_at(&parsed.definition, parsed.diagnostics, NOW);
     Judged {
         sources: std::mem::take(&mut parsed.definition.sources),
         definition: parsed.definition,

@@ -108,6 +108,20 @@ pub const VALUES: &[(&str, &[&str], &[&str])] = &[
         &["action: allow, protocol: all, source: any, description: [text]"],
     ),
     (
+        "security_groups.<sg-id>.inbound[].until",
+        &[
+            "action: allow, protocol: all, source: any, until: 2026-12-31T18:00Z",
+            "action: refuse, protocol: all, source: any, until: \"2026-12-31T18:00:00+08:00\"",
+        ],
+        &[
+            "action: allow, protocol: all, source: any, until: 2026-12-31T18:00",
+            "action: allow, protocol: all, source: any, until: 2026-12-31",
+            "action: allow, protocol: all, source: any, until: tomorrow",
+            "action: allow, protocol: all, source: any, until: \"\"",
+            "action: allow, protocol: all, source: any, until: [2026-12-31T18:00Z]",
+        ],
+    ),
+    (
         "instances.<ins-id>.hostname",
         &["hostname: web1", "hostname: Web1.example.com"],
         &["hostname: web 1", "hostname: \"\""],

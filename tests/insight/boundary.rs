@@ -1,10 +1,11 @@
 //! Brute force: every packet on an edge of what a definition says, and what each rule says about it, in plain words.
 
+use crate::cases::NOW;
 use secgroupd::definition::{Definition, parse};
 use secgroupd::insight::listed::FlowKind;
 use secgroupd::policy::{
     Account, Action, AddressRange, AddressSet, Binding, Direction, InterfaceName, Packet, Policy,
-    Reason, Rule, SecurityGroup, Service, Verdict, validate,
+    Reason, Rule, SecurityGroup, Service, Verdict, validate_at,
 };
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,7 +15,7 @@ use std::sync::Arc;
 pub fn account(text: &str) -> (Definition, Account) {
     let parsed = parse([("test.yaml", text)]);
     let sources = parsed.definition.sources.clone();
-    let validated = validate(&parsed.definition, parsed.diagnostics);
+    let validated = validate_at(&parsed.definition, parsed.diagnostics, NOW);
     let Some(account) = validated.account else {
         panic!(
             "{text}\n{}",

@@ -171,3 +171,43 @@ fn what_was_expected_and_what_lets_it_in() {
         "sg-other is not bound to eth0 (bound: sg-base, sg-web, sg-idle); the group sg-base lets it pass by its rule sg-base/in/2 (test.yaml:7)"
     );
 }
+
+/// A rule that has ended is named where it would have decided otherwise, and only there.
+#[test]
+fn the_rule_that_has_ended_and_would_have_decided_otherwise() {
+    let (_, account) = account(
+        "version: 1
+security_groups:
+  sg-a:
+    inbound:
+      - { action: refuse, protocol: tcp, port: 443, source: any, until: 2026-11-30T18:00Z }
+      - { action: allow, protocol: tcp, port: \"22,443\", source: 203.0.113.0/24, until: 2026-11-30T18:00Z }
+      - { action: allow, protocol: tcp, port: 443, source: 203.0.113.9 }
+      - { action: allow, protocol: tcp, port: 80, source: any, until: 2099-11-30T18:00Z }
+instances: { ins-a: { interfaces: { eth0: { security_groups: [sg-a] } } } }
+",
+    );
+    let policy = account.policy(&account.instances[0].id, &Default::default());
+    let policy = policy.unwrap();
+    let ended = |remote: &str, port: u16| {
+        let question = Question {
+            direction: Direction::Inbound,
+            interface: None,
+            protocol: "tcp".into(),
+            remote: remote.parse().unwrap(),
+            port: Some(port),
+        };
+        let explanation = explained(&policy, &question, None).unwrap();
+        let verdict = explanation.answer.verdict;
+        let ended = explanation.ended.map(|ended| (ended.rule, ended.verdict));
+        (verdict, ended)
+    };
+    let rule = |index, verdict| Some((format!("sg-a/in/{index}"), verdict));
+    let (allow, refuse) = (Verdict::Allow, Verdict::Refuse);
+    assert_eq!(ended("203.0.113.9", 22), (refuse, rule(1, allow)));
+    assert_eq!(ended("203.0.113.9", 443), (allow, rule(0, refuse)));
+    // The first that matched then would have refused it as well.
+    assert_eq!(ended("203.0.113.7", 443), (refuse, None));
+    assert_eq!(ended("198.51.100.7", 22), (refuse, None));
+    assert_eq!(ended("198.51.100.7", 80), (allow, None));
+}

@@ -17,6 +17,7 @@ pub fn tests() -> Vec<Trial> {
         kernel_test("a_cable_that_cannot_be_laid", &[], no_cable),
         kernel_test("a_wrong_save_changes_nothing", &[], wrong_save),
         kernel_test("instances_come_and_go", &[], come_and_go),
+        kernel_test("a_rule_ends_in_a_lab", &[], rule_ends),
     ]
 }
 
@@ -35,6 +36,28 @@ fn ten(port: u16, comment: &str) -> String {
         );
     }
     text + "lab: { services: { ins-a0: [\"tcp:80-99\"] } }\n"
+}
+
+/// At its time, at the instances that enforce it, and without a save.
+fn rule_ends() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let end = format!("@{}", now.as_secs() + 8);
+    let date = std::process::Command::new("date")
+        .args(["-u", "-d", &end, "+%Y-%m-%dT%H:%M:%SZ"])
+        .output()
+        .unwrap();
+    let until_then = String::from_utf8(date.stdout).unwrap();
+    let until_then = format!("until: {} }}", until_then.trim());
+    let text = ten(80, "").replacen(" }] }", &format!(", {until_then}] }}"), 1);
+    let site = Site::new(&text);
+    let _up = site.up();
+    let before = site.generations();
+    assert_eq!(site.found("internet ins-a0 tcp 80"), "reached");
+    until("the rule has ended", || {
+        site.generations()["ins-a0"] > before["ins-a0"]
+    });
+    assert_eq!(site.found("internet ins-a0 tcp 80"), "silent");
+    assert_eq!(site.generations()["ins-b0"], before["ins-b0"]);
 }
 
 fn touched_alone() {

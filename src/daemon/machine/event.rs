@@ -2,6 +2,7 @@
 
 use crate::daemon::control::{Request, Response};
 use crate::host::Attempt;
+use crate::host::ending::EndedRules;
 use crate::host::report::{Failure, Summary};
 use crate::host::resume::Resumed;
 use crate::netfilter::events::tables::ForeignChange;
@@ -24,6 +25,8 @@ pub struct Facts {
     pub closed: bool,
     /// The candidate that is on trial.
     pub trial: Option<OnTrial>,
+    /// The time that is left until the next rule ends, if one does.
+    pub ends: Option<Duration>,
 }
 
 /// A candidate on trial.
@@ -97,6 +100,8 @@ pub enum Done {
     Recollected,
     /// [`Action::LookAtTrial`].
     Looked,
+    /// [`Action::EndRules`]: the rules, if there were any.
+    RulesEnded(Box<Result<Option<EndedRules>, Failure>>),
 }
 
 /// What became of a definition.
@@ -195,6 +200,8 @@ pub enum Action {
     },
     /// Looks at the candidate's time. [`Done::Looked`] follows.
     LookAtTrial,
+    /// Takes out the rules whose time has come. [`Done::RulesEnded`] follows.
+    EndRules,
 }
 
 /// How a definition that was read is to be enforced.

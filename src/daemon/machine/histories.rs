@@ -7,8 +7,10 @@
 use super::event::{Action, Done, Event, Facts, OnTrial, Outcome, Reading, Restored};
 use super::*;
 use crate::daemon::control::{Request, Response};
+use crate::host::ending::EndedRules;
 use crate::host::report::Summary;
 use crate::host::resume::Resumed;
+use crate::policy::RuleId;
 use crate::source::texts::Texts;
 use std::collections::VecDeque;
 use tracing::Level;
@@ -36,6 +38,8 @@ enum Step {
     /// Another program deletes our table.
     Delete,
     Hangup,
+    /// The clock is set, by so many seconds.
+    SetClock(i64),
 }
 
 use Step::*;
@@ -44,6 +48,13 @@ use Step::*;
 #[derive(Debug, Clone)]
 struct World {
     now: Instant,
+    /// When it began, and by how much the clock was set since, in seconds.
+    begin: Instant,
+    set: i64,
+    /// The latest time that the clock has shown, in seconds since then.
+    latest: u64,
+    /// Whether the rule that ends of what is enforced still holds.
+    rule_holds: bool,
     /// On the disk: the watched definition, and the one that is tried.
     watched: Definition,
     other: u64,
@@ -81,9 +92,19 @@ struct Daemon {
     ready: usize,
 }
 
+/// When a rule of a definition ends, in seconds since the world began; every other one has such a rule.
+fn end_of(which: u64) -> Option<u64> {
+    which.is_multiple_of(2).then_some(which * 10)
+}
+
 fn world() -> World {
+    let now = Instant::now();
     World {
-        now: Instant::now(),
+        now,
+        begin: now,
+        set: 0,
+        latest: 0,
+        rule_holds: false,
         watched: Ok(1),
         other: 0,
         enforced: None,
@@ -168,10 +189,27 @@ impl Daemon {
             unblocks: [0, 0],
             switched_after_ms: 1.0,
             remarks: Vec::new(),
+            ending: Vec::new(),
         }
     }
 
-    fn facts(&self) -> Facts {
+    /// By the clock, and never before the latest time that it has shown.
+    fn time(&mut self) -> u64 {
+        let world = &mut self.world;
+        let passed = world.now.saturating_duration_since(world.begin).as_secs();
+        world.latest = world.latest.max(passed.saturating_add_signed(world.set));
+        world.latest
+    }
+
+    /// The time that is left until the rule ends that still holds.
+    fn rule_ends(&mut self) -> Option<Duration> {
+        let (which, _) = self.standing.filter(|_| self.world.rule_holds)?;
+        let left = end_of(which)?.saturating_sub(self.time());
+        Some(Duration::from_secs(left))
+    }
+
+    fn facts(&mut self) -> Facts {
+        let ends = self.rule_ends();
         let standing = self.standing.filter(|_| self.world.enforced.is_some());
         Facts {
             enforced: standing.map(|(which, generation)| self.summary(which, generation)),
@@ -182,6 +220,7 @@ impl Daemon {
                 candidate: format!("{which}.yaml").into(),
                 left: ends.saturating_duration_since(self.world.now),
             }),
+            ends,
         }
     }
 
@@ -190,6 +229,7 @@ impl Daemon {
         let generation = self.standing.map_or(1, |(_, generation)| generation + 1);
         self.standing = Some((which, generation));
         (self.world.enforced, self.world.closed) = (Some(which), false);
+        self.world.rule_holds = end_of(which).is_some_and(|end| end > self.time());
         self.summary(which, generation)
     }
 
@@ -281,8 +321,22 @@ impl Daemon {
             }),
             Action::Recollect => Done::Recollected,
             Action::LookAtTrial => Done::Looked,
+            Action::EndRules => Done::RulesEnded(Box::new(self.end_rules())),
         };
         Some(Event::Done(done, Box::new(self.facts())))
+    }
+
+    fn end_rules(&mut self) -> Result<Option<EndedRules>, Failure> {
+        let is_due = self.rule_ends().is_some_and(|left| left.is_zero());
+        let Some((which, _)) = self.standing.filter(|_| is_due) else {
+            return Ok(None);
+        };
+        if self.fails() {
+            return Err(failure("the kernel refused"));
+        }
+        let rules = RuleId::parse("sg-a/in/3").into_iter().collect();
+        let summary = self.switch(which);
+        Ok(Some(EndedRules { rules, summary }))
     }
 
     fn enforce(&mut self, order: &event::Order) -> Done {
@@ -416,6 +470,10 @@ impl Daemon {
                 self.handle(Event::Hangup);
                 None
             }
+            SetClock(seconds) => {
+                self.world.set += seconds;
+                None
+            }
         };
         if let Some(request) = request {
             self.handle(Event::Asked(request));
@@ -469,6 +527,26 @@ const HISTORIES: &[(&str, &[Step])] = &[
         "deleted on trial",
         &[Try(5), Delete, Pass(2), Delete, Confirm, Delete],
     ),
+    (
+        "rules end",
+        &[Save(Ok(2)), Pass(25), Save(Ok(4)), Delete, Pass(20), Reload],
+    ),
+    (
+        "a rule of a candidate ends",
+        &[Save(Ok(2)), Try(4), Pass(45), Delete, Confirm, Pass(3)],
+    ),
+    (
+        "the clock is set",
+        &[
+            Save(Ok(8)),
+            SetClock(90),
+            Pass(6),
+            SetClock(-90),
+            Delete,
+            Reload,
+            Pass(6),
+        ],
+    ),
 ];
 
 /// Whatever happened, this leads to the same.
@@ -479,6 +557,11 @@ fn ends_well(mut daemon: Daemon, what: &str) {
     assert_eq!(daemon.world.trial, None, "{what}");
     if let Some((which, _)) = daemon.standing {
         assert_eq!(daemon.world.enforced, Some(which), "{what}: it stands");
+        let left = daemon.rule_ends();
+        assert!(
+            left != Some(Duration::ZERO),
+            "{what}: no rule outlives its end"
+        );
     }
     daemon.take(Reload);
     daemon.take(Save(Ok(9)));
@@ -587,6 +670,78 @@ fn a_trial_holds_back_saves_and_ends_with_the_old_policy() {
             && text.contains("5.yaml was not confirmed in time: the old policy is back")
     };
     assert_eq!(daemon.log.iter().filter(|line| back(line)).count(), 1);
+}
+
+/// To the second; and where the clock is set, after five seconds, for a timer does not notice that.
+#[test]
+fn a_rule_ends_at_its_time_by_whatever_clock() {
+    let ended = |daemon: &Daemon| {
+        let ended = "generation 3 enforced for ins-a";
+        let mut lines = daemon.log.iter();
+        lines.any(|(_, text)| text.starts_with(ended) && text.ends_with("(ended: sg-a/in/3)"))
+    };
+    let begin = || {
+        let mut daemon = Daemon::start(world(), None);
+        daemon.take(Save(Ok(4)));
+        daemon
+    };
+    let mut daemon = begin();
+    daemon.take(Pass(39));
+    assert!(daemon.world.rule_holds && !ended(&daemon));
+    daemon.take(Pass(1));
+    assert!(!daemon.world.rule_holds && ended(&daemon));
+    assert_eq!(daemon.world.saved, Some(4), "it is saved");
+    assert_eq!(
+        daemon.machine.deadline(),
+        None,
+        "nothing is looked at any more"
+    );
+    let mut daemon = begin();
+    daemon.take(SetClock(3600));
+    daemon.take(Pass(5));
+    assert!(
+        !daemon.world.rule_holds && ended(&daemon),
+        "the clock went forward"
+    );
+    daemon.take(SetClock(-7200));
+    for step in [Delete, Reload, Save(Ok(1)), Save(Ok(4)), Pass(10)] {
+        daemon.take(step);
+        assert!(
+            !daemon.world.rule_holds,
+            "{step:?}: what has ended stays so"
+        );
+    }
+    let again = Daemon::start(daemon.world.clone(), None);
+    assert!(!again.world.rule_holds, "after another start");
+}
+
+/// It is tried again after a second, is logged once, and shows meanwhile.
+#[test]
+fn a_rule_that_cannot_be_taken_out_degrades() {
+    let mut daemon = Daemon::start(world(), None);
+    daemon.take(Save(Ok(2)));
+    daemon.take(Pass(19));
+    daemon.all_fail = Some(Duration::ZERO);
+    daemon.take(Pass(3));
+    let failures = |daemon: &Daemon| {
+        let failed = "rules have ended and still hold: the kernel refused";
+        daemon.log.iter().filter(|(_, text)| text == failed).count()
+    };
+    assert!(daemon.world.rule_holds && failures(&daemon) == 1);
+    assert!(
+        daemon.published.starts_with("DEGRADED: the kernel refused"),
+        "{}",
+        daemon.published
+    );
+    daemon.all_fail = None;
+    daemon.take(Pass(1));
+    assert!(!daemon.world.rule_holds && failures(&daemon) == 1);
+    assert_eq!(daemon.machine.last_error, None);
+    assert!(
+        daemon.published.starts_with("generation 3 enforced"),
+        "{}",
+        daemon.published
+    );
 }
 
 /// What has failed is not tried again at once, and is logged once.

@@ -8,6 +8,8 @@
 //! | `saves` | a save is followed or held back; what becomes of a definition |
 //! | `requests` | what the command asks for |
 //! | `trial` | a candidate whose time is up |
+//! | `ending` | rules whose time has come are taken out |
+//! | `retried` | what has failed and is tried again |
 //! | `table` | another program's change of our table, answered as soon as [`backoff`] lets it |
 //! | `state_line` | what the service manager shows |
 //! | [`counters`] | numbers for status and metrics |
@@ -17,10 +19,12 @@
 
 pub mod backoff;
 pub mod counters;
+mod ending;
 pub mod event;
 #[cfg(test)]
 mod histories;
 mod requests;
+mod retried;
 mod saves;
 mod start;
 pub mod state_line;
@@ -35,6 +39,7 @@ use crate::netfilter::interfaces::Doubt;
 use backoff::Backoff;
 use counters::Counters;
 use event::{Action, Done, Event, Facts};
+use retried::Retried;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -71,10 +76,14 @@ pub struct Machine {
     last_error: Option<Failure>,
     /// Whether that is of a restoration.
     restore_failed: bool,
-    /// Why the candidate could not be taken back, and what was wrong before that.
-    take_back_failed: Option<(Failure, Option<Failure>)>,
+    /// Why the candidate could not be taken back.
+    take_back_failed: Retried,
+    /// Why rules whose time has come could not be taken out.
+    ending_failed: Retried,
     /// When the candidate's time is looked at.
     look_at: Option<Instant>,
+    /// When rules are looked at that end.
+    ends_at: Option<Instant>,
     /// What may not be as it is written, as logged last.
     doubts: Vec<Doubt>,
     /// Why the next start will not find what is enforced.
@@ -107,6 +116,7 @@ enum Doing {
     Confirm,
     Remove,
     LookAtTrial,
+    EndRules,
     TakeBack(PathBuf),
     /// The host is closed again, as it was before the trial.
     CloseAgain,
@@ -152,8 +162,10 @@ impl Machine {
             postponed: None,
             last_error: None,
             restore_failed: false,
-            take_back_failed: None,
+            take_back_failed: Retried::default(),
+            ending_failed: Retried::default(),
             look_at: None,
+            ends_at: None,
             doubts: Vec::new(),
             not_saved: None,
             counters: Counters::default(),
@@ -206,6 +218,7 @@ impl Machine {
             Done::Removed(result) => self.removed(result),
             Done::Recollected => self.started(),
             Done::Looked => self.looked(now),
+            Done::RulesEnded(result) => self.rules_ended(*result),
         }
     }
 
@@ -216,6 +229,7 @@ impl Machine {
             Some(trial) if trial.left.is_zero() => self.look_at.or(Some(now + LOOK)),
             Some(trial) => Some(now + trial.left.min(LOOK)),
         };
+        self.ends_at = facts.ends.map(|left| self.ends_after(left, now));
         (self.facts, self.known_at) = (facts, now);
     }
 
@@ -223,7 +237,10 @@ impl Machine {
     /// once.
     pub fn deadline(&self) -> Option<Instant> {
         let change = self.change.as_ref().map(|change| change.at);
-        [self.look_at, change].into_iter().flatten().min()
+        [self.look_at, self.ends_at, change]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// One thing at a time: between two of them the caller takes other events.
@@ -231,11 +248,11 @@ impl Machine {
         if let Some(restore) = self.restore_if_due(now) {
             return vec![restore];
         }
-        if self.look_at.take_if(|at| *at <= now).is_none() {
-            return Vec::new();
+        if self.look_at.take_if(|at| *at <= now).is_some() {
+            self.doing = Doing::LookAtTrial;
+            return vec![Action::LookAtTrial];
         }
-        self.doing = Doing::LookAtTrial;
-        vec![Action::LookAtTrial]
+        self.end_rules_if_due(now).into_iter().collect()
     }
 
     /// Whether saves of the definition are not followed.

@@ -73,25 +73,12 @@ impl Machine {
         }
     }
 
-    /// Notes whether the candidate could be taken back. What was wrong besides is so again when it could, unless a
-    /// definition was enforced or refused meanwhile. The same failure is logged once.
+    /// Notes whether the candidate could be taken back. The same failure is logged once.
     fn note_failure(&mut self, failure: Option<&Failure>) -> Vec<Action> {
-        let last = self.take_back_failed.take();
-        let again =
-            matches!((&last, failure), (Some((last, _)), Some(now)) if last.text == now.text);
-        if let Some((last, before)) = last
-            && self.last_error.as_ref() == Some(&last)
-        {
-            self.last_error = before;
-        }
-        let Some(failure) = failure else {
+        let is_news = self.take_back_failed.note(failure, &mut self.last_error);
+        let Some(failure) = failure.filter(|_| is_news) else {
             return Vec::new();
         };
-        let before = self.last_error.replace(failure.clone());
-        self.take_back_failed = Some((failure.clone(), before));
-        if again {
-            return Vec::new();
-        }
         self.counters.failures += 1;
         vec![Action::Log(Level::ERROR, failure.text.clone())]
     }

@@ -248,12 +248,14 @@ fn rule(reader: &mut TreeReader, node: &YamlNode, direction: &'static str) -> Op
         .and_then(|node| reader.texts(node, format_args!("`{remote_key}`")));
     let service = rule_service(reader, &fields);
     let description = reader.optional_text(&fields, "description");
+    let until = reader.optional_text(&fields, "until");
     Some(RuleEntry {
         span: node.span,
         allow,
         service,
         remote,
         description,
+        until,
         silence: promises::silence(reader, &fields, silence),
     })
 }

@@ -19,6 +19,7 @@ use crate::state::directory::full::set_full;
 use crate::state::in_force::InForce;
 use crate::state::saved_policy::{POLICY, SavedPolicy};
 use crate::state::trial::Trial;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 use tempfile::TempDir;
 
-use self::Definition::{A, B};
+use self::Definition::{A, B, C, Ended};
 use self::Step::*;
 
 /// What happens to a host.
@@ -64,19 +65,39 @@ pub enum Step {
     Room,
     /// The policy is taken off this host.
     Remove,
+    /// The clock passes the end of C's rule.
+    Later,
+    /// The clock is set back to 1970.
+    Earlier,
+    /// Rules whose time has come are taken out.
+    End,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Definition {
     A,
     B,
+    /// Its first rule ends.
+    C,
+    /// The same, when that has ended.
+    Ended,
 }
 
-/// Two lists that share a rule, so that there is something to keep and something to change.
+/// When C's rule ends: 2100-01-01T00:00:00Z.
+const END: u64 = 4_102_444_800;
+
+thread_local!(static TIME: Cell<u64> = const { Cell::new(0) });
+
+fn time() -> u64 {
+    TIME.get()
+}
+
+/// Lists that share a rule, so that there is something to keep and something to change.
 fn text(definition: Definition) -> String {
     let (port, source) = match definition {
         A => (22, "192.0.2.0/24"),
         B => (443, "198.51.100.7"),
+        C | Ended => (25, "192.0.2.0/24, until: 2100-01-01T00:00Z"),
     };
     format!(
         "version: 1
@@ -98,7 +119,7 @@ struct Known {
     shape: Vec<String>,
 }
 
-static KNOWN: LazyLock<[Known; 2]> = LazyLock::new(|| [A, B].map(Known::of));
+static KNOWN: LazyLock<[Known; 4]> = LazyLock::new(|| [A, B, C, Ended].map(Known::of));
 
 impl Known {
     fn of(definition: Definition) -> Self {
@@ -109,6 +130,9 @@ impl Known {
         let account = loaded.account.as_ref().unwrap();
         let instance = &account.instances[0].id;
         let mut policy = account.policy(instance, &BTreeSet::new()).unwrap();
+        if definition == Ended {
+            policy.end_rules(END);
+        }
         policy.host = host_facts(&policy, &Slots::default());
         let fake = Fake::new(false);
         let kernel = fake.kernel();
@@ -134,6 +158,8 @@ pub struct Machine {
     pub host: Option<Host>,
     /// Whether it may be that no policy is in force.
     may_be_open: bool,
+    /// Whether C's rule has ended.
+    has_ended: bool,
 }
 
 impl Machine {
@@ -144,11 +170,13 @@ impl Machine {
             false => tempfile::tempdir(),
         };
         let folder = folder.unwrap();
+        TIME.set(1000);
         Machine {
             folder,
             fake: Fake::new(owns),
             host: None,
             may_be_open: true,
+            has_ended: false,
         }
     }
 
@@ -176,6 +204,8 @@ impl Machine {
             }
             Full => set_full(true),
             Room => set_full(false),
+            Later => TIME.set(END),
+            Earlier => TIME.set(0),
             _ => {
                 let done = self.at_host(step);
                 let host = self.host.as_mut().unwrap();
@@ -195,6 +225,7 @@ impl Machine {
         let opened = Host::open(&state, kernel, None);
         let host = self.host.insert(opened.map_err(|error| error.to_string())?);
         host.ended = EndedFlows::counting_for_ever();
+        host.set_clock(time);
         host.adopt();
         let resumed = host.resume();
         host.recollect();
@@ -249,6 +280,7 @@ impl Machine {
                 self.may_be_open = true;
                 host.remove().map(|_| ()).map_err(|error| error.to_string())
             }
+            End => host.end_rules().map(|_| ()).map_err(|failure| failure.text),
             _ => unreachable!("no step of a host"),
         }
     }
@@ -257,9 +289,16 @@ impl Machine {
         self.state().read(POLICY).unwrap().is_some()
     }
 
-    /// One whole policy is in force, once there was one.
-    fn is_whole(&mut self, said: &str) {
-        match self.fake.enforced().0 {
+    /// One whole policy is in force, once there was one, and no rule comes back that has ended.
+    fn is_whole(&mut self, step: Option<Step>, said: &str) {
+        let shape = self.fake.enforced().0;
+        let is = |definition: Definition| shape.as_ref() == Some(&definition.known().shape);
+        self.has_ended |= is(Ended);
+        assert!(
+            !(self.has_ended && is(C)),
+            "{said}: a rule that has ended is in force again after {step:?}"
+        );
+        match shape {
             Some(shape) if KNOWN.iter().any(|known| known.shape == shape) => {
                 self.may_be_open = false
             }
@@ -287,21 +326,24 @@ impl Machine {
         if died {
             self.host = None;
         }
-        self.is_whole(said);
+        self.is_whole(Some(step), said);
         died
     }
 
     /// The last good definition is enforced again, and all agree on that.
     pub fn settle(&mut self, expected: Option<Definition>, said: &str) {
         set_full(false);
+        if expected == Some(Ended) {
+            TIME.set(END);
+        }
         if self.host.is_none() {
             self.start().unwrap_or_else(|why| panic!("{said}: {why}"));
-            self.is_whole(said);
+            self.is_whole(None, said);
         }
         if self.host.as_ref().unwrap().trial().is_some() {
             let taken = self.step(TakeBack);
             taken.unwrap_or_else(|why| panic!("{said}: {why}"));
-            self.is_whole(said);
+            self.is_whole(None, said);
         }
         let last = match expected {
             Some(definition) => self.step(Save(definition)),
@@ -347,6 +389,7 @@ impl Machine {
         let kernel = self.fake.kernel();
         let mut next = Host::open(&self.folder.path().join("state"), kernel, None).unwrap();
         next.ended = EndedFlows::counting_for_ever();
+        next.set_clock(time);
         assert_eq!(
             next.resume().unwrap(),
             Resumed::Standing(generation),

@@ -39,13 +39,14 @@ pub fn findings(definition: &Definition, account: &Account) -> Vec<Finding> {
                     .then(|| blocked_mail(rule, external.as_ref()))
                     .flatten();
                 let never = never_a_remote(rule, &written);
-                let all = [blocked, mail, ipv4_only.remove(&at), never];
+                let all = [blocked, mail, ipv4_only.remove(&at), never, ended(rule)];
                 findings.extend(
                     all.into_iter()
                         .flatten()
                         .map(|found| of_rule(found, rule, &written)),
                 );
-                if let Some(remote) = written.rule(&rule.id).and_then(|rule| rule.remote.as_ref()) {
+                let entry = written.rule(&rule.id).filter(|_| rule.ended.is_none());
+                if let Some(remote) = entry.and_then(|entry| entry.remote.as_ref()) {
                     let empty = members.empty_groups(remote);
                     findings.extend(empty.map(|found| Finding {
                         group: Some(group.id.clone()),
@@ -130,6 +131,14 @@ fn near_quotas(definition: &Definition) -> impl Iterator<Item = Finding> {
             "put addresses and ports together, or take away what is not needed any longer",
         )
     })
+}
+
+/// A rule that is left in the definition after its time.
+fn ended(rule: &Rule) -> Option<Finding> {
+    let until = rule.until.filter(|_| rule.ended.is_some())?;
+    let message = format!("this rule has ended at {until}: it matches nothing");
+    let help = "remove it, or write a later `until`";
+    Some(Finding::new(codes::ENDED, message, help))
 }
 
 /// An allow for a port that no rule can open.

@@ -30,9 +30,14 @@ pub struct Validated {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// Judges a definition whose shapes are right. `earlier` are the diagnostics of parsing: if one of them is
-/// an error no account is made, but the rest is judged all the same.
+/// Judges a definition whose shapes are right, before any of its rules has ended. `earlier` are the diagnostics of
+/// parsing: if one of them is an error no account is made, but the rest is judged all the same.
 pub fn validate(definition: &Definition, earlier: Vec<Diagnostic>) -> Validated {
+    validate_at(definition, earlier, 0)
+}
+
+/// The same at this time, in seconds since 1970: rules whose time has come have ended, also for the definition's tests.
+pub fn validate_at(definition: &Definition, earlier: Vec<Diagnostic>, now: u64) -> Validated {
     let mut diagnostics = Diagnostics::default();
     let nothing_yet = diagnostics.found();
     if definition.sources.is_empty() && earlier.is_empty() {
@@ -62,12 +67,13 @@ pub fn validate(definition: &Definition, earlier: Vec<Diagnostic>) -> Validated 
     uses.missing(&mut diagnostics);
     lab::names(definition, &mut diagnostics);
     let promises = promises::promises(definition, &instances, &mut diagnostics);
-    let account = Account {
+    let mut account = Account {
         groups,
         instances,
         platform: Arc::new(platform),
         _validated: (),
     };
+    account.end_rules(now);
     let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
     // Of rules that are wrong themselves nobody expects anything.
     if !earlier.iter().any(is_error) && !diagnostics.errors_since(nothing_yet) {

@@ -4,9 +4,11 @@ use super::addresses::{KnownAddresses, ProtocolFamily};
 use super::services::{Services, service};
 use super::uses::GroupUses;
 use crate::definition::model::{GroupEntry, RuleEntry, RuleService};
+use crate::definition::reader::Text;
 use crate::definition::{Definition, Diagnostics, Sources};
 use crate::policy::id::GroupId;
 use crate::policy::rule::{Action, Direction, Rule, RuleId, SecurityGroup, Service};
+use crate::policy::until::{Until, UntilError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -95,6 +97,10 @@ fn rule(id: RuleId, entry: &RuleEntry, context: &mut Context) -> Option<Rule> {
         let uses = &mut *context.uses;
         (context.addresses).remote(remote, family, &user, uses, context.diagnostics)
     });
+    let until = match &entry.until {
+        Some(text) => until(text, context.diagnostics).map(Some),
+        None => Some(None),
+    };
     let action = match entry.allow? {
         true => Action::Allow,
         false => Action::Refuse,
@@ -103,9 +109,19 @@ fn rule(id: RuleId, entry: &RuleEntry, context: &mut Context) -> Option<Rule> {
         action,
         services: services?,
         remote: remote?.ok()?,
+        until: until?,
+        ended: None,
         place: context.sources.place(entry.span),
         id,
     })
+}
+
+fn until(text: &Text, diagnostics: &mut Diagnostics) -> Option<Until> {
+    let until = Until::parse(&text.text);
+    let refused = |error: UntilError| {
+        diagnostics.error("bad-until", text.span, error.to_string(), error.help());
+    };
+    until.map_err(refused).ok()
 }
 
 /// The family that all of these services are limited to.

@@ -31,11 +31,19 @@ pub enum ChangeError {
     #[error("{} is being changed by another program: try again", shown(.0))]
     Busy(PathBuf),
     /// What the system refuses.
-    #[error("cannot write {}: {source}", shown(.path))]
+    #[error("cannot write {}: {source}{}", shown(.path), way_out(.source))]
     Write {
         /// The file or folder.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
+}
+
+fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => ": it belongs to another user, such as root: use sudo",
+        io::ErrorKind::ReadOnlyFilesystem => ": change it where it is written",
+        _ => "",
+    }
 }

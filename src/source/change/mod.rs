@@ -13,6 +13,7 @@ pub use candidate::candidate;
 pub use error::ChangeError;
 
 use self::lock::Lock;
+use super::clock::now;
 use super::load::{Loaded, judge_parsed};
 use super::read::{SourceFile, Trust, definition_files, template_file};
 use super::write::exchange;
@@ -139,8 +140,10 @@ pub fn change(
         let path = path.to_owned();
         move |source| ChangeError::Write { path, source }
     };
-    let folder = folder(path).map_err(failed(path))?;
-    // A file that may not be written is said before anything else is done.
+    let Ok(folder) = folder(path) else {
+        // What cannot be found cannot be read either, which has better words.
+        return plan(path, edit);
+    };
     let busy = || ChangeError::Busy(path.to_owned());
     let _lock = Lock::of(&folder)
         .map_err(failed(&folder))?
@@ -181,7 +184,7 @@ fn judged<'f>(
     let template = |path: &Path| template_file(path, Trust::Any).map_err(|error| error.to_string());
     let texts = names.iter().zip(texts).zip(trees);
     let texts = texts.map(|((name, text), tree)| (name.as_str(), text, tree.as_ref()));
-    let (loaded, mut definition) = judge_parsed(parse_read(texts), template, Vec::new());
+    let (loaded, mut definition) = judge_parsed(parse_read(texts), template, Vec::new(), now());
     definition.sources = loaded.sources.clone();
     (loaded, definition)
 }

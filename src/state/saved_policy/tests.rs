@@ -45,7 +45,7 @@ pub(crate) fn saved() -> (Vec<u8>, Ruleset) {
         .policy(&account.instances[0].id, &BTreeSet::new())
         .unwrap();
     let ruleset = compile(&policy);
-    let origin = Origin::of(&loaded, &policy, &BTreeSet::new());
+    let origin = Origin::of(&loaded, &policy, &BTreeSet::new(), 0);
     let summary = Summary {
         generation: 7,
         instance: "ins-a".into(),
@@ -64,7 +64,7 @@ fn what_was_saved_is_read_again() {
     let (bytes, ruleset) = saved();
     let saved = SavedPolicy::read(bytes).unwrap();
     assert_eq!(said(&saved.compiled().unwrap()), said(&ruleset));
-    let policy = saved.policy().unwrap();
+    let policy = saved.policy(0).unwrap();
     assert_eq!(
         said(&compile(&policy)),
         said(&ruleset),

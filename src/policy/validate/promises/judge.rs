@@ -3,12 +3,12 @@
 use super::Promise;
 use crate::definition::{Definition, Diagnostic, Diagnostics};
 use crate::policy::account::Account;
-use crate::policy::decide::{Decision, Reason, Verdict};
+use crate::policy::decide::{Decision, Reason, Verdict, matched};
 use crate::policy::host::Policy;
 use crate::policy::id::InstanceId;
 use crate::policy::packet::Packet;
 use crate::policy::places::WrittenRules;
-use crate::policy::rule::Direction;
+use crate::policy::rule::{Direction, RuleId};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -62,6 +62,8 @@ struct Judged {
     /// `ins-web1 (eth0)`
     place: String,
     direction: Direction,
+    /// The first rule that was about it and has ended.
+    ended: Option<RuleId>,
 }
 
 /// A promise that does not hold.
@@ -138,8 +140,15 @@ impl Judge<'_> {
         let port = promise.port.unwrap_or(0);
         let packet = Packet::opening(direction, &name, promise.protocol, remote, port);
         let decision = policy.decide_by_list(binding, &packet);
+        let mut rules = binding
+            .groups
+            .iter()
+            .flat_map(|group| group.rules(direction));
+        let ended = rules.find(|rule| matched(rule, &packet));
+        let ended = ended.map(|rule| rule.id.clone());
         self.look(looks)?;
         Ok(Judged {
+            ended,
             decision,
             place: format!("{} ({name})", instance.id),
             direction,
@@ -181,8 +190,13 @@ impl Broken {
                 Reason::Rule(id) => written.and_then(|written| written.rule(id)),
                 _ => None,
             };
-            match rule {
+            let failed = match rule {
                 Some(rule) => failed.related(rule.span, format!("{is} by this rule")),
+                None => failed,
+            };
+            let ended = (each.ended.as_ref()).and_then(|id| written?.rule(id));
+            match ended {
+                Some(rule) => failed.related(rule.span, "this rule has ended"),
                 None => failed,
             }
         })
