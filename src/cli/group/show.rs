@@ -55,7 +55,6 @@ pub fn run(arguments: Arguments) -> Result {
             let rules = rules.map(|(n, rule)| as_json(id, direction, n, rule, sources));
             rules.collect::<Vec<_>>()
         });
-        let text = |text: &Option<Text>| text.as_ref().map(|text| text.text.clone());
         print::json(&json!({
             "id": id, "name": text(&entry.name), "region": text(&entry.region), "project": text(&entry.project),
             "place": sources.place(entry.id.span).to_string(), "inbound": inbound, "outbound": outbound,
@@ -89,19 +88,21 @@ pub fn run(arguments: Arguments) -> Result {
             Direction::Inbound => "Source",
             Direction::Outbound => "Destination",
         };
-        table.set_header(["Rule", "Action", "Service", remote, "Description", "Place"]);
+        let ends = rules.iter().flatten().any(|rule| rule.until.is_some());
+        let mut header = vec!["Rule", "Action", "Service", remote, "Description", "Place"];
+        header.extend(ends.then_some("Until"));
+        table.set_header(header);
         for (n, rule) in rules.iter().flatten().enumerate() {
-            table.add_row([
+            let mut row = vec![
                 name(id, direction, n),
                 action(rule).to_owned(),
                 service(rule),
                 remotes(rule).join(", "),
-                rule.description
-                    .as_ref()
-                    .map(|text| text.text.clone())
-                    .unwrap_or_default(),
+                text(&rule.description).unwrap_or_default(),
                 sources.place(rule.span).to_string(),
-            ]);
+            ];
+            row.extend(ends.then(|| text(&rule.until).unwrap_or_default()));
+            table.add_row(row);
         }
         page += &format!("\n{table}\n");
     }
@@ -132,7 +133,7 @@ fn as_json(
 ) -> Value {
     json!({
         "rule": name(id, direction, n), "action": action(rule), "service": service(rule), list_keys(direction).1: remotes(rule),
-        "description": rule.description.as_ref().map(|text| text.text.clone()), "place": sources.place(rule.span).to_string(),
+        "description": text(&rule.description), "until": text(&rule.until), "place": sources.place(rule.span).to_string(),
     })
 }
 
@@ -174,4 +175,8 @@ fn remotes(rule: &RuleEntry) -> Vec<String> {
 
 fn words(texts: &Texts) -> Vec<String> {
     texts.items.iter().map(|text| text.text.clone()).collect()
+}
+
+fn text(text: &Option<Text>) -> Option<String> {
+    text.as_ref().map(|text| text.text.clone())
 }
