@@ -3,7 +3,6 @@
 //! Source: the cloud's limits page and its page of parameter templates. A rule of the cloud has one remote of one family
 //! and either a list of ports or one range: a rule of a definition counts as many as it would be written as.
 
-use super::validate::DEEPEST;
 use crate::definition::Span;
 use crate::definition::model::{
     AddressTemplateContent, Definition, GroupEntry, RuleEntry, RuleService,
@@ -23,6 +22,9 @@ pub const RULES_THAT_NAME_GROUPS: usize = 10;
 pub const INSTANCES: usize = 2000;
 /// Rules of a group after templates are unfolded.
 pub const UNFOLDED: usize = 512;
+
+/// How deep groups of templates may nest. The cloud's hold templates only; a definition may go deeper.
+pub const DEEPEST: usize = 32;
 
 /// How much of a quota is used.
 #[derive(Debug, Clone, PartialEq, Eq)]

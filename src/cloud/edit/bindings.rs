@@ -1,133 +1,141 @@
 //! The groups of an interface, in their order.
 
 use super::change::InterfacePlace;
-use super::files::Files;
 use super::groups::group;
-use super::{Change, Edit, Refusal, refused};
+use super::{Draft, Edit, Refusal, refused};
 use crate::definition::keys::names_at;
 use crate::definition::model::{InstanceEntry, InterfaceEntry};
 use crate::definition::patch::{Patch, Spot, keys};
 use crate::definition::tree::Tree;
 use crate::definition::{Definition, Diagnostic, closest};
 use crate::policy::id::{GroupId, InstanceId};
+use crate::words::count;
 
 const SCHEMA: &str = "instances.<ins-id>.interfaces.<name>";
 /// The key of the list.
 const BOUND: &str = "security_groups";
 
-pub(super) fn edit(
-    definition: &Definition,
-    files: &Files,
-    change: &Change,
+/// Binds groups.
+pub(super) fn bind(
+    draft: &Draft,
+    place: &InterfacePlace,
+    groups: &[GroupId],
+    at: Option<usize>,
 ) -> Result<Edit, Refusal> {
-    match change {
-        Change::Bind { place, groups, at } => {
-            let (instance, interface) = find(definition, place)?;
-            let there = ids(interface);
-            for id in groups {
-                group(definition, id)?;
-                is_not_bound(interface, instance, id)?;
-            }
-            let at = at.unwrap_or(there.len());
-            if at > there.len() {
-                let message = format!(
-                    "{} has {} groups: --at is at most {}",
-                    name(instance, interface),
-                    there.len(),
-                    there.len()
-                );
-                return Err(refused("unknown-place", message).into());
-            }
-            let map = map(instance, interface);
-            let new = groups.iter().map(|id| Tree::text(id.as_str())).collect();
-            let added = files.add_items(&map, BOUND, SCHEMA, at, new);
-            let bound = groups
-                .iter()
-                .zip(at..)
-                .map(|(id, at)| format!("bound {id} to {}, at {at}", name(instance, interface)));
-            Ok(Edit {
-                patches: added.into_iter().collect(),
-                done: bound.collect(),
-            })
-        }
-        Change::Unbind { place, groups } => {
-            let (instance, interface) = find(definition, place)?;
-            let mut patches = Vec::new();
-            let mut left = ids(interface);
-            for id in groups {
-                let Some(at) = left.iter().position(|other| other == id.as_str()) else {
-                    return Err(is_not_there(instance, interface, id));
-                };
-                left.remove(at);
-                patches.push(Patch::Remove {
-                    list: keys(list(instance, interface)),
-                    at,
-                });
-            }
-            let unbound = groups
-                .iter()
-                .map(|id| format!("unbound {id} from {}", name(instance, interface)));
-            let mut edit = changed(files, instance, interface, patches);
-            edit.done = unbound.collect();
-            Ok(edit)
-        }
-        Change::Order { place, groups } => {
-            let (instance, interface) = find(definition, place)?;
-            let mut now = ids(interface);
-            let wanted: Vec<String> = groups.iter().map(ToString::to_string).collect();
-            let sorted = |ids: &[String]| {
-                let mut ids = ids.to_vec();
-                ids.sort();
-                ids
-            };
-            if sorted(&now) != sorted(&wanted) {
-                let message = format!(
-                    "the order of {} names each of its groups once: {}",
-                    name(instance, interface),
-                    now.join(" ")
-                );
-                return Err(refused("bad-order", message)
-                    .help("bind or unbind first what is to come or to go")
-                    .into());
-            }
-            let mut patches = Vec::new();
-            for (to, id) in wanted.iter().enumerate() {
-                let from = now.iter().position(|other| other == id).unwrap_or(to);
-                if from != to {
-                    let id = now.remove(from);
-                    now.insert(to, id);
-                    patches.push(Patch::Move {
-                        list: keys(list(instance, interface)),
-                        from,
-                        to,
-                    });
-                }
-            }
-            let mut edit = changed(files, instance, interface, patches);
-            edit.done = vec![format!(
-                "ordered the groups of {}",
-                name(instance, interface)
-            )];
-            Ok(edit)
-        }
-        // Another file's.
-        _ => Ok(Edit::default()),
+    let (instance, interface) = find(draft.definition, place)?;
+    let there = interface.security_groups.len();
+    let name = name(instance, interface);
+    for id in groups {
+        group(draft.definition, id)?;
+        is_not_bound(interface, instance, id)?;
     }
+    let at = at.unwrap_or(there);
+    if at > there {
+        let message = format!(
+            "{name} has {}: --at is at most {there}",
+            count(there, "group")
+        );
+        return Err(refused("unknown-place", message).into());
+    }
+    let map = map(instance, interface);
+    let new = groups.iter().map(|id| Tree::text(id.as_str())).collect();
+    let mut edit = Edit::default();
+    let added = draft.files.add_items(&map, BOUND, SCHEMA, at, new);
+    if let Some((file, patches)) = added {
+        edit.push(file, patches);
+    }
+    let bound = groups.iter().zip(at..);
+    edit.done = bound
+        .map(|(id, at)| format!("bound {id} to {name}, at {at}"))
+        .collect();
+    Ok(edit)
+}
+
+/// Unbinds groups.
+pub(super) fn unbind(
+    draft: &Draft,
+    place: &InterfacePlace,
+    groups: &[GroupId],
+) -> Result<Edit, Refusal> {
+    let (instance, interface) = find(draft.definition, place)?;
+    let name = name(instance, interface);
+    let mut patches = Vec::new();
+    let mut left = ids(interface);
+    for id in groups {
+        let Some(at) = left.iter().position(|other| other == id.as_str()) else {
+            return Err(is_not_there(instance, interface, id));
+        };
+        left.remove(at);
+        patches.push(Patch::Remove {
+            list: keys(list(instance, interface)),
+            at,
+        });
+    }
+    let unbound = groups.iter().map(|id| format!("unbound {id} from {name}"));
+    Ok(changed(
+        draft,
+        instance,
+        interface,
+        patches,
+        unbound.collect(),
+    ))
+}
+
+/// Orders the groups of an interface.
+pub(super) fn order(
+    draft: &Draft,
+    place: &InterfacePlace,
+    groups: &[GroupId],
+) -> Result<Edit, Refusal> {
+    let (instance, interface) = find(draft.definition, place)?;
+    let name = name(instance, interface);
+    let mut now = ids(interface);
+    let wanted: Vec<String> = groups.iter().map(ToString::to_string).collect();
+    let sorted = |ids: &[String]| {
+        let mut ids = ids.to_vec();
+        ids.sort();
+        ids
+    };
+    if sorted(&now) != sorted(&wanted) {
+        let message = format!(
+            "the order of {name} names each of its groups once: {}",
+            now.join(" ")
+        );
+        return Err(refused("bad-order", message)
+            .help("bind or unbind first what is to come or to go")
+            .into());
+    }
+    let mut patches = Vec::new();
+    for (to, id) in wanted.iter().enumerate() {
+        let from = now.iter().position(|other| other == id).unwrap_or(to);
+        if from != to {
+            let id = now.remove(from);
+            now.insert(to, id);
+            patches.push(Patch::Move {
+                list: keys(list(instance, interface)),
+                from,
+                to,
+            });
+        }
+    }
+    let done = vec![format!("ordered the groups of {name}")];
+    Ok(changed(draft, instance, interface, patches, done))
 }
 
 /// These changes of a list.
 fn changed(
-    files: &Files,
+    draft: &Draft,
     instance: &InstanceEntry,
     interface: &InterfaceEntry,
     patches: Vec<Patch>,
+    done: Vec<String>,
 ) -> Edit {
-    let holder = files.holder(&list(instance, interface));
-    let patches = holder.map(|(file, _)| (file, patches));
-    Edit {
-        patches: patches.into_iter().collect(),
-        done: Vec::new(),
+    let mut edit = Edit::default();
+    if let Some((file, _)) = draft.files.holder(&list(instance, interface)) {
+        edit.push(file, patches);
     }
+    edit.done = done;
+    edit
 }
 
 /// An interface has these groups.

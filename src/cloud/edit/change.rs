@@ -1,9 +1,8 @@
 //! What can be asked for.
 
 use super::presets::Preset;
-use super::rules::RuleChange;
 use crate::cloud::copy::GroupCopy;
-use crate::cloud::text::RuleText;
+use crate::cloud::text::{RuleText, ServiceText};
 use crate::policy::id::{GroupId, InstanceId};
 use crate::policy::{Direction, RuleId};
 
@@ -77,6 +76,21 @@ impl std::str::FromStr for Position {
             index: None,
         })
     }
+}
+
+/// What changes of a rule; what is `None` stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RuleChange {
+    /// Whether it allows.
+    pub allow: Option<bool>,
+    /// What it matches beside the remote.
+    pub service: Option<ServiceText>,
+    /// Its source or destination.
+    pub remotes: Option<Vec<String>>,
+    /// Free text; an empty one goes.
+    pub description: Option<String>,
+    /// When it ends; an empty text is never.
+    pub until: Option<String>,
 }
 
 /// A change of a definition.

@@ -1,13 +1,13 @@
 //! Groups made, cloned and deleted.
 
 use super::change::Details;
-use super::files::Files;
-use super::{Change, Edit, Refusal, refused};
+use super::presets::Preset;
+use super::{Draft, Edit, Refusal, refused};
 use crate::cloud::copy::{GroupCopy, copy};
 use crate::cloud::users::{refusal, rules_that_name_groups};
 use crate::definition::keys::names_at;
 use crate::definition::model::GroupEntry;
-use crate::definition::patch::{Patch, keys};
+use crate::definition::patch::{Patch, Spot, keys};
 use crate::definition::tree::Tree;
 use crate::definition::{Definition, Diagnostic, closest};
 use crate::policy::id::GroupId;
@@ -15,44 +15,39 @@ use crate::policy::id::GroupId;
 /// The section of the groups.
 pub(super) const GROUPS: &str = "security_groups";
 
-pub(super) fn edit(
-    definition: &Definition,
-    files: &Files,
-    change: &Change,
+/// Makes a group.
+pub(super) fn create(
+    draft: &Draft,
+    id: &GroupId,
+    details: &Details,
+    preset: Preset,
 ) -> Result<Edit, Refusal> {
-    match change {
-        Change::CreateGroup {
-            id,
-            details,
-            preset,
-        } => {
-            is_free(definition, id)?;
-            let group = details.over(Tree::map(preset.entries()));
-            let (file, patch) = files.add_entry(GROUPS, id.as_str(), group, None);
-            Ok(Edit {
-                patches: vec![(file, vec![patch])],
-                done: vec![format!("made the security group {id}")],
-            })
-        }
-        Change::CloneGroup {
-            source,
-            id,
-            details,
-        } => {
-            is_free(definition, id)?;
-            let (copy, done) = clone(definition, source, id, details)?;
-            let beside = Some(source.as_str());
-            let (file, patch) = files.add_entry(GROUPS, id.as_str(), copy.group, beside);
-            Ok(Edit {
-                patches: vec![(file, vec![patch])],
-                done,
-            })
-        }
-        Change::AddGroup(copy) => add(definition, files, copy),
-        Change::DeleteGroups(ids) => delete(definition, files, ids),
-        // Another file's.
-        _ => Ok(Edit::default()),
-    }
+    is_free(draft.definition, id)?;
+    let group = details.over(Tree::map(preset.entries()));
+    let mut edit = Edit::default();
+    let (file, patch) = draft.files.add_entry(GROUPS, id.as_str(), group, None);
+    edit.push(file, vec![patch]);
+    edit.done.push(format!("made the security group {id}"));
+    Ok(edit)
+}
+
+/// Clones a group within its definition.
+pub(super) fn clone_here(
+    draft: &Draft,
+    source: &GroupId,
+    id: &GroupId,
+    details: &Details,
+) -> Result<Edit, Refusal> {
+    is_free(draft.definition, id)?;
+    let (copy, done) = clone(draft.definition, source, id, details)?;
+    let mut edit = Edit::default();
+    let beside = Some(source.as_str());
+    let (file, patch) = draft
+        .files
+        .add_entry(GROUPS, id.as_str(), copy.group, beside);
+    edit.push(file, vec![patch]);
+    edit.done = done;
+    Ok(edit)
 }
 
 /// A copy of a group under another id, and what to say about it.
@@ -107,12 +102,14 @@ pub fn clone(
     Ok((copy, done))
 }
 
-fn add(definition: &Definition, files: &Files, copy: &GroupCopy) -> Result<Edit, Refusal> {
-    is_free(definition, &copy.id)?;
+/// Adds a group of another definition, with the templates that it uses.
+pub(super) fn add(draft: &Draft, copy: &GroupCopy) -> Result<Edit, Refusal> {
+    is_free(draft.definition, &copy.id)?;
+    let files = &draft.files;
     let id = copy.id.as_str();
     let mut edit = Edit::default();
     let (file, patch) = files.add_entry(GROUPS, id, copy.group.clone(), None);
-    edit.patches.push((file, vec![patch]));
+    edit.push(file, vec![patch]);
     for (section, name, value) in &copy.templates {
         match files.holder(&[section, name]) {
             Some((_, there)) if there == value => {}
@@ -124,11 +121,8 @@ fn add(definition: &Definition, files: &Files, copy: &GroupCopy) -> Result<Edit,
             None => {
                 let (file, patch) = files.add_entry(section, name, value.clone(), None);
                 edit.done.push(format!("took the template {name} along"));
-                // One file after the other: a section that is made holds the next entry too.
-                match edit.patches.iter_mut().find(|(number, _)| *number == file) {
-                    Some((_, patches)) => patches.push(merged(patches, patch)),
-                    None => edit.patches.push((file, vec![patch])),
-                }
+                let patch = merged(edit.of(file), patch);
+                edit.push(file, vec![patch]);
             }
         }
     }
@@ -156,29 +150,27 @@ fn merged(before: &[Patch], patch: Patch) -> Patch {
             map: keys([key.as_str()]),
             key: name.clone(),
             value: value.clone(),
-            spot: crate::definition::patch::Spot::End,
+            spot: Spot::End,
         },
         _ => patch,
     }
 }
 
-fn delete(definition: &Definition, files: &Files, ids: &[GroupId]) -> Result<Edit, Refusal> {
+/// Deletes groups.
+pub(super) fn delete(draft: &Draft, ids: &[GroupId]) -> Result<Edit, Refusal> {
     let mut reasons = Vec::new();
     let mut edit = Edit::default();
     for id in ids {
-        match group(definition, id) {
+        match group(draft.definition, id) {
             Err(refusal) => reasons.extend(refusal.reasons),
-            Ok(_) => reasons.extend(refusal(definition, id, ids)),
+            Ok(_) => reasons.extend(refusal(draft.definition, id, ids)),
         }
-        for file in files.holders(&[GROUPS, id.as_str()]) {
+        for file in draft.files.holders(&[GROUPS, id.as_str()]) {
             let patch = Patch::Unset {
                 map: keys([GROUPS]),
                 key: id.to_string(),
             };
-            match edit.patches.iter_mut().find(|(number, _)| *number == file) {
-                Some((_, patches)) => patches.push(patch),
-                None => edit.patches.push((file, vec![patch])),
-            }
+            edit.push(file, vec![patch]);
         }
         edit.done.push(format!("deleted the security group {id}"));
     }

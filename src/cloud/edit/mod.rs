@@ -26,10 +26,9 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use change::{Change, Details, InterfacePlace, Position};
+pub use change::{Change, Details, InterfacePlace, Position, RuleChange};
 pub use groups::clone;
 pub use presets::Preset;
-pub use rules::RuleChange;
 
 use self::files::Files;
 use crate::definition::patch::{FileTree, Patch};
@@ -43,6 +42,23 @@ pub struct Edit {
     pub patches: Vec<(u32, Vec<Patch>)>,
     /// What was done, a sentence each.
     pub done: Vec<String>,
+}
+
+impl Edit {
+    /// Adds changes of a file.
+    fn push(&mut self, file: u32, patches: Vec<Patch>) {
+        match self.patches.iter_mut().find(|(number, _)| *number == file) {
+            Some((_, before)) => before.extend(patches),
+            None => self.patches.push((file, patches)),
+        }
+    }
+
+    /// The changes of a file so far.
+    fn of(&self, file: u32) -> &[Patch] {
+        let mut patches = self.patches.iter();
+        let found = patches.find(|(number, _)| *number == file);
+        found.map_or(&[], |(_, patches)| patches)
+    }
 }
 
 /// Why a change is refused: every reason, with its place.
@@ -87,20 +103,28 @@ impl<'d> Draft<'d> {
 ///
 /// Every reason for which the cloud would refuse it.
 pub fn edit(draft: &Draft, change: &Change) -> Result<Edit, Refusal> {
-    let (definition, files) = (draft.definition, &draft.files);
     let mut edit = match change {
-        Change::CreateGroup { .. }
-        | Change::AddGroup(_)
-        | Change::DeleteGroups(_)
-        | Change::CloneGroup { .. } => groups::edit(definition, files, change),
-        Change::AddRules { .. }
-        | Change::ReplaceRule { .. }
-        | Change::MoveRule { .. }
-        | Change::DeleteRules(_) => rules::edit(definition, files, change),
-        Change::Bind { .. } | Change::Unbind { .. } | Change::Order { .. } => {
-            bindings::edit(definition, files, change)
-        }
-        Change::Reset { .. } | Change::UndoReset { .. } => reset::edit(definition, files, change),
+        Change::CreateGroup {
+            id,
+            details,
+            preset,
+        } => groups::create(draft, id, details, *preset),
+        Change::AddGroup(copy) => groups::add(draft, copy),
+        Change::CloneGroup {
+            source,
+            id,
+            details,
+        } => groups::clone_here(draft, source, id, details),
+        Change::DeleteGroups(ids) => groups::delete(draft, ids),
+        Change::AddRules { position, rules } => rules::add(draft, position, rules),
+        Change::ReplaceRule { rule, change } => rules::replace(draft, rule, change),
+        Change::MoveRule { rule, to } => rules::relocate(draft, rule, *to),
+        Change::DeleteRules(rules) => rules::delete(draft, rules),
+        Change::Bind { place, groups, at } => bindings::bind(draft, place, groups, *at),
+        Change::Unbind { place, groups } => bindings::unbind(draft, place, groups),
+        Change::Order { place, groups } => bindings::order(draft, place, groups),
+        Change::Reset { instance, id } => reset::reset(draft, instance, id),
+        Change::UndoReset { instance } => reset::undo(draft, instance),
     }?;
     edit.patches.retain(|(_, patches)| !patches.is_empty());
     Ok(edit)

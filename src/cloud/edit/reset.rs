@@ -5,114 +5,94 @@
 //! ```
 
 use super::bindings::{ids, instance, list, name, whole};
-use super::files::Files;
 use super::groups::GROUPS;
 use super::presets::Preset;
-use super::{Change, Edit, Refusal, refused};
+use super::{Draft, Edit, Refusal, refused};
+use crate::definition::model::InterfaceEntry;
 use crate::definition::patch::{Patch, keys};
 use crate::definition::tree::Tree;
 use crate::definition::{Definition, Diagnostic};
+use crate::policy::id::{GroupId, InstanceId};
 
 /// The id of an all-pass group, unless it has other rules.
 const ALL_PASS: &str = "sg-all-pass";
 
-pub(super) fn edit(
-    definition: &Definition,
-    files: &Files,
-    change: &Change,
-) -> Result<Edit, Refusal> {
+/// Binds an instance to an all-pass group only; `new` is the id of one where another group has the usual id.
+pub(super) fn reset(draft: &Draft, id: &InstanceId, new: &GroupId) -> Result<Edit, Refusal> {
+    let entry = instance(draft.definition, id)?;
+    let files = &draft.files;
     let mut edit = Edit::default();
-    let mut add = |file: u32, patches: Vec<Patch>| match edit
-        .patches
-        .iter_mut()
-        .find(|(number, _)| *number == file)
-    {
-        Some((_, before)) => before.extend(patches),
-        None => edit.patches.push((file, patches)),
+    let all_pass = match files.holder(&[GROUPS, ALL_PASS]) {
+        Some((_, group)) if !is_all_pass(group) => new.as_str(),
+        _ => ALL_PASS,
     };
-    let mut done = Vec::new();
-    match change {
-        Change::Reset {
-            instance: id,
-            id: new,
-        } => {
-            let entry = instance(definition, id)?;
-            let all_pass = match files.holder(&[GROUPS, ALL_PASS]) {
-                Some((_, group)) if is_all_pass(group) => ALL_PASS,
-                Some(_) => new.as_str(),
-                None => ALL_PASS,
-            };
-            if files.holder(&[GROUPS, all_pass]).is_none() {
-                let name = ("name", Tree::text("all pass"));
-                let group = Tree::map([name].into_iter().chain(Preset::OpenAll.entries()));
-                let (file, patch) = files.add_entry(GROUPS, all_pass, group, None);
-                add(file, vec![patch]);
-                done.push(format!("made the all-pass group {all_pass}"));
-            }
-            let mut changed = false;
-            for interface in &entry.interfaces {
-                let bound = ids(interface);
-                let Some((file, _)) = files.holder(&list(entry, interface)) else {
-                    continue;
-                };
-                if bound == [all_pass] {
-                    continue;
-                }
-                changed = true;
-                let name = name(entry, interface);
-                let patches = vec![
-                    whole(entry, interface, vec![all_pass.to_owned()]),
-                    Patch::Comment {
-                        at: keys(list(entry, interface)),
-                        text: format!("{} {}", mark(&name), bound.join(", "))
-                            .trim_end()
-                            .to_owned(),
-                    },
-                ];
-                add(file, patches);
-                done.push(format!(
-                    "bound {name} to {all_pass} only; it was bound to {}",
-                    listed(&bound)
-                ));
-            }
-            if !changed {
-                let message =
-                    format!("every interface of {id} is bound to {all_pass} only already");
-                return Err(refused("reset-already", message)
-                    .help(format!(
-                        "`secgroupd reset {id} --undo` binds again what was bound before"
-                    ))
-                    .into());
-            }
-        }
-        Change::UndoReset { instance: id } => {
-            let entry = instance(definition, id)?;
-            for interface in &entry.interfaces {
-                let name = name(entry, interface);
-                let Some((file, _)) = files.holder(&list(entry, interface)) else {
-                    continue;
-                };
-                let Some((comment, groups)) = recorded(definition, file, &mark(&name)) else {
-                    continue;
-                };
-                done.push(format!("bound {name} to {} again", listed(&groups)));
-                let patches = vec![
-                    whole(entry, interface, groups),
-                    Patch::Uncomment { text: comment },
-                ];
-                add(file, patches);
-            }
-            if done.is_empty() {
-                let message = format!("no comment says what was bound to {id} before a reset");
-                return Err(Diagnostic::error("no-reset", entry.id.span, message)
-                    .help("`secgroupd history` lists earlier definitions, and `secgroupd rollback` goes back to one")
-                    .into());
-            }
-        }
-        // Another file's.
-        _ => {}
+    if files.holder(&[GROUPS, all_pass]).is_none() {
+        let name = ("name", Tree::text("all pass"));
+        let group = Tree::map([name].into_iter().chain(Preset::OpenAll.entries()));
+        let (file, patch) = files.add_entry(GROUPS, all_pass, group, None);
+        edit.push(file, vec![patch]);
+        edit.done
+            .push(format!("made the all-pass group {all_pass}"));
     }
-    edit.done = done;
+    let is_reset = |interface: &&InterfaceEntry| ids(interface) == [all_pass];
+    if entry
+        .interfaces
+        .iter()
+        .all(|interface| is_reset(&interface))
+    {
+        let message = format!("every interface of {id} is bound to {all_pass} only already");
+        let help = format!("`secgroupd reset {id} --undo` binds again what was bound before");
+        return Err(refused("reset-already", message).help(help).into());
+    }
+    for interface in entry.interfaces.iter().filter(|each| !is_reset(each)) {
+        let bound = ids(interface);
+        let Some((file, _)) = files.holder(&list(entry, interface)) else {
+            continue;
+        };
+        let name = name(entry, interface);
+        let comment = format!("{} {}", mark(&name), bound.join(", "));
+        let patches = vec![
+            whole(entry, interface, vec![all_pass.to_owned()]),
+            Patch::Comment {
+                at: keys(list(entry, interface)),
+                text: comment.trim_end().to_owned(),
+            },
+        ];
+        edit.push(file, patches);
+        let bound = listed(&bound);
+        edit.done.push(format!(
+            "bound {name} to {all_pass} only; it was bound to {bound}"
+        ));
+    }
+    Ok(edit)
+}
+
+/// Binds again what a reset took away.
+pub(super) fn undo(draft: &Draft, id: &InstanceId) -> Result<Edit, Refusal> {
+    let entry = instance(draft.definition, id)?;
+    let mut edit = Edit::default();
+    for interface in &entry.interfaces {
+        let name = name(entry, interface);
+        let Some((file, _)) = draft.files.holder(&list(entry, interface)) else {
+            continue;
+        };
+        let Some((comment, groups)) = recorded(draft.definition, file, &mark(&name)) else {
+            continue;
+        };
+        edit.done
+            .push(format!("bound {name} to {} again", listed(&groups)));
+        let patches = vec![
+            whole(entry, interface, groups),
+            Patch::Uncomment { text: comment },
+        ];
+        edit.push(file, patches);
+    }
+    if edit.done.is_empty() {
+        let message = format!("no comment says what was bound to {id} before a reset");
+        return Err(Diagnostic::error("no-reset", entry.id.span, message)
+            .help("`secgroupd history` lists earlier definitions, and `secgroupd rollback` goes back to one")
+            .into());
+    }
     Ok(edit)
 }
 

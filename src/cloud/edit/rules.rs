@@ -1,9 +1,9 @@
 //! Single rules: added, replaced, moved, deleted.
 
-use super::files::Files;
+use super::change::{Position, RuleChange};
 use super::groups::{GROUPS, group};
-use super::{Change, Edit, Refusal, refused};
-use crate::cloud::text::{ServiceText, list_keys};
+use super::{Draft, Edit, Refusal, refused};
+use crate::cloud::text::{RuleText, ServiceText, list_keys};
 use crate::definition::Definition;
 use crate::definition::keys::names_at;
 use crate::definition::patch::{Patch, Path, Spot, Step, keys};
@@ -11,107 +11,72 @@ use crate::definition::tree::Tree;
 use crate::policy::id::GroupId;
 use crate::policy::{Direction, RuleId};
 
-/// What changes of a rule; what is `None` stays.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RuleChange {
-    /// Whether it allows.
-    pub allow: Option<bool>,
-    /// What it matches beside the remote.
-    pub service: Option<ServiceText>,
-    /// Its source or destination.
-    pub remotes: Option<Vec<String>>,
-    /// Free text; an empty one goes.
-    pub description: Option<String>,
-    /// When it ends; an empty text is never.
-    pub until: Option<String>,
+/// Adds rules.
+pub(super) fn add(draft: &Draft, position: &Position, rules: &[RuleText]) -> Result<Edit, Refusal> {
+    let direction = position.direction;
+    let list = List::of(draft.definition, &position.group, direction)?;
+    let at = match position.index {
+        Some(index) if index as usize > list.rules => return Err(list.has_no(index)),
+        Some(index) => index as usize,
+        None => list.rules,
+    };
+    let items = rules.iter().map(|rule| rule.to_tree(direction)).collect();
+    let (schema, _) = schema(direction);
+    let mut edit = Edit::default();
+    let files = &draft.files;
+    let added = files.add_items(&list.map(), list.key, schema, at, items);
+    if let Some((file, patches)) = added {
+        edit.push(file, patches);
+    }
+    let names = (at..at + rules.len()).map(|n| list.name(n));
+    edit.done = names.map(|name| format!("added the rule {name}")).collect();
+    Ok(edit)
 }
 
-pub(super) fn edit(
-    definition: &Definition,
-    files: &Files,
-    change: &Change,
-) -> Result<Edit, Refusal> {
-    match change {
-        Change::AddRules { position, rules } => {
-            let direction = position.direction;
-            let list = List::of(definition, &position.group, direction)?;
-            let at = match position.index {
-                Some(index) if index as usize > list.rules => {
-                    return Err(list.has_no(index));
-                }
-                Some(index) => index as usize,
-                None => list.rules,
-            };
-            let items = rules.iter().map(|rule| rule.to_tree(direction)).collect();
-            let added = files.add_items(&list.map(), list.key, schema(direction).0, at, items);
-            let done = (at..at + rules.len()).map(|n| format!("added the rule {}", list.name(n)));
-            Ok(Edit {
-                patches: added.into_iter().collect(),
-                done: done.collect(),
-            })
-        }
-        Change::ReplaceRule { rule, change } => {
-            let list = List::with(definition, rule)?;
-            let map = list.rule(rule);
-            let order = names_at(schema(rule.direction).1);
-            let patches = change.patches(&map, order, rule.direction);
-            Ok(Edit {
-                patches: list
-                    .file(files)
-                    .map(|file| (file, patches))
-                    .into_iter()
-                    .collect(),
-                done: vec![format!("replaced the rule {rule}")],
-            })
-        }
-        Change::MoveRule { rule, to } => {
-            let list = List::with(definition, rule)?;
-            if *to as usize >= list.rules {
-                return Err(list.has_no(*to));
-            }
-            let patch = Patch::Move {
-                list: list.path(),
-                from: rule.index as usize,
-                to: *to as usize,
-            };
-            Ok(Edit {
-                patches: list
-                    .file(files)
-                    .map(|file| (file, vec![patch]))
-                    .into_iter()
-                    .collect(),
-                done: vec![format!(
-                    "moved the rule {rule} to {}",
-                    list.name(*to as usize)
-                )],
-            })
-        }
-        Change::DeleteRules(rules) => {
-            let mut rules = rules.clone();
-            rules.sort();
-            rules.dedup();
-            let mut edit = Edit::default();
-            // From the end: the numbers of those before stay.
-            for rule in rules.iter().rev() {
-                let list = List::with(definition, rule)?;
-                let patch = Patch::Remove {
-                    list: list.path(),
-                    at: rule.index as usize,
-                };
-                if let Some(file) = list.file(files) {
-                    match edit.patches.iter_mut().find(|(number, _)| *number == file) {
-                        Some((_, patches)) => patches.push(patch),
-                        None => edit.patches.push((file, vec![patch])),
-                    }
-                }
-            }
-            let done = rules.iter().map(|rule| format!("deleted the rule {rule}"));
-            edit.done = done.collect();
-            Ok(edit)
-        }
-        // Another file's.
-        _ => Ok(Edit::default()),
+/// Replaces what a rule says.
+pub(super) fn replace(draft: &Draft, rule: &RuleId, change: &RuleChange) -> Result<Edit, Refusal> {
+    let list = List::with(draft.definition, rule)?;
+    let map = list.rule(rule);
+    let order = names_at(schema(rule.direction).1);
+    let patches = patches(change, &map, order, rule.direction);
+    Ok(list.edited(draft, patches, format!("replaced the rule {rule}")))
+}
+
+/// Moves a rule within its list.
+pub(super) fn relocate(draft: &Draft, rule: &RuleId, to: u32) -> Result<Edit, Refusal> {
+    let list = List::with(draft.definition, rule)?;
+    if to as usize >= list.rules {
+        return Err(list.has_no(to));
     }
+    let patch = Patch::Move {
+        list: list.path(),
+        from: rule.index as usize,
+        to: to as usize,
+    };
+    let done = format!("moved the rule {rule} to {}", list.name(to as usize));
+    Ok(list.edited(draft, vec![patch], done))
+}
+
+/// Deletes rules.
+pub(super) fn delete(draft: &Draft, rules: &[RuleId]) -> Result<Edit, Refusal> {
+    let mut rules = rules.to_vec();
+    rules.sort();
+    rules.dedup();
+    let mut edit = Edit::default();
+    // From the end: the numbers of those before stay.
+    for rule in rules.iter().rev() {
+        let list = List::with(draft.definition, rule)?;
+        let patch = Patch::Remove {
+            list: list.path(),
+            at: rule.index as usize,
+        };
+        for (file, patches) in list.edited(draft, vec![patch], String::new()).patches {
+            edit.push(file, patches);
+        }
+    }
+    let done = rules.iter().map(|rule| format!("deleted the rule {rule}"));
+    edit.done = done.collect();
+    Ok(edit)
 }
 
 /// The paths of the table of keys: a group's, and a rule's.
@@ -195,64 +160,71 @@ impl<'c> List<'c> {
         path
     }
 
-    /// The file that has it.
-    fn file(&self, files: &Files) -> Option<u32> {
-        let holder = files.holder(&[GROUPS, self.group.as_str(), self.key]);
-        holder.map(|(file, _)| file)
+    /// These changes of the file that has it.
+    fn edited(&self, draft: &Draft, patches: Vec<Patch>, done: String) -> Edit {
+        let mut edit = Edit::default();
+        let holder = [GROUPS, self.group.as_str(), self.key];
+        if let Some((file, _)) = draft.files.holder(&holder) {
+            edit.push(file, patches);
+        }
+        edit.done.push(done);
+        edit
     }
 }
 
-impl RuleChange {
-    fn patches(
-        &self,
-        map: &Path,
-        order: &'static [&'static str],
-        direction: Direction,
-    ) -> Vec<Patch> {
-        let set = |key: &str, value: Tree| Patch::Set {
-            map: map.clone(),
-            key: key.to_owned(),
-            value,
-            spot: Spot::Order(order),
-        };
-        let unset = |key: &str| Patch::Unset {
-            map: map.clone(),
-            key: key.to_owned(),
-        };
-        let mut patches = Vec::new();
-        if let Some(allow) = self.allow {
-            let action = if allow { "allow" } else { "refuse" };
-            patches.push(set("action", Tree::text(action)));
-        }
-        match &self.service {
-            None => {}
-            Some(ServiceText::Template(id)) => {
-                patches.extend([unset("protocol"), unset("port")]);
-                patches.push(set("service", Tree::text(id)));
-            }
-            Some(ServiceText::Protocol { protocol, port }) => {
-                patches.push(unset("service"));
-                patches.push(set("protocol", Tree::text(protocol)));
-                patches.push(match port {
-                    Some(port) => set("port", Tree::text(port)),
-                    None => unset("port"),
-                });
-            }
-        }
-        if let Some(remotes) = &self.remotes {
-            let value = match remotes.as_slice() {
-                [one] => Tree::text(one),
-                several => Tree::texts(several),
-            };
-            patches.push(set(list_keys(direction).1, value));
-        }
-        let texts = [("until", &self.until), ("description", &self.description)];
-        for (key, text) in texts {
-            patches.extend(text.iter().map(|text| match text.as_str() {
-                "" => unset(key),
-                text => set(key, Tree::text(text)),
-            }));
-        }
-        patches
+/// A rule's keys that change.
+fn patches(
+    change: &RuleChange,
+    map: &Path,
+    order: &'static [&'static str],
+    direction: Direction,
+) -> Vec<Patch> {
+    let set = |key: &str, value: Tree| Patch::Set {
+        map: map.clone(),
+        key: key.to_owned(),
+        value,
+        spot: Spot::Order(order),
+    };
+    let unset = |key: &str| Patch::Unset {
+        map: map.clone(),
+        key: key.to_owned(),
+    };
+    let mut patches = Vec::new();
+    if let Some(allow) = change.allow {
+        let action = if allow { "allow" } else { "refuse" };
+        patches.push(set("action", Tree::text(action)));
     }
+    match &change.service {
+        None => {}
+        Some(ServiceText::Template(id)) => {
+            patches.extend([unset("protocol"), unset("port")]);
+            patches.push(set("service", Tree::text(id)));
+        }
+        Some(ServiceText::Protocol { protocol, port }) => {
+            patches.push(unset("service"));
+            patches.push(set("protocol", Tree::text(protocol)));
+            patches.push(match port {
+                Some(port) => set("port", Tree::text(port)),
+                None => unset("port"),
+            });
+        }
+    }
+    if let Some(remotes) = &change.remotes {
+        let value = match remotes.as_slice() {
+            [one] => Tree::text(one),
+            several => Tree::texts(several),
+        };
+        patches.push(set(list_keys(direction).1, value));
+    }
+    let texts = [
+        ("until", &change.until),
+        ("description", &change.description),
+    ];
+    for (key, text) in texts {
+        patches.extend(text.iter().map(|text| match text.as_str() {
+            "" => unset(key),
+            text => set(key, Tree::text(text)),
+        }));
+    }
+    patches
 }

@@ -18,7 +18,6 @@ use crate::definition::{Definition, Diagnostic, Diagnostics, Severity};
 use addresses::KnownAddresses;
 use services::Services;
 use std::sync::Arc;
-pub(super) use templates::DEEPEST;
 use uses::GroupUses;
 
 /// What came out of judging a definition.

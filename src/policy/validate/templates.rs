@@ -4,10 +4,8 @@ use super::limits::{Room, Weight};
 use crate::definition::reader::{Text, Texts};
 use crate::definition::{Diagnostic, Diagnostics};
 use crate::policy::id::IdError;
+use crate::policy::quotas::DEEPEST;
 use std::collections::BTreeMap;
-
-/// How deep groups of templates may nest.
-pub const DEEPEST: usize = 32;
 
 /// The names of the templates of one kind.
 #[derive(Debug)]
