@@ -51,6 +51,10 @@ pub(super) fn reset(draft: &Draft, id: &InstanceId, new: &GroupId) -> Result<Edi
         };
         let name = name(entry, interface);
         let comment = format!("{} {}", mark(&name), bound.join(", "));
+        // What an earlier reset wrote is true no longer.
+        if let Some((old, _)) = recorded(draft.definition, file, &mark(&name)) {
+            edit.push(file, vec![Patch::Uncomment { text: old }]);
+        }
         let patches = vec![
             whole(entry, interface, vec![all_pass.to_owned()]),
             Patch::Comment {
@@ -79,6 +83,18 @@ pub(super) fn undo(draft: &Draft, id: &InstanceId) -> Result<Edit, Refusal> {
         let Some((comment, groups)) = recorded(draft.definition, file, &mark(&name)) else {
             continue;
         };
+        match ids(interface).as_slice() {
+            [only] if is_all_pass_group(draft, only) => {}
+            bound => {
+                let message = format!("{name} was bound to {} since its reset", listed(bound));
+                let help = "bind what is wanted with `secgroupd group bind`; the comment says what was bound before";
+                let reason = Diagnostic::error("bound-since", interface.name.span, message);
+                return Err(reason.help(help).into());
+            }
+        }
+        for id in &groups {
+            is_there(draft, id, &name)?;
+        }
         edit.done
             .push(format!("bound {name} to {} again", listed(&groups)));
         let patches = vec![
@@ -87,6 +103,17 @@ pub(super) fn undo(draft: &Draft, id: &InstanceId) -> Result<Edit, Refusal> {
         ];
         edit.push(file, patches);
     }
+    if !edit.done.is_empty() {
+        edit.done.push(format!(
+            "the all-pass group stays: `secgroupd group delete {ALL_PASS}` removes it where nothing else is bound to it"
+        ));
+    }
+    if !edit.done.is_empty() {
+        let stays = format!(
+            "{ALL_PASS} stays: `secgroupd group delete {ALL_PASS}` removes it once nothing is bound to it"
+        );
+        edit.done.push(stays);
+    }
     if edit.done.is_empty() {
         let message = format!("no comment says what was bound to {id} before a reset");
         return Err(Diagnostic::error("no-reset", entry.id.span, message)
@@ -94,6 +121,22 @@ pub(super) fn undo(draft: &Draft, id: &InstanceId) -> Result<Edit, Refusal> {
             .into());
     }
     Ok(edit)
+}
+
+/// A group may be deleted while an instance is reset.
+fn is_there(draft: &Draft, id: &str, name: &str) -> Result<(), Refusal> {
+    if draft.files.holder(&[GROUPS, id]).is_some() {
+        return Ok(());
+    }
+    let message = format!("{id} was deleted since {name} was reset: it cannot be bound again");
+    let help =
+        "`secgroupd history` lists earlier definitions, and `secgroupd rollback` goes back to one";
+    Err(refused("unknown-group", message).help(help).into())
+}
+
+fn is_all_pass_group(draft: &Draft, id: &str) -> bool {
+    let holder = draft.files.holder(&[GROUPS, id]);
+    holder.is_some_and(|(_, group)| is_all_pass(group))
 }
 
 /// How the comment of an interface begins.
@@ -108,11 +151,13 @@ fn listed(groups: &[String]) -> String {
     }
 }
 
-/// The comment that begins so in a file, and the groups that it names.
+/// The comment that begins so in a file, and the groups that it names. Another comment may stand behind it.
 fn recorded(definition: &Definition, file: u32, mark: &str) -> Option<(String, Vec<String>)> {
     let text = &definition.sources.get(file).text;
     let at = text.find(mark)?;
-    let comment = text[at..].lines().next()?.trim_end();
+    let rest = text[at..].lines().next()?;
+    let end = rest[1..].find('#').map_or(rest.len(), |end| end + 1);
+    let comment = rest[..end].trim_end();
     let groups = comment[mark.len()..].split(',').map(str::trim);
     let groups = groups.filter(|id| !id.is_empty()).map(str::to_owned);
     Some((comment.to_owned(), groups.collect()))

@@ -404,3 +404,65 @@ fn a_reset_is_taken_back() {
     );
     assert_eq!(refusal(Change::UndoReset { instance })[0].code, "no-reset");
 }
+
+#[test]
+fn a_reset_again_and_again() {
+    let text = TEXT.replace(
+        "      eth0: { security_groups: [ sg-web ] }\n      eth1: { security_groups: [] }",
+        "      { eth0: { security_groups: [sg-web] }, eth1: { security_groups: [sg-base] } }",
+    );
+    let instance = crate::policy::id::InstanceId::parse("ins-card").unwrap();
+    let reset = Change::Reset {
+        instance: instance.clone(),
+        id: id("sg-x"),
+    };
+    let undo = Change::UndoReset { instance };
+    let once = after(&text, reset.clone());
+    // Both comments stand behind one line.
+    assert_eq!(
+        once.lines()
+            .filter(|line| line.matches("# reset of").count() == 2)
+            .count(),
+        1,
+        "{once}"
+    );
+    let bind = |group: &str| Change::Bind {
+        place: "ins-card/eth1".parse().unwrap(),
+        groups: vec![id(group)],
+        at: None,
+    };
+    let unbind = |group: &str| Change::Unbind {
+        place: "ins-card/eth1".parse().unwrap(),
+        groups: vec![id(group)],
+    };
+    // Bound since by hand: the way back would take that away.
+    let bound = after(&once, bind("sg-free"));
+    assert_eq!(
+        planned(&bound, &undo).unwrap_err().reasons[0].code,
+        "bound-since"
+    );
+    let bound = after(&bound, unbind("sg-all-pass"));
+    assert_eq!(
+        planned(&bound, &undo).unwrap_err().reasons[0].code,
+        "bound-since"
+    );
+    // A second reset says what was bound then.
+    let twice = after(&bound, reset);
+    assert!(
+        twice.contains("# reset of ins-card/eth1, was: sg-free")
+            && !twice.contains("eth1, was: sg-base"),
+        "{twice}"
+    );
+    let back = after(&twice, undo.clone());
+    assert!(
+        back.contains("eth0: { security_groups: [sg-web] }, eth1: { security_groups: [sg-free] }")
+            && !back.contains("# reset"),
+        "{back}"
+    );
+    // What was deleted meanwhile is named.
+    let gone = after(&twice, Change::DeleteGroups(vec![id("sg-free")]));
+    assert_eq!(
+        planned(&gone, &undo).unwrap_err().reasons[0].code,
+        "unknown-group"
+    );
+}

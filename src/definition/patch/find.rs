@@ -40,11 +40,18 @@ pub fn find<'n>(text: &str, root: &'n YamlNode<'n>, path: &Path) -> Result<Found
     })
 }
 
-/// Whether a collection is written between brackets.
+/// Whether a collection is written between brackets. The place of a list that is not indented below its key is that of
+/// its first item, which may have brackets of its own.
 pub fn is_flow(text: &str, node: &YamlNode) -> bool {
-    let first = text.as_bytes().get(node.span.start as usize);
-    matches!(node.value, Value::Mapping(_) | Value::Sequence(_))
-        && matches!(first, Some(b'[' | b'{'))
+    let begins = |bracket: u8, first: Option<u32>| {
+        let is_own = first.is_none_or(|first| first > node.span.start);
+        is_own && text.as_bytes().get(node.span.start as usize) == Some(&bracket)
+    };
+    match &node.value {
+        Value::Sequence(items) => begins(b'[', items.first().map(|item| item.span.start)),
+        Value::Mapping(entries) => begins(b'{', entries.first().map(|(key, _)| key.span.start)),
+        _ => false,
+    }
 }
 
 /// An alias has no text of its own to change.

@@ -28,17 +28,34 @@ pub fn line_ending(text: &str) -> &'static str {
     }
 }
 
-/// Where the comment begins whose lines stand directly above the line at `start`; `start` where there is none.
-pub fn comment_above(text: &str, start: usize) -> usize {
+/// Where the comment begins whose lines stand directly above the line at `start`, none of them indented deeper than
+/// `deepest`; `start` where there is none.
+pub fn comment_above(text: &str, start: usize, deepest: usize) -> usize {
     let mut begin = start;
     while begin > 0 {
         let above = line_start(text, begin - 1);
-        if !text[above..begin].trim_start().starts_with('#') {
+        if comment_at(text, above).is_none_or(|column| column > deepest) {
             break;
         }
         begin = above;
     }
     begin
+}
+
+/// Where the comment ends whose lines begin at `end`, each indented deeper than `column`; `end` where there is none.
+pub fn comment_below(text: &str, end: usize, column: usize) -> usize {
+    let mut end = end;
+    while end < text.len() && comment_at(text, end).is_some_and(|at| at > column) {
+        end = line_end(text, end);
+    }
+    end
+}
+
+/// The column of the comment that is all of the line at `start`.
+fn comment_at(text: &str, start: usize) -> Option<usize> {
+    let line = &text[start..line_end(text, start)];
+    let comment = line.trim_start_matches(' ');
+    comment.starts_with('#').then(|| line.len() - comment.len())
 }
 
 /// Whether the line above the line at `start` is empty.

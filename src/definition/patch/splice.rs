@@ -108,8 +108,8 @@ pub fn splices(text: &str, root: &YamlNode, patch: &Patch) -> Result<Vec<Splice>
         }
         Patch::Uncomment { text: comment } => {
             let ends = |at: &usize| {
-                let rest = &text[at + comment.len()..];
-                rest.is_empty() || rest.starts_with(['\r', '\n'])
+                let rest = text[at + comment.len()..].trim_start_matches(' ');
+                rest.is_empty() || rest.starts_with(['\r', '\n', '#'])
             };
             let found = text
                 .match_indices(comment.as_str())
@@ -210,7 +210,17 @@ fn replace(text: &str, found: &Found, value: &Tree) -> Result<Vec<Splice>, Patch
             };
             Ok(vec![(from..end, String::new()), (line..line, lines)])
         }
-        _ => Ok(vec![(from..end, new)]),
+        _ => {
+            let is_block = matches!(node.value, Value::Sequence(_) | Value::Mapping(_)) && !flow;
+            // What stands behind the last of several lines was about that line.
+            let end = match is_block && from < span.start && text[from..span.start].contains('\n') {
+                true => text[..line_end(text, end)]
+                    .trim_end_matches(['\r', '\n'])
+                    .len(),
+                false => end,
+            };
+            Ok(vec![(from..end, new)])
+        }
     }
 }
 

@@ -546,3 +546,104 @@ fn random_changes_of_real_definitions() {
     }
     assert!(changed > 9_000, "{changed} {refused}");
 }
+
+/// A list in the column of its key, lists between brackets over several lines, comments that go on or stand below.
+const STYLES: &str = r##"a:
+  inbound:
+  - { x: 1 }   # one
+      # goes on
+  # two
+  - { x: 2 }
+  - { x: 3 }
+    # - { x: 4 }
+  outbound: [
+    # web
+    { x: 5 },   # five
+    # ssh
+    { x: 6 }   # six
+  ]
+  from:
+    - b   # bob
+    - c   # carol
+d:
+- 1
+"##;
+
+#[test]
+fn comments_go_with_what_they_are_about() {
+    let list = |key: &str| keys(["a", key]);
+    let x = |x: &str| Tree::map([("x", Tree::text(x))]);
+    let lines = |patch| patched(STYLES, &[patch]).unwrap();
+    let goes = |key: &str, from, to| {
+        lines(Patch::Move {
+            list: list(key),
+            from,
+            to,
+        })
+    };
+    assert!(
+        goes("inbound", 0, 1).contains(
+            "  # two\n  - { x: 2 }\n  - { x: 1 }   # one\n      # goes on\n  - { x: 3 }\n"
+        ),
+        "{}",
+        goes("inbound", 0, 1)
+    );
+    assert!(
+        goes("outbound", 1, 0).contains(
+            "[\n    # ssh\n    { x: 6 },   # six\n    # web\n    { x: 5 },   # five\n  ]"
+        ),
+        "{}",
+        goes("outbound", 1, 0)
+    );
+    assert!(
+        goes("outbound", 0, 1).contains(
+            "[\n    # ssh\n    { x: 6 },   # six\n    # web\n    { x: 5 },   # five\n  ]"
+        ),
+        "{}",
+        goes("outbound", 0, 1)
+    );
+    let removed = |key: &str, at| {
+        change(
+            STYLES,
+            Patch::Remove {
+                list: list(key),
+                at,
+            },
+        )
+    };
+    assert_eq!(
+        removed("inbound", 0),
+        "-  - { x: 1 }   # one\n-      # goes on\n"
+    );
+    assert_eq!(removed("inbound", 2), "-  - { x: 3 }\n-    # - { x: 4 }\n");
+    assert_eq!(
+        removed("outbound", 1),
+        "-    # ssh\n-    { x: 6 }   # six\n"
+    );
+    let inserted = |key: &str, at| change(STYLES, insert(list(key), at, x("9")));
+    for at in 0..=3 {
+        assert_eq!(inserted("inbound", at), "+  - { x: 9 }\n", "{at}");
+    }
+    assert_eq!(inserted("outbound", 0), "+    { x: 9 },\n");
+    assert_eq!(inserted("outbound", 1), "+    { x: 9 },\n");
+    assert_eq!(
+        inserted("outbound", 2),
+        "-    { x: 6 }   # six\n+    { x: 6 },   # six\n+    { x: 9 },\n"
+    );
+    assert_eq!(
+        change(STYLES, set(&["a"], "from", Tree::text("z"))),
+        "-  from:\n-    - b   # bob\n-    - c   # carol\n+  from: z\n"
+    );
+    // A key that comes behind a list stands behind what is commented out in it.
+    let set = Patch::Set {
+        map: keys(["a"]),
+        key: "new".into(),
+        value: Tree::text("1"),
+        spot: Spot::Behind("inbound".into()),
+    };
+    assert!(lines(set).contains("    # - { x: 4 }\n  new: 1\n  outbound"));
+    assert_eq!(
+        change(STYLES, insert(keys(["d"]), 1, Tree::text("2"))),
+        "+- 2\n"
+    );
+}
