@@ -64,7 +64,7 @@ impl ChangeOptions {
             print::json(&json!({
                 "changed": !changed.files.is_empty(),
                 "dry_run": self.dry_run,
-                "done": changed.done,
+                "done": if changed.files.is_empty() { &[][..] } else { &changed.done },
                 "files": files.collect::<Vec<_>>(),
                 "flows": effects.iter().map(Effect::to_json).collect::<Vec<_>>(),
                 "warnings": warnings.collect::<Vec<_>>(),
@@ -84,11 +84,15 @@ impl ChangeOptions {
                 false => page += &format!("wrote {name}\n"),
             }
         }
-        let done = changed.done.iter().map(|line| format!("{line}\n"));
-        page.extend(done.filter(|_| !self.dry_run));
+        let word = if self.dry_run { "would have " } else { "" };
+        let done = changed.done.iter();
+        page.extend(done.map(|line| format!("{word}{line}\n")));
         effects.iter().for_each(|effect| page += &effect.page());
         if effects.is_empty() {
             page += "no flow of any instance fares otherwise\n";
+        }
+        if self.dry_run {
+            page += "nothing was written\n";
         }
         print::page(page.trim_end());
         Ok(ExitCode::SUCCESS)
@@ -115,6 +119,11 @@ impl ChangeOptions {
                 "changed": false, "refused": error.to_string(), "reasons": reasons.collect::<Vec<_>>(),
             }))?;
             return Ok(ExitCode::from(NO));
+        }
+        if matches!(error, ChangeError::Wrong(_)) {
+            print::note(
+                "nothing was written. With this change the definition would be refused; its lines as they would be:\n",
+            );
         }
         print::rendered(&mut std::io::stderr(), reasons, sources);
         print::error(&format!("{error}: no byte was changed"));

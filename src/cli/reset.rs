@@ -60,7 +60,14 @@ pub fn run(arguments: Arguments) -> Result {
         },
     };
     let edit = |draft: &Draft| edit(draft, &change);
-    if arguments.options.dry_run || !is_followed_here(&arguments) {
+    if arguments.options.dry_run {
+        return arguments.options.run(&edit);
+    }
+    if !is_followed_here(&arguments) {
+        print::note(&format!(
+            "note: no daemon of this host enforces this definition as {0}: the change is no trial, and nothing takes it back but `secgroupd reset {0} --undo`",
+            arguments.instance
+        ));
         return arguments.options.run(&edit);
     }
     let definition = &arguments.options.definition;

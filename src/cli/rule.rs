@@ -89,7 +89,7 @@ struct Written {
     #[arg(long, value_name = "SERVICE", conflicts_with = "refuse")]
     allow: Option<ServiceText>,
     /// Refuse this
-    #[arg(long, value_name = "SERVICE")]
+    #[arg(long, value_name = "SERVICE", aliases = ["deny", "drop", "reject"])]
     refuse: Option<ServiceText>,
     /// The source of an inbound rule: an address, a CIDR, a-b, any, a group or a template; several with commas
     #[arg(
@@ -100,7 +100,12 @@ struct Written {
     )]
     from: Vec<String>,
     /// The destination of an outbound rule
-    #[arg(long, value_name = "REMOTE", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "REMOTE",
+        value_delimiter = ',',
+        alias = "destination"
+    )]
     to: Vec<String>,
     /// The remote is the address that the SSH session of this terminal comes from
     #[arg(long, conflicts_with_all = ["from", "to"])]
@@ -133,12 +138,20 @@ impl Written {
             )?;
             return Ok(Some(vec![session.client().to_string()]));
         }
-        let (named, other, word) = match direction {
-            Direction::Inbound => (&self.from, &self.to, "--from"),
-            Direction::Outbound => (&self.to, &self.from, "--to"),
+        let (named, other, words) = match direction {
+            Direction::Inbound => (
+                &self.from,
+                &self.to,
+                "an inbound rule takes --from, not --to",
+            ),
+            Direction::Outbound => (
+                &self.to,
+                &self.from,
+                "an outbound rule takes --to, not --from",
+            ),
         };
         if !other.is_empty() {
-            bail!("the rules of this list name their remote with {word}");
+            bail!("{words}");
         }
         let named: Vec<String> = named.iter().map(|each| each.trim().to_owned()).collect();
         Ok((!named.is_empty()).then_some(named))

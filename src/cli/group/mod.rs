@@ -172,10 +172,11 @@ impl From<Template> for Preset {
 
 impl From<DetailsOptions> for Details {
     fn from(options: DetailsOptions) -> Self {
+        let said = |text: Option<String>| text.filter(|text| !text.is_empty());
         Details {
-            name: options.name,
-            region: options.region,
-            project: options.project,
+            name: said(options.name),
+            region: said(options.region),
+            project: said(options.project),
         }
     }
 }

@@ -5,9 +5,9 @@ use crate::cli::outcome::{ERROR, NO, Result};
 use crate::cli::print;
 use crate::cloud::text::list_keys;
 use crate::cloud::users::users;
-use crate::definition::Sources;
 use crate::definition::model::{GroupEntry, RuleEntry, RuleService};
 use crate::definition::reader::{Text, Texts};
+use crate::definition::{Sources, closest};
 use crate::policy::Direction;
 use crate::policy::id::GroupId;
 use crate::source::load::load_with_text;
@@ -39,9 +39,13 @@ pub fn run(arguments: Arguments) -> Result {
     let id = &arguments.group;
     let mut groups = definition.security_groups.iter();
     let Some(entry) = groups.find(|group| group.id.text == id.as_str()) else {
-        print::error(&format!(
-            "there is no security group {id}: `secgroupd group list` prints them"
-        ));
+        let known = definition.security_groups.iter();
+        let known: Vec<&str> = known.map(|group| group.id.text.as_str()).collect();
+        let help = match closest(id.as_str(), &known) {
+            Some(name) => format!("did you mean {name}?"),
+            None => "`secgroupd group list` prints them".to_owned(),
+        };
+        print::error(&format!("there is no security group {id}: {help}"));
         return Ok(ExitCode::from(NO));
     };
     let sources = &loaded.sources;

@@ -25,9 +25,12 @@ pub(super) fn bind(
     let (instance, interface) = find(draft.definition, place)?;
     let there = interface.security_groups.len();
     let name = name(instance, interface);
-    for id in groups {
+    for (n, id) in groups.iter().enumerate() {
         group(draft.definition, id)?;
         is_not_bound(interface, instance, id)?;
+        if groups[..n].contains(id) {
+            return Err(refused("bound-already", format!("{id} is named twice")).into());
+        }
     }
     let at = at.unwrap_or(there);
     if at > there {
@@ -97,10 +100,12 @@ pub(super) fn order(
         ids
     };
     if sorted(&now) != sorted(&wanted) {
-        let message = format!(
-            "the order of {name} names each of its groups once: {}",
-            now.join(" ")
-        );
+        let bound = now.join(" ");
+        let other = wanted.iter().find(|id| !now.contains(id));
+        let message = match other {
+            Some(id) => format!("{id} is not bound to {name}: {bound} is"),
+            None => format!("the order of {name} names each of its groups once: {bound}"),
+        };
         return Err(refused("bad-order", message)
             .help("bind or unbind first what is to come or to go")
             .into());

@@ -144,8 +144,9 @@ impl PatchError {
     /// Where in the text, if at one place.
     pub fn place(&self) -> Option<Range<usize>> {
         match self {
-            PatchError::Faults | PatchError::Missing => None,
-            PatchError::Shared { at, .. } | PatchError::Elsewhere { at } => Some(at.clone()),
+            // What would change elsewhere is not at the place of the change.
+            PatchError::Faults | PatchError::Missing | PatchError::Elsewhere { .. } => None,
+            PatchError::Shared { at, .. } => Some(at.clone()),
         }
     }
 }

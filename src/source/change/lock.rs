@@ -2,11 +2,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The file's name in the folder of the definition. Only the owner of the folder, and root, can open it.
+/// The file's name in the folder of the definition, while a change goes on. Only the owner of the folder, and root, can
+/// open it.
 const NAME: &str = ".secgroupd.lock";
 /// How long another change may take.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -15,7 +16,15 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// The right to change a definition, until it is dropped.
 #[derive(Debug)]
 pub struct Lock {
+    path: PathBuf,
     _held: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Whoever waits for it sees that it has gone, and makes another one.
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 impl Lock {
@@ -33,18 +42,28 @@ impl Lock {
             let file = options
                 .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC)
                 .open(&path)?;
+            own_as(folder, &file)?;
             if file.try_lock().is_ok() {
-                // Whoever had it may have removed the file meanwhile.
+                // Whoever had it has removed the file.
                 let held = file.metadata()?;
                 let is_there = std::fs::metadata(&path)
                     .is_ok_and(|there| (held.ino(), held.dev()) == (there.ino(), there.dev()));
                 if is_there {
-                    return Ok(Some(Lock { _held: file }));
+                    return Ok(Some(Lock { path, _held: file }));
                 }
                 continue;
             }
             std::thread::sleep(PAUSE);
         }
         Ok(None)
+    }
+}
+
+/// Of a definition that root changes, its owner may be the next.
+fn own_as(folder: &Path, file: &File) -> io::Result<()> {
+    let (folder, there) = (std::fs::metadata(folder)?, file.metadata()?);
+    match nix::unistd::geteuid().is_root() && there.uid() != folder.uid() {
+        true => fchown(file, Some(folder.uid()), Some(folder.gid())),
+        false => Ok(()),
     }
 }

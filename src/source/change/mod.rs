@@ -83,7 +83,7 @@ pub fn plan(
         });
         let reason = Diagnostic::new(Severity::Error, "cannot-edit", span, error.to_string());
         ChangeError::Refused {
-            reasons: vec![reason.help("change it by hand: the file was left as it is")],
+            reasons: vec![reason.help(way_out(&files, source))],
             sources: Box::new(before.0.sources.clone()),
         }
     };
@@ -162,6 +162,17 @@ pub fn change(
         return Ok(changed);
     }
     Err(busy())
+}
+
+/// What to do where a text cannot be changed.
+fn way_out(files: &[SourceFile], source: u32) -> &'static str {
+    let file = files.get(source as usize);
+    match file.is_some_and(|file| file.text.contains('&')) {
+        true => {
+            "what an anchor (`&name`) marks is used elsewhere too (`*name`): write it out in one of the places, or change it by hand"
+        }
+        false => "change it by hand: the file was left as it is",
+    }
 }
 
 /// The folder that a definition's file really is in.

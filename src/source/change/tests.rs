@@ -71,7 +71,7 @@ fn concurrent_changes_and_an_editor_lose_nothing() {
             .unwrap()
             .file_name()
             .to_string_lossy()
-            .ends_with(".secgroupd")
+            .contains(".secgroupd")
     }));
 }
 
