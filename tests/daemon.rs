@@ -23,6 +23,7 @@ mod daemon {
     pub mod ended;
     pub mod essential;
     pub mod first_start;
+    pub mod history;
     pub mod hits;
     pub mod hostile_names;
     pub mod icmp_about_flows;
@@ -117,6 +118,7 @@ fn main() -> std::process::ExitCode {
             daemon::saved_often::tests(),
             daemon::latency::tests(),
             daemon::ended::tests(),
+            daemon::history::tests(),
         ]
         .into_iter()
         .flatten()

@@ -4,7 +4,7 @@ use super::options::{DefinitionOptions, SocketOptions, TransportOptions};
 use super::outcome::{ERROR, NO, Result};
 use super::print;
 use super::ssh::{Session, not_known};
-use crate::daemon::control::{ControlError, Request, Response, ask};
+use crate::daemon::control::{ControlError, Request, Response, announce, ask};
 use crate::daemon::machine::state_line::sentence;
 use crate::daemon::report::Status;
 use crate::flows::ended::LONGEST_COUNT;
@@ -115,6 +115,8 @@ pub fn run(arguments: Arguments) -> Result {
         instance: arguments.definition.instance.clone(),
         confirm: arguments.confirm,
     };
+    let client = Session::of_this_process().map(|session| session.client().to_string());
+    announce(&arguments.socket.socket, &loaded.sources, client);
     match ask(&arguments.socket.socket, &request, TIME_LIMIT) {
         Ok(response) => return said(response, &arguments),
         Err(ControlError::NotRunning { .. }) if arguments.confirm.is_none() => {}

@@ -53,7 +53,8 @@ impl ChangeOptions {
         }
     }
 
-    fn print(&self, changed: &Changed) -> Result {
+    /// Prints a change that was carried out, or with --dry-run only planned.
+    pub fn print(&self, changed: &Changed) -> Result {
         let warnings = new_warnings(changed);
         let effects = effects(&changed.before.0, &changed.after.0);
         if self.json {

@@ -1,16 +1,24 @@
 //! `secgroupd confirm`: the candidate on trial is right.
 
 use super::apply::{TIME_LIMIT, answered};
-use super::options::SocketOptions;
+use super::options::{SocketOptions, StateOptions};
 use super::outcome::{NO, Result};
 use super::print;
-use crate::daemon::control::{Request, Response, ask};
+use super::ssh::Session;
+use crate::daemon::control::{Request, Response, announce_content, ask};
 use crate::daemon::report::Status;
 use crate::host::is_of_another_host;
-use crate::source::replace::Move;
+use crate::source::content::content;
+use crate::source::load::load;
+use crate::source::read::Trust;
+use crate::source::replace::{Move, copy_beside};
+use crate::source::shown::shown;
+use crate::state::directory::State;
+use crate::state::history;
 use anyhow::bail;
 use clap::Args;
 use serde_json::json;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Confirms the candidate that `apply --confirm` has handed to the daemon: it takes the place of the definition, in one step,
@@ -24,9 +32,30 @@ Exit status: 0 if it is the definition now, 1 if no candidate is on trial, 2 on 
 pub struct Arguments {
     #[command(flatten)]
     socket: SocketOptions,
+    #[command(flatten)]
+    state: StateOptions,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// Keeps what the candidate overwrites, where the history does not have it: it may never have been enforced.
+fn keep_a_copy(
+    way: &Move,
+    options: &StateOptions,
+    definition: &Path,
+) -> anyhow::Result<Option<PathBuf>> {
+    let Move::Over { file, .. } = way else {
+        // A folder that is exchanged is where the candidate was.
+        return Ok(None);
+    };
+    let present = load(&definition.into(), Trust::Any);
+    let content = content(&present.sources);
+    let state = State::look(&options.state).ok().flatten();
+    if !file.exists() || state.is_some_and(|state| history::has(&state, &content)) {
+        return Ok(None);
+    }
+    Ok(Some(copy_beside(file)?))
 }
 
 pub fn run(arguments: Arguments) -> Result {
@@ -47,7 +76,16 @@ pub fn run(arguments: Arguments) -> Result {
             "{other}: what would be enforced was never tried. Let the trial end, and try the candidate again"
         );
     }
-    Move::of(&trial.candidate, &status.definition)?.carry_out(&trial.candidate, &trial.content)?;
+    let client = Session::of_this_process().map(|session| session.client().to_string());
+    announce_content(&arguments.socket.socket, trial.content.clone(), client);
+    let way = Move::of(&trial.candidate, &status.definition)?;
+    if let Some(copy) = keep_a_copy(&way, &arguments.state, &status.definition)? {
+        print::note(&format!(
+            "note: the history does not have the definition of before: it is kept in {}",
+            shown(&copy)
+        ));
+    }
+    way.carry_out(&trial.candidate, &trial.content)?;
     let confirm = Request::Confirm {
         content: trial.content,
     };

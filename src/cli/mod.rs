@@ -22,6 +22,7 @@ mod diff;
 mod events;
 mod explain;
 mod group;
+mod history;
 mod host_view;
 mod lab;
 mod options;
@@ -30,6 +31,7 @@ mod print;
 mod reload;
 mod remove;
 mod reset;
+mod rollback;
 mod rule;
 mod run;
 mod ssh;
@@ -63,6 +65,7 @@ const EXAMPLES: &str = "Examples:
   secgroupd rule add sg-web/in --allow tcp:8080 --from 198.51.100.7
                                                open a port
   secgroupd group show sg-web                  its rules, what it is bound to, who names it
+  sudo secgroupd history                       who has changed what, and `rollback` to it
   secgroupd compile groups.yaml                the nftables ruleset, changing nothing
   sudo secgroupd run                           enforce /etc/secgroupd and follow it
   secgroupd status                             what is enforced, and what it met
@@ -103,6 +106,8 @@ enum Command {
     Rule(rule::Arguments),
     /// Bind an instance to an all-pass group only, on trial
     Reset(reset::Arguments),
+    History(history::Arguments),
+    Rollback(rollback::Arguments),
     /// Take the policy off this host
     Remove(remove::Arguments),
     /// A local cloud in network namespaces
@@ -132,6 +137,8 @@ pub fn main() -> ExitCode {
         Command::Group(arguments) => group::run(arguments),
         Command::Rule(arguments) => rule::run(arguments),
         Command::Reset(arguments) => reset::run(arguments),
+        Command::History(arguments) => history::run(arguments),
+        Command::Rollback(arguments) => rollback::run(arguments),
         Command::Remove(arguments) => remove::run(arguments),
         Command::Lab(arguments) => lab::run(arguments),
     };

@@ -1,5 +1,6 @@
 //! Does what the [`Machine`] returns, and reports what came of it.
 
+use super::announced::Announced;
 use super::control::{Call, Response};
 use super::enforcer::{Enforcer, facts, off_the_loop};
 use super::machine::Machine;
@@ -14,11 +15,13 @@ use crate::host::report::{Failure, now};
 use crate::host::start;
 use crate::netfilter::events::tables::{ForeignChange, TableEvents};
 use crate::netfilter::interfaces::Doubt;
+use crate::source::content::content;
 use crate::source::load::{Loaded, load};
 use crate::source::location::Location;
 use crate::source::read::Trust;
 use crate::source::texts::Texts;
 use crate::source::watch::{Reason, Watch};
+use crate::state::author::Author;
 use crate::state::hold;
 use nix::errno::Errno;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -54,6 +57,8 @@ pub(super) struct Daemon {
     pub saver: Saver,
     pub hits_saver: HitsSaver,
     pub packet_log: PacketLog,
+    /// Who has said that a definition is about to be saved.
+    pub announced: Announced,
 }
 
 impl Daemon {
@@ -225,7 +230,9 @@ impl Daemon {
         let is_watched = path == self.definition;
         let packet_log = self.packet_log.clone();
         let loaded = self.loaded.take();
+        let author = self.author_of(loaded.as_ref()).await;
         let work = move |host: &mut Host| {
+            host.author = author;
             let loaded = loaded.ok_or_else(|| Failure::other("nothing was read".into()));
             let result = loaded.map(|loaded| {
                 if order.whole {
@@ -261,6 +268,16 @@ impl Daemon {
             warnings,
         };
         Event::Done(Done::Enforced(Box::new(outcome)), Box::new(facts))
+    }
+
+    /// Who has said that these texts come. They are hashed only where somebody has said anything.
+    async fn author_of(&mut self, loaded: Option<&Loaded>) -> Option<Author> {
+        if self.announced.is_empty() {
+            return None;
+        }
+        let sources = loaded?.sources.clone();
+        let content = off_the_loop(move || content(&sources)).await.ok()?;
+        self.announced.take(&content)
     }
 
     async fn restore(&mut self, change: ForeignChange) -> Event {

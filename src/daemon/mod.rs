@@ -10,6 +10,7 @@
 //! | [`machine`] | what is decided, without any effect |
 //! | `actions` | does what the machine returns |
 //! | [`enforcer`] | the thread that owns the host |
+//! | `announced` | who has said that a definition is about to be saved |
 //! | `saver` | saves what is enforced and counted while the daemon goes on |
 //! | `status` | what is answered without a decision |
 //! | `host_watch` | what a verdict asks of the host beside the definition, when it changes |
@@ -23,6 +24,7 @@
 //! | [`logging`] | the log |
 
 mod actions;
+mod announced;
 mod bucket;
 mod connections;
 pub mod control;

@@ -1,6 +1,7 @@
 //! The daemon's loop: hands events to the [`Machine`], and does what it returns.
 
 use super::actions::{Daemon, listened};
+use super::announced::{Announced, Announcement};
 use super::control::{ControlSocket, Request};
 use super::enforcer::Enforcer;
 use super::host_watch::HostWatch;
@@ -84,6 +85,7 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
         saver: Saver::default(),
         hits_saver: HitsSaver::new(),
         packet_log: PacketLog::default(),
+        announced: Announced::default(),
     };
     daemon.handle(Event::Started { held }).await;
     loop {
@@ -116,6 +118,11 @@ pub async fn run(mut host: Host, options: Options) -> anyhow::Result<()> {
             Some(mut call) = calls.recv() => match std::mem::replace(&mut call.request, Request::Status) {
                 Request::Status => call.answer(daemon.status().await),
                 Request::Events { after } => call.answer(daemon.events(after)),
+                Request::Announce { content, line, client, sudo_user } => {
+                    let said = Announcement { content, line, client, sudo_user };
+                    let peer = call.peer;
+                    call.answer(daemon.announced.add(said, peer, &daemon.definition));
+                }
                 request => {
                     daemon.call = Some(call);
                     daemon.handle(Event::Asked(request)).await;

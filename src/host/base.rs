@@ -6,6 +6,7 @@ use crate::flows::ended::EndedFlows;
 use crate::netfilter::enforce::Kernel;
 use crate::netfilter::slots::Slots;
 use crate::policy::Policy;
+use crate::state::author::Author;
 use crate::state::counts::Counts;
 use crate::state::directory::{Lock, State, StateError};
 use crate::state::in_force::InForce;
@@ -43,6 +44,8 @@ pub struct Host {
     pub(super) labels_saved: Slots,
     pub(super) trial: Option<Trial>,
     pub(super) clock: Clock,
+    /// Who has changed the definition that is enforced next, if somebody has said so.
+    pub author: Option<Author>,
     /// The last generation that was enforced: none comes twice.
     pub(super) highest: u64,
     /// The last candidate that was not confirmed.
@@ -93,6 +96,7 @@ impl Host {
         }
         Ok(Host {
             clock: Clock::new(&state),
+            author: None,
             state,
             _lock: lock,
             owned_at_start: kernel.owns(),

@@ -1,6 +1,5 @@
 //! The time by which rules end on this host: that of the machine's clock, and never before the latest that was seen.
 
-use super::base::Host;
 use super::report::now;
 use crate::state::directory::State;
 use crate::state::latest_time;
@@ -47,46 +46,40 @@ impl Clock {
         clock
     }
 
-    fn now(&self) -> u64 {
+    /// Now, in seconds since 1970, and never before the latest time that was seen.
+    pub fn now(&self) -> u64 {
         let latest = self.latest.get().max((self.source)());
         self.latest.set(latest);
         latest
     }
-}
 
-impl Host {
-    /// The time by which rules end, in seconds since 1970.
-    pub fn time(&self) -> u64 {
-        self.clock.now()
+    /// Takes the time from another clock.
+    #[cfg(test)]
+    pub fn set_source(&mut self, source: fn() -> u64) {
+        self.source = source;
     }
 
     /// Writes the latest time, unless what is on the disk is new enough.
-    pub fn keep_time(&mut self) {
-        if self.time() >= self.clock.written.saturating_add(WRITTEN_EVERY) {
-            self.write_time();
+    pub fn keep(&mut self, state: &State) {
+        if self.now() >= self.written.saturating_add(WRITTEN_EVERY) {
+            self.write(state);
         }
     }
 
     /// Writes the latest time. A full disk keeps no rule from ending; the same failure is logged once.
-    pub(super) fn write_time(&mut self) {
-        let latest = self.time();
-        if latest == self.clock.written {
+    pub fn write(&mut self, state: &State) {
+        let latest = self.now();
+        if latest == self.written {
             return;
         }
-        match latest_time::write(&self.state, latest) {
-            Ok(()) => (self.clock.written, self.clock.not_written) = (latest, None),
+        match latest_time::write(state, latest) {
+            Ok(()) => (self.written, self.not_written) = (latest, None),
             Err(why) => {
-                if self.clock.not_written.as_ref() != Some(&why) {
+                if self.not_written.as_ref() != Some(&why) {
                     warn!("the latest time is not kept for the next start: {why}");
                 }
-                self.clock.not_written = Some(why);
+                self.not_written = Some(why);
             }
         }
-    }
-
-    /// Takes the time from another clock.
-    #[cfg(test)]
-    pub(super) fn set_clock(&mut self, source: fn() -> u64) {
-        self.clock.source = source;
     }
 }

@@ -21,6 +21,21 @@ pub struct EndedRules {
 }
 
 impl Host {
+    /// The time by which rules end, in seconds since 1970.
+    pub fn time(&self) -> u64 {
+        self.clock.now()
+    }
+
+    /// Writes the latest time that was seen, unless what is on the disk is new enough.
+    pub fn keep_time(&mut self) {
+        self.clock.keep(&self.state);
+    }
+
+    /// Writes the latest time that was seen.
+    pub(super) fn write_time(&mut self) {
+        self.clock.write(&self.state);
+    }
+
     /// The time that is left until the next rule of the enforced policy ends; zero where one has to be taken out, `None`
     /// where none ends.
     pub fn next_end(&self) -> Option<Duration> {

@@ -29,7 +29,9 @@ impl Host {
         instance: Option<&str>,
         attempt: Attempt,
     ) -> Result<Summary, Failure> {
-        let plan = self.plan(loaded, path, instance, attempt)?;
+        let author = self.author.take();
+        let mut plan = self.plan(loaded, path, instance, attempt)?;
+        plan.origin.author = author;
         let trial = match attempt {
             Attempt::Trial(time) => Some(self.prepare(&plan, time)?),
             Attempt::Plain | Attempt::Forced => None,

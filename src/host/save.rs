@@ -2,10 +2,13 @@
 
 use super::base::{Host, Written};
 use crate::ruleset::compile;
+use crate::state::author::Author;
 use crate::state::boot::boot_id;
 use crate::state::directory::{State, StateError};
+use crate::state::history::{self, entry::Enforced};
 use crate::state::in_force::InForce;
 use crate::state::saved_policy::{Hashed, Key, Origin, POLICY, Unsealed};
+use std::path::PathBuf;
 use tracing::{debug, warn};
 
 /// A policy that is to be written, when nobody waits for it.
@@ -13,7 +16,11 @@ use tracing::{debug, warn};
 pub struct Writing {
     state: State,
     hashed: Hashed,
-    bytes: Result<Unsealed, String>,
+    /// What `policy` is to hold; `None` where it does.
+    bytes: Option<Result<Unsealed, String>>,
+    /// Of what is enforced.
+    generation: u64,
+    definition: PathBuf,
 }
 
 /// A policy that could not be written, and why.
@@ -29,24 +36,29 @@ impl Host {
         self.origin.take()
     }
 
-    /// What has to be written so that what is enforced outlives the machine; `None` if it is written already, or
-    /// something else is enforced by now.
+    /// What has to be written so that what is enforced outlives the machine; `None` if something else is enforced by now.
     pub fn to_save(&self, hashed: Hashed) -> Option<Writing> {
         let standing = self.enforced.as_ref()?;
-        if self.origin.is_some() || self.written.key.as_ref() == Some(&hashed.key) {
+        if self.origin.is_some() {
             return None;
         }
-        let bytes = self.kernel.look(|loaded| match loaded {
-            Some(loaded) => hashed.write_down(&standing.summary, &loaded.ruleset),
-            None => {
-                let ruleset = standing.policy.as_ref().map(compile).unwrap_or_default();
-                hashed.write_down(&standing.summary, &ruleset)
-            }
-        });
+        let is_written = self.written.key.as_ref() == Some(&hashed.key);
+        let write_down = || {
+            let bytes = self.kernel.look(|loaded| match loaded {
+                Some(loaded) => hashed.write_down(&standing.summary, &loaded.ruleset),
+                None => {
+                    let ruleset = standing.policy.as_ref().map(compile).unwrap_or_default();
+                    hashed.write_down(&standing.summary, &ruleset)
+                }
+            });
+            bytes.map_err(|error| error.to_string())
+        };
         Some(Writing {
             state: self.state.clone(),
+            bytes: (!is_written).then(write_down),
+            generation: standing.summary.generation,
+            definition: standing.summary.definition.clone(),
             hashed,
-            bytes: bytes.map_err(|error| error.to_string()),
         })
     }
 
@@ -123,27 +135,58 @@ impl Host {
 }
 
 impl Writing {
-    /// Writes the policy. Returns its key.
+    /// Writes the policy, then its definition into the history. Returns its key.
     ///
     /// # Errors
     ///
-    /// Why it could not be written; the file then holds what it held.
-    pub fn write(self) -> Result<Key, Unwritten> {
-        let Writing {
-            state,
-            hashed,
-            bytes,
-        } = self;
-        let written = bytes.and_then(|bytes| {
-            let written = state.write_atomically(POLICY, &bytes.seal());
-            written.map_err(|error| error.to_string())
-        });
+    /// Why the policy could not be written; the file then holds what it held.
+    pub fn write(mut self) -> Result<Key, Unwritten> {
+        let written = match self.bytes.take() {
+            Some(bytes) => bytes.and_then(|bytes| write_policy(&self.state, &bytes.seal())),
+            None => Ok(()),
+        };
         match written {
-            Ok(()) => Ok(hashed.key),
+            Ok(()) => {
+                self.record();
+                Ok(self.hashed.key)
+            }
             Err(why) => Err(Unwritten {
-                hashed: Box::new(hashed),
+                hashed: Box::new(self.hashed),
                 why,
             }),
         }
     }
+
+    fn record(&self) {
+        let origin = self.hashed.origin();
+        let files = origin.sources.iter();
+        let by_hand = || Author::of_files(files.map(|source| &*source.path));
+        let enforced = Enforced {
+            at: origin.at,
+            generation: self.generation,
+            definition: self.definition.clone(),
+            instance: origin.instance.clone(),
+            unblocked: origin.unblocked.clone(),
+            author: origin.author.clone().unwrap_or_else(by_hand),
+            content: self.hashed.content.clone(),
+            definition_files: origin.definition_files,
+        };
+        if let Err(error) = history::record(&self.state, enforced, &origin.sources) {
+            warn!("what is enforced is not kept in the history: {error}");
+        }
+    }
+}
+
+/// Writes the policy. On a full disk the history gives way to it: all but the newest entry, and then that one.
+fn write_policy(state: &State, bytes: &[u8]) -> Result<(), String> {
+    let mut written = state.write_atomically(POLICY, bytes);
+    for left in [1, 0] {
+        if written.as_ref().is_err_and(StateError::is_full)
+            && history::shrink(state, left, u64::MAX)
+        {
+            warn!("the disk is full: older entries of the history were removed");
+            written = state.write_atomically(POLICY, bytes);
+        }
+    }
+    written.map_err(|error| error.to_string())
 }

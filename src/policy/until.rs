@@ -78,6 +78,12 @@ impl Until {
             .map_err(|_| UntilError::NoSuch(text.to_owned()))
     }
 
+    /// This moment, in seconds since 1970; `None` beyond the calendar.
+    pub fn at(seconds: u64) -> Option<Self> {
+        let seconds = i64::try_from(seconds).ok()?;
+        Timestamp::from_second(seconds).ok().map(Until)
+    }
+
     /// Whether it has come, in seconds since 1970.
     pub fn has_come(self, now: u64) -> bool {
         self.seconds() <= now

@@ -157,6 +157,19 @@ impl Move {
     }
 }
 
+/// Copies a definition file under a name beside it that no reader of the folder takes for a definition. Returns that path.
+///
+/// # Errors
+///
+/// What the system refuses.
+pub fn copy_beside(file: &Path) -> Result<PathBuf, ReplaceError> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let copy = file.with_file_name(format!(".{name}.before-confirm"));
+    let text = std::fs::read_to_string(file).map_err(failed("read", file))?;
+    replace(&copy, &text, file).map_err(failed("write", &copy))?;
+    Ok(copy)
+}
+
 /// The files of a definition directory.
 fn names(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut names = Vec::new();

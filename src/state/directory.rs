@@ -90,6 +90,20 @@ fn way_out(error: &io::Error) -> &'static str {
     }
 }
 
+impl StateError {
+    /// Whether the disk has no room.
+    pub fn is_full(&self) -> bool {
+        let kind = match self {
+            StateError::Failed { source, .. } => source.kind(),
+            _ => return false,
+        };
+        matches!(
+            kind,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
+}
+
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {
     let path = path.to_owned();
     move |source| StateError::Failed { what, path, source }
@@ -330,6 +344,13 @@ impl State {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(failed("remove", &path)(error)),
         }
+    }
+
+    /// The names of the files that begin so, in no order.
+    pub fn names(&self, begin: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.directory).into_iter().flatten();
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        names.filter(|name| name.starts_with(begin)).collect()
     }
 
     /// Renames a file; replaces one of that name. A missing file is no failure.

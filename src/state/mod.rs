@@ -12,15 +12,19 @@
 //! | [`unblocks`] | `unblocks.json` |
 //! | [`trial`] | `trial.json` |
 //! | [`unconfirmed`] | `unconfirmed.json` |
+//! | [`history`] | `history-…`: the definitions that were enforced |
+//! | [`author`] | who has changed a definition |
 //! | [`latest_time`] | `latest-time` |
 //! | [`hold`] | `hold` |
 //! | [`refused_batch`] | `refused-batch.nft` |
 //! | [`last_enforced`] | the policy that was enforced last |
 
+pub mod author;
 pub mod boot;
 pub mod counts;
 pub mod directory;
 pub mod flow_labels;
+pub mod history;
 pub mod hits;
 pub mod hold;
 pub mod in_force;

@@ -10,6 +10,7 @@
 //! so. The ruleset is the compiled one: what is enforced at start and at boot passes no parser of this program, unless
 //! rules have ended since.
 
+use super::author::Author;
 use super::seal::{BODY, SealError, seal, sealed_begin, unseal};
 use crate::definition::Sources;
 use crate::policy::{HostFacts, InstanceId, Policy, RuleId, Until};
@@ -86,6 +87,8 @@ pub struct Origin {
     pub ended: Vec<RuleId>,
     /// When the next one ends.
     pub ends: Option<u64>,
+    /// Who has changed it, if somebody has said so.
+    pub author: Option<Author>,
 }
 
 /// A saved policy.
@@ -114,6 +117,7 @@ impl Origin {
             at: now,
             ended: Vec::new(),
             ends: None,
+            author: None,
         }
         .as_of(policy, now)
     }
@@ -177,6 +181,11 @@ impl Unsealed {
 }
 
 impl Hashed {
+    /// What it was made of.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
     /// What it was made of.
     pub fn into_origin(self) -> Origin {
         self.origin

@@ -275,7 +275,7 @@ fn full() {
         "-t",
         "tmpfs",
         "-o",
-        "size=32k,mode=0700",
+        "size=64k,mode=0700",
         "small",
         &state,
     ]));
@@ -345,6 +345,8 @@ fn removed_while_written() -> Result<(), Skip> {
     let left = || {
         names(&site)
             .into_iter()
+            // What was enforced, and when, is no policy.
+            .filter(|name| !name.starts_with("history-") && name != "latest-time")
             .filter(|name| *name != "lock")
             .collect::<Vec<_>>()
     };

@@ -163,17 +163,17 @@ impl Site {
         let places = [
             (
                 "--definition",
-                "run check compile apply diff explain diagnose group rule reset",
+                "run check compile apply diff explain diagnose group rule reset rollback",
                 self.definition(),
             ),
             (
                 "--state",
-                "run boot check compile apply diff explain diagnose remove",
+                "run boot check compile apply diff explain diagnose remove confirm history rollback",
                 self.path("state"),
             ),
             (
                 "--socket",
-                "run apply status events reload confirm remove reset",
+                "run apply status events reload confirm remove reset rollback",
                 self.path("control.sock"),
             ),
         ];

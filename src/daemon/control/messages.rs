@@ -46,13 +46,27 @@ pub enum Request {
     },
     /// Take the policy off this host.
     Remove,
+    /// A definition with this content is about to be saved or applied, by this command. Root or the definition's owner may
+    /// say so; it is for the history.
+    Announce {
+        /// The hash of its texts.
+        content: String,
+        /// The command as it was called.
+        line: String,
+        /// Where it was called from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client: Option<String>,
+        /// The user that root stands for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sudo_user: Option<String>,
+    },
 }
 
 impl Request {
     /// Whether it changes anything, which only root may.
     pub fn changes(&self) -> bool {
         match self {
-            Request::Status | Request::Events { .. } => false,
+            Request::Status | Request::Events { .. } | Request::Announce { .. } => false,
             Request::Reload { .. }
             | Request::Hold
             | Request::Apply { .. }

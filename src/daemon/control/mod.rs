@@ -3,6 +3,7 @@
 //! One JSON object on a line each way, then the connection ends. Whoever the socket's group lets connect may ask; only
 //! root may change anything.
 
+mod announce;
 mod client;
 mod messages;
 mod server;
@@ -10,6 +11,7 @@ mod server;
 mod tests;
 
 pub use super::socket::SocketError as ControlError;
+pub use announce::{announce, announce_content};
 pub use client::ask;
 pub use messages::{Request, Response};
 pub use server::{Call, ControlSocket, Peer};

@@ -72,7 +72,7 @@ impl Machine {
                 vec![Action::FinishSaves, Action::Remove]
             }
             // What changes nothing is answered without a decision.
-            Request::Status | Request::Events { .. } => Vec::new(),
+            Request::Status | Request::Events { .. } | Request::Announce { .. } => Vec::new(),
         }
     }
 

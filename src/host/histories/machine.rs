@@ -225,7 +225,7 @@ impl Machine {
         let opened = Host::open(&state, kernel, None);
         let host = self.host.insert(opened.map_err(|error| error.to_string())?);
         host.ended = EndedFlows::counting_for_ever();
-        host.set_clock(time);
+        host.clock.set_source(time);
         host.adopt();
         let resumed = host.resume();
         host.recollect();
@@ -389,7 +389,7 @@ impl Machine {
         let kernel = self.fake.kernel();
         let mut next = Host::open(&self.folder.path().join("state"), kernel, None).unwrap();
         next.ended = EndedFlows::counting_for_ever();
-        next.set_clock(time);
+        next.clock.set_source(time);
         assert_eq!(
             next.resume().unwrap(),
             Resumed::Standing(generation),

@@ -51,7 +51,7 @@ fn beside(path: &Path) -> PathBuf {
 }
 
 /// Copies a folder with the owners and permissions of what is in it.
-fn copy(from: &Path, to: &Path, depth: usize) -> io::Result<()> {
+pub(super) fn copy(from: &Path, to: &Path, depth: usize) -> io::Result<()> {
     if depth > DEEPEST {
         return Err(io::Error::other(
             "the folder is nested too deep to be copied",

@@ -6,6 +6,7 @@
 mod candidate;
 mod error;
 mod lock;
+pub mod rollback;
 #[cfg(test)]
 mod tests;
 
