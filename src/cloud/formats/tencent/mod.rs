@@ -1,0 +1,13 @@
+//! The cloud's own format: what its API answers and takes, as `tccli` prints it.
+//!
+//! | file | subject |
+//! |---|---|
+//! | [`policy`] | one rule, both ways |
+//! | [`read`] | documents into an inventory |
+//! | [`instances`] | instances and interfaces, read apart and put together |
+//! | [`write`] | an inventory as one document |
+
+pub mod instances;
+pub mod policy;
+pub mod read;
+pub mod write;
