@@ -11,8 +11,8 @@ use crate::ruleset::{Generation, text};
 use crate::source::load::load_with_text;
 use crate::source::location::Location;
 use crate::source::read::Trust;
+use anyhow::bail;
 use clap::{Args, ValueEnum};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Prints a definition as objects of the cloud's API, as Terraform configuration, or as an nftables ruleset.
@@ -29,8 +29,8 @@ Each item of SecurityGroupPolicies in the document of the cloud is a body of Mod
 
 Exit status: 0 also when something could not be kept; with --strict that is 1.")]
 pub struct Arguments {
-    /// The definition; by default that of --definition
-    path: Option<PathBuf>,
+    /// The definition, or - for standard input; by default that of --definition
+    path: Option<Location>,
     #[command(flatten)]
     definition: DefinitionOptions,
     /// The format
@@ -52,13 +52,13 @@ enum To {
 }
 
 pub fn run(arguments: Arguments) -> Result {
-    let path = arguments.definition.path(&arguments.path);
+    let location = arguments.definition.location(&arguments.path);
     let target = match arguments.to {
-        To::Nft => return nft(&arguments, path),
+        To::Nft => return nft(&arguments, &location),
         To::Tencent => Target::Tencent,
         To::Terraform => Target::Terraform,
     };
-    let (mut loaded, mut definition) = load_with_text(&Location::from(path), Trust::Any);
+    let (mut loaded, mut definition) = load_with_text(&location, Trust::Any);
     if loaded.account.is_none() {
         print::diagnostics(&loaded);
         return Ok(ExitCode::from(NO));
@@ -70,7 +70,10 @@ pub fn run(arguments: Arguments) -> Result {
 }
 
 /// The ruleset of one instance: what the others enforce is not part of it.
-fn nft(arguments: &Arguments, path: &Path) -> Result {
+fn nft(arguments: &Arguments, location: &Location) -> Result {
+    let Location::Path(path) = location else {
+        bail!("a ruleset is compiled from a file: name it instead of `-`");
+    };
     let Some((policy, loaded)) = arguments.definition.policy(path)? else {
         return Ok(ExitCode::from(NO));
     };

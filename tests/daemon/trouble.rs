@@ -18,9 +18,9 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-const SUBCOMMANDS: [&str; 16] = [
+const SUBCOMMANDS: [&str; 18] = [
     "run", "boot", "check", "compile", "apply", "confirm", "diff", "explain", "diagnose", "status",
-    "events", "reload", "remove", "group", "rule", "reset",
+    "events", "reload", "remove", "group", "rule", "reset", "import", "export",
 ];
 
 fn paths() {

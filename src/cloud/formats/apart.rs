@@ -1,11 +1,11 @@
 //! A rule as the rules of the cloud that say the same: one remote each, CIDRs instead of ranges, and ports that are
 //! a list or one range.
 
-use super::families::{Families, TemplateFamilies};
-use super::inventory::{RuleRecord, ServiceRecord};
+use super::families::{Families, TemplateFamilies, families_of_protocol};
+use super::inventory::{AclEntryRecord, RuleRecord, ServiceRecord};
 use super::notes::Notes;
 use super::values::range_text;
-use crate::policy::{AddressRange, Interval};
+use crate::policy::{AddressRange, Direction, Interval};
 
 /// What the cloud reads as the whole of IPv4, whatever follows.
 const ZERO_NETWORK: &str = "0.0.0.0/";
@@ -33,6 +33,74 @@ pub fn apart(rule: &RuleRecord, families: &TemplateFamilies, notes: &mut Notes) 
         }
     }
     rules
+}
+
+/// The entries of the cloud for an entry of a network ACL: addresses of one family, one far from the subnet and at most
+/// one in it.
+pub fn entries_apart(
+    entry: &AclEntryRecord,
+    direction: Direction,
+    notes: &mut Notes,
+) -> Vec<AclEntryRecord> {
+    let of_protocol = families_of_protocol(&entry.protocol);
+    let mut side = |items: &[String]| -> Vec<String> {
+        let items = items.iter();
+        items
+            .flat_map(|item| remotes_of(item, of_protocol, &entry.place, notes))
+            .collect()
+    };
+    let (source, destination) = (side(&entry.source), side(&entry.destination));
+    let (far, near, any_far, any_near) = match direction {
+        Direction::Inbound => (source, destination, &entry.source, &entry.destination),
+        Direction::Outbound => (destination, source, &entry.destination, &entry.source),
+    };
+    let mut entries = Vec::new();
+    for (v6, whole, wanted) in [
+        (false, "0.0.0.0/0", of_protocol.v4),
+        (true, "::/0", of_protocol.v6),
+    ] {
+        if !wanted {
+            continue;
+        }
+        let of_family = |side: &[String]| -> Vec<Vec<String>> {
+            let of_family = side.iter().filter(|text| text.contains(':') == v6);
+            of_family.map(|text| vec![text.clone()]).collect()
+        };
+        let far = match any_far.is_empty() {
+            true => vec![vec![whole.to_owned()]],
+            false => of_family(&far),
+        };
+        let near = match any_near.is_empty() {
+            true => vec![Vec::new()],
+            false => of_family(&near),
+        };
+        for (far, near) in far.iter().flat_map(|far| near.iter().map(move |near| (far, near))) {
+            let (source, destination) = match direction {
+                Direction::Inbound => (far, near),
+                Direction::Outbound => (near, far),
+            };
+            entries.push(AclEntryRecord {
+                source: source.clone(),
+                destination: destination.clone(),
+                ..entry.clone()
+            });
+        }
+    }
+    let lists = |ports: &[Interval<u16>]| match ports.is_empty() {
+        true => vec![Vec::new()],
+        false => port_lists(ports),
+    };
+    let with_ports = entries.iter().flat_map(|each| {
+        lists(&entry.ports).into_iter().flat_map(move |ports| {
+            let source_lists = lists(&entry.source_ports).into_iter();
+            source_lists.map(move |source_ports| AclEntryRecord {
+                ports: ports.clone(),
+                source_ports,
+                ..each.clone()
+            })
+        })
+    });
+    with_ports.collect()
 }
 
 /// Single ports together, and each range for itself.

@@ -1,10 +1,12 @@
 //! Makes an inventory whole: what a rule, a template or an interface names exists, or is named as not kept.
 
-use super::families::TemplateFamilies;
+use super::families::{
+    Families, NONE, TemplateFamilies, families_of_address, families_of_protocol,
+};
 use super::inventory::{InstanceRecord, Inventory, RuleRecord, ServiceRecord, TemplateRecord};
 use super::notes::Notes;
-use crate::policy::{Direction, GroupId, InterfaceName};
-use std::collections::HashSet;
+use crate::policy::{AddressRange, Direction, GroupId, InterfaceName};
+use std::collections::{BTreeMap, HashSet};
 
 /// The prefix of the ids of groups.
 const GROUP: &str = "sg-";
@@ -15,6 +17,7 @@ pub fn complete(inventory: &mut Inventory, notes: &mut Notes) {
     templates(&mut inventory.service_templates, "ppmg-", notes);
     rules(inventory, notes);
     instances(&mut inventory.instances, notes);
+    subnets(inventory, notes);
     groups_that_are_named(inventory, notes);
 }
 
@@ -128,6 +131,10 @@ fn instances(instances: &mut Vec<InstanceRecord>, notes: &mut Notes) {
             return false;
         }
         let mut names = HashSet::new();
+        for interface in &mut instance.interfaces {
+            let mut seen = HashSet::new();
+            interface.addresses.retain(|address| seen.insert(address.clone()));
+        }
         instance.interfaces.retain(|interface| {
             let valid = InterfaceName::parse(&interface.name).is_ok();
             if !valid || !names.insert(interface.name.clone()) {
@@ -155,6 +162,77 @@ fn instances(instances: &mut Vec<InstanceRecord>, notes: &mut Notes) {
         if instance.hostname.is_none() {
             taken.add(&instance.id);
         }
+    }
+}
+
+/// Subnets that lie apart, as those of one network do, and entries of network ACLs that packets can match.
+fn subnets(inventory: &mut Inventory, notes: &mut Notes) {
+    let acls: HashSet<String> = inventory.acls.iter().map(|acl| acl.id.clone()).collect();
+    let mut taken = Taken::default();
+    inventory.subnets.retain_mut(|subnet| {
+        let networks = subnet.networks.iter();
+        let ranges: Vec<_> = networks.filter_map(|text| AddressRange::parse(text).ok()).collect();
+        let shared = ranges.iter().any(|range| taken.touches(range));
+        let why = match (ranges.is_empty(), shared) {
+            (true, _) => Some("it has no network"),
+            (_, true) => Some("another subnet has addresses of it: import one network at a time"),
+            _ => None,
+        };
+        if let Some(why) = why {
+            let message = format!("the subnet {} is left out: {why}", subnet.id);
+            notes.not_kept(&subnet.place, message);
+            return false;
+        }
+        ranges.iter().for_each(|range| taken.add(range));
+        if let Some(acl) = subnet.acl.as_ref().filter(|id| !acls.contains(*id)) {
+            let message = format!("the network ACL {acl} is not in the input");
+            notes.not_kept(&subnet.place, message);
+            subnet.acl = None;
+        }
+        true
+    });
+    for acl in &mut inventory.acls {
+        for direction in [Direction::Inbound, Direction::Outbound] {
+            acl.entries_mut(direction).retain(|entry| {
+                let mut families = families_of_protocol(&entry.protocol);
+                for side in [&entry.source, &entry.destination] {
+                    let of_side = side.iter().map(|text| families_of_address(text));
+                    if !side.is_empty() {
+                        families = families.and(of_side.fold(NONE, Families::or));
+                    }
+                }
+                if !families.any() {
+                    let message = "the entry is left out: protocol and addresses are of different families";
+                    notes.not_kept(&entry.place, message);
+                }
+                families.any()
+            });
+        }
+    }
+}
+
+/// The networks of subnets, which lie apart: the last address of each by its first, IPv4 and IPv6.
+#[derive(Default)]
+struct Taken([BTreeMap<u128, u128>; 2]);
+
+impl Taken {
+    fn ends(range: &AddressRange) -> (usize, u128, u128) {
+        match range {
+            AddressRange::V4(i) => (0, i.first.into(), i.last.into()),
+            AddressRange::V6(i) => (1, i.first, i.last),
+        }
+    }
+
+    fn touches(&self, range: &AddressRange) -> bool {
+        let (family, first, last) = Self::ends(range);
+        // They lie apart: of those that begin before the end, the last one ends last.
+        let before = self.0[family].range(..=last).next_back();
+        before.is_some_and(|(_, end)| *end >= first)
+    }
+
+    fn add(&mut self, range: &AddressRange) {
+        let (family, first, last) = Self::ends(range);
+        self.0[family].insert(first, last);
     }
 }
 

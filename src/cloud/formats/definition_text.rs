@@ -1,12 +1,13 @@
 //! An inventory as the text of a definition.
 
 use super::inventory::{
-    GroupRecord, InstanceRecord, Inventory, RuleRecord, ServiceRecord, TemplateRecord,
+    AclEntryRecord, AclRecord, GroupRecord, InstanceRecord, Inventory, RuleRecord, ServiceRecord,
+    SubnetRecord, TemplateRecord,
 };
 use super::values::ports_text;
-use crate::cloud::text::{RuleText, ServiceText};
+use crate::cloud::text::{RuleText, ServiceText, list_keys};
 use crate::definition::model::InstanceKind;
-use crate::definition::tree::scalar;
+use crate::definition::tree::{Tree, scalar};
 use crate::policy::Direction;
 use std::fmt::Write;
 
@@ -31,6 +32,15 @@ pub fn definition_text(inventory: &Inventory) -> String {
             .instances
             .iter()
             .for_each(|each| instance(&mut out, each));
+    }
+    if !inventory.subnets.is_empty() {
+        out += "\nsubnets:\n";
+        let subnets = inventory.subnets.iter();
+        subnets.for_each(|each| subnet(&mut out, each));
+    }
+    if !inventory.acls.is_empty() {
+        out += "\nnetwork_acls:\n";
+        inventory.acls.iter().for_each(|each| acl(&mut out, each));
     }
     out
 }
@@ -135,7 +145,57 @@ fn instance(out: &mut String, instance: &InstanceRecord) {
     }
 }
 
+fn subnet(out: &mut String, subnet: &SubnetRecord) {
+    let acl = match &subnet.acl {
+        Some(id) => format!(", network_acl: {id}"),
+        None => String::new(),
+    };
+    let networks = list(&subnet.networks);
+    let _ = writeln!(out, "  {}: {{ cidr: {networks}{acl} }}", subnet.id);
+}
+
+fn acl(out: &mut String, acl: &AclRecord) {
+    let empty = acl.inbound.is_empty() && acl.outbound.is_empty();
+    let _ = writeln!(out, "  {}:{}", acl.id, if empty { " {}" } else { "" });
+    for direction in [Direction::Inbound, Direction::Outbound] {
+        let entries = acl.entries(direction);
+        if !entries.is_empty() {
+            let _ = writeln!(out, "    {direction}:");
+        }
+        for each in entries {
+            let _ = writeln!(out, "      - {}", acl_entry(each, direction).flow());
+        }
+    }
+}
+
+/// An entry, in the order in which people write its keys.
+fn acl_entry(entry: &AclEntryRecord, direction: Direction) -> Tree {
+    let action = if entry.allow { "allow" } else { "refuse" };
+    let mut entries = vec![
+        ("action", Tree::text(action)),
+        ("protocol", Tree::text(&entry.protocol)),
+    ];
+    let ports = [("port", &entry.ports), ("source_port", &entry.source_ports)];
+    for (key, ports) in ports {
+        if !ports.is_empty() {
+            entries.push((key, Tree::text(ports_text(ports))));
+        }
+    }
+    let far = list_keys(direction).1;
+    for (key, addresses) in [("source", &entry.source), ("destination", &entry.destination)] {
+        match addresses.as_slice() {
+            [] if key == far => entries.push((key, Tree::text("any"))),
+            [] => {}
+            [one] => entries.push((key, Tree::text(one))),
+            several => entries.push((key, Tree::texts(several))),
+        }
+    }
+    if let Some(description) = &entry.description {
+        entries.push(("description", Tree::text(description)));
+    }
+    Tree::map(entries)
+}
+
 fn list(items: &[String]) -> String {
-    let items: Vec<String> = items.iter().map(|item| scalar(item)).collect();
-    format!("[{}]", items.join(", "))
+    Tree::texts(items).flow()
 }

@@ -20,13 +20,15 @@ pub struct TemplateFamilies {
 }
 
 const BOTH: Families = Families { v4: true, v6: true };
-const NONE: Families = Families {
+/// Neither.
+pub const NONE: Families = Families {
     v4: false,
     v6: false,
 };
 
 impl Families {
-    fn or(self, other: Self) -> Self {
+    /// What either has.
+    pub fn or(self, other: Self) -> Self {
         Families {
             v4: self.v4 || other.v4,
             v6: self.v6 || other.v6,
@@ -51,8 +53,8 @@ impl TemplateFamilies {
     /// Those of all templates and groups of them.
     pub fn of(inventory: &Inventory) -> Self {
         TemplateFamilies {
-            addresses: of_templates(&inventory.address_templates, of_address),
-            services: of_templates(&inventory.service_templates, of_protocol),
+            addresses: of_templates(&inventory.address_templates, families_of_address),
+            services: of_templates(&inventory.service_templates, families_of_protocol),
         }
     }
 
@@ -61,14 +63,14 @@ impl TemplateFamilies {
         match self.addresses.get(item) {
             Some(families) => *families,
             None if item == "any" || item.starts_with("sg-") => BOTH,
-            None => of_address(item),
+            None => families_of_address(item),
         }
     }
 
     /// Of a service.
     pub fn of_service(&self, service: &ServiceRecord) -> Families {
         match service {
-            ServiceRecord::Protocol(protocol, _) => of_protocol(protocol),
+            ServiceRecord::Protocol(protocol, _) => families_of_protocol(protocol),
             ServiceRecord::Template(id) => self.services.get(id).copied().unwrap_or(BOTH),
         }
     }
@@ -96,13 +98,14 @@ fn of_templates(
     known
 }
 
-fn of_address(text: &str) -> Families {
+/// Of an address.
+pub fn families_of_address(text: &str) -> Families {
     let v6 = text.contains(':');
     Families { v4: !v6, v6 }
 }
 
 /// Of a protocol, or an entry of a service template.
-fn of_protocol(text: &str) -> Families {
+pub fn families_of_protocol(text: &str) -> Families {
     match text {
         "icmp" => Families {
             v4: true,

@@ -92,6 +92,11 @@ impl<'j> Object<'j> {
         }
     }
 
+    /// Whether a key holds something.
+    pub fn says(&self, key: &str) -> bool {
+        self.map.get(key).is_some_and(|value| !says_nothing(value))
+    }
+
     /// Names each key that holds something and is none of `known`.
     pub fn name_the_rest(&self, known: &[&str], notes: &mut Notes) {
         for (key, value) in self.entries() {

@@ -1,12 +1,14 @@
 //! The inventory of a definition that was found right, and what no format of a cloud has of it.
 
 use super::inventory::{
-    InstanceRecord, InterfaceRecord, Inventory, RuleRecord, ServiceRecord, TemplateRecord,
+    AclEntryRecord, InstanceRecord, InterfaceRecord, Inventory, RuleRecord, ServiceRecord,
+    TemplateRecord,
 };
 use super::notes::Notes;
 use super::values::{address, service_entry};
 use crate::definition::model::{
     AddressTemplateContent, GroupEntry, InstanceEntry, PlatformEntry, RuleEntry, RuleService,
+    WrittenAclEntry,
 };
 use crate::definition::reader::{Text, Texts};
 use crate::definition::{Definition, Sources, Span};
@@ -61,8 +63,60 @@ pub fn of_definition(definition: &Definition, notes: &mut Notes) -> Inventory {
     for entry in &definition.instances {
         inventory.instances.push(instance(entry, sources, notes));
     }
+    network_acls(definition, &mut inventory);
     beside_the_groups(definition, notes);
     inventory
+}
+
+fn network_acls(definition: &Definition, inventory: &mut Inventory) {
+    let sources = &definition.sources;
+    for entry in &definition.subnets {
+        let subnet = inventory.subnet(&entry.id.text, &place(sources, entry.id.span));
+        subnet.networks = entry.cidr.as_ref().map(addresses).unwrap_or_default();
+        subnet.acl = entry.network_acl.as_ref().map(|id| id.text.clone());
+    }
+    for entry in &definition.network_acls {
+        let acl = inventory.acl(&entry.id.text, &place(sources, entry.id.span));
+        for (direction, written) in [
+            (Direction::Inbound, &entry.inbound),
+            (Direction::Outbound, &entry.outbound),
+        ] {
+            let entries = written.iter().flatten();
+            let entries = entries.filter_map(|entry| acl_entry(entry, sources));
+            *acl.entries_mut(direction) = entries.collect();
+        }
+    }
+}
+
+fn acl_entry(entry: &WrittenAclEntry, sources: &Sources) -> Option<AclEntryRecord> {
+    // `any` is said by saying nothing.
+    let side = |written: &Option<Texts>| {
+        let addresses = written.as_ref().map(addresses).unwrap_or_default();
+        match addresses.iter().any(|address| address == "any") {
+            true => Vec::new(),
+            false => addresses,
+        }
+    };
+    let ports = |written: &Option<Texts>| written.as_ref().map(ports).unwrap_or_default();
+    Some(AclEntryRecord {
+        allow: entry.allow?,
+        protocol: entry.protocol.as_ref()?.text.clone(),
+        ports: ports(&entry.port),
+        source_ports: ports(&entry.source_port),
+        source: side(&entry.source),
+        destination: side(&entry.destination),
+        description: entry.description.as_ref().map(|text| text.text.clone()),
+        place: place(sources, entry.span),
+    })
+}
+
+/// Addresses, written in one way.
+fn addresses(texts: &Texts) -> Vec<String> {
+    let items = texts.items.iter().map(|item| match address(&item.text) {
+        Ok((written, _)) => written,
+        Err(_) => item.text.clone(),
+    });
+    items.collect()
 }
 
 fn group(inventory: &mut Inventory, entry: &GroupEntry, sources: &Sources, notes: &mut Notes) {
@@ -102,15 +156,11 @@ fn rule(entry: &RuleEntry, sources: &Sources, notes: &mut Notes) -> Option<RuleR
         }
         RuleService::Both { .. } => return None,
     };
-    let remote = entry.remote.as_ref()?.items.iter();
-    let remote = remote.map(|item| match address(&item.text) {
-        Ok((written, _)) => written,
-        Err(_) => item.text.clone(),
-    });
+    let remote = addresses(entry.remote.as_ref()?);
     Some(RuleRecord {
         allow: entry.allow?,
         service,
-        remote: remote.collect(),
+        remote,
         description: entry.description.as_ref().map(|text| text.text.clone()),
         comment: None,
         place: place(sources, entry.span),
@@ -207,6 +257,7 @@ fn platform_keys(platform: &PlatformEntry) -> Vec<&'static str> {
         ),
         ("approved_services", !platform.approved_services.is_empty()),
         ("unbound_interfaces", platform.unbound_refuse.is_some()),
+        ("quotas", platform.quotas.is_some()),
         ("established", platform.recheck.is_some()),
         ("events", platform.events.is_some()),
         ("mode", platform.observe.is_some()),

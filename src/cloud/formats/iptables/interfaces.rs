@@ -90,7 +90,23 @@ impl Lists {
         if !names.is_empty() {
             inventory.instances.push(instance);
         }
+        self.name_the_rest(&names, notes);
         Ok(())
+    }
+
+    /// Names rules that hold on no interface that a definition can bind.
+    fn name_the_rest(&self, names: &BTreeSet<String>, notes: &mut Notes) {
+        for list in &self.lists {
+            for rule in &list.rules {
+                let own = own(rule, list.direction);
+                let on = |name: &String| own.iter().all(|each| each.covers(name));
+                if !own.iter().all(|each| each.others) && !names.iter().any(on) {
+                    let line = rule.lines.last().copied().unwrap_or_default();
+                    let message = "the rule is left out: it holds on no interface that can be bound";
+                    notes.not_kept(format!("{}:{line}", list.name), message);
+                }
+            }
+        }
     }
 
     fn say(&self, names: &BTreeSet<String>, notes: &mut Notes) {

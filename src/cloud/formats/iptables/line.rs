@@ -4,6 +4,9 @@ use super::condition::{Condition, ESTABLISHED, INVALID, InterfaceMatch, NEW, REL
 use crate::cloud::formats::values::{address, protocol};
 use crate::policy::{AddressRange, AddressSet, PortSet};
 
+/// Interfaces that one line may name: iptables itself takes one each way.
+const MOST_INTERFACES: usize = 2;
+
 /// A rule of a chain.
 #[derive(Debug, Clone)]
 pub struct Line {
@@ -242,6 +245,11 @@ impl Reader<'_> {
 
     fn interface(&mut self, negated: bool) -> Option<InterfaceMatch> {
         let written = self.next();
+        let condition = &self.line.condition;
+        if condition.incoming.len() + condition.outgoing.len() >= MOST_INTERFACES {
+            self.unknown("it names too many interfaces");
+            return None;
+        }
         let name = match written.strip_suffix('+') {
             Some("") if !negated => return None,
             Some(prefix) => format!("{prefix}*"),

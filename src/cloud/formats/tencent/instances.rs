@@ -5,7 +5,7 @@ use crate::cloud::formats::json::Object;
 use crate::cloud::formats::notes::Notes;
 use crate::cloud::formats::values::address;
 use crate::policy::{GroupId, InstanceId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// What the description of an interface begins with that names it as its host does; `export` writes it.
 pub const NAMED: &str = "interface ";
@@ -175,11 +175,7 @@ fn instance_id(object: &Object, id: Option<String>, notes: &mut Notes) -> Option
 /// Adds the single address that a text is.
 pub fn add_address(addresses: &mut Vec<String>, text: &str, object: &Object, notes: &mut Notes) {
     match address(text) {
-        Ok((text, None)) if !text.contains(['/', '-']) => {
-            if !addresses.contains(&text) {
-                addresses.push(text);
-            }
-        }
+        Ok((text, None)) if !text.contains(['/', '-']) => addresses.push(text),
         Ok((text, _)) => notes.not_kept(&object.place, format!("`{text}` is no single address")),
         Err(why) => notes.not_kept(&object.place, why),
     }
@@ -187,10 +183,10 @@ pub fn add_address(addresses: &mut Vec<String>, text: &str, object: &Object, not
 
 /// The ids of groups, each once.
 pub fn groups(ids: Vec<String>, object: &Object, notes: &mut Notes) -> Vec<String> {
-    let mut groups: Vec<String> = Vec::new();
+    let (mut groups, mut seen) = (Vec::new(), HashSet::new());
     for id in ids {
         match GroupId::parse(&id) {
-            Ok(_) if groups.contains(&id) => {}
+            Ok(_) if !seen.insert(id.clone()) => {}
             Ok(_) => groups.push(id),
             Err(error) => notes.not_kept(&object.place, error.to_string()),
         }

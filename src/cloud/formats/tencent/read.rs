@@ -1,6 +1,7 @@
 //! What `tccli` prints, or takes as a request: groups, rules, templates, instances and interfaces.
 
 use super::instances::Interfaces;
+use super::network_acls;
 use super::policy;
 use crate::cloud::formats::inventory::{Inventory, TemplateRecord};
 use crate::cloud::formats::json::Object;
@@ -50,6 +51,11 @@ pub fn is_one(object: &Object) -> bool {
         "ServiceTemplateGroupName",
         "InstanceSet",
         "NetworkInterfaceSet",
+        "SubnetSet",
+        "NetworkAclSet",
+        "NetworkAclEntrySet",
+        "NetworkAclQuintupleSet",
+        "NetworkAclEntries",
     ];
     keys.iter().any(|key| object.has(key))
 }
@@ -100,6 +106,17 @@ impl<'r> Reader<'r> {
                 "NetworkInterfaceSet" => self.each(object, key, |reader, each| {
                     reader.interfaces.interface(each, reader.notes);
                 }),
+                "SubnetSet" | "Subnet" => self.each(object, key, |reader, each| {
+                    network_acls::read_subnet(each, reader.inventory, reader.notes);
+                }),
+                "NetworkAclSet" | "NetworkAcl" => self.each(object, key, |reader, each| {
+                    network_acls::read_acl(each, reader.inventory, reader.notes);
+                }),
+                "NetworkAclEntries" | "NetworkAclQuintupleEntries" => {
+                    self.each(object, key, |reader, each| {
+                        network_acls::read_entries(each, reader.inventory, reader.notes);
+                    });
+                }
                 _ => self.unread(object, key, value),
             }
         }
@@ -120,6 +137,9 @@ impl<'r> Reader<'r> {
     fn request(&mut self, object: &Object) {
         if object.has("SecurityGroupPolicySet") {
             self.policies(object);
+        }
+        if object.has("NetworkAclEntrySet") || object.has("NetworkAclQuintupleSet") {
+            network_acls::read_entries(object, self.inventory, self.notes);
         }
         if object.has("AddressTemplateName") {
             self.address_template(object);
@@ -148,6 +168,9 @@ impl<'r> Reader<'r> {
         // Those of a request were read with it.
         let of_request = [
             "SecurityGroupPolicySet",
+            "NetworkAclEntrySet",
+            "NetworkAclQuintupleSet",
+            "NetworkAclId",
             "SecurityGroupId",
             "GroupName",
             "GroupDescription",
@@ -232,7 +255,7 @@ impl<'r> Reader<'r> {
             return;
         };
         for key in ["GroupDescription", "Tags"] {
-            if object.has(key) && !object.texts(key).is_empty() {
+            if object.says(key) {
                 self.notes
                     .not_kept(object.at(key), "a definition has no key for it");
             }

@@ -4,6 +4,7 @@
 //! their names there. `import` reads the document back.
 
 use super::instances::NAMED;
+use super::network_acls;
 use super::policy;
 use crate::cloud::formats::apart::apart;
 use crate::cloud::formats::cloud_templates::{address_groups, service_entries, service_groups};
@@ -100,6 +101,11 @@ pub fn write(inventory: &Inventory, notes: &mut Notes) -> Value {
         "NetworkInterfaceSet",
         instances.iter().flat_map(|each| interfaces(each)).collect(),
     );
+    for (key, items) in network_acls::write(inventory, notes) {
+        if !items.is_empty() {
+            document.insert(key.to_owned(), Value::Array(items));
+        }
+    }
     Value::Object(document)
 }
 

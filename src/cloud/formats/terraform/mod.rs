@@ -3,19 +3,23 @@
 //! | file | subject |
 //! |---|---|
 //! | [`resources`] | the resources of any of the three |
-//! | [`tencentcloud`], [`lite`] | those of the tencentcloud provider |
+//! | [`tencentcloud`], [`lite`], [`network_acls`] | those of the tencentcloud provider |
+//! | [`literal`] | texts in which nothing is evaluated |
 //! | [`aws`] | those of the aws provider |
 //! | [`write`] | an inventory as resources of the tencentcloud provider |
 
 mod aws;
 mod lite;
+mod literal;
+mod network_acls;
 mod resources;
 mod tencentcloud;
 pub mod write;
 
 use super::inventory::Inventory;
 use super::notes::Notes;
-pub use resources::{Resource, is_one, resources, unescape};
+pub use literal::unescape;
+pub use resources::{Resource, is_one, resources};
 
 /// Reads resources of all providers that are known.
 pub fn read(resources: &[Resource], inventory: &mut Inventory, notes: &mut Notes) {

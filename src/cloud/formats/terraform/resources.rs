@@ -3,7 +3,6 @@
 use crate::cloud::formats::json::Object;
 use crate::cloud::formats::notes::Notes;
 use crate::cloud::formats::values::made_id;
-use serde_json::Value;
 use std::collections::HashMap;
 
 /// How deep modules may lie in each other.
@@ -31,6 +30,8 @@ impl Resource<'_> {
                 "tencentcloud_protocol_template" => "ppm-",
                 "tencentcloud_protocol_template_group" => "ppmg-",
                 "tencentcloud_instance" | "aws_instance" => "ins-",
+                "tencentcloud_subnet" => "subnet-",
+                "tencentcloud_vpc_acl" => "acl-",
                 _ => "",
             };
             match self.name.starts_with(prefix) {
@@ -54,6 +55,13 @@ pub fn resources<'j>(document: &Object<'j>, notes: &mut Notes) -> Vec<Resource<'
     let mut found = Vec::new();
     if let Some(configuration) = document.object("resource") {
         of_configuration(&configuration, notes, &mut found);
+    }
+    if document.has("resource") {
+        for key in ["module", "data", "locals"] {
+            if document.says(key) {
+                notes.not_kept(document.at(key), "import reads resources, and this is none");
+            }
+        }
     }
     for key in ["values", "planned_values"] {
         // A plan has both: what is planned is what is meant.
@@ -144,18 +152,6 @@ fn of_configuration<'j>(
                 });
             }
         }
-    }
-}
-
-/// Replaces what stands for `${` and `%{` in the texts of a configuration, where these begin an expression.
-pub fn unescape(value: &mut Value) {
-    match value {
-        Value::String(text) if text.contains("$${") || text.contains("%%{") => {
-            *text = text.replace("$${", "${").replace("%%{", "%{");
-        }
-        Value::Array(items) => items.iter_mut().for_each(unescape),
-        Value::Object(map) => map.values_mut().for_each(unescape),
-        _ => {}
     }
 }
 

@@ -1,6 +1,7 @@
 //! Resources of the tencentcloud provider.
 
 use super::lite;
+use super::network_acls;
 use super::resources::{Names, Resource};
 use crate::cloud::formats::inventory::{
     InstanceRecord, InterfaceRecord, Inventory, RuleRecord, ServiceRecord, TemplateRecord,
@@ -15,7 +16,7 @@ use crate::policy::{Direction, GroupId, InstanceId};
 use std::collections::HashMap;
 
 /// The types that are read.
-pub const KINDS: [&str; 12] = [
+pub const KINDS: [&str; 15] = [
     "tencentcloud_security_group",
     "tencentcloud_security_group_rule_set",
     "tencentcloud_security_group_lite_rule",
@@ -28,6 +29,9 @@ pub const KINDS: [&str; 12] = [
     "tencentcloud_instance",
     "tencentcloud_eni",
     "tencentcloud_eni_attachment",
+    "tencentcloud_subnet",
+    "tencentcloud_vpc_acl",
+    "tencentcloud_vpc_acl_attachment",
 ];
 
 /// Reads all of them.
@@ -75,6 +79,7 @@ pub fn read(resources: &[Resource], names: &Names, inventory: &mut Inventory, no
     }
     single_rules(single, inventory, notes);
     instances(resources, names, inventory, notes);
+    network_acls::read(resources, names, inventory, notes);
 }
 
 fn group(resource: &Resource, inventory: &mut Inventory, notes: &mut Notes) {

@@ -3,6 +3,8 @@
 //! Written in Terraform's JSON syntax (`.tf.json`), which Terraform reads as it reads HCL: one writer and one reader of
 //! JSON serve all formats, and no text of a definition can end a string or a template of HCL early.
 
+use super::literal::literal;
+use super::network_acls;
 use crate::cloud::formats::apart::apart;
 use crate::cloud::formats::cloud_templates::{address_groups, service_entries, service_groups};
 use crate::cloud::formats::families::TemplateFamilies;
@@ -98,7 +100,18 @@ pub fn write(inventory: &Inventory, notes: &mut Notes) -> Value {
         );
         notes.not_kept(&instance.place, message);
     }
+    let variables = match inventory.acls.is_empty() && inventory.subnets.is_empty() {
+        true => json!({}),
+        false => json!({
+            "vpc_id": { "type": "string" },
+            "availability_zone": { "type": "string" },
+        }),
+    };
+    for (kind, name, body) in network_acls::write(inventory, notes) {
+        put(kind, &name, body);
+    }
     json!({
+        "variable": variables,
         "terraform": { "required_providers": { "tencentcloud": { "source": PROVIDER } } },
         "resource": resources,
     })
@@ -161,9 +174,4 @@ fn reference(kind: &str, name: &str) -> String {
 
 fn references(kind: &str, names: &[String]) -> Vec<String> {
     names.iter().map(|name| reference(kind, name)).collect()
-}
-
-/// A text in which Terraform evaluates nothing.
-fn literal(text: &str) -> String {
-    text.replace("${", "$${").replace("%{", "%%{")
 }
