@@ -9,6 +9,8 @@
 #[allow(dead_code, reason = "the policy of a case is for others")]
 #[path = "definitions/cases.rs"]
 mod cases;
+#[path = "formats/command.rs"]
+mod command;
 #[path = "formats/damaged.rs"]
 mod damaged;
 #[path = "formats/fixtures.rs"]

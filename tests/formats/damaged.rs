@@ -37,7 +37,9 @@ fn mutated(rng: &mut Rng, text: &str, others: &[(String, String)]) -> String {
                 characters.splice(at..at, copy);
             }
             2 => {
-                let odd = ['"', '\\', '{', '[', '0', '-', ':', '\u{0}', '\u{202e}', '#', ',', '%', '$'];
+                let odd = [
+                    '"', '\\', '{', '[', '0', '-', ':', '\u{0}', '\u{202e}', '#', ',', '%', '$',
+                ];
                 characters[at] = odd[rng.usize(..odd.len())];
             }
             3 => {
@@ -66,7 +68,7 @@ fn damaged_input_is_judged_without_panic() {
     let inputs = inputs();
     let rounds = match std::env::var_os("SECGROUPD_FULL") {
         Some(_) => 20_000,
-        None => 1500,
+        None => 800,
     };
     let mut rng = Rng::with_seed(20);
     let mut right = 0;
@@ -86,7 +88,10 @@ fn damaged_input_is_judged_without_panic() {
         );
         right += 1;
     }
-    assert!(right > rounds / 5, "only {right} of {rounds} were still of a format");
+    assert!(
+        right > rounds / 5,
+        "only {right} of {rounds} were still of a format"
+    );
 }
 
 /// Chains that call each other twice each are passed 2^n times: that ends.
@@ -98,7 +103,10 @@ fn chains_that_multiply_are_refused() {
     }
     text += "-A INPUT -j C0\n";
     for n in 0..39 {
-        text += &format!("-A C{n} -p tcp -j C{m}\n-A C{n} -p udp -j C{m}\n-A C{n} -s 10.{n}.0.0/16 -j C{m}\n", m = n + 1);
+        text += &format!(
+            "-A C{n} -p tcp -j C{m}\n-A C{n} -s 10.0.0.0/8 -j C{m}\n",
+            m = n + 1
+        );
     }
     text += "-A C39 -j ACCEPT\nCOMMIT\n";
     let error = import(&named(&[("rules", &text)]), None, None).unwrap_err();
@@ -120,13 +128,22 @@ fn large_input_is_read_once() {
     let text = format!("{{\"SecurityGroupPolicies\":[{}]}}", groups.join(","));
     let imported = import(&named(&[("groups.json", &text)]), None, None).unwrap();
     assert_eq!(imported.definition.matches("  sg-").count(), 60_000);
-    assert_eq!(imported.notes.len(), 60_000);
+    let odd = imported
+        .notes
+        .iter()
+        .filter(|note| note.place.ends_with(".Odd"));
+    assert_eq!((odd.count(), imported.notes.len()), (60_000, 60_000));
     let mut rules = "*filter\n:INPUT DROP [0:0]\n".to_owned();
     for n in 0..60_000_u32 {
-        rules += &format!("-A INPUT -s 10.{}.{}.0/24 -p tcp --dport 22 -j ACCEPT\n", n % 250, n / 250);
+        rules += &format!(
+            "-A INPUT -s 10.{}.{}.0/24 -p tcp --dport 22 -j ACCEPT\n",
+            n % 250,
+            n / 250
+        );
     }
     let imported = import(&named(&[("rules", &rules)]), None, None).unwrap();
-    assert_eq!(imported.definition.matches("action: allow").count(), 60_000);
+    // One more: what the policy of OUTPUT lets pass.
+    assert_eq!(imported.definition.matches("action: allow").count(), 60_001);
     let too_large = "x".repeat(16_000_001);
     let error = import(&named(&[("large", &too_large)]), None, None).unwrap_err();
     assert!(matches!(error, ImportError::TooLarge { .. }), "{error}");

@@ -19,7 +19,13 @@ fn each_input_gives_its_definition_and_notes() {
         let mut inputs: Vec<(String, String)> = fs::read_dir(case)
             .unwrap()
             .map(|entry| entry.unwrap().path())
-            .filter(|path| !path.file_name().unwrap().to_string_lossy().starts_with("expected"))
+            .filter(|path| {
+                !path
+                    .file_name()
+                    .unwrap()
+                    .to_string_lossy()
+                    .starts_with("expected")
+            })
             .filter(|path| path.file_name().unwrap() != "SOURCE")
             .map(|path| {
                 let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -27,11 +33,18 @@ fn each_input_gives_its_definition_and_notes() {
             })
             .collect();
         inputs.sort();
-        let inputs: Vec<(&str, &str)> =
-            inputs.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let inputs: Vec<(&str, &str)> = inputs
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_str()))
+            .collect();
         let Imported { definition, notes } = imported(&inputs, None);
         let judged = judge_texts([("imported", definition.as_str())], case);
-        assert!(judged.account.is_some(), "{}: {}", case.display(), judged.rendered());
+        assert!(
+            judged.account.is_some(),
+            "{}: {}",
+            case.display(),
+            judged.rendered()
+        );
         let notes: Vec<String> = notes
             .iter()
             .map(|note| {
@@ -44,7 +57,11 @@ fn each_input_gives_its_definition_and_notes() {
             .collect();
         expect(&case.join("expected.yaml"), &definition);
         expect(&case.join("expected.notes"), &notes.concat());
-        assert!(case.join("SOURCE").is_file(), "{} has no SOURCE", case.display());
+        assert!(
+            case.join("SOURCE").is_file(),
+            "{} has no SOURCE",
+            case.display()
+        );
     }
     assert!(cases.len() >= 12, "{}", cases.len());
 }

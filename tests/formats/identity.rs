@@ -31,7 +31,10 @@ fn definition(rng: &mut Rng) -> String {
     let text = generate::definition(rng);
     let text = text.split("platform:").next().unwrap_or_default();
     let text = text
-        .replace("    mode: observe\n", "    region: ap-guangzhou\n    project: default\n")
+        .replace(
+            "    mode: observe\n",
+            "    region: ap-guangzhou\n    project: default\n",
+        )
         .replace("kind: clb", "kind: cvm")
         .replace("    smtp: unblocked\n", "")
         .replace("0.0.0.0/1", "1.0.0.0/8");
@@ -53,7 +56,11 @@ fn network_acls(rng: &mut Rng) -> String {
             for _ in 0..rng.usize(1..5) {
                 let action = ["allow", "refuse"][rng.usize(..2)];
                 let protocol = ["tcp", "udp", "icmp", "all"][rng.usize(..4)];
-                let v4 = ["192.0.2.0/24", "[198.51.100.7, 203.0.113.0/25]", "192.0.2.3-192.0.2.9"];
+                let v4 = [
+                    "192.0.2.0/24",
+                    "[198.51.100.7, 203.0.113.0/25]",
+                    "192.0.2.3-192.0.2.9",
+                ];
                 let addresses = match (protocol, rng.u8(..3)) {
                     (_, 0) => "any",
                     ("icmp", _) | (_, 1) => v4[rng.usize(..3)],
@@ -115,33 +122,53 @@ fn policies(account: &Account) -> Vec<Policy> {
     let all = account.instances.iter().map(|instance| instance.id.clone());
     let unblocked: BTreeSet<_> = all.collect();
     let instances = account.instances.iter();
-    instances.map(|instance| account.policy(&instance.id, &unblocked).unwrap()).collect()
+    instances
+        .map(|instance| account.policy(&instance.id, &unblocked).unwrap())
+        .collect()
 }
 
 fn lost(notes: &[Note]) -> Vec<&Note> {
-    notes.iter().filter(|note| note.kind == NoteKind::NotKept).collect()
+    notes
+        .iter()
+        .filter(|note| note.kind == NoteKind::NotKept)
+        .collect()
 }
 
 /// Packets on the edges of what the ACLs say, which `diff` does not compare: each is judged the same.
 fn judge_the_same(rng: &mut Rng, old: &Policy, new: &Policy, text: &str) {
     let remotes = [
-        "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.9", "192.0.2.10", "198.51.100.7",
-        "198.51.100.8", "203.0.113.5", "203.0.113.200", "2001:db8:9::1", "2001:db8:a::1",
+        "192.0.2.1",
+        "192.0.2.2",
+        "192.0.2.3",
+        "192.0.2.9",
+        "192.0.2.10",
+        "198.51.100.7",
+        "198.51.100.8",
+        "203.0.113.5",
+        "203.0.113.200",
+        "2001:db8:9::1",
+        "2001:db8:a::1",
     ];
     let ports = [80, 443, 1023, 1024, 8000, 8100, 8101, 65535];
     for _ in 0..40 {
         let remote: IpAddr = remotes[rng.usize(..remotes.len())].parse().unwrap();
         let direction = [Direction::Inbound, Direction::Outbound][rng.usize(..2)];
-        let protocol = [Protocol::TCP, Protocol::UDP, Protocol::ICMP, Protocol::GRE][rng.usize(..4)];
+        let protocol =
+            [Protocol::TCP, Protocol::UDP, Protocol::ICMP, Protocol::GRE][rng.usize(..4)];
         let port = ports[rng.usize(..ports.len())];
         let mut packet = Packet::opening(direction, "eth0", protocol, remote, port);
         packet.local = match remote {
-            IpAddr::V4(_) => ["10.1.2.3", "10.7.7.7", "10.7.7.8"][rng.usize(..3)].parse().unwrap(),
+            IpAddr::V4(_) => ["10.1.2.3", "10.7.7.7", "10.7.7.8"][rng.usize(..3)]
+                .parse()
+                .unwrap(),
             IpAddr::V6(_) => "2001:db8:1::1".parse().unwrap(),
         };
         packet.source_port = ports[rng.usize(..ports.len())];
         let (before, after) = (old.decide(&packet), new.decide(&packet));
-        assert_eq!(before.verdict, after.verdict, "{packet:?}: {before:?} {after:?}\n{text}");
+        assert_eq!(
+            before.verdict, after.verdict,
+            "{packet:?}: {before:?} {after:?}\n{text}"
+        );
     }
 }
 
@@ -170,7 +197,10 @@ fn objects(judged: &Judged) -> BTreeMap<String, String> {
                 format!("{} {addresses:?} {groups:?}", each.name.text)
             })
             .collect();
-        texts(&instance.id.text, format!("{name:?} {} {interfaces:?}", instance.prepaid));
+        texts(
+            &instance.id.text,
+            format!("{name:?} {} {interfaces:?}", instance.prepaid),
+        );
     }
     for template in definition.address_templates.iter().map(|each| &each.id) {
         texts(&template.text, String::new());
@@ -197,12 +227,29 @@ fn definition_to_tencent_to_definition_is_the_identity() {
         let before = right(&text);
         let there = trip(&before, Target::Tencent);
         assert_eq!(lost(&there.out), Vec::<&Note>::new(), "{seed}\n{text}");
-        assert_eq!(lost(&there.back), Vec::<&Note>::new(), "{seed}\n{text}\n{}", there.document);
+        assert_eq!(
+            lost(&there.back),
+            Vec::<&Note>::new(),
+            "{seed}\n{text}\n{}",
+            there.document
+        );
         let after = right(&there.definition);
-        assert_eq!(objects(&before), objects(&after), "{seed}\n{text}\n{}", there.definition);
-        for (old, new) in policies(account(&before)).iter().zip(&policies(account(&after))) {
+        assert_eq!(
+            objects(&before),
+            objects(&after),
+            "{seed}\n{text}\n{}",
+            there.definition
+        );
+        for (old, new) in policies(account(&before))
+            .iter()
+            .zip(&policies(account(&after)))
+        {
             let changes = diff(old, new, &mut Work::default()).unwrap();
-            assert!(changes.is_empty(), "{seed}: {changes:?}\n{text}\n{}", there.definition);
+            assert!(
+                changes.is_empty(),
+                "{seed}: {changes:?}\n{text}\n{}",
+                there.definition
+            );
             judge_the_same(&mut Rng::with_seed(seed), old, new, &text);
         }
         let again = trip(&after, Target::Tencent);
@@ -227,14 +274,27 @@ fn definition_to_terraform_to_definition_is_the_identity() {
         let without = format!("{}{}", &text[..instances], &text[end..]);
         let there = trip(&right(&without), Target::Terraform);
         assert_eq!(lost(&there.out), Vec::<&Note>::new(), "{seed}\n{text}");
-        assert_eq!(lost(&there.back), Vec::<&Note>::new(), "{seed}\n{text}\n{}", there.document);
+        assert_eq!(
+            lost(&there.back),
+            Vec::<&Note>::new(),
+            "{seed}\n{text}\n{}",
+            there.document
+        );
         let after = right(&there.definition);
-        assert_eq!(objects(&right(&without)), objects(&after), "{seed}\n{text}\n{}", there.definition);
+        assert_eq!(
+            objects(&right(&without)),
+            objects(&after),
+            "{seed}\n{text}\n{}",
+            there.definition
+        );
         // The same instances beside both: flows are judged on hosts.
         let before = right(&text);
         let with = format!("{}{}", there.definition, &text[instances..end]);
         let after = right(&with);
-        for (old, new) in policies(account(&before)).iter().zip(&policies(account(&after))) {
+        for (old, new) in policies(account(&before))
+            .iter()
+            .zip(&policies(account(&after)))
+        {
             let changes = diff(old, new, &mut Work::default()).unwrap();
             assert!(changes.is_empty(), "{seed}: {changes:?}\n{text}\n{with}");
             judge_the_same(&mut Rng::with_seed(seed), old, new, &text);
@@ -298,7 +358,7 @@ tests:
 lab:
   hosts: { office: [203.0.113.7] }
 silence:
-  - { code: open-to-all, reason: because }
+  - { code: admin-port, reason: because }
 ";
     let judged = judge_texts([("groups.yaml", text)], Path::new(""));
     let mut definition = judged.definition;
@@ -320,7 +380,9 @@ silence:
         ("groups.yaml:15", "office"),
         ("groups.yaml:17", "silence"),
     ] {
-        let found = notes.iter().any(|note| note.starts_with(place) && note.contains(word));
+        let found = notes
+            .iter()
+            .any(|note| note.starts_with(place) && note.contains(word));
         assert!(found, "{place} {word}: {notes:#?}");
     }
     assert_eq!(notes.len(), 10, "{notes:#?}");

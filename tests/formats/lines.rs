@@ -15,11 +15,15 @@ fn rules(dump: &str) -> BTreeSet<usize> {
 
 /// The numbers that comments of the definition name: `# iptables lines 5, 12`.
 fn of_comments(definition: &str) -> BTreeSet<usize> {
-    let comments = definition.lines().filter_map(|line| line.split_once("  # "));
+    let comments = definition
+        .lines()
+        .filter_map(|line| line.split_once("  # "));
     let numbers = comments.flat_map(|(_, comment)| {
         let (_, numbers) = comment.split_once("line").unwrap();
         let numbers = numbers.trim_start_matches('s').split(", ");
-        numbers.map(|number| number.trim().parse().unwrap()).collect::<Vec<usize>>()
+        numbers
+            .map(|number| number.trim().parse().unwrap())
+            .collect::<Vec<usize>>()
     });
     numbers.collect()
 }
@@ -52,7 +56,11 @@ fn every_line_of_a_dump_is_kept_or_named() {
                 .difference(&seen)
                 .map(|line| format!("{line}: {}", dump.lines().nth(line - 1).unwrap()))
                 .collect();
-            assert!(missing.is_empty(), "{file} of {name}:\n{}", missing.join("\n"));
+            assert!(
+                missing.is_empty(),
+                "{file} of {name}:\n{}",
+                missing.join("\n")
+            );
             let judged = judge_texts([("imported", imported.definition.as_str())], Path::new(""));
             assert!(judged.account.is_some(), "{}", judged.rendered());
             whole = whole.max(dump.lines().count());

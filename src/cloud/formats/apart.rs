@@ -74,7 +74,10 @@ pub fn entries_apart(
             true => vec![Vec::new()],
             false => of_family(&near),
         };
-        for (far, near) in far.iter().flat_map(|far| near.iter().map(move |near| (far, near))) {
+        for (far, near) in far
+            .iter()
+            .flat_map(|far| near.iter().map(move |near| (far, near)))
+        {
             let (source, destination) = match direction {
                 Direction::Inbound => (far, near),
                 Direction::Outbound => (near, far),

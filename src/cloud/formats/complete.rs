@@ -59,6 +59,8 @@ fn templates(templates: &mut Vec<TemplateRecord>, group_prefix: &str, notes: &mu
         });
     }
     templates.retain(|template| empty(template, notes));
+    // A stable sort: what a group names stands before it.
+    templates.sort_by_key(|template| template.id.starts_with(group_prefix));
 }
 
 /// Rules whose templates exist, with remotes of the families that their protocols have.
@@ -87,6 +89,10 @@ fn rules(inventory: &mut Inventory, notes: &mut Notes) {
                         why = format!("the address template {item} is not in the input");
                         return false;
                     }
+                    if !item.starts_with("ipm") && !is_remote(item) {
+                        why = format!("`{item}` is no remote");
+                        return false;
+                    }
                     let matches = of_service.and(families.of_remote(item)).any();
                     if !matches {
                         let (one, other) = match of_service.v4 {
@@ -107,6 +113,11 @@ fn rules(inventory: &mut Inventory, notes: &mut Notes) {
             });
         }
     }
+}
+
+/// Whether a definition may name it as a remote, if it is no template.
+fn is_remote(item: &str) -> bool {
+    item == "any" || GroupId::parse(item).is_ok() || AddressRange::parse(item).is_ok()
 }
 
 /// Names a rule that is not kept. A refusal that goes opens something, which is said.
@@ -133,7 +144,9 @@ fn instances(instances: &mut Vec<InstanceRecord>, notes: &mut Notes) {
         let mut names = HashSet::new();
         for interface in &mut instance.interfaces {
             let mut seen = HashSet::new();
-            interface.addresses.retain(|address| seen.insert(address.clone()));
+            interface
+                .addresses
+                .retain(|address| seen.insert(address.clone()));
         }
         instance.interfaces.retain(|interface| {
             let valid = InterfaceName::parse(&interface.name).is_ok();
@@ -171,7 +184,9 @@ fn subnets(inventory: &mut Inventory, notes: &mut Notes) {
     let mut taken = Taken::default();
     inventory.subnets.retain_mut(|subnet| {
         let networks = subnet.networks.iter();
-        let ranges: Vec<_> = networks.filter_map(|text| AddressRange::parse(text).ok()).collect();
+        let ranges: Vec<_> = networks
+            .filter_map(|text| AddressRange::parse(text).ok())
+            .collect();
         let shared = ranges.iter().any(|range| taken.touches(range));
         let why = match (ranges.is_empty(), shared) {
             (true, _) => Some("it has no network"),
@@ -202,7 +217,8 @@ fn subnets(inventory: &mut Inventory, notes: &mut Notes) {
                     }
                 }
                 if !families.any() {
-                    let message = "the entry is left out: protocol and addresses are of different families";
+                    let message =
+                        "the entry is left out: protocol and addresses are of different families";
                     notes.not_kept(&entry.place, message);
                 }
                 families.any()

@@ -182,7 +182,10 @@ fn acl_entry(entry: &AclEntryRecord, direction: Direction) -> Tree {
         }
     }
     let far = list_keys(direction).1;
-    for (key, addresses) in [("source", &entry.source), ("destination", &entry.destination)] {
+    for (key, addresses) in [
+        ("source", &entry.source),
+        ("destination", &entry.destination),
+    ] {
         match addresses.as_slice() {
             [] if key == far => entries.push((key, Tree::text("any"))),
             [] => {}

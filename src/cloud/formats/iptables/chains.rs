@@ -53,7 +53,7 @@ pub struct Walk<'c, 'n> {
     notes: &'n mut Notes,
     /// The list.
     pub rules: Vec<Flat>,
-    /// Lines that are part of it, or that hold without it.
+    /// Lines that are part of it.
     pub kept: HashSet<usize>,
     steps: usize,
 }
@@ -209,8 +209,12 @@ impl<'c, 'n> Walk<'c, 'n> {
                 Ok(After::GoesOn)
             }
             Target::Chain(name) => {
-                self.kept.insert(line.number);
+                let before = self.rules.len();
                 let after = self.chain(name, condition, &trail_here())?;
+                if self.rules.len() == before {
+                    let message = format!("no rule comes of this: what {name} does is named there");
+                    self.notes.assumed(self.place(line.number), message);
+                }
                 Ok(if always { after } else { After::GoesOn })
             }
         }
@@ -299,7 +303,7 @@ impl<'c, 'n> Walk<'c, 'n> {
         if ports && !matches!(condition.protocol, Some("tcp" | "udp")) {
             return self.left_out(line, "ports need tcp or udp");
         }
-        self.kept.insert(line.number);
+        self.kept.extend(&lines);
         self.rules.push(Flat {
             allow,
             condition,
@@ -309,15 +313,14 @@ impl<'c, 'n> Walk<'c, 'n> {
     }
 
     fn not_reached(&mut self, rest: &[Line], by: &Line) {
-        let why = match (&by.unknown, &by.target) {
-            (Some(_), _) => "it follows a return that cannot be kept".to_owned(),
-            (None, Target::Return) if !by.condition.is_always_met() => {
-                "it follows a return that cannot be kept".to_owned()
-            }
-            _ => format!("no packet comes here: line {} decides about all", by.number),
-        };
+        let returns = by.target == Target::Return && !by.condition.is_always_met();
         for line in rest {
-            self.notes.not_kept(self.place(line.number), why.clone());
+            if by.unknown.is_some() || returns {
+                self.left_out(line, "it follows a return that cannot be kept");
+                continue;
+            }
+            let message = format!("no packet comes here: line {} decides about all", by.number);
+            self.notes.not_kept(self.place(line.number), message);
         }
     }
 

@@ -102,7 +102,8 @@ impl Lists {
                 let on = |name: &String| own.iter().all(|each| each.covers(name));
                 if !own.iter().all(|each| each.others) && !names.iter().any(on) {
                     let line = rule.lines.last().copied().unwrap_or_default();
-                    let message = "the rule is left out: it holds on no interface that can be bound";
+                    let message =
+                        "the rule is left out: it holds on no interface that can be bound";
                     notes.not_kept(format!("{}:{line}", list.name), message);
                 }
             }

@@ -2,12 +2,12 @@
 
 use super::policy::{cloud_ports, cloud_protocol};
 use crate::cloud::formats::apart::entries_apart;
+use crate::cloud::formats::inventory::ServiceRecord;
 use crate::cloud::formats::inventory::{AclEntryRecord, AclRecord, Inventory, SubnetRecord};
 use crate::cloud::formats::json::Object;
 use crate::cloud::formats::notes::Notes;
 use crate::cloud::formats::tencent::policy::protocol_and_ports;
-use crate::cloud::formats::inventory::ServiceRecord;
-use crate::cloud::formats::values::{address_in_cloud_rule, allows, ports};
+use crate::cloud::formats::values::{address, address_in_cloud_rule, allows, has_ports, ports};
 use crate::policy::id::{AclId, SubnetId};
 use crate::policy::{Direction, Interval};
 use serde_json::{Map, Value, json};
@@ -25,8 +25,11 @@ pub fn read_subnet(object: &Object, inventory: &mut Inventory, notes: &mut Notes
         return notes.not_kept(&object.place, error.to_string());
     }
     let mut networks = Vec::new();
-    for text in ["CidrBlock", "Ipv6CidrBlock"].iter().filter_map(|key| object.text(key)) {
-        match crate::cloud::formats::values::address(&text) {
+    for text in ["CidrBlock", "Ipv6CidrBlock"]
+        .iter()
+        .filter_map(|key| object.text(key))
+    {
+        match address(&text) {
             Ok((network, _)) => networks.push(network),
             Err(why) => notes.not_kept(&object.place, why),
         }
@@ -109,7 +112,11 @@ fn add(
     if objects.is_empty() {
         return;
     }
-    if !inventory.acl(id, &object.place).entries(direction).is_empty() {
+    if !inventory
+        .acl(id, &object.place)
+        .entries(direction)
+        .is_empty()
+    {
         let message = format!("the {direction} entries of {id} were read already");
         return notes.not_kept(object.at(key), message);
     }
@@ -129,10 +136,25 @@ fn read_entry(
     notes: &mut Notes,
 ) -> Result<AclEntryRecord, String> {
     let known = [
-        "Protocol", "Port", "CidrBlock", "Ipv6CidrBlock", "Action", "Description", "ModifyTime",
-        "Priority", "NetworkAclIpv4EntryId", "NetworkAclIpv6EntryId", "SourcePort", "SourceCidr",
-        "SourceIPv6Cidr", "DestinationPort", "DestinationCidr", "DestinationIPv6Cidr",
-        "NetworkAclQuintupleEntryId", "CreateTime", "NetworkAclDirection",
+        "Protocol",
+        "Port",
+        "CidrBlock",
+        "Ipv6CidrBlock",
+        "Action",
+        "Description",
+        "ModifyTime",
+        "Priority",
+        "NetworkAclIpv4EntryId",
+        "NetworkAclIpv6EntryId",
+        "SourcePort",
+        "SourceCidr",
+        "SourceIPv6Cidr",
+        "DestinationPort",
+        "DestinationCidr",
+        "DestinationIPv6Cidr",
+        "NetworkAclQuintupleEntryId",
+        "CreateTime",
+        "NetworkAclDirection",
     ];
     object.name_the_rest(&known, notes);
     let port = object.text_of(&["Port", "DestinationPort"]);
@@ -142,6 +164,9 @@ fn read_entry(
         return Err("it has no protocol".to_owned());
     };
     let source_ports = ports(&object.text("SourcePort").unwrap_or_default())?;
+    if !has_ports(&protocol) && !source_ports.is_empty() {
+        return Err(format!("{protocol} has no ports, and it names some"));
+    }
     let mut side = |keys: &[&str]| -> Result<Vec<String>, String> {
         let mut addresses = Vec::new();
         for text in keys.iter().filter_map(|key| object.text(key)) {
@@ -199,7 +224,10 @@ fn near_any(mut entry: AclEntryRecord, direction: Direction) -> AclEntryRecord {
 
 /// The lists of a document: `SubnetSet`, `NetworkAclSet`, and bodies that set the entries of each ACL.
 pub fn write(inventory: &Inventory, notes: &mut Notes) -> [(&'static str, Vec<Value>); 4] {
-    let subnets = inventory.subnets.iter().map(|each| write_subnet(each, notes));
+    let subnets = inventory
+        .subnets
+        .iter()
+        .map(|each| write_subnet(each, notes));
     let subnets: Vec<Value> = subnets.collect();
     let (mut acls, mut three, mut five) = (Vec::new(), Vec::new(), Vec::new());
     for acl in &inventory.acls {
@@ -251,7 +279,8 @@ fn write_subnet(subnet: &SubnetRecord, notes: &mut Notes) -> Value {
         };
         match map.contains_key(key) {
             true => {
-                let message = format!("{network} is left out: a subnet has one network of each family");
+                let message =
+                    format!("{network} is left out: a subnet has one network of each family");
                 notes.not_kept(&subnet.place, message);
             }
             false => {
@@ -283,13 +312,22 @@ fn write_five(entry: &AclEntryRecord) -> Value {
     };
     put("SourcePort", &entry.source_ports);
     put("DestinationPort", &entry.ports);
-    let v6 = entry.source.iter().chain(&entry.destination).any(|text| text.contains(':'));
+    let v6 = entry
+        .source
+        .iter()
+        .chain(&entry.destination)
+        .any(|text| text.contains(':'));
     let whole = vec![if v6 { "::/0" } else { "0.0.0.0/0" }.to_owned()];
     let or_whole = |side: &Vec<String>| match side.is_empty() {
         true => whole.clone(),
         false => side.clone(),
     };
-    put_address(&mut map, &or_whole(&entry.source), "SourceCidr", "SourceIPv6Cidr");
+    put_address(
+        &mut map,
+        &or_whole(&entry.source),
+        "SourceCidr",
+        "SourceIPv6Cidr",
+    );
     put_address(
         &mut map,
         &or_whole(&entry.destination),
@@ -301,7 +339,10 @@ fn write_five(entry: &AclEntryRecord) -> Value {
 
 fn common(entry: &AclEntryRecord) -> Map<String, Value> {
     let mut map = Map::new();
-    map.insert("Protocol".to_owned(), json!(cloud_protocol(&entry.protocol)));
+    map.insert(
+        "Protocol".to_owned(),
+        json!(cloud_protocol(&entry.protocol)),
+    );
     let action = if entry.allow { "Accept" } else { "Drop" };
     map.insert("Action".to_owned(), json!(action));
     if let Some(description) = &entry.description {

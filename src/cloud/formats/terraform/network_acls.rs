@@ -10,8 +10,8 @@ use crate::cloud::formats::inventory::{
 use crate::cloud::formats::notes::Notes;
 use crate::cloud::formats::tencent::policy::cloud_ports;
 use crate::cloud::formats::values::address;
-use crate::policy::id::{AclId, SubnetId};
 use crate::policy::Direction;
+use crate::policy::id::{AclId, SubnetId};
 use serde_json::{Value, json};
 
 const DIRECTIONS: [(&str, Direction); 2] = [
@@ -80,7 +80,10 @@ pub fn read(resources: &[Resource], names: &Names, inventory: &mut Inventory, no
 /// The entry that a line of four or five fields is.
 fn entry(rule: RuleRecord, direction: Direction, notes: &mut Notes) -> Option<AclEntryRecord> {
     let ServiceRecord::Protocol(protocol, ports) = rule.service else {
-        notes.not_kept(&rule.place, "the entry is left out: an ACL has no service templates");
+        notes.not_kept(
+            &rule.place,
+            "the entry is left out: an ACL has no service templates",
+        );
         return None;
     };
     let (source, destination) = match direction {
@@ -103,7 +106,9 @@ fn entry(rule: RuleRecord, direction: Direction, notes: &mut Notes) -> Option<Ac
 pub fn write(inventory: &Inventory, notes: &mut Notes) -> Vec<(&'static str, String, Value)> {
     let mut resources = Vec::new();
     for acl in &inventory.acls {
-        let mut lists = DIRECTIONS.iter().map(|(_, direction)| lines(acl, *direction, notes));
+        let mut lists = DIRECTIONS
+            .iter()
+            .map(|(_, direction)| lines(acl, *direction, notes));
         let (ingress, egress) = (lists.next(), lists.next());
         let body = json!({ "name": acl.id, "ingress": ingress, "egress": egress, "vpc_id": VPC });
         resources.push(("tencentcloud_vpc_acl", acl.id.clone(), body));
@@ -112,7 +117,10 @@ pub fn write(inventory: &Inventory, notes: &mut Notes) -> Vec<(&'static str, Str
         let (v6, v4): (Vec<&String>, Vec<&String>) =
             subnet.networks.iter().partition(|text| text.contains(':'));
         let Some(network) = v4.first() else {
-            let message = format!("{} is left out: the provider has subnets of IPv4", subnet.id);
+            let message = format!(
+                "{} is left out: the provider has subnets of IPv4",
+                subnet.id
+            );
             notes.not_kept(&subnet.place, message);
             continue;
         };
