@@ -348,7 +348,7 @@ security_groups:
     mode: observe
     project: shop
     inbound:
-      - { action: allow, protocol: tcp, source: 0.0.0.0/7 }
+      - { action: allow, protocol: tcp, source: 0.0.0.0/7, until: 2100-12-31T18:00Z }
 instances:
   ins-a: { kind: clb, interfaces: { eth0: { security_groups: [sg-a] } } }
   ins-b: { billing: prepaid, smtp: unblocked, interfaces: { eth0: { security_groups: [sg-a] } } }
@@ -371,6 +371,7 @@ silence:
     for (place, word) in [
         ("groups.yaml:3", "mode: observe"),
         ("groups.yaml:7", "0.0.0.0/8 of"),
+        ("groups.yaml:7", "until: 2100-12-31T18:00Z"),
         ("sg-a", "project `shop`"),
         ("groups.yaml:9", "ins-a is left out"),
         ("groups.yaml:10", "smtp: unblocked"),
@@ -385,5 +386,5 @@ silence:
             .any(|note| note.starts_with(place) && note.contains(word));
         assert!(found, "{place} {word}: {notes:#?}");
     }
-    assert_eq!(notes.len(), 10, "{notes:#?}");
+    assert_eq!(notes.len(), 11, "{notes:#?}");
 }

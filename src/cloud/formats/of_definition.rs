@@ -148,6 +148,13 @@ fn rule(entry: &RuleEntry, sources: &Sources, notes: &mut Notes) -> Option<RuleR
     for silence in &entry.silence {
         notes.not_kept(place(sources, silence.span), "`silence` is left out");
     }
+    if let Some(until) = &entry.until {
+        let message = format!(
+            "`until: {}` is left out: the rule does not end there",
+            until.text
+        );
+        notes.not_kept(place(sources, entry.span), message);
+    }
     let service = match entry.service.as_ref()? {
         RuleService::Template(id) => ServiceRecord::Template(id.text.clone()),
         RuleService::Protocol(protocol, port) => {
