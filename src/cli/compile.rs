@@ -3,7 +3,8 @@
 use super::options::DefinitionOptions;
 use super::outcome::{NO, Result};
 use super::print;
-use crate::ruleset::{Generation, check, compile, json, text};
+use crate::policy::Policy;
+use crate::ruleset::{Generation, Ruleset, check, compile, json, text};
 use anyhow::bail;
 use clap::Args;
 use std::path::PathBuf;
@@ -31,16 +32,22 @@ pub fn run(arguments: Arguments) -> Result {
         return Ok(ExitCode::from(NO));
     };
     print::diagnostics(&loaded);
-    let ruleset = compile(&policy);
-    for cut in &ruleset.cuts {
-        anstream::eprintln!("note: {cut}");
-    }
-    if let Err(difference) = check(&policy, &ruleset) {
-        bail!("this is a fault of secgroupd: {difference}");
-    }
+    let ruleset = checked(&policy)?;
     match arguments.json {
         true => print::json(&json::table(&ruleset, Generation(1)))?,
         false => print::out(&text::table(&ruleset, Generation(1))),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The ruleset of a policy, after the check.
+pub fn checked(policy: &Policy) -> anyhow::Result<Ruleset> {
+    let ruleset = compile(policy);
+    for cut in &ruleset.cuts {
+        anstream::eprintln!("note: {cut}");
+    }
+    if let Err(difference) = check(policy, &ruleset) {
+        bail!("this is a fault of secgroupd: {difference}");
+    }
+    Ok(ruleset)
 }

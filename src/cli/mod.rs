@@ -21,9 +21,11 @@ mod diagnose;
 mod diff;
 mod events;
 mod explain;
+mod export;
 mod group;
 mod history;
 mod host_view;
+mod import;
 mod lab;
 mod options;
 mod outcome;
@@ -66,6 +68,7 @@ const EXAMPLES: &str = "Examples:
                                                open a port
   secgroupd group show sg-web                  its rules, what it is bound to, who names it
   sudo secgroupd history                       who has changed what, and `rollback` to it
+  secgroupd import groups.json sg-web.json     what tccli, Terraform, aws or iptables-save print
   secgroupd compile groups.yaml                the nftables ruleset, changing nothing
   sudo secgroupd run                           enforce /etc/secgroupd and follow it
   secgroupd status                             what is enforced, and what it met
@@ -94,6 +97,10 @@ enum Command {
     Diff(diff::Arguments),
     /// Which layer, group and rule decides about a flow
     Explain(explain::Arguments),
+    /// Files of the cloud, Terraform, AWS or iptables to a definition
+    Import(import::Arguments),
+    /// A definition as objects of the cloud, Terraform configuration or an nftables ruleset
+    Export(export::Arguments),
     /// What is enforced: generation, interfaces, groups, hits, last error
     Status(status::Arguments),
     /// Refusals as they happen
@@ -131,6 +138,8 @@ pub fn main() -> ExitCode {
         Command::Diagnose(arguments) => diagnose::run(arguments),
         Command::Diff(arguments) => diff::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
+        Command::Import(arguments) => import::run(arguments),
+        Command::Export(arguments) => export::run(arguments),
         Command::Status(arguments) => status::run(arguments),
         Command::Events(arguments) => events::run(arguments),
         Command::Reload(arguments) => reload::run(arguments),

@@ -140,6 +140,7 @@ pub fn example(name: &str) -> Option<&'static str> {
         "security_groups" => {
             "name the bound groups; `security_groups: []` binds none and refuses everything"
         }
+        "cidr" => "write `cidr: 10.0.0.0/24`, or a list with one for each family",
         "file" => "write `{ file: blocklist.txt }`, or a list of addresses",
         "direction" => "write `direction: inbound` or `direction: outbound`",
         "protocol" => "write `protocol: all` if every protocol is meant",

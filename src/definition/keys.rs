@@ -133,9 +133,53 @@ keys! {
     "instances.<ins-id>.interfaces.<name>": "mapping", "",
         "One interface. The name may end in `*`; an exact name beats a glob, a longer glob a shorter one.";
     "instances.<ins-id>.interfaces.<name>.addresses": "list of addresses", "none",
-        "The interface's own addresses: what a group as a remote means. Not under a glob.";
+        "The interface's own addresses: what a group as a remote means, and what says in which subnet it is. Not under a glob.";
     "instances.<ins-id>.interfaces.<name>.security_groups": "list of sg- ids", "required",
         "The bound groups, highest priority first. An empty list refuses everything.";
+    "subnets": "mapping", "none",
+        "The subnets, by id.";
+    "subnets.<subnet-id>": "mapping", "",
+        "One subnet: `subnet-`, then letters, digits and `-`; 64 bytes at most. An interface is in the subnet in which its `addresses` lie.";
+    "subnets.<subnet-id>.cidr": "a CIDR, or a list of these", "required",
+        "Its networks, which no other subnet shares. Packets inside them meet no network ACL.";
+    "subnets.<subnet-id>.network_acl": "acl- id", "none",
+        "The network ACL that judges what enters and leaves the subnet.";
+    "network_acls": "mapping", "none",
+        "The network ACLs, by id.";
+    "network_acls.<acl-id>": "mapping", "",
+        "One network ACL: `acl-`, then letters, digits and `-`; 64 bytes at most. It is stateless: answers are judged too, by their own ports. What no entry matches is refused.";
+    "network_acls.<acl-id>.inbound": "list of entries", "no entry",
+        "What may come in from outside the subnet. The first entry that matches decides.";
+    "network_acls.<acl-id>.inbound[].action": "allow, refuse", "required",
+        "What happens. Refuse is a silent drop.";
+    "network_acls.<acl-id>.inbound[].protocol": concat!(protocol_names!(), ", all"), "required",
+        "icmp is IPv4 only, icmpv6 IPv6 only.";
+    "network_acls.<acl-id>.inbound[].port": "a port, `a-b`, `a,b-c`, a list of these, all", "all",
+        "Destination port of the packet itself, with tcp and udp.";
+    "network_acls.<acl-id>.inbound[].source_port": "a port, `a-b`, `a,b-c`, a list of these, all", "all",
+        "Source port of the packet itself, with tcp and udp.";
+    "network_acls.<acl-id>.inbound[].source": "address, CIDR, `a-b`, any, or a list of these", "required",
+        "Where the packet comes from.";
+    "network_acls.<acl-id>.inbound[].destination": "address, CIDR, `a-b`, any, or a list of these", "any",
+        "Which of the subnet's addresses it goes to.";
+    "network_acls.<acl-id>.inbound[].description": "text", "none",
+        "For people.";
+    "network_acls.<acl-id>.outbound": "list of entries", "no entry",
+        "What may leave the subnet. The first entry that matches decides.";
+    "network_acls.<acl-id>.outbound[].action": "allow, refuse", "required",
+        "What happens. Refuse is a silent drop.";
+    "network_acls.<acl-id>.outbound[].protocol": concat!(protocol_names!(), ", all"), "required",
+        "icmp is IPv4 only, icmpv6 IPv6 only.";
+    "network_acls.<acl-id>.outbound[].port": "a port, `a-b`, `a,b-c`, a list of these, all", "all",
+        "Destination port of the packet itself, with tcp and udp.";
+    "network_acls.<acl-id>.outbound[].source_port": "a port, `a-b`, `a,b-c`, a list of these, all", "all",
+        "Source port of the packet itself, with tcp and udp.";
+    "network_acls.<acl-id>.outbound[].source": "address, CIDR, `a-b`, any, or a list of these", "any",
+        "Which of the subnet's addresses it comes from.";
+    "network_acls.<acl-id>.outbound[].destination": "address, CIDR, `a-b`, any, or a list of these", "required",
+        "Where the packet goes to.";
+    "network_acls.<acl-id>.outbound[].description": "text", "none",
+        "For people.";
     "platform": "mapping", "",
         "What the cloud does by itself.";
     "platform.internal_networks": "list of addresses, CIDRs and ranges", "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, 169.254.0.0/16, fc00::/7, fe80::/10",
@@ -266,6 +310,8 @@ mod tests {
                 "address_templates",
                 "service_templates",
                 "instances",
+                "subnets",
+                "network_acls",
                 "platform",
                 "lab",
                 "tests",

@@ -18,6 +18,10 @@ pub struct Definition {
     pub service_templates: Vec<ServiceTemplateEntry>,
     /// The instances.
     pub instances: Vec<InstanceEntry>,
+    /// The subnets.
+    pub subnets: Vec<SubnetEntry>,
+    /// The network ACLs.
+    pub network_acls: Vec<NetworkAclEntry>,
     /// What the cloud does by itself.
     pub platform: PlatformEntry,
     /// What a lab adds.
@@ -283,6 +287,49 @@ pub struct InterfaceEntry {
     pub addresses_span: Option<Span>,
     /// The bound groups, highest priority first.
     pub security_groups: Vec<Text>,
+}
+
+/// A subnet; `None` where nothing was written, or what is wrong was reported.
+#[derive(Debug)]
+pub struct SubnetEntry {
+    /// Its id.
+    pub id: Text,
+    /// Its networks.
+    pub cidr: Option<Texts>,
+    /// The network ACL in front of it.
+    pub network_acl: Option<Text>,
+}
+
+/// A network ACL.
+#[derive(Debug)]
+pub struct NetworkAclEntry {
+    /// Its id.
+    pub id: Text,
+    /// Its inbound entries; `None` stands for one of which nothing could be read.
+    pub inbound: Vec<Option<WrittenAclEntry>>,
+    /// Its outbound entries.
+    pub outbound: Vec<Option<WrittenAclEntry>>,
+}
+
+/// An entry of a network ACL. What is required is `None` where what is wrong was reported.
+#[derive(Debug)]
+pub struct WrittenAclEntry {
+    /// Where it stands.
+    pub span: Span,
+    /// `true` for allow.
+    pub allow: Option<bool>,
+    /// Its protocol.
+    pub protocol: Option<Text>,
+    /// Destination ports.
+    pub port: Option<Texts>,
+    /// Source ports.
+    pub source_port: Option<Texts>,
+    /// Source addresses; required inbound.
+    pub source: Option<Texts>,
+    /// Destination addresses; required outbound.
+    pub destination: Option<Texts>,
+    /// Free text.
+    pub description: Option<Text>,
 }
 
 /// What the cloud does by itself; `None` is the default.

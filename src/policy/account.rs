@@ -1,8 +1,10 @@
 //! A definition that has been validated: the groups and instances of one account.
 
 use super::host::{Binding, HostFacts, Policy};
+use super::id::{AclId, SubnetId};
 use super::id::{GroupId, InstanceId};
 use super::interface::InterfaceName;
+use super::network_acl::{NetworkAcl, Subnet, SubnetAcl};
 use super::platform::Platform;
 use super::rule::SecurityGroup;
 use crate::definition::Place;
@@ -23,6 +25,10 @@ pub struct Account {
     pub groups: BTreeMap<GroupId, Arc<SecurityGroup>>,
     /// The instances, in the order of the definition.
     pub instances: Vec<Instance>,
+    /// The subnets, by id.
+    pub subnets: BTreeMap<SubnetId, Subnet>,
+    /// The network ACLs, by id.
+    pub network_acls: BTreeMap<AclId, Arc<NetworkAcl>>,
     /// What the cloud does by itself.
     pub platform: Arc<Platform>,
     pub(super) _validated: (),
@@ -61,6 +67,8 @@ pub struct Interface {
     pub addresses: Vec<IpAddr>,
     /// The bound groups, highest priority first.
     pub groups: Vec<GroupId>,
+    /// The subnet in which its addresses lie.
+    pub subnet: Option<SubnetId>,
 }
 
 /// Why it is not clear which instance this host is.
@@ -147,6 +155,15 @@ impl Account {
         }
     }
 
+    /// The network ACL of the subnet in which an interface is.
+    pub fn acl_of(&self, interface: &Interface) -> Option<SubnetAcl> {
+        let subnet = self.subnets.get(interface.subnet.as_ref()?)?;
+        Some(SubnetAcl {
+            acl: subnet.acl.clone()?,
+            networks: subnet.networks.clone(),
+        })
+    }
+
     /// What this instance enforces. Its TCP 25 is open if it is among the unblocked (see the unblock ledger).
     ///
     /// Returns `None` if the account has no such instance.
@@ -160,6 +177,7 @@ impl Account {
                 .filter_map(|id| self.groups.get(id).cloned())
                 .collect(),
             addresses: interface.addresses.clone(),
+            acl: self.acl_of(interface),
         });
         Some(Policy {
             instance: id.clone(),

@@ -1,6 +1,7 @@
 //! Whether two policies enforce the same. What is only for people may differ: names of groups, and the lines in which rules stand.
 
 use super::host::{Binding, Policy};
+use super::network_acl::{AclEntry, NetworkAcl, SubnetAcl};
 use super::platform::{ApprovedService, Platform};
 use super::rule::{Rule, SecurityGroup};
 use std::sync::Arc;
@@ -36,11 +37,59 @@ impl Binding {
             interface,
             groups,
             addresses: _,
+            acl,
         } = self;
+        let same_acl = match (acl, &other.acl) {
+            (Some(acl), Some(other)) => acl.is_like(other),
+            (None, None) => true,
+            _ => false,
+        };
         *interface == other.interface
+            && same_acl
             && all(groups, &other.groups, |a, b| {
                 Arc::ptr_eq(a, b) || a.is_like(b)
             })
+    }
+}
+
+impl SubnetAcl {
+    fn is_like(&self, other: &Self) -> bool {
+        let SubnetAcl { acl, networks } = self;
+        *networks == other.networks && (Arc::ptr_eq(acl, &other.acl) || acl.is_like(&other.acl))
+    }
+}
+
+impl NetworkAcl {
+    fn is_like(&self, other: &Self) -> bool {
+        let NetworkAcl {
+            id,
+            inbound,
+            outbound,
+            place: _,
+        } = self;
+        *id == other.id
+            && all(inbound, &other.inbound, AclEntry::is_like)
+            && all(outbound, &other.outbound, AclEntry::is_like)
+    }
+}
+
+impl AclEntry {
+    fn is_like(&self, other: &Self) -> bool {
+        let AclEntry {
+            id,
+            action,
+            service,
+            source_ports,
+            source,
+            destination,
+            place: _,
+        } = self;
+        *id == other.id
+            && *action == other.action
+            && *service == other.service
+            && *source_ports == other.source_ports
+            && *source == other.source
+            && *destination == other.destination
     }
 }
 

@@ -4,10 +4,11 @@
 use super::address::AddressSet;
 use super::essential::is_essential;
 use super::host::{Binding, Policy};
+use super::network_acl::AclEntryId;
 use super::packet::{About, Flow, Own, Packet, State, Way};
 use super::platform::Platform;
 use super::protocol::Protocol;
-use super::rule::{Action, Direction, Rule, RuleId, Service};
+use super::rule::{Action, Direction, Rule, RuleId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -60,6 +61,8 @@ pub enum Reason {
     Default,
     /// The interface is not bound.
     Unmanaged,
+    /// The network ACL of the interface's subnet.
+    Acl(AclEntryId),
 }
 
 /// A verdict and what decided it.
@@ -95,11 +98,44 @@ impl Policy {
 
     /// The same; lists are asked by `ask`, which may remember what they say.
     pub fn decide_with<'p>(&'p self, packet: &Packet, ask: AskList<'_, 'p>) -> Decision {
-        let platform = &*self.platform;
         let list = self.binding(&packet.interface);
-        if packet.interface == "lo" || (list.is_none() && !platform.unbound_refuse) {
+        if packet.interface == "lo" || (list.is_none() && !self.platform.unbound_refuse) {
             return decision(Verdict::Allow, Reason::Unmanaged);
         }
+        let Some(acl) = self.acl_refusal(packet) else {
+            return self.decide_groups(list, packet, ask);
+        };
+        if packet.direction == Direction::Inbound && !acl.verdict.passes() {
+            return acl;
+        }
+        let groups = self.decide_groups(list, packet, ask);
+        match (groups.verdict, packet.direction) {
+            (Verdict::Refuse, _) => groups,
+            (Verdict::Observe, Direction::Outbound) if acl.verdict.passes() => groups,
+            _ => acl,
+        }
+    }
+
+    /// What the network ACL of the packet's interface says, where it refuses. It stands above row 2 inbound, and after
+    /// all others outbound. Essential traffic is none of its business.
+    pub fn acl_refusal(&self, packet: &Packet) -> Option<Decision> {
+        let acl = self.binding(&packet.interface)?.acl.as_ref()?;
+        let (action, entry) = acl.decide(packet)?;
+        let refuses = action == Action::Refuse && !is_essential(packet);
+        refuses.then(|| {
+            let verdict = Verdict::refusal(self.platform.observe);
+            decision(verdict, Reason::Acl(entry))
+        })
+    }
+
+    /// What happens to a packet of an interface that refuses something, its network ACL aside.
+    fn decide_groups<'p>(
+        &'p self,
+        list: Option<&'p Binding>,
+        packet: &Packet,
+        ask: AskList<'_, 'p>,
+    ) -> Decision {
+        let platform = &*self.platform;
         if let State::Tracked(flow) = &packet.state
             && self.is_known(&packet.interface, flow)
         {
@@ -237,7 +273,7 @@ impl Policy {
             let serves = approved
                 .services
                 .iter()
-                .any(|service| serves(service, packet));
+                .any(|service| packet.is_served_by(service));
             if approved.direction == packet.direction
                 && serves
                 && approved.remote.contains(packet.remote)
@@ -278,20 +314,9 @@ pub fn matched(rule: &Rule, packet: &Packet) -> bool {
 }
 
 fn matches_by(remote: Option<&AddressSet>, rule: &Rule, packet: &Packet) -> bool {
-    rule.services.iter().any(|service| serves(service, packet))
+    let mut services = rule.services.iter();
+    services.any(|service| packet.is_served_by(service))
         && remote.is_some_and(|remote| remote.contains(packet.remote))
-}
-
-fn serves(service: &Service, packet: &Packet) -> bool {
-    let is = |protocol| packet.protocol == protocol;
-    match service {
-        Service::All => true,
-        Service::Tcp(ports) => is(Protocol::TCP) && ports.contains(packet.destination_port),
-        Service::Udp(ports) => is(Protocol::UDP) && ports.contains(packet.destination_port),
-        Service::Icmp => is(Protocol::ICMP) && packet.remote.is_ipv4(),
-        Service::Icmpv6 => is(Protocol::ICMPV6) && packet.remote.is_ipv6(),
-        Service::Bare(protocol) => is(*protocol),
-    }
 }
 
 fn is_blocked(platform: &Platform, packet: &Packet) -> bool {

@@ -3,6 +3,7 @@
 use super::id::{GroupId, InstanceId};
 use super::interface::InterfaceName;
 use super::interval::Interval;
+use super::network_acl::{AclEntry, AclEntryId, SubnetAcl};
 use super::platform::Platform;
 use super::rule::{Direction, Rule, RuleId, SecurityGroup};
 use std::collections::HashSet;
@@ -19,6 +20,8 @@ pub struct Binding {
     /// The interface's own addresses, as the definition lists them. They are in the sets of its groups; no verdict asks
     /// for them here.
     pub addresses: Vec<IpAddr>,
+    /// The network ACL of the subnet in which the interface is.
+    pub acl: Option<SubnetAcl>,
 }
 
 impl Binding {
@@ -99,6 +102,13 @@ impl Policy {
             .find(|group| group.id == id.group)?
             .rules(id.direction)
             .get(id.index as usize)
+    }
+
+    /// The entry of a network ACL with this name, if an interface here is behind that.
+    pub fn acl_entry(&self, id: &AclEntryId) -> Option<&AclEntry> {
+        let acls = self.bindings.iter().filter_map(|each| each.acl.as_ref());
+        let mut found = acls.filter(|each| each.acl.id == id.acl);
+        found.find_map(|each| each.acl.entry(id))
     }
 
     /// How many rules the bound groups have in this direction.

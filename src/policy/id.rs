@@ -1,4 +1,4 @@
-//! Ids of groups, templates and instances.
+//! Ids of groups, templates, instances, subnets and network ACLs.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -102,6 +102,8 @@ id!(
     "a group of service templates"
 );
 id!(InstanceId, "ins-", "an instance");
+id!(SubnetId, "subnet-", "a subnet");
+id!(AclId, "acl-", "a network ACL");
 
 #[cfg(test)]
 mod tests {

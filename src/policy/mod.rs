@@ -11,6 +11,7 @@
 //! | [`account`], [`host`] | all groups and instances; the policy of one host |
 //! | [`rule`], [`platform`], [`blocked_ports`], `essential` | groups and rules; what the cloud does by itself |
 //! | [`until`], `ended` | when a rule ends; rules whose time has come |
+//! | [`network_acl`] | subnets, and the stateless layer in front of them |
 //! | [`decide`], `reason` | the reference: what happens to one packet, and why |
 //! | [`listed`] | the same as one ordered list, for the check and the insights |
 //! | [`quotas`] | how much of the cloud's quotas a definition uses |
@@ -31,6 +32,7 @@ pub mod id;
 pub mod interface;
 pub mod interval;
 pub mod listed;
+pub mod network_acl;
 mod number;
 pub mod packet;
 pub mod places;
@@ -47,9 +49,10 @@ pub use account::{Account, Instance, same_host};
 pub use address::{AddressRange, AddressSet};
 pub use decide::{Decision, Reason, Verdict};
 pub use host::{Binding, HostFacts, Policy};
-pub use id::{GroupId, InstanceId};
+pub use id::{AclId, GroupId, InstanceId, SubnetId};
 pub use interface::InterfaceName;
 pub use interval::{Interval, Point};
+pub use network_acl::{AclEntry, AclEntryId, NetworkAcl, Subnet, SubnetAcl};
 pub use packet::{About, Flow, Own, Packet, State, Way};
 pub use platform::Platform;
 pub use port::PortSet;

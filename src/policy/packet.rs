@@ -1,8 +1,8 @@
 //! A packet as the policy sees it.
 
 use super::protocol::Protocol;
-use super::rule::Direction;
-use std::net::IpAddr;
+use super::rule::{Direction, Service};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// What connection tracking says about a packet.
@@ -92,6 +92,9 @@ pub struct Packet {
     pub own: Own,
     /// The source of an inbound, the destination of an outbound packet.
     pub remote: IpAddr,
+    /// Its other address as it is on the wire: the destination of an inbound, the source of an outbound packet. The
+    /// unspecified one where it does not matter.
+    pub local: IpAddr,
     /// Its protocol, behind all extension headers.
     pub protocol: Protocol,
     /// Source port, with TCP and UDP.
@@ -126,6 +129,19 @@ impl Packet {
         }
     }
 
+    /// Whether it is of a service, by its protocol and destination port.
+    pub fn is_served_by(&self, service: &Service) -> bool {
+        let is = |protocol| self.protocol == protocol;
+        match service {
+            Service::All => true,
+            Service::Tcp(ports) => is(Protocol::TCP) && ports.contains(self.destination_port),
+            Service::Udp(ports) => is(Protocol::UDP) && ports.contains(self.destination_port),
+            Service::Icmp => is(Protocol::ICMP) && self.remote.is_ipv4(),
+            Service::Icmpv6 => is(Protocol::ICMPV6) && self.remote.is_ipv6(),
+            Service::Bare(protocol) => is(*protocol),
+        }
+    }
+
     /// The packet that opens a flow, as `explain` judges it: from an ephemeral port, an echo request
     /// in ICMP, from or to the host itself.
     pub fn opening(
@@ -142,6 +158,7 @@ impl Packet {
             state: State::New,
             own: Own::Host,
             remote,
+            local: unspecified(remote),
             protocol,
             source_port: 49152,
             destination_port: port,
@@ -149,5 +166,13 @@ impl Packet {
             hop_limit: 64,
             without_syn: false,
         }
+    }
+}
+
+/// `0.0.0.0` or `::`, of the same family.
+pub fn unspecified(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     }
 }

@@ -35,6 +35,11 @@ impl Protocol {
     /// One that has no name in a definition, and never will: RFC 3692 keeps it for experiments.
     pub const UNNAMED: Protocol = Protocol(253);
 
+    /// Whether its packets have ports that rules name.
+    pub fn has_ports(self) -> bool {
+        matches!(self, Protocol::TCP | Protocol::UDP)
+    }
+
     /// Its name, if it has one in a definition.
     pub fn name(self) -> Option<&'static str> {
         let known = Self::NAMES.iter().find(|(_, each)| *each == self);

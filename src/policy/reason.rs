@@ -17,6 +17,7 @@ impl Reason {
             Reason::Rule(_) => "group",
             Reason::Default => "default",
             Reason::Unmanaged => "unmanaged",
+            Reason::Acl(_) => "acl",
         }
     }
 
@@ -25,6 +26,11 @@ impl Reason {
         match self {
             Reason::Rule(id) => format!("the rule {id}"),
             Reason::ApprovedService(name) => format!("the approved service {name}"),
+            Reason::Acl(entry) if entry.index.is_none() => format!(
+                "the network ACL {}: none of its {} entries matches",
+                entry.acl, entry.direction
+            ),
+            Reason::Acl(entry) => format!("the entry {entry} of a network ACL"),
             Reason::BlockedPorts => "the platform's block of ports".to_owned(),
             Reason::Smtp => "the platform's block of TCP 25 to external addresses".to_owned(),
             Reason::Default => "default: no rule of the bound groups matches".to_owned(),
@@ -47,11 +53,12 @@ impl Reason {
     }
 }
 
-/// `sg-web/in/3` for a rule, `approved-service/vpc-dns`, or the layer: the comment of an nft rule.
+/// `sg-web/in/3` for a rule, `acl-app/in/1` for an entry of a network ACL, `approved-service/vpc-dns`, or the layer: the comment of an nft rule.
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reason::Rule(id) => id.fmt(f),
+            Reason::Acl(entry) => entry.fmt(f),
             Reason::ApprovedService(name) => write!(f, "{}/{name}", self.layer()),
             _ => f.write_str(self.layer()),
         }

@@ -18,9 +18,10 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-const SUBCOMMANDS: [&str; 18] = [
+const SUBCOMMANDS: [&str; 20] = [
     "run", "boot", "check", "compile", "apply", "confirm", "diff", "explain", "diagnose", "status",
-    "events", "reload", "remove", "group", "rule", "reset", "history", "rollback",
+    "events", "reload", "remove", "group", "rule", "reset", "history", "rollback", "import",
+    "export",
 ];
 
 fn paths() {

@@ -39,6 +39,8 @@ fn the_example_is_right_and_has_every_key() {
             Some("ipmg-id>") => words.contains("ipmg-trusted:"),
             Some("ppm-id>") => words.contains("ppm-web:"),
             Some("ppmg-id>") => words.contains("ppmg-monitoring:"),
+            Some("subnet-id>") => words.contains("subnet-db:"),
+            Some("acl-id>") => words.contains("acl-db:"),
             Some("ins-id>") => words.contains("ins-web1:"),
             Some(_) => words.contains("eth0:") && words.contains("ntp:"),
             None => words.contains(&*format!("{name}:")),
@@ -51,6 +53,7 @@ fn the_example_is_right_and_has_every_key() {
 struct Draft<'t> {
     group: &'t str,
     rule: &'t str,
+    acl_entry: &'t str,
     instance: &'t str,
     interface: &'t str,
     platform: &'t str,
@@ -60,6 +63,7 @@ struct Draft<'t> {
 const DRAFT: Draft = Draft {
     group: "",
     rule: "action: allow, protocol: tcp, source: any",
+    acl_entry: "",
     instance: "",
     interface: "security_groups: [sg-a]",
     platform: "",
@@ -71,11 +75,24 @@ impl Draft<'_> {
         format!(
             "{}\nsecurity_groups:\n  sg-a:\n    inbound: [{{ {} }}]\n    {}\n\
              address_templates: {{ ipm-a: [192.0.2.7], ipmg-a: [ipm-a] }}\n\
-             service_templates: {{ ppm-a: [\"tcp:80\"], ppmg-a: [ppm-a] }}\n\
+             service_templates: {{ ppm-a: [\"tcp:80\"], ppmg-a: [ppm-a] }}\n{}\
              instances:\n  ins-a:\n    interfaces: {{ eth0: {{ {} }} }}\n    {}\n\
              platform: {{ {} }}\n",
-            self.top, self.rule, self.group, self.interface, self.instance, self.platform
+            self.top,
+            self.rule,
+            self.group,
+            self.network_acls(),
+            self.interface,
+            self.instance,
+            self.platform
         )
+    }
+
+    fn network_acls(&self) -> String {
+        match self.acl_entry {
+            "" => String::new(),
+            entry => format!("network_acls: {{ acl-x: {{ inbound: [{{ {entry} }}] }} }}\n"),
+        }
     }
 
     fn policy(&self) -> Result<Policy, String> {
@@ -94,6 +111,7 @@ fn draft<'t>(path: &str, line: &'t str) -> Draft<'t> {
     let part = [
         ("security_groups.<sg-id>.inbound[]", 1),
         ("security_groups.<sg-id>", 0),
+        ("network_acls.<acl-id>.inbound[]", 6),
         ("instances.<ins-id>.interfaces.<name>", 3),
         ("instances.<ins-id>", 2),
         ("platform", 4),
@@ -106,6 +124,7 @@ fn draft<'t>(path: &str, line: &'t str) -> Draft<'t> {
         2 => draft.instance = line,
         3 => draft.interface = line,
         4 => draft.platform = line,
+        6 => draft.acl_entry = line,
         _ => draft.top = line,
     }
     draft
@@ -142,19 +161,18 @@ fn each_key_takes_the_values_of_the_table_and_no_others() {
 #[test]
 fn no_key_is_left_untried() {
     for key in KEYS {
-        let twin = key
-            .path
-            .replace(".outbound[]", ".inbound[]")
-            .replace("destination", "source");
+        let inbound = key.path.replace(".outbound[]", ".inbound[]");
+        let twin = inbound.replace("destination", "source");
         let leaf = !KEYS
             .iter()
             .any(|other| other.path.starts_with(&format!("{}.", key.path)));
         let is_list = key.values == "list of rules"
+            || key.values == "list of entries"
             || key.values == "list of mappings"
             || key.path.contains("_templates.");
         let tried = VALUES
             .iter()
-            .any(|(path, ..)| *path == key.path || *path == twin);
+            .any(|(path, ..)| [key.path, &inbound, &twin].contains(path));
         assert!(!leaf || is_list || tried, "{} is not tried", key.path);
     }
 }

@@ -122,6 +122,112 @@ pub const VALUES: &[(&str, &[&str], &[&str])] = &[
         ],
     ),
     (
+        "subnets.<subnet-id>.cidr",
+        &[
+            "version: 1\nsubnets: { subnet-a: { cidr: 10.0.0.0/24 } }",
+            "version: 1\nsubnets: { subnet-a: { cidr: [10.0.0.0/24, 10.9.0.0/16, \"2001:db8::/64\"] } }",
+        ],
+        &[
+            "version: 1\nsubnets: { subnet-a: { cidr: 10.0.0.1/24 } }",
+            "version: 1\nsubnets: { subnet-a: { cidr: 10.0.0.0-10.0.0.9 } }",
+            "version: 1\nsubnets: { subnet-a: { cidr: any } }",
+            "version: 1\nsubnets: { subnet-a: { cidr: [] } }",
+            "version: 1\nsubnets: { subnet-a: {} }",
+            "version: 1\nsubnets: { a: { cidr: 10.0.0.0/24 } }",
+        ],
+    ),
+    (
+        "subnets.<subnet-id>.network_acl",
+        &[
+            "version: 1\nsubnets: { subnet-a: { cidr: 10.0.0.0/24, network_acl: acl-a } }\nnetwork_acls: { acl-a: {} }",
+        ],
+        &[
+            "version: 1\nsubnets: { subnet-a: { cidr: 10.0.0.0/24, network_acl: acl-b } }\nnetwork_acls: { acl-a: {} }",
+            "version: 1\nsubnets: { subnet-a: { cidr: 10.0.0.0/24, network_acl: sg-a } }",
+            "version: 1\nsubnets: { subnet-a: { cidr: 10.0.0.0/24, network_acl: [acl-a] } }\nnetwork_acls: { acl-a: {} }",
+        ],
+    ),
+    (
+        "network_acls.<acl-id>.inbound[].action",
+        &[
+            "action: allow, protocol: all, source: any",
+            "action: refuse, protocol: all, source: any",
+        ],
+        &[
+            "action: deny, protocol: all, source: any",
+            "protocol: all, source: any",
+        ],
+    ),
+    (
+        "network_acls.<acl-id>.inbound[].protocol",
+        &[
+            "action: allow, source: any, protocol: tcp",
+            "action: allow, source: any, protocol: udp",
+            "action: allow, source: any, protocol: icmp",
+            "action: allow, source: any, protocol: icmpv6",
+            "action: allow, source: any, protocol: gre",
+            "action: allow, source: any, protocol: all",
+        ],
+        &[
+            "action: allow, source: any, protocol: esp",
+            "action: allow, source: any, service: ppm-a",
+            "action: allow, source: any",
+        ],
+    ),
+    (
+        "network_acls.<acl-id>.inbound[].port",
+        &[
+            "action: allow, source: any, protocol: tcp, port: 1",
+            "action: allow, source: any, protocol: udp, port: [22, \"80-90,443\"]",
+            "action: allow, source: any, protocol: icmp, port: all",
+        ],
+        &[
+            "action: allow, source: any, protocol: tcp, port: 0",
+            "action: allow, source: any, protocol: all, port: 22",
+        ],
+    ),
+    (
+        "network_acls.<acl-id>.inbound[].source_port",
+        &[
+            "action: allow, source: any, protocol: tcp, source_port: 443",
+            "action: allow, source: any, protocol: udp, port: 53, source_port: \"53,1024-65535\"",
+            "action: allow, source: any, protocol: all, source_port: all",
+        ],
+        &[
+            "action: allow, source: any, protocol: tcp, source_port: 65536",
+            "action: allow, source: any, protocol: icmp, source_port: 22",
+            "action: allow, source: any, protocol: all, source_port: 22",
+        ],
+    ),
+    (
+        "network_acls.<acl-id>.inbound[].source",
+        &[
+            "action: allow, protocol: all, source: 10.0.0.1",
+            "action: allow, protocol: all, source: [10.0.0.0/8, \"2001:db8::/32\", 192.0.2.1-192.0.2.9]",
+            "action: allow, protocol: icmp, source: 0.0.0.0/0",
+        ],
+        &[
+            "action: allow, protocol: all, source: sg-a",
+            "action: allow, protocol: all, source: ipm-a",
+            "action: allow, protocol: all, source: 10.0.0.1/8",
+            "action: allow, protocol: icmp, source: \"::/0\"",
+            "action: allow, protocol: all, destination: any",
+        ],
+    ),
+    (
+        "network_acls.<acl-id>.inbound[].destination",
+        &["action: allow, protocol: all, source: any, destination: 10.0.0.0/24"],
+        &[
+            "action: allow, protocol: all, source: 10.0.0.0/8, destination: \"2001:db8::/64\"",
+            "action: allow, protocol: all, source: any, destination: []",
+        ],
+    ),
+    (
+        "network_acls.<acl-id>.inbound[].description",
+        &["action: allow, protocol: all, source: any, description: text"],
+        &["action: allow, protocol: all, source: any, description: [text]"],
+    ),
+    (
         "instances.<ins-id>.hostname",
         &["hostname: web1", "hostname: Web1.example.com"],
         &["hostname: web 1", "hostname: \"\""],

@@ -1,6 +1,7 @@
 //! Files into a [`Definition`]: every error of every file in one run.
 
 mod lab;
+mod network_acl;
 mod platform;
 mod promises;
 
@@ -159,6 +160,8 @@ fn definition(reader: &mut TreeReader, root: &YamlNode) -> Definition {
         "address_templates",
         "service_templates",
         "instances",
+        "subnets",
+        "network_acls",
     ];
     // What stands in a list in its place is not known.
     definition.incomplete = sections
@@ -172,6 +175,8 @@ fn definition(reader: &mut TreeReader, root: &YamlNode) -> Definition {
         Some(ServiceTemplateEntry { id, items })
     });
     definition.instances = reader.each(&fields, "instances", instance);
+    definition.subnets = reader.each(&fields, "subnets", network_acl::subnet);
+    definition.network_acls = reader.each(&fields, "network_acls", network_acl::network_acl);
     if let Some(node) = fields.get("platform") {
         definition.platform = platform::platform(reader, node).unwrap_or_default();
     }
@@ -195,16 +200,18 @@ fn group(reader: &mut TreeReader, id: Text, node: &YamlNode) -> Option<GroupEntr
         project: reader.optional_text(&fields, "project"),
         observe: observe(reader, &fields),
         silence: promises::silence(reader, &fields, "security_groups.<sg-id>.silence[]"),
-        inbound: rules(reader, &fields, "inbound"),
-        outbound: rules(reader, &fields, "outbound"),
+        inbound: directed(reader, &fields, "inbound", rule),
+        outbound: directed(reader, &fields, "outbound", rule),
     })
 }
 
-fn rules(
+/// The rules of a direction, or the entries of one.
+fn directed<T>(
     reader: &mut TreeReader,
     fields: &Fields,
     direction: &'static str,
-) -> Vec<Option<RuleEntry>> {
+    read: impl Fn(&mut TreeReader, &YamlNode, &'static str) -> Option<T>,
+) -> Vec<Option<T>> {
     let Some(node) = fields.get(direction) else {
         return Vec::new();
     };
@@ -214,7 +221,7 @@ fn rules(
         reader.push(Diagnostic::error("wrong-type", node.span, message).help(help));
         let is_rule = entries.iter().any(|(key, _)| key.text == "action");
         return match is_rule {
-            true => vec![rule(reader, node, direction)],
+            true => vec![read(reader, node, direction)],
             false => Vec::new(),
         };
     }
@@ -222,7 +229,7 @@ fn rules(
     let nodes = nodes.unwrap_or_default();
     nodes
         .iter()
-        .map(|node| rule(reader, node, direction))
+        .map(|node| read(reader, node, direction))
         .collect()
 }
 

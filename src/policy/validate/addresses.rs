@@ -175,6 +175,39 @@ impl<'d> KnownAddresses<'d> {
     }
 }
 
+/// Addresses of an entry of a network ACL, which names no groups and no templates.
+pub fn plain(
+    items: &Texts,
+    family: Option<ProtocolFamily>,
+    diagnostics: &mut Diagnostics,
+) -> Option<AddressSet> {
+    let before = diagnostics.found();
+    let mut sets = Vec::new();
+    for item in &items.items {
+        let text = item.text.as_str();
+        if text == "any" {
+            sets.push(AddressSet::any());
+            continue;
+        }
+        let is_named = ["sg-", "ipm-", "ipmg-"];
+        if is_named.iter().any(|prefix| text.starts_with(prefix)) {
+            let message = format!("a network ACL names addresses, and `{text}` is a name");
+            let help = "write the addresses, CIDRs or ranges themselves, or `any`";
+            diagnostics.error("bad-address", item.span, message, help);
+            continue;
+        }
+        let Some(set) = range(item, diagnostics).and_then(|range| AddressSet::new([range])) else {
+            continue;
+        };
+        match has_family(&set, family) {
+            true => sets.push(set),
+            false => diagnostics.push(wrong_family(item, family, false)),
+        }
+    }
+    let wrong = items.incomplete || diagnostics.errors_since(before);
+    (!wrong).then(|| AddressSet::new(sets.iter().flat_map(AddressSet::ranges)))?
+}
+
 fn has_family(set: &AddressSet, family: Option<ProtocolFamily>) -> bool {
     match family {
         Some(ProtocolFamily::V4) => !set.v4().is_empty(),

@@ -1,5 +1,6 @@
 //! Instances and their interfaces.
 
+use super::subnets::Subnets;
 use super::uses::GroupUses;
 use crate::definition::model::{InstanceEntry, InstanceKind, InterfaceEntry};
 use crate::definition::reader::Text;
@@ -14,6 +15,7 @@ use std::net::{IpAddr, Ipv4Addr};
 /// All instances, in the order of the definition.
 pub fn instances(
     definition: &Definition,
+    subnets: &Subnets,
     uses: &mut GroupUses,
     diagnostics: &mut Diagnostics,
 ) -> Vec<Instance> {
@@ -36,7 +38,11 @@ pub fn instances(
             .interfaces
             .iter()
             .filter_map(|interface| {
-                self::interface(interface, &entry.id.text, uses, &mut addresses, diagnostics)
+                let instance = &entry.id.text;
+                let mut known =
+                    self::interface(interface, instance, uses, &mut addresses, diagnostics)?;
+                known.subnet = subnets.of_interface(interface, instance, diagnostics);
+                Some(known)
             })
             .collect();
         interfaces.sort_by(|a, b| a.name.cmp(&b.name));
@@ -192,6 +198,7 @@ fn interface(
         name: name?,
         addresses,
         groups,
+        subnet: None,
     })
 }
 

@@ -3,11 +3,12 @@
 //! Without these a file of 16 MB could ask for terabytes: a list of addresses that a hundred thousand rules each put
 //! together with another, or groups of templates of which each holds all of the one before.
 
+use super::subnets::Subnets;
 use crate::definition::model::InstanceEntry;
 use crate::definition::{Definition, Diagnostic, Diagnostics, Severity, Span};
 use crate::policy::account::Instance;
 use crate::policy::address::AddressSet;
-use crate::policy::id::GroupId;
+use crate::policy::id::{GroupId, SubnetId};
 use crate::policy::rule::{SecurityGroup, Service};
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
@@ -19,6 +20,9 @@ pub const MOST_COPIED: usize = 4_000_000;
 
 /// Rules that one instance has to ask, those of each list of groups counted once for each different list.
 pub const MOST_RULES: usize = 100_000;
+
+/// Entries of a network ACL in one direction.
+pub const MOST_ACL_ENTRIES: usize = 500;
 
 /// Names of interfaces of one instance.
 pub const MOST_INTERFACES: usize = 1000;
@@ -81,6 +85,7 @@ pub fn instances(
     definition: &Definition,
     instances: &[Instance],
     groups: &BTreeMap<GroupId, Arc<SecurityGroup>>,
+    subnets: &Subnets,
     diagnostics: &mut Diagnostics,
 ) {
     for entry in &definition.instances {
@@ -99,12 +104,16 @@ pub fn instances(
             .map_or(0, |group| group.inbound.len() + group.outbound.len())
     };
     for instance in instances {
-        let lists: HashSet<&[GroupId]> = instance
-            .interfaces
-            .iter()
-            .map(|interface| interface.groups.as_slice())
+        let interfaces = instance.interfaces.iter();
+        // Interfaces behind different network ACLs are asked apart.
+        let lists: HashSet<(&[GroupId], Option<&SubnetId>)> = interfaces
+            .map(|interface| (interface.groups.as_slice(), interface.subnet.as_ref()))
             .collect();
-        let rules: usize = lists.iter().flat_map(|list| list.iter()).map(size).sum();
+        let rules = lists.iter().map(|(groups, subnet)| {
+            let of_groups: usize = groups.iter().map(size).sum();
+            of_groups + subnet.map_or(0, |subnet| subnets.entry_count(subnet))
+        });
+        let rules: usize = rules.sum();
         if rules > MOST_RULES {
             let message = format!(
                 "the interfaces of `{}` have {rules} rules, more than {MOST_RULES}",

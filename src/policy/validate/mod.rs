@@ -5,10 +5,12 @@ mod instances;
 pub mod lab;
 mod limits;
 mod list;
+mod network_acls;
 mod platform;
 mod promises;
 mod rules;
 mod services;
+mod subnets;
 mod templates;
 mod uses;
 
@@ -46,7 +48,9 @@ pub fn validate_at(definition: &Definition, earlier: Vec<Diagnostic>, now: u64) 
     let mut uses = GroupUses::new(definition);
     let room = limits::Room::new();
     let services = Services::new(definition, &room, &mut diagnostics);
-    let instances = instances::instances(definition, &mut uses, &mut diagnostics);
+    let network_acls = network_acls::network_acls(definition, &mut diagnostics);
+    let subnets = subnets::Subnets::new(definition, &network_acls, &mut diagnostics);
+    let instances = instances::instances(definition, &subnets, &mut uses, &mut diagnostics);
     let addresses = KnownAddresses::new(definition, &instances, &room, &mut diagnostics);
     let mut context = rules::Context {
         sources: &definition.sources,
@@ -57,7 +61,7 @@ pub fn validate_at(definition: &Definition, earlier: Vec<Diagnostic>, now: u64) 
     };
     let groups = rules::groups(definition, &mut context);
     let platform = platform::platform(definition, &instances, &mut context);
-    limits::instances(definition, &instances, &groups, &mut diagnostics);
+    limits::instances(definition, &instances, &groups, &subnets, &mut diagnostics);
     let over = quotas::usages(definition).into_iter();
     for usage in over.filter(quotas::Usage::is_over) {
         let help = "take some away, or write `quotas: none` under `platform` where this is no copy of the cloud";
@@ -69,6 +73,8 @@ pub fn validate_at(definition: &Definition, earlier: Vec<Diagnostic>, now: u64) 
     let mut account = Account {
         groups,
         instances,
+        subnets: subnets.into_subnets(),
+        network_acls,
         platform: Arc::new(platform),
         _validated: (),
     };

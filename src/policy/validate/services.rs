@@ -169,6 +169,23 @@ pub fn services(
     merged(services.into_iter().collect::<Option<Vec<_>>>()?)
 }
 
+/// `source_port` of an entry about this service.
+pub fn source_ports(
+    service: &Service,
+    port: Option<&Texts>,
+    diagnostics: &mut Diagnostics,
+) -> Option<PortSet> {
+    let ports = ports_of(port, diagnostics)?;
+    let has_ports = matches!(service, Service::Tcp(_) | Service::Udp(_));
+    let Some(port) = port.filter(|_| !has_ports && !ports.is_all()) else {
+        return Some(ports);
+    };
+    let message = "`source_port` needs `protocol: tcp` or `udp`";
+    let help = "write an entry for tcp and one for udp, or remove `source_port`";
+    diagnostics.error("port-without-ports", port.span, message, help);
+    None
+}
+
 /// All ports where none are written.
 fn ports_of(port: Option<&Texts>, diagnostics: &mut Diagnostics) -> Option<PortSet> {
     match port {
