@@ -1,8 +1,11 @@
 //! A change of the definition on the command line: planned, written, and shown as what it does to flows.
 
+use super::options::SocketOptions;
 use super::outcome::{NO, Result};
 use super::print;
+use super::ssh::Session;
 use crate::cloud::edit::{Draft, Edit, Refusal};
+use crate::daemon::control::announce;
 use crate::definition::{Definition, Diagnostic, Sources};
 use crate::insight::diff::{FlowChange, diff};
 use crate::insight::lint::lint_within;
@@ -38,6 +41,8 @@ pub struct ChangeOptions {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub socket: SocketOptions,
 }
 
 impl ChangeOptions {
@@ -45,12 +50,18 @@ impl ChangeOptions {
     pub fn run(&self, edit: &dyn Fn(&Draft) -> std::result::Result<Edit, Refusal>) -> Result {
         let changed = match self.dry_run {
             true => plan(&self.definition, edit),
-            false => change(&self.definition, edit),
+            false => change(&self.definition, edit, &|changed| self.announce(changed)),
         };
         match changed {
             Ok(changed) => self.print(&changed),
             Err(error) => self.refuse(error),
         }
+    }
+
+    /// Says to the daemon who is about to write this, for its history.
+    pub fn announce(&self, changed: &Changed) {
+        let client = Session::of_this_process().map(|session| session.client().to_string());
+        announce(&self.socket.socket, &changed.after.0.sources, client);
     }
 
     /// Prints a change that was carried out, or with --dry-run only planned.

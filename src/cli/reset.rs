@@ -3,7 +3,6 @@
 use super::apply::{self, TIME_LIMIT};
 use super::changed::ChangeOptions;
 use super::group::new_id;
-use super::options::SocketOptions;
 use super::outcome::Result;
 use super::print;
 use crate::cloud::edit::{Change, Draft, edit};
@@ -42,8 +41,6 @@ pub struct Arguments {
     confirm: u32,
     #[command(flatten)]
     options: ChangeOptions,
-    #[command(flatten)]
-    socket: SocketOptions,
 }
 
 fn instance_id(text: &str) -> std::result::Result<InstanceId, String> {
@@ -83,7 +80,7 @@ pub fn run(arguments: Arguments) -> Result {
     let trial = apply::Arguments::trial(
         candidate.as_path().into(),
         arguments.confirm,
-        arguments.socket,
+        arguments.options.socket,
         arguments.options.json,
     );
     apply::run(trial)
@@ -91,7 +88,7 @@ pub fn run(arguments: Arguments) -> Result {
 
 /// Whether a daemon of this host enforces this definition as this instance.
 fn is_followed_here(arguments: &Arguments) -> bool {
-    let status: anyhow::Result<Status> = arguments.socket.ask(&Request::Status, TIME_LIMIT);
+    let status: anyhow::Result<Status> = arguments.options.socket.ask(&Request::Status, TIME_LIMIT);
     let Ok(status) = status else {
         return false;
     };

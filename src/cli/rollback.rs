@@ -2,11 +2,9 @@
 
 use super::changed::ChangeOptions;
 use super::history::open;
-use super::options::{SocketOptions, StateOptions};
+use super::options::StateOptions;
 use super::outcome::{NO, Result};
 use super::print;
-use super::ssh::Session;
-use crate::daemon::control::announce;
 use crate::source::change::rollback::{Older, plan_rollback, rollback};
 use crate::source::content::content;
 use crate::source::load::{Loaded, load};
@@ -40,8 +38,6 @@ pub struct Arguments {
     options: ChangeOptions,
     #[command(flatten)]
     state: StateOptions,
-    #[command(flatten)]
-    socket: SocketOptions,
 }
 
 pub fn run(arguments: Arguments) -> Result {
@@ -78,8 +74,7 @@ pub fn run(arguments: Arguments) -> Result {
     changed.done = vec![format!("the definition is that of {number} again")];
     if !options.dry_run {
         if !changed.files.is_empty() {
-            let client = Session::of_this_process().map(|session| session.client().to_string());
-            announce(&arguments.socket.socket, &changed.after.0.sources, client);
+            options.announce(&changed);
         }
         if let Err(error) = rollback(&options.definition, &changed) {
             return options.refuse(error);

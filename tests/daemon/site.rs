@@ -173,7 +173,7 @@ impl Site {
             ),
             (
                 "--socket",
-                "run apply status events reload confirm remove reset rollback",
+                "run apply status events reload confirm remove group rule reset rollback",
                 self.path("control.sock"),
             ),
         ];
@@ -181,7 +181,10 @@ impl Site {
             let given = words
                 .iter()
                 .any(|word| *word == option || *word == "--help")
-                || (option == "--definition" && words.contains(&"--enforced"));
+                || (option == "--definition" && words.contains(&"--enforced"))
+                || (option == "--socket"
+                    && words[0] == "group"
+                    && ["list", "show"].contains(&words[1]));
             if !given && takes.split(' ').any(|each| each == words[0]) {
                 command.arg(option).arg(path);
             }

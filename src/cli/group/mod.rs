@@ -1,8 +1,12 @@
 //! `secgroupd group`: groups made, copied, bound and given up.
 
+mod ids;
 mod list;
 mod show;
 
+pub use ids::new_id;
+
+use self::ids::group_id;
 use super::changed::ChangeOptions;
 use super::outcome::Result;
 use crate::cloud::edit::{Change, Details, Draft, InterfacePlace, Preset, clone, edit};
@@ -10,7 +14,6 @@ use crate::policy::id::GroupId;
 use crate::source::change::plan;
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
-use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
 
 /// Lists, makes, clones, binds and deletes security groups.
@@ -179,24 +182,6 @@ impl From<DetailsOptions> for Details {
             project: said(options.project),
         }
     }
-}
-
-/// Reads an id.
-pub(super) fn group_id(text: &str) -> std::result::Result<GroupId, String> {
-    GroupId::parse(text).map_err(|error| error.to_string())
-}
-
-/// A new id, as the cloud makes them: `sg-` and eight letters or digits.
-pub(super) fn new_id() -> anyhow::Result<GroupId> {
-    // The standard library's hashers begin with random keys of the system.
-    let mut random = std::hash::RandomState::new().build_hasher().finish();
-    let mut text = String::from("sg-");
-    for _ in 0..8 {
-        let digit = u32::try_from(random % 36).unwrap_or_default();
-        text.extend(char::from_digit(digit, 36));
-        random /= 36;
-    }
-    Ok(GroupId::parse(&text)?)
 }
 
 pub fn run(arguments: Arguments) -> Result {

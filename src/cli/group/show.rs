@@ -1,5 +1,6 @@
 //! `secgroupd group show`.
 
+use super::ids::group_id;
 use crate::cli::options::DEFAULT_DEFINITION;
 use crate::cli::outcome::{ERROR, NO, Result};
 use crate::cli::print;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The group
-    #[arg(value_name = "GROUP", value_parser = super::group_id)]
+    #[arg(value_name = "GROUP", value_parser = group_id)]
     group: GroupId,
     /// The definition: a file, or a directory with *.yaml files
     #[arg(long, value_name = "PATH", default_value = DEFAULT_DEFINITION)]

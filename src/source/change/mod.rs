@@ -128,7 +128,7 @@ pub fn plan(
     }
 }
 
-/// Plans a change and writes it.
+/// Plans a change, has it announced, and writes it.
 ///
 /// # Errors
 ///
@@ -136,6 +136,7 @@ pub fn plan(
 pub fn change(
     path: &Path,
     edit: &dyn Fn(&Draft) -> Result<Edit, Refusal>,
+    announce: &dyn Fn(&Changed),
 ) -> Result<Changed, ChangeError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -151,6 +152,9 @@ pub fn change(
         .ok_or_else(busy)?;
     'again: for _ in 0..TRIES {
         let changed = plan(path, edit)?;
+        if !changed.files.is_empty() {
+            announce(&changed);
+        }
         for (n, file) in changed.files.iter().enumerate() {
             let real = std::fs::canonicalize(&file.path).map_err(failed(&file.path))?;
             let done = exchange(&real, &file.before, &file.after).map_err(failed(&file.path))?;

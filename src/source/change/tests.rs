@@ -8,6 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 const TEXT: &str = "version: 1\nsecurity_groups:\n  sg-a:\n    inbound:\n      - { action: allow, protocol: tcp, port: 1, source: any }\n";
 
+/// Nobody is to know who it was.
+fn change(
+    path: &Path,
+    edit: &dyn Fn(&Draft) -> Result<Edit, Refusal>,
+) -> Result<Changed, ChangeError> {
+    super::change(path, edit, &|_| {})
+}
+
 fn add(port: u32) -> Change {
     Change::AddRules {
         position: "sg-a/in".parse().unwrap(),
