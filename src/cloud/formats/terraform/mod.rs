@@ -2,10 +2,10 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`resources`] | the resources of any of the three |
-//! | [`tencentcloud`], [`lite`], [`network_acls`] | those of the tencentcloud provider |
-//! | [`literal`] | texts in which nothing is evaluated |
-//! | [`aws`] | those of the aws provider |
+//! | `resources` | the resources of any of the three |
+//! | `tencentcloud`, `lite`, `network_acls` | those of the tencentcloud provider |
+//! | `literal` | texts in which nothing is evaluated |
+//! | `aws` | those of the aws provider |
 //! | [`write`] | an inventory as resources of the tencentcloud provider |
 
 mod aws;
