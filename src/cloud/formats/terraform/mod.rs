@@ -6,7 +6,7 @@
 //! | `tencentcloud`, `lite`, `network_acls` | those of the tencentcloud provider |
 //! | `literal` | texts in which nothing is evaluated |
 //! | `aws` | those of the aws provider |
-//! | [`write`] | an inventory as resources of the tencentcloud provider |
+//! | [`mod@write`] | an inventory as resources of the tencentcloud provider |
 
 mod aws;
 mod lite;
