@@ -7,7 +7,7 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`import`], `detect` | texts to a definition; which format a text has |
+//! | [`mod@import`], `detect` | texts to a definition; which format a text has |
 //! | [`export`] | a definition to another format |
 //! | [`inventory`] | what all formats share |
 //! | [`of_definition`], [`definition_text`] | an inventory from a definition, and as one |

@@ -198,14 +198,20 @@ fn record(rule: &Flat, list: &List, notes: &mut Notes) -> Option<RuleRecord> {
         .map(|ports| ports.intervals().to_vec())
         .unwrap_or_default();
     let program = if list.v6 { "ip6tables" } else { "iptables" };
-    let lines: Vec<String> = rule.lines.iter().map(ToString::to_string).collect();
-    let word = if lines.len() > 1 { "lines" } else { "line" };
+    // A chain whose policy is not in the input has no line.
+    let lines = rule.lines.iter().filter(|line| **line > 0);
+    let lines: Vec<String> = lines.map(ToString::to_string).collect();
+    let comment = match lines.as_slice() {
+        [] => format!("{program}: a chain without a policy accepts"),
+        [line] => format!("{program} line {line}"),
+        lines => format!("{program} lines {}", lines.join(", ")),
+    };
     Some(RuleRecord {
         allow: rule.allow,
         service: ServiceRecord::Protocol(condition.protocol.unwrap_or("all").to_owned(), ports),
         remote,
         description: rule.comment.clone(),
-        comment: Some(format!("{program} {word} {}", lines.join(", "))),
+        comment: Some(comment),
         place,
     })
 }

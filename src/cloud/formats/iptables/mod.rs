@@ -5,7 +5,7 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`line`] | one line |
+//! | [`mod@line`] | one line |
 //! | [`condition`] | what lines match, put together |
 //! | [`chains`] | the way through the chains as one list |
 //! | `interfaces` | lists as groups, and what they are bound to |

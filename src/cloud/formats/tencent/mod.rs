@@ -6,7 +6,7 @@
 //! | [`read`] | documents into an inventory |
 //! | [`instances`] | instances and interfaces, read apart and put together |
 //! | [`network_acls`] | subnets and network ACLs, both ways |
-//! | [`write`] | an inventory as one document |
+//! | [`mod@write`] | an inventory as one document |
 
 pub mod instances;
 pub mod network_acls;

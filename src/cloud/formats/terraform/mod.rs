@@ -2,11 +2,11 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`resources`] | the resources of any of the three |
-//! | [`tencentcloud`], [`lite`], [`network_acls`] | those of the tencentcloud provider |
-//! | [`literal`] | texts in which nothing is evaluated |
-//! | [`aws`] | those of the aws provider |
-//! | [`write`] | an inventory as resources of the tencentcloud provider |
+//! | `resources` | the resources of any of the three |
+//! | `tencentcloud`, `lite`, `network_acls` | those of the tencentcloud provider |
+//! | `literal` | texts in which nothing is evaluated |
+//! | `aws` | those of the aws provider |
+//! | [`mod@write`] | an inventory as resources of the tencentcloud provider |
 
 mod aws;
 mod lite;
