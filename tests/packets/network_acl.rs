@@ -12,7 +12,7 @@ security_groups:
   sg-a:
     inbound:
       - {{ action: allow, protocol: tcp, port: '80,443,8443', source: any }}
-      - {{ action: allow, protocol: icmp, source: any }}
+      - {{ action: allow, protocol: udp, port: 53, source: any }}
     outbound:
       - {{ action: allow, protocol: tcp, port: 443, destination: any }}
       - {{ action: allow, protocol: udp, port: 5300-5301, destination: any }}
@@ -52,6 +52,16 @@ const FAMILIES: [[&str; 4]; 2] = [
     ],
 ];
 
+/// Everywhere is by the world, and the host itself says nothing.
+fn scene() -> Scene {
+    let scene = Scene::new();
+    scene.host.ip("route replace ::/0 via 2001:db8::9 dev eth0");
+    scene.host.nft(
+        "table inet quiet { chain c { type filter hook output priority -300; tcp flags rst drop; icmp type 3 drop; icmpv6 type 1 drop; }; }",
+    );
+    scene
+}
+
 fn at(address: &str, port: u16) -> String {
     format!("{address}:{port}")
 }
@@ -69,7 +79,7 @@ fn udp(from: (&str, u16), to: (&str, u16)) -> Probe {
 /// An answer is judged by its own ports, and so is every later packet of the flow.
 pub fn answers() {
     for [host, far, refused, _] in FAMILIES {
-        let scene = Scene::new();
+        let scene = scene();
         scene.host.enforce(&policy("recheck", WEB));
         let syn = |from, port, to| tcp(TcpFlags::Syn, (from, port), (host, to));
         assert_eq!(
@@ -121,7 +131,7 @@ pub fn answers() {
 /// Packets between two addresses of the subnet, and essential traffic, meet no ACL. Fragments are one datagram.
 pub fn exempt() {
     for [host, far, _, neighbour] in FAMILIES {
-        let scene = Scene::new();
+        let scene = scene();
         scene.host.enforce(&policy("recheck", NOTHING));
         let syn = |from, port, to| tcp(TcpFlags::Syn, (from, port), (host, to));
         assert_eq!(
@@ -145,7 +155,7 @@ pub fn exempt() {
         whole.identification = 41_002;
         assert_eq!(scene.inbound(&whole), "pass acl-a/in/1 and sg-a/in/0");
     }
-    let scene = Scene::new();
+    let scene = scene();
     scene.host.enforce(&policy("recheck", NOTHING));
     let solicitation = Probe::icmp("fe80::77", "2001:db8::5", 135, 0).hop_limit(255);
     assert_eq!(scene.inbound(&solicitation), "pass essential");
@@ -157,7 +167,7 @@ pub fn exempt() {
 
 /// An approved service passes the groups unasked, and not the ACL.
 pub fn approved_service() {
-    let scene = Scene::new();
+    let scene = scene();
     scene.host.enforce(&policy("recheck", WEB));
     let ask = |resolver: &str, port: u16| udp(("10.0.0.5", port), (resolver, 53));
     assert_eq!(
@@ -172,7 +182,7 @@ pub fn approved_service() {
 
 /// An error about a flow that passes is an ICMP packet to the ACL, like any.
 pub fn errors() {
-    let scene = Scene::new();
+    let scene = scene();
     let errors = |action: &str| {
         let entry = format!("      - {{ action: {action}, protocol: icmp, source: any }}\n");
         policy(
@@ -196,7 +206,7 @@ pub fn errors() {
 pub fn live_flows() {
     for established in ["recheck", "keep"] {
         for [host, far, ..] in FAMILIES {
-            let scene = Scene::new();
+            let scene = scene();
             scene.host.enforce(&policy(established, WEB));
             let open = tcp(TcpFlags::Syn, (far, 44_000), (host, 443));
             assert_eq!(scene.inbound(&open), "pass acl-a/in/1 and sg-a/in/0");

@@ -115,7 +115,9 @@ impl AskedRule<'_> {
                             local: *own,
                             ..Packet::opening(direction, "", protocol, *remote, *port)
                         };
-                        if self.refuses(&opening).is_some() {
+                        // Inside the subnet it is not asked.
+                        let asked = self.acl.decide(&opening);
+                        if asked.is_none_or(|(action, _)| action == Action::Refuse) {
                             continue;
                         }
                         // One answer is enough.
