@@ -59,6 +59,9 @@ pub(super) struct ListAcl<'p> {
     pub observes: bool,
 }
 
+/// Destination ports, and the numbers of the entries that hold there.
+type PortClass = (Vec<Interval<u16>>, Vec<u32>);
+
 /// The chains of entries, by the numbers of these.
 type ClassChains = BTreeMap<Vec<u32>, Chain>;
 
@@ -188,7 +191,7 @@ impl ListAcl<'_> {
     }
 
     /// All destination ports in classes in which the same entries hold; nothing where those are too many pieces.
-    fn by_port(&self, transport: Transport) -> Option<Vec<(Vec<Interval<u16>>, Vec<u32>)>> {
+    fn by_port(&self, transport: Transport) -> Option<Vec<PortClass>> {
         let whole: Arc<[Interval<u16>]> = [u16::WHOLE].into();
         let entries = self.entries().iter().zip(0..);
         let sets = entries.filter_map(|(entry, number)| match &entry.service {
@@ -212,7 +215,7 @@ impl ListAcl<'_> {
             return None;
         }
         let classes = classes(sets, 100 * MOST_PIECES)?;
-        let mut lists: Vec<(Vec<Interval<u16>>, Vec<u32>)> = classes
+        let mut lists: Vec<PortClass> = classes
             .clauses
             .into_iter()
             .map(|mut entries| {
