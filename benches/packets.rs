@@ -15,6 +15,7 @@ mod workloads;
 
 #[allow(dead_code, reason = "a part of it is used elsewhere")]
 mod packets {
+    pub mod acl;
     pub mod before;
     pub mod beside;
     pub mod burst;
@@ -59,7 +60,9 @@ fn main() -> std::process::ExitCode {
         .map(|rules| (*rules, bench.sweep(&workloads::distinct(*rules))))
         .collect();
     let wide = bench.wide();
+    let acl = bench.acl();
     report::print(&floor, &workloads, &sweep, &wide);
+    println!("\n{}", packets::acl::table(&acl));
     // A quick run is no result to keep.
     let picture = match quick {
         true => concat!(env!("CARGO_TARGET_TMPDIR"), "/packets.svg"),

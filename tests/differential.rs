@@ -18,7 +18,7 @@ mod support;
 mod three_ways;
 mod workloads;
 
-use generate::{Edges, definition};
+use generate::{Edges, behind_acls, definition};
 use secgroupd::ruleset::compile;
 use std::collections::BTreeMap;
 use support::kernel_test;
@@ -65,6 +65,11 @@ fn agree() {
             24 => generate::pairs(&mut rng),
             _ => definition(&mut rng),
         };
+        // Every other one behind network ACLs.
+        let text = match seed % 2 {
+            0 => text,
+            _ => behind_acls(&mut rng, &text),
+        };
         let policy = policy(&text);
         let ruleset = compile(&policy);
         let case = Case::new(&policy, &ruleset, format!("seed {seed}\n{text}"));
@@ -89,7 +94,7 @@ fn agree() {
         "{pairs} pairs of {policies} policies agree, {sent} of them through the kernel: {layers:?}"
     );
     assert!(
-        layers["group"] * 3 > sent,
-        "a third of the packets must meet rules of groups: {layers:?}"
+        layers["group"] * 4 > sent && layers["acl"] * 15 > sent,
+        "a quarter of the packets must meet rules of groups, a fifteenth be refused by a network ACL: {layers:?}"
     );
 }

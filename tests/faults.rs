@@ -5,15 +5,16 @@ mod generate;
 #[path = "support/policy.rs"]
 mod policy;
 
-use generate::{definition, pairs};
+use generate::{behind_acls, definition, pairs};
 use policy::policy;
-use secgroupd::policy::{Direction, Policy, PortSet, Protocol};
+use secgroupd::policy::{Direction, Interval, Policy, PortSet, Protocol};
 use secgroupd::ruleset::ir::{
-    AddressMatch, Addresses, FlowKey, MapElements, Match, NftRule, NftVerdict, Ruleset, Side,
-    Transport,
+    AddressMatch, Addresses, Chain, FlowKey, MapElements, Match, NftRule, NftVerdict, Ruleset,
+    Side, Transport,
 };
 use secgroupd::ruleset::{Walker, check, compile};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::thread;
 
 const POLICIES: u64 = 400;
@@ -57,6 +58,8 @@ fn planted_faults_are_found() {
         "lost node",
         "dropped rule",
         "swapped flow direction",
+        "a way around the ACL",
+        "source ports off by one",
     ] {
         assert!(
             found.get(kind).is_some_and(|count| *count > 20),
@@ -108,7 +111,8 @@ fn plant(seeds: impl Iterator<Item = u64>) -> Vec<(&'static str, bool)> {
             let found = check(&policy, &wrong).is_err();
             assert!(
                 found || same_decisions(&policy, &wrong, seed),
-                "seed {seed}: a planted fault was not found: {kind}"
+                "seed {seed}: a planted fault was not found: {kind} in {}",
+                touched(&right, &wrong)
             );
             planted.push((kind, found));
         }
@@ -116,12 +120,26 @@ fn plant(seeds: impl Iterator<Item = u64>) -> Vec<(&'static str, bool)> {
     planted
 }
 
-/// Every eighth is asked as pairs.
+/// The chain that a fault was planted in.
+fn touched(right: &Ruleset, wrong: &Ruleset) -> String {
+    let same = |chain: &&Chain| {
+        let other = wrong.chain(&chain.name);
+        other.is_none_or(|other| other.rules != chain.rules)
+    };
+    let found = right.chains.iter().find(same);
+    found.map_or("a map".to_owned(), |chain| chain.name.to_string())
+}
+
+/// Every eighth is asked as pairs, every third stands behind network ACLs.
 fn any_policy(seed: u64) -> Policy {
     let mut rng = fastrand::Rng::with_seed(seed + 77_000);
-    match seed % 8 {
-        7 => policy(&pairs(&mut rng)),
-        _ => policy(&definition(&mut rng)),
+    let text = match seed % 8 {
+        7 => pairs(&mut rng),
+        _ => definition(&mut rng),
+    };
+    match seed % 3 {
+        2 => policy(&behind_acls(&mut rng, &text)),
+        _ => policy(&text),
     }
 }
 
@@ -164,12 +182,45 @@ fn faults(right: &Ruleset) -> Vec<(&'static str, Ruleset)> {
                 let verdict = &mut wrong.chains[chain].rules[rule].verdict;
                 *verdict = match verdict {
                     NftVerdict::Accept | NftVerdict::Pass(_) => NftVerdict::Drop,
+                    // An entry of a network ACL that allows.
+                    NftVerdict::Goto(_) => NftVerdict::Drop,
                     _ => NftVerdict::Accept,
                 };
                 faults.push(("swapped verdict", wrong));
                 let mut wrong = right.clone();
                 wrong.chains[chain].rules.remove(rule);
                 faults.push(("dropped rule", wrong));
+            }
+            let to_acl = |chain: &str| chain.starts_with("acl_");
+            match &nft.verdict {
+                NftVerdict::Pass(to) if to_acl(to) => {
+                    let mut wrong = right.clone();
+                    wrong.chains[chain].rules[rule].verdict = NftVerdict::Accept;
+                    faults.push(("a way around the ACL", wrong));
+                }
+                NftVerdict::Goto(to) if to_acl(to) && !to_acl(&each.name) => {
+                    let mut wrong = right.clone();
+                    let groups: Arc<str> = to.trim_start_matches("acl_").into();
+                    wrong.chains[chain].rules[rule].verdict = NftVerdict::Goto(groups);
+                    faults.push(("a way around the ACL", wrong));
+                }
+                _ => {}
+            }
+            for (at, asked) in nft.matches.iter().enumerate() {
+                let Match::Port(transport, Side::Source, ports) = asked else {
+                    continue;
+                };
+                let first = ports.intervals()[0];
+                if !to_acl(&each.name) || first.first == 0 {
+                    continue;
+                }
+                let wider = Interval::new(first.first - 1, first.last).unwrap();
+                let ports = [&[wider], &ports.intervals()[1..]].concat();
+                let ports = PortSet::new(ports).unwrap();
+                let mut wrong = right.clone();
+                wrong.chains[chain].rules[rule].matches[at] =
+                    Match::Port(*transport, Side::Source, ports);
+                faults.push(("source ports off by one", wrong));
             }
             for at in 0..nft.matches.len() {
                 let mut wrong = right.clone();

@@ -8,6 +8,8 @@ mod behind;
 mod errors;
 #[path = "packets/essential.rs"]
 mod essential;
+#[path = "packets/network_acl.rs"]
+mod network_acl;
 #[path = "packets/shape.rs"]
 mod shape;
 mod support;
@@ -68,6 +70,15 @@ fn main() -> ExitCode {
                 shape::own_multicast_through_a_tunnel,
             ),
             kernel_test("loopback", nft, shape::loopback),
+            kernel_test("network_acl_answers", nft, network_acl::answers),
+            kernel_test("network_acl_exempt", nft, network_acl::exempt),
+            kernel_test(
+                "network_acl_and_approved_services",
+                nft,
+                network_acl::approved_service,
+            ),
+            kernel_test("network_acl_and_errors", nft, network_acl::errors),
+            kernel_test("network_acl_and_live_flows", nft, network_acl::live_flows),
         ]
     })
 }

@@ -8,7 +8,7 @@ use super::host_view::listening;
 use super::options::DefinitionOptions;
 use super::outcome::{ERROR, Result, yes};
 use super::print;
-use crate::insight::diagnose::{AskedPort, of_groups, of_service};
+use crate::insight::diagnose::{AskedPort, of_groups, of_network_acl, of_service};
 use crate::insight::explain::Question;
 use crate::insight::layers::explained;
 use crate::insight::lint::host::Listening;
@@ -121,7 +121,10 @@ fn groups(flow: &AskedPort, policy: &Policy, found: &mut Findings) -> anyhow::Re
         protocol: flow.protocol.clone(),
         remote: flow.remote,
         port: Some(flow.port),
+        local: Some(flow.local),
     };
+    let acl = of_network_acl(flow, policy);
+    let policy = &policy.without_acls();
     let explanation = explained(policy, &question, None)?;
     if explanation.answer.reason == Reason::BlockedPorts {
         // What the groups would say comes first, and has to be mended as well.
@@ -142,6 +145,7 @@ fn groups(flow: &AskedPort, policy: &Policy, found: &mut Findings) -> anyhow::Re
             ));
         }
     }
+    acl.into_iter().for_each(|cause| found.cause(cause));
     Ok(())
 }
 
@@ -197,7 +201,7 @@ fn page(flows: &[AskedPort], found: &Findings) -> String {
         );
     }
     if found.causes.is_empty() {
-        page += "nothing on this host stands in the way; what lies before it (a network ACL, another firewall) cannot be seen from here\n";
+        page += "nothing on this host stands in the way; what lies before it (a network ACL of the cloud's own, another firewall) cannot be seen from here\n";
     }
     for fine in &found.fine {
         page += &format!("fine: {fine}\n");

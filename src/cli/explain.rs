@@ -105,6 +105,7 @@ pub fn run(arguments: Arguments) -> Result {
         protocol: arguments.protocol.context("a protocol")?,
         remote: arguments.remote.context("a remote")?,
         port: arguments.port,
+        local: None,
     };
     let explanation = explained(&policy, &question, arguments.expect_group.as_deref())?;
     match arguments.json {

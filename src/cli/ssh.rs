@@ -1,5 +1,6 @@
 //! The SSH session that a command is called from: would a new policy refuse it?
 
+use crate::insight::explain::place_of;
 use crate::netfilter::links::{Link, links};
 use crate::policy::{Direction, Packet, Policy, Protocol, Reason};
 use std::net::IpAddr;
@@ -82,7 +83,8 @@ impl Session {
             port,
         );
         packet.source_port = self.client_port;
-        let decision = policy.decide(&packet);
+        packet.local = self.server;
+        let decision = policy.decide_flow(&packet);
         if decision.verdict.passes() {
             return None;
         }
@@ -92,6 +94,10 @@ impl Session {
                 None => format!("the rule {id}"),
             },
             Reason::Default => "no rule of the bound groups allows it".into(),
+            Reason::Acl(_) => match place_of(policy, &decision.reason) {
+                Some(place) => format!("{}, {place}", decision.reason.words()),
+                None => decision.reason.words(),
+            },
             reason => reason.to_string(),
         };
         Some(format!(

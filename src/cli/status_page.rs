@@ -227,7 +227,11 @@ fn enforced(status: &Status, summary: &Summary) -> String {
         } else {
             groups.join(", ")
         };
-        line("Interface", format!("{}: {groups}", interface.name));
+        let acl = match &interface.network_acl {
+            Some(acl) => format!("; behind the network ACL {acl}"),
+            None => String::new(),
+        };
+        line("Interface", format!("{}: {groups}{acl}", interface.name));
     }
     page
 }

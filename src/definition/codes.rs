@@ -32,6 +32,7 @@ codes! {
     ENDED "ended" "The time of a rule's `until` has come: it matches nothing.";
     EMPTY_GROUP "empty-group" "A rule names a group that has no members.";
     APPROVED_ALL_PORTS "approved-all-ports" "An inbound approved service is about all ports.";
+    ACL_NO_ANSWER "acl-no-answer" "A network ACL lets pass what a rule allows, and refuses every answer to it.";
     RESOLVER_REFUSED "resolver-refused" "The outbound rules refuse a resolver that this host uses.";
     TIME_SERVER_REFUSED "time-server-refused" "The outbound rules refuse a time server that this host uses.";
     GATEWAY_REFUSED "gateway-refused" "The outbound rules refuse a ping to this host's gateway.";

@@ -38,8 +38,17 @@ pub struct Ended {
 ///
 /// See [`EndedError`].
 pub fn ended(old: &Policy, new: &Policy, ruleset: &Ruleset) -> Result<Ended, EndedError> {
-    let allowed = |packet: &Packet| old.decide(packet).verdict.passes();
+    let allowed = |packet: &Packet| allowed_by(old, new, packet);
     Ended::between(&Reader::netfilter()?, allowed, new, ruleset)
+}
+
+/// Whether the flow of this packet lived under the old policy. Where the new one leaves live flows to the groups that
+/// let them pass, only a network ACL ended any.
+pub(super) fn allowed_by(old: &Policy, new: &Policy, packet: &Packet) -> bool {
+    match new.platform.recheck {
+        true => old.decide_flow(packet).verdict.passes(),
+        false => old.ended_by_acl(packet).is_none(),
+    }
 }
 
 impl Ended {

@@ -1,6 +1,6 @@
 //! Counts the flows that changes of the policy end, in a thread of its own, for the log and the metrics.
 
-use super::count::{Ended, EndedError};
+use super::count::{Ended, EndedError, allowed_by};
 use crate::netfilter::netlink::Reader;
 use crate::netfilter::priority::set_niceness;
 use crate::policy::{Packet, Policy};
@@ -69,10 +69,10 @@ impl Before {
         }
     }
 
-    fn allowed(&self, packet: &Packet) -> bool {
+    fn allowed(&self, new: &Policy, packet: &Packet) -> bool {
         match self {
             Before::Nothing => true,
-            Before::Policy(policy) => policy.decide(packet).verdict.passes(),
+            Before::Policy(policy) => allowed_by(policy, new, packet),
             Before::Unknown => false,
         }
     }
@@ -99,7 +99,8 @@ impl EndedFlows {
 
     /// Starts counting, in a thread. Changes that arrive while it counts are counted as one.
     pub fn count(&self, mut change: PolicyChange) {
-        if !change.ruleset.recheck || matches!(change.before, Before::Unknown) {
+        let may_end = change.ruleset.recheck || change.policy.has_acls();
+        if !may_end || matches!(change.before, Before::Unknown) {
             return;
         }
         let mut work = self.0.work.lock();
@@ -178,7 +179,7 @@ impl PolicyChange {
             Some(reader) => reader,
             None => Reader::netfilter()?,
         };
-        let allowed = |packet: &Packet| self.before.allowed(packet);
+        let allowed = |packet: &Packet| self.before.allowed(&self.policy, packet);
         let ended = Ended::between(&reader, allowed, &self.policy, &self.ruleset)?;
         Ok((ended, reader))
     }

@@ -2,6 +2,7 @@
 
 use super::base::Host;
 use super::report::{Hits, now};
+use crate::definition::Place;
 use crate::policy::{Action, Direction, Policy, Reason, Rule};
 use crate::ruleset::Generation;
 use crate::state::counts::{Counts, Rules, reason};
@@ -25,11 +26,17 @@ impl Host {
                 of_rule(rule, observes, met.unwrap_or_default())
             })
             .collect();
+        let acls = policy.into_iter().flat_map(acl_entries);
+        hits.extend(acls.map(|(name, action, place)| {
+            let met = totals.remove(name.as_str());
+            named(name, action, place, met.unwrap_or_default())
+        }));
         // What is left are layers, and rules that the definition no longer has.
         let layers = totals.into_iter().filter(|(name, (packets, ..))| {
             // Earlier versions have counted packets of tracked flows. That count grows no more.
             let is_counted = *name != Reason::Established.layer();
-            *packets > 0 && is_counted && (policy.is_none() || !name.starts_with("sg-"))
+            let is_named = name.starts_with("sg-") || name.starts_with("acl-");
+            *packets > 0 && is_counted && (policy.is_none() || !is_named)
         });
         hits.extend(layers.map(|(name, met)| of_layer(name, met)));
         hits
@@ -118,20 +125,49 @@ fn bound_rules(policy: &Policy) -> impl Iterator<Item = (&Rule, bool)> {
     })
 }
 
-fn of_rule(rule: &Rule, observes: bool, (packets, bytes, last): Met) -> Hits {
+fn of_rule(rule: &Rule, observes: bool, met: Met) -> Hits {
     let action = match (rule.action, observes) {
         (Action::Allow, _) => "allow",
         (Action::Refuse, true) => "observe",
         (Action::Refuse, false) => "refuse",
     };
+    named(rule.id.to_string(), action, &rule.place, met)
+}
+
+fn named(reason: String, action: &'static str, place: &Place, (packets, bytes, last): Met) -> Hits {
     Hits {
-        reason: rule.id.to_string(),
+        reason,
         action: Some(action.into()),
-        place: Some(rule.place.to_string()),
+        place: Some(place.to_string()),
         packets,
         bytes,
         last,
     }
+}
+
+/// The entries of the network ACLs, each with what it does, and what refuses where none of them matches; inbound ones
+/// first.
+fn acl_entries(policy: &Policy) -> Vec<(String, &'static str, &Place)> {
+    let refuses = match policy.platform.observe {
+        true => "observe",
+        false => "refuse",
+    };
+    let mut all = Vec::new();
+    for direction in [Direction::Inbound, Direction::Outbound] {
+        for acl in policy.network_acls() {
+            let entries = acl.entries(direction).iter().map(|entry| {
+                let action = match entry.action {
+                    Action::Allow => "allow",
+                    Action::Refuse => refuses,
+                };
+                (entry.id.to_string(), action, &entry.place)
+            });
+            all.extend(entries);
+            let default = acl.default_entry(direction).to_string();
+            all.push((default, refuses, &acl.place));
+        }
+    }
+    all
 }
 
 fn of_layer(name: &str, (packets, bytes, last): Met) -> Hits {

@@ -81,6 +81,9 @@ pub struct InterfaceSummary {
     pub addresses: Vec<IpAddr>,
     /// The groups, highest priority first.
     pub groups: Vec<GroupSummary>,
+    /// The network ACL of its subnet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_acl: Option<String>,
 }
 
 /// A bound group.
@@ -156,6 +159,7 @@ impl InterfaceSummary {
             name: binding.interface.to_string(),
             addresses: binding.addresses.clone(),
             groups: groups.collect(),
+            network_acl: binding.acl.as_ref().map(|acl| acl.acl.id.to_string()),
         }
     }
 }

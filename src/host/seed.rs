@@ -76,19 +76,18 @@ impl Addresses {
 
     /// Judged at the interface of its local address; at any one if no interface has that address.
     fn is_allowed(&self, allows: &impl Fn(&Packet) -> bool, socket: &TcpSocket) -> bool {
-        let (direction, port) = match socket.opened_by_remote {
-            true => (Direction::Inbound, socket.local.port()),
-            false => (Direction::Outbound, socket.remote.port()),
+        let (own, other) = (socket.local.port(), socket.remote.port());
+        let (direction, [source_port, port]) = match socket.opened_by_remote {
+            true => (Direction::Inbound, [other, own]),
+            false => (Direction::Outbound, [own, other]),
         };
         let at = |interface: &str| {
             let remote = socket.remote.ip();
-            allows(&Packet::opening(
-                direction,
-                interface,
-                Protocol::TCP,
-                remote,
-                port,
-            ))
+            allows(&Packet {
+                source_port,
+                local: socket.local.ip(),
+                ..Packet::opening(direction, interface, Protocol::TCP, remote, port)
+            })
         };
         match self.names.get(&socket.local.ip()) {
             Some(interface) => at(interface),

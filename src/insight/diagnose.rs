@@ -1,17 +1,18 @@
 //! Why a port of this host is not reached: the source document's causes, in its order, out of what was seen on the
 //! host.
 
-use super::explain::Answer;
+use super::explain::{Answer, place_of};
 use super::layers::{Explanation, Otherwise};
 use super::lint::host::{Listening, is_open};
-use crate::policy::{Policy, Reason};
+use crate::policy::{AclEntryId, Decision, Direction, Packet, Policy, Protocol, Reason, Verdict};
 use serde::Serialize;
 use std::net::IpAddr;
 
 /// One cause: what was seen, and what mends it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cause {
-    /// Its name: `ended`, `overruled`, `refused`, `not-opened`, `blocked-port`, `system-firewall`, `unknown-way`,
+    /// Its name: `ended`, `overruled`, `refused`, `not-opened`, `blocked-port`, `network-acl`, `system-firewall`,
+    /// `unknown-way`,
     /// `not-listening`, `only-loopback`, `one-family`, `other-address`, `moved`.
     pub code: &'static str,
     /// What was seen.
@@ -142,6 +143,64 @@ pub fn of_groups(flow: &AskedPort, explanation: &Explanation) -> Option<Cause> {
             ),
         ),
     })
+}
+
+/// Why the network ACL in front of the interface's subnet refuses a flow, or its answers, if it does.
+pub fn of_network_acl(flow: &AskedPort, policy: &Policy) -> Option<Cause> {
+    let protocol = Protocol::parse(&flow.protocol)?;
+    let opening = Packet {
+        local: flow.local,
+        ..Packet::opening(
+            Direction::Inbound,
+            &flow.interface,
+            protocol,
+            flow.remote,
+            flow.port,
+        )
+    };
+    let answer = opening.answer();
+    let refusing = |packet: &Packet| match policy.acl_refusal(packet)? {
+        Decision {
+            verdict: Verdict::Refuse,
+            reason: Reason::Acl(entry),
+        } => Some(entry),
+        _ => None,
+    };
+    let AskedPort {
+        protocol,
+        port,
+        remote,
+        interface,
+        ..
+    } = flow;
+    let what = format!("{protocol} {port} from {remote} at {interface}");
+    let by = |entry: &AclEntryId| {
+        let reason = Reason::Acl(entry.clone());
+        let place = place_of(policy, &reason).map(|place| format!(" ({place})"));
+        format!("{}{}", reason.words(), place.unwrap_or_default())
+    };
+    if let Some(entry) = refusing(&opening) {
+        return Some(cause(
+            "network-acl",
+            format!("{what} is refused in front of the subnet by {}", by(&entry)),
+            format!(
+                "add `- {{ action: allow, protocol: {protocol}, port: {port}, source: {remote} }}` to the inbound entries of {}, before what refuses it, then `secgroupd reload`",
+                entry.acl
+            ),
+        ));
+    }
+    let entry = refusing(&answer)?;
+    Some(cause(
+        "network-acl",
+        format!(
+            "the answers to {what} do not leave the subnet: they are refused by {}",
+            by(&entry)
+        ),
+        format!(
+            "a network ACL is stateless: add `- {{ action: allow, protocol: {protocol}, source_port: {port}, port: 1024-65535, destination: {remote} }}` to the outbound entries of {}, before what refuses it, then `secgroupd reload`",
+            entry.acl
+        ),
+    ))
 }
 
 /// Why no process answers there, if none does; and the port that the service may have moved to.

@@ -25,6 +25,9 @@ pub struct Question {
     /// The destination port, with tcp and udp.
     #[serde(default, deserialize_with = "port")]
     pub port: Option<u16>,
+    /// The host's own end, where its interface has several: network ACLs may ask for it.
+    #[serde(default)]
+    pub local: Option<IpAddr>,
 }
 
 /// What decides about it.
@@ -61,6 +64,7 @@ impl From<Answer> for AnswerJson {
         let layer = answer.reason.layer();
         let (rule, service) = match answer.reason {
             Reason::Rule(id) => (Some(id.to_string()), None),
+            Reason::Acl(entry) => (Some(entry.to_string()), None),
             Reason::ApprovedService(name) => (None, Some(name)),
             _ => (None, None),
         };
@@ -147,22 +151,32 @@ pub fn known_interface(
     }
 }
 
-/// Judges the packet that opens the flow.
+/// Judges the flow: the packet that opens it, and where a network ACL stands, its answers.
 pub fn explain(policy: &Policy, question: &Question) -> Result<Answer, QuestionError> {
-    let Decision { verdict, reason } = policy.decide(&opening(policy, question)?);
-    let place = match &reason {
-        Reason::Rule(id) => policy.rule(id).map(|rule| rule.place.clone()),
-        Reason::ApprovedService(name) => {
-            let approved = policy.platform.approved_service(name);
-            approved.and_then(|approved| approved.place.clone())
-        }
-        _ => None,
-    };
+    let Decision { verdict, reason } = policy.decide_flow(&opening(policy, question)?);
+    let place = place_of(policy, &reason);
     Ok(Answer {
         verdict,
         reason,
         place,
     })
+}
+
+/// Where what decided stands.
+pub fn place_of(policy: &Policy, reason: &Reason) -> Option<Place> {
+    match reason {
+        Reason::Rule(id) => policy.rule(id).map(|rule| rule.place.clone()),
+        Reason::ApprovedService(name) => {
+            let approved = policy.platform.approved_service(name);
+            approved.and_then(|approved| approved.place.clone())
+        }
+        // What no entry matches stands nowhere: its list does.
+        Reason::Acl(id) => match policy.acl_entry(id) {
+            Some(entry) => Some(entry.place.clone()),
+            None => policy.network_acl(&id.acl).map(|acl| acl.place.clone()),
+        },
+        _ => None,
+    }
 }
 
 /// The packet that opens the flow.
@@ -199,13 +213,13 @@ pub fn opening(policy: &Policy, question: &Question) -> Result<Packet, QuestionE
             remote: question.remote,
         });
     }
-    Ok(Packet::opening(
-        question.direction,
-        &interface,
-        protocol,
-        question.remote,
-        port,
-    ))
+    let remote = question.remote;
+    let mut packet = Packet::opening(question.direction, &interface, protocol, remote, port);
+    let own = question
+        .local
+        .filter(|own| own.is_ipv4() == remote.is_ipv4());
+    packet.local = own.unwrap_or_else(|| policy.own_address(&interface, remote));
+    Ok(packet)
 }
 
 /// A protocol may be a name or a number in JSON.

@@ -1,12 +1,12 @@
 //! The whole way of a flow: every layer in order and what it said, the next rule that would have decided otherwise, and
 //! what a group that somebody had expected to decide makes of it.
 
-use super::explain::{Answer, Question, QuestionError, explain, opening};
+use super::explain::{Answer, Question, QuestionError, explain, opening, place_of};
 use crate::definition::Place;
 use crate::policy::decide::{matched, matches};
 use crate::policy::{
     Action, Binding, Direction, GroupId, Packet, Policy, Protocol, Reason, Rule, SecurityGroup,
-    Verdict,
+    SubnetAcl, Verdict,
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -135,13 +135,60 @@ pub fn explained(
         });
     };
     let decision = policy.decide_by_list(binding, &packet);
+    let mut layers = layers(policy, binding, &packet, &decision.reason);
+    let by_acl = matches!(answer.reason, Reason::Acl(_));
+    if let Some(acl) = &binding.acl {
+        let opening = acl_layer(policy, acl, &packet, "acl", &answer.reason);
+        let answers = acl_layer(policy, acl, &packet.answer(), "acl answers", &answer.reason);
+        // It stands above row 2 inbound, and last outbound.
+        let at = match packet.direction {
+            Direction::Inbound => 1,
+            Direction::Outbound => layers.len(),
+        };
+        if by_acl {
+            layers.iter_mut().for_each(|layer| layer.decided = false);
+        }
+        layers.insert(at, opening);
+        layers.push(answers);
+    }
     Ok(Explanation {
-        layers: layers(policy, binding, &packet, &decision.reason),
+        layers,
         otherwise: otherwise(binding, &packet, decision.verdict, &decision.reason),
         ended: ended_before(binding, &packet, decision.verdict, &decision.reason),
         expected: expected.map(|group| expectation(binding, group, &packet, &answer)),
         answer,
     })
+}
+
+/// What a network ACL says about a packet of the flow.
+fn acl_layer(
+    policy: &Policy,
+    acl: &SubnetAcl,
+    packet: &Packet,
+    name: &'static str,
+    decided: &Reason,
+) -> Layer {
+    let Some((action, entry)) = acl.decide(packet) else {
+        return layer(name, false, "not asked: both addresses lie in the subnet");
+    };
+    let reason = Reason::Acl(entry.clone());
+    let does = match action {
+        Action::Allow => "allows",
+        Action::Refuse => "refuses",
+    };
+    let said = match entry.index {
+        Some(_) => format!("{does}: {entry}"),
+        None => format!(
+            "refuses: none of the {} {} entries of {} matches",
+            acl.acl.entries(packet.direction).len(),
+            packet.direction,
+            entry.acl
+        ),
+    };
+    Layer {
+        place: place_of(policy, &reason),
+        ..layer(name, reason == *decided, said)
+    }
 }
 
 fn layer(layer: &'static str, decided: bool, said: impl Into<String>) -> Layer {

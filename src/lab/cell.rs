@@ -4,7 +4,7 @@ use super::node::Node;
 use super::probe::{Found, Shot};
 use super::service::LabService;
 use crate::insight::explain::{Question, explain};
-use crate::policy::{Direction, Policy, Reason};
+use crate::policy::{Direction, Packet, Policy, Protocol, Reason};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -95,8 +95,13 @@ impl Cell {
         let outbound = judge(from, Direction::Outbound, shot.source, shot.target, shot)?;
         let inbound = judge(to, Direction::Inbound, shot.target, shot.source, shot)?;
         let passes = |side: &Option<Judgement>| side.as_ref().is_none_or(|side| side.allows);
+        // That nothing listens at a UDP port is said by ICMP, which network ACLs judge for itself.
+        let is_said = !matches!(shot.service, LabService::Udp(_))
+            || (error_passes(to, Direction::Outbound, shot.target, shot.source)
+                && error_passes(from, Direction::Inbound, shot.source, shot.target));
         let expected = match passes(&outbound) && passes(&inbound) {
             false => Expected::Silent,
+            true if !listens && !is_said => Expected::Silent,
             true if listens || shot.service == LabService::Ping => Expected::Reached,
             true => Expected::Passes,
         };
@@ -171,13 +176,36 @@ fn judge(
         protocol: shot.service.protocol(shot.target).0.to_string(),
         remote,
         port: shot.service.port(),
+        local: Some(own),
     };
     judged(&enforced.policy, &question).map(Some)
 }
 
+/// Whether the network ACL of a node's interface lets an ICMP error pass between these addresses.
+fn error_passes(node: &Node, direction: Direction, own: IpAddr, remote: IpAddr) -> bool {
+    let plan = node.plan();
+    let interface = plan.addresses().find(|(_, address)| *address == own);
+    let (Some(enforced), Some((interface, _))) = (node.enforced(), interface) else {
+        return true;
+    };
+    let protocol = match remote {
+        IpAddr::V4(_) => Protocol::ICMP,
+        IpAddr::V6(_) => Protocol::ICMPV6,
+    };
+    let error = Packet {
+        local: own,
+        ..Packet::opening(direction, interface, protocol, remote, 0)
+    };
+    let refusal = enforced.policy.acl_refusal(&error);
+    refusal.is_none_or(|refusal| refusal.verdict.passes())
+}
+
 fn judged(policy: &Policy, question: &Question) -> Result<Judgement, String> {
     let answer = explain(policy, question).map_err(|error| error.to_string())?;
-    let named = matches!(answer.reason, Reason::Rule(_) | Reason::ApprovedService(_));
+    let named = matches!(
+        answer.reason,
+        Reason::Rule(_) | Reason::ApprovedService(_) | Reason::Acl(_)
+    );
     Ok(Judgement {
         allows: answer.verdict.passes(),
         layer: answer.reason.layer().to_owned(),

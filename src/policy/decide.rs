@@ -105,6 +105,13 @@ impl Policy {
         let Some(acl) = self.acl_refusal(packet) else {
             return self.decide_groups(list, packet, ask);
         };
+        // Essential traffic is none of its business.
+        if is_essential(packet) {
+            return match packet.direction {
+                Direction::Inbound => decision(Verdict::Allow, Reason::Essential),
+                Direction::Outbound => self.decide_groups(list, packet, ask),
+            };
+        }
         if packet.direction == Direction::Inbound && !acl.verdict.passes() {
             return acl;
         }
@@ -116,13 +123,57 @@ impl Policy {
         }
     }
 
+    /// What becomes of the flow that a packet opens: of the packet, and where that passes, of the answers. Only a network
+    /// ACL has anything to say about those.
+    pub fn decide_flow(&self, packet: &Packet) -> Decision {
+        let opening = self.decide(packet);
+        if !opening.verdict.passes() || opening.reason == Reason::Essential {
+            return opening;
+        }
+        match self.acl_refusal(&packet.answer()) {
+            Some(answers) if opening.verdict == Verdict::Allow || !answers.verdict.passes() => {
+                answers
+            }
+            _ => opening,
+        }
+    }
+
+    /// What ends a flow whatever its groups say: a network ACL that refuses its packets, or the answers.
+    pub fn ended_by_acl(&self, packet: &Packet) -> Option<Decision> {
+        let refusal = self.acl_refusal(packet);
+        let refusal = refusal.or_else(|| self.acl_refusal(&packet.answer()));
+        refusal.filter(|decision| !decision.verdict.passes() && !is_essential(packet))
+    }
+
+    /// The same as [`Self::decide_flow`] where the interface stands for all that its name binds.
+    pub fn decide_flow_by(&self, binding: &Binding, packet: &Packet) -> Decision {
+        let groups = self.decide_by_list(binding, packet);
+        let refusal = |packet: &Packet| {
+            let (action, entry) = binding.acl.as_ref()?.decide(packet)?;
+            let verdict = Verdict::refusal(self.platform.observe);
+            (action == Action::Refuse).then(|| decision(verdict, Reason::Acl(entry)))
+        };
+        let before = match packet.direction {
+            Direction::Inbound => refusal(packet),
+            Direction::Outbound => None,
+        };
+        if let Some(acl) = before {
+            return acl;
+        }
+        if groups.verdict != Verdict::Allow {
+            return groups;
+        }
+        refusal(packet)
+            .or_else(|| refusal(&packet.answer()))
+            .unwrap_or(groups)
+    }
+
     /// What the network ACL of the packet's interface says, where it refuses. It stands above row 2 inbound, and after
-    /// all others outbound. Essential traffic is none of its business.
+    /// all others outbound.
     pub fn acl_refusal(&self, packet: &Packet) -> Option<Decision> {
         let acl = self.binding(&packet.interface)?.acl.as_ref()?;
         let (action, entry) = acl.decide(packet)?;
-        let refuses = action == Action::Refuse && !is_essential(packet);
-        refuses.then(|| {
+        (action == Action::Refuse).then(|| {
             let verdict = Verdict::refusal(self.platform.observe);
             decision(verdict, Reason::Acl(entry))
         })

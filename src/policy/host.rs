@@ -1,9 +1,10 @@
 //! The policy of one host.
 
-use super::id::{GroupId, InstanceId};
+use super::id::{AclId, GroupId, InstanceId};
 use super::interface::InterfaceName;
 use super::interval::Interval;
-use super::network_acl::{AclEntry, AclEntryId, SubnetAcl};
+use super::network_acl::{AclEntry, AclEntryId, NetworkAcl, SubnetAcl};
+use super::packet::unspecified;
 use super::platform::Platform;
 use super::rule::{Direction, Rule, RuleId, SecurityGroup};
 use std::collections::HashSet;
@@ -88,6 +89,18 @@ impl Policy {
         bindings.find(|binding| binding.interface.matches(interface))
     }
 
+    /// The address of an interface's own that it talks by to a remote: the first of that family that the definition
+    /// lists; the unspecified one where it lists none.
+    pub fn own_address(&self, interface: &str, remote: IpAddr) -> IpAddr {
+        let binding = self.binding(interface);
+        let addresses = binding.into_iter().flat_map(|binding| &binding.addresses);
+        let mut same_family = addresses.filter(|own| own.is_ipv4() == remote.is_ipv4());
+        same_family
+            .next()
+            .copied()
+            .unwrap_or_else(|| unspecified(remote))
+    }
+
     /// The groups bound to any interface, each once, in the order of the bindings.
     pub fn groups(&self) -> Vec<&Arc<SecurityGroup>> {
         let mut seen: HashSet<&GroupId> = HashSet::new();
@@ -104,11 +117,36 @@ impl Policy {
             .get(id.index as usize)
     }
 
+    /// The network ACL with this id, if an interface here is behind it.
+    pub fn network_acl(&self, id: &AclId) -> Option<&NetworkAcl> {
+        let acls = self.bindings.iter().filter_map(|each| each.acl.as_ref());
+        let mut found = acls.filter(|each| each.acl.id == *id);
+        found.next().map(|each| &*each.acl)
+    }
+
+    /// Whether any interface is behind a network ACL.
+    pub fn has_acls(&self) -> bool {
+        self.bindings.iter().any(|binding| binding.acl.is_some())
+    }
+
+    /// The network ACLs in front of any interface, each once, in the order of the bindings.
+    pub fn network_acls(&self) -> Vec<&NetworkAcl> {
+        let mut seen: HashSet<&AclId> = HashSet::new();
+        let acls = self.bindings.iter().filter_map(|each| each.acl.as_ref());
+        let acls = acls.map(|each| &*each.acl);
+        acls.filter(|acl| seen.insert(&acl.id)).collect()
+    }
+
+    /// The same policy without any network ACL: what the groups and the platform alone say.
+    pub fn without_acls(&self) -> Policy {
+        let mut policy = self.clone();
+        policy.bindings.iter_mut().for_each(|each| each.acl = None);
+        policy
+    }
+
     /// The entry of a network ACL with this name, if an interface here is behind that.
     pub fn acl_entry(&self, id: &AclEntryId) -> Option<&AclEntry> {
-        let acls = self.bindings.iter().filter_map(|each| each.acl.as_ref());
-        let mut found = acls.filter(|each| each.acl.id == id.acl);
-        found.find_map(|each| each.acl.entry(id))
+        self.network_acl(&id.acl)?.entry(id)
     }
 
     /// How many rules the bound groups have in this direction.

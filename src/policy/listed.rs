@@ -4,10 +4,13 @@
 
 use super::address::AddressSet;
 use super::decide::Reason;
+use super::host::Binding;
+use super::network_acl::AclEntry;
 use super::platform::Platform;
 use super::port::PortSet;
 use super::rule::{Action, Direction, Rule, SecurityGroup, Service};
 use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// One entry of the list: what it matches is all of its services with all of its remotes.
@@ -91,4 +94,80 @@ pub fn entries<'p>(
         }));
     }
     entries
+}
+
+/// A port from which flows are opened.
+const EPHEMERAL: u16 = 49152;
+
+/// The lists of the network ACL of a binding about flows that open in a direction: about the packets that open them, and
+/// about the answers, by ports and remotes of the flow. Flows are opened from an ephemeral port, to or from the address
+/// of the interface's own. Nothing without an ACL.
+pub fn of_acl(binding: &Binding, direction: Direction) -> Option<[Vec<ListEntry<'_>>; 2]> {
+    let acl = binding.acl.as_ref()?;
+    let opening = acl.acl.entries(direction).iter();
+    let opening = opening.filter_map(|entry| about_opening(entry, binding));
+    let answers = acl.acl.entries(direction.opposite()).iter();
+    let answers = answers.filter_map(|entry| about_answers(entry, binding));
+    let inside = || {
+        let own = |v4: bool| binding.addresses.iter().find(|own| own.is_ipv4() == v4);
+        let in_family = |v4| own(v4).is_some_and(|own| acl.networks.contains(*own));
+        let networks = of_families(&acl.networks, in_family);
+        networks.map(|networks| ListEntry {
+            remote: Some(Cow::Owned(networks)),
+            ..ListEntry::everything(Reason::Unmanaged, true)
+        })
+    };
+    Some([
+        inside().into_iter().chain(opening).collect(),
+        inside().into_iter().chain(answers).collect(),
+    ])
+}
+
+/// The part of a set in the families for which this holds.
+fn of_families(set: &AddressSet, holds: impl Fn(bool) -> bool) -> Option<AddressSet> {
+    let part = set.ranges().filter(|range| holds(range.is_v4()));
+    AddressSet::new(part)
+}
+
+fn acl_list_entry<'p>(
+    entry: &'p AclEntry,
+    binding: &Binding,
+    services: Cow<'p, [Service]>,
+) -> Option<ListEntry<'p>> {
+    let local = |v4: bool| {
+        let own = binding.addresses.iter().find(|own| own.is_ipv4() == v4);
+        let unknown = match v4 {
+            true => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            false => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        entry.local().contains(own.copied().unwrap_or(unknown))
+    };
+    Some(ListEntry {
+        reason: Reason::Acl(entry.id.clone()),
+        allows: entry.action == Action::Allow,
+        services,
+        remote: Some(Cow::Owned(of_families(entry.remote(), local)?)),
+        rule: None,
+    })
+}
+
+fn about_opening<'p>(entry: &'p AclEntry, binding: &Binding) -> Option<ListEntry<'p>> {
+    let from = matches!(entry.service, Service::Tcp(_) | Service::Udp(_));
+    if from && !entry.source_ports.contains(EPHEMERAL) {
+        return None;
+    }
+    let services = std::slice::from_ref(&entry.service);
+    acl_list_entry(entry, binding, Cow::Borrowed(services))
+}
+
+/// An answer comes from the flow's port, and goes to the port from which the flow was opened.
+fn about_answers<'p>(entry: &'p AclEntry, binding: &Binding) -> Option<ListEntry<'p>> {
+    let from = || entry.source_ports.clone();
+    let service = match &entry.service {
+        Service::Tcp(ports) if ports.contains(EPHEMERAL) => Service::Tcp(from()),
+        Service::Udp(ports) if ports.contains(EPHEMERAL) => Service::Udp(from()),
+        Service::Tcp(_) | Service::Udp(_) => return None,
+        other => other.clone(),
+    };
+    acl_list_entry(entry, binding, Cow::Owned(vec![service]))
 }

@@ -120,6 +120,17 @@ impl Packet {
         }
     }
 
+    /// The packet that answers this one, at the same interface.
+    pub fn answer(&self) -> Self {
+        Packet {
+            direction: self.direction.opposite(),
+            source_port: self.destination_port,
+            destination_port: self.source_port,
+            without_syn: false,
+            ..self.clone()
+        }
+    }
+
     /// Returns the packet as if it opened a flow.
     pub fn as_opening(&self) -> Self {
         Packet {

@@ -5,6 +5,7 @@
 //!                 -> in_0_list, the diagram of the list; what it does not decide is refused
 //! ```
 
+use super::acl::ListAcl;
 use super::change::{Object, objects, references, target};
 use super::diagram::clause::{Clause, clauses, everything};
 use super::diagram::emit::{Decide, Emission, emit};
@@ -44,6 +45,15 @@ pub fn compile(policy: &Policy) -> Ruleset {
             ruleset
                 .chains
                 .extend(list.chains(&lists, policy, direction));
+            if let Some(acl) = &list.acl {
+                let acl = ListAcl {
+                    acl,
+                    direction,
+                    index: list.index,
+                    observes: policy.platform.observe,
+                };
+                acl.emit(&mut remotes, &mut ruleset);
+            }
         }
         let entry = entry_chains(&lists, policy, direction);
         ruleset.chains.extend(entry);
@@ -118,6 +128,10 @@ fn marks(policy: &Policy, lists: &[List]) -> Vec<Mark> {
         .into_iter()
         .flat_map(|slot| DIRECTIONS.map(|direction| Mark::Opened(direction, slot.clone())));
     let mut marks: Vec<Mark> = opened.collect();
+    let keys = lists.iter().enumerate();
+    let is_first = |at: usize, list: &List| !lists[..at].iter().any(|each| each.key == list.key);
+    let keys = keys.filter(|(at, list)| is_first(*at, list));
+    let lists: Vec<&List> = keys.map(|(_, list)| list).collect();
     if policy.platform.recheck {
         let passes = lists
             .iter()
@@ -307,7 +321,8 @@ fn lead_to_chains<T>(
     }
 }
 
-/// The chains where packets of a direction enter, which lead to the list of their interface.
+/// The chains where packets of a direction enter, which lead to the list of their interface; inbound to the network ACL
+/// before it, where there is one.
 ///
 /// To ask for the interface's name costs more than all the rest. Where one list alone is bound, packets that are known to pass do so
 /// before that question: other interfaces let everything pass anyway.
@@ -339,7 +354,11 @@ fn entry_chains(lists: &[List], policy: &Policy, direction: Direction) -> Vec<Ch
     let mut by_name: Vec<(&InterfaceName, String)> = Vec::new();
     for list in lists.iter().filter(|list| list.groups.is_some()) {
         let names = list.interfaces.iter().filter_map(|(name, _)| name.as_ref());
-        by_name.extend(names.map(|name| (name, flows::role(direction, list.index))));
+        let chain = match (&list.acl, direction) {
+            (Some(_), Direction::Inbound) => flows::acl_chain(direction, list.index),
+            _ => flows::role(direction, list.index),
+        };
+        by_name.extend(names.map(|name| (name, chain.clone())));
     }
     by_name.sort_unstable_by_key(|(name, _)| *name);
     let mut rules = Vec::new();
@@ -365,11 +384,14 @@ fn entry_chains(lists: &[List], policy: &Policy, direction: Direction) -> Vec<Ch
             rules.push(plain(vec![], goto(flows::others(direction))));
         }
     }
-    let [only] = lists else {
-        return vec![Chain {
-            name: entry.into(),
-            rules,
-        }];
+    let only = match lists {
+        [only] if flows::is_asked_first(lists) => only,
+        _ => {
+            return vec![Chain {
+                name: entry.into(),
+                rules,
+            }];
+        }
     };
     let interfaces = format!("{entry}_interfaces");
     let mut first = flows::known(only, policy, direction, &interfaces);

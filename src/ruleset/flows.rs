@@ -141,7 +141,7 @@ pub(super) fn known(
     let side = |side, marks| {
         plain(
             vec![Match::FlowSide(side), Match::Marked(marks)],
-            NftVerdict::Accept,
+            list.ends(direction),
         )
     };
     let mut answers = list.passes(policy, direction.opposite());
@@ -163,6 +163,16 @@ fn established(rule: NftRule) -> NftRule {
 }
 
 impl List {
+    /// Where a packet that the list lets pass goes: outbound the network ACL is asked last.
+    fn ends(&self, direction: Direction) -> NftVerdict {
+        match (&self.acl, direction) {
+            (Some(_), Direction::Outbound) => {
+                NftVerdict::Pass(acl_chain(direction, self.index).into())
+            }
+            _ => NftVerdict::Accept,
+        }
+    }
+
     /// The marks of flows that this list lets pass, opened in this direction.
     fn passes(&self, policy: &Policy, direction: Direction) -> Vec<Mark> {
         match policy.platform.recheck {
@@ -171,13 +181,9 @@ impl List {
         }
     }
 
-    /// The marks of flows that were opened across an interface of this list.
+    /// The marks of flows that were opened across an interface of these groups.
     fn opened(&self, direction: Direction) -> Vec<Mark> {
-        let slots = self.interfaces.iter().map(|(_, slot)| slot);
-        let mut slots: Vec<&Slot> = slots.chain(&self.before).collect();
-        slots.sort_unstable();
-        slots.dedup();
-        let opened = slots.into_iter().cloned();
+        let opened = self.alike.iter().cloned();
         opened.map(|slot| Mark::Opened(direction, slot)).collect()
     }
 
@@ -231,7 +237,7 @@ impl List {
     fn entry(&self, lists: &[List], policy: &Policy, direction: Direction) -> Vec<Chain> {
         let role = role(direction, self.index);
         let others = self.others(policy, direction);
-        if lists.len() == 1 {
+        if is_asked_first(lists) {
             return vec![chain(role, others)];
         }
         let name = format!("{role}_others");
@@ -305,7 +311,7 @@ impl List {
             .map(|direction| self.passes(policy, direction))
             .concat();
         known.push(Mark::Answers(self.key.clone()));
-        let passes = |matches| established(plain(matches, NftVerdict::Accept));
+        let passes = |matches| established(plain(matches, self.ends(direction)));
         let here =
             [Direction::Inbound, Direction::Outbound].map(|direction| self.opened(direction));
         let rules = vec![
@@ -335,9 +341,12 @@ impl List {
             Direction::Outbound => goto(flow(opened, self.index)),
         };
         if direction == Direction::Outbound {
-            let others = lists
-                .iter()
-                .filter(|list| list.index != self.index && list.groups.is_some());
+            // Lists of the same groups ask the same of a flow.
+            let others = lists.iter().filter(|list| {
+                let first = lists.iter().find(|first| first.key == list.key);
+                let is_first = first.is_some_and(|first| first.index == list.index);
+                list.key != self.key && list.groups.is_some() && is_first
+            });
             rules.extend(others.map(|list| {
                 let matches = vec![Match::Marked(list.opened(opened))];
                 plain(matches, NftVerdict::Jump(still(list.index).into()))
@@ -360,6 +369,9 @@ impl List {
             rules.push(self.answers());
         }
         rules.push(plain(vec![], NftVerdict::Accept));
+        for rule in &mut rules {
+            rule.verdict = self.ends(direction);
+        }
         chain(passed(direction, self.index), rules)
     }
 
@@ -387,7 +399,33 @@ impl List {
             rules.push(self.answers());
         }
         rules.push(plain(vec![], NftVerdict::Accept));
+        if self.acl.is_some() {
+            rules = self.outbound_to_acl(rules, direction);
+        }
         chain(allowed(direction, self.index), rules)
+    }
+
+    /// Has outbound packets of flows opened in this direction go on to the network ACL. Inbound ones were asked before.
+    fn outbound_to_acl(&self, rules: Vec<NftRule>, direction: Direction) -> Vec<NftRule> {
+        let (outbound, inbound) = match direction {
+            Direction::Inbound => (FlowSide::Reply, FlowSide::Original),
+            Direction::Outbound => (FlowSide::Original, FlowSide::Reply),
+        };
+        let both = |mut rule: NftRule| {
+            let is_about = |side| rule.matches.contains(&Match::FlowSide(side));
+            if rule.verdict != NftVerdict::Accept || is_about(inbound) {
+                return vec![rule];
+            }
+            let mut to_acl = rule.clone();
+            to_acl.verdict = self.ends(Direction::Outbound);
+            if is_about(outbound) {
+                return vec![to_acl];
+            }
+            to_acl.matches.insert(0, Match::FlowSide(outbound));
+            rule.reason = None;
+            vec![to_acl, rule]
+        };
+        rules.into_iter().flat_map(both).collect()
     }
 
     fn answers(&self) -> NftRule {
@@ -440,6 +478,17 @@ impl List {
             .unwrap_or_default();
         part(0..1).chain(messages).chain(part(3..4)).collect()
     }
+}
+
+/// Whether flows that are known to pass do so before their interface is asked for: where one list alone is bound, and
+/// has no network ACL.
+pub(super) fn is_asked_first(lists: &[List]) -> bool {
+    matches!(lists, [only] if only.acl.is_none())
+}
+
+/// `acl_in_0`
+pub(super) fn acl_chain(direction: Direction, index: usize) -> String {
+    format!("acl_{}", role(direction, index))
 }
 
 /// `in_0`

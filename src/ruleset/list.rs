@@ -1,7 +1,7 @@
 //! The lists of groups that interfaces are bound to, each with its interfaces and their slots.
 
 use super::ir::*;
-use crate::policy::{InterfaceName, Policy, Reason, SecurityGroup};
+use crate::policy::{InterfaceName, Policy, Reason, SecurityGroup, SubnetAcl};
 use std::sync::Arc;
 
 /// How many interfaces have a slot of their own, the most specific names first. Each slot takes two of 64 bits.
@@ -9,12 +9,15 @@ const MOST_SLOTS: usize = 20;
 /// So many slots from earlier bindings keep their bits for interfaces that are not bound; the others give them up when bits are short.
 const MOST_BEFORE: usize = 6;
 
-/// Interfaces that are bound to the same groups in the same order: they share chains, and a flow may move between them.
+/// Interfaces that are bound to the same groups in the same order, behind the same network ACL: they share chains, and a
+/// flow may move between them.
 pub(super) struct List {
     /// `in_0` are the chains of list 0.
     pub index: usize,
-    /// Names its marks.
+    /// Names its marks, which those have too that are bound to the same groups behind another network ACL.
     pub key: ListKey,
+    /// The network ACL of the subnet in which its interfaces are.
+    pub acl: Option<SubnetAcl>,
     /// `None` for the list of unbound interfaces, which has no rules.
     pub groups: Option<Vec<Arc<SecurityGroup>>>,
     /// Its interfaces with their slots, the most specific name first. No name stands for all interfaces that no list names.
@@ -22,6 +25,8 @@ pub(super) struct List {
     /// The slots by which its interfaces were bound before: by a glob, or by their own names; of interfaces that are not bound, while they
     /// were.
     pub before: Vec<Slot>,
+    /// All slots of lists with the same key: those interfaces count as one.
+    pub alike: Vec<Slot>,
     /// Whether what no rule matches is counted, and passes.
     pub observes: bool,
 }
@@ -33,14 +38,17 @@ pub(super) fn lists(policy: &Policy) -> Vec<List> {
         let slot = slot(at, &binding.interface);
         let interface = (Some(binding.interface.clone()), slot);
         let key = binding.key();
-        let known = lists.iter().position(|list| list.key == key);
+        let mut known = lists.iter();
+        let known = known.position(|list| list.key == key && same_acl(&list.acl, &binding.acl));
         let index = known.unwrap_or_else(|| {
             lists.push(List {
                 index: lists.len(),
                 key,
+                acl: binding.acl.clone(),
                 groups: Some(binding.groups.clone()),
                 interfaces: Vec::new(),
                 before: Vec::new(),
+                alike: Vec::new(),
                 observes: policy.platform.observe || binding.observes_the_rest(),
             });
             lists.len() - 1
@@ -61,13 +69,36 @@ pub(super) fn lists(policy: &Policy) -> Vec<List> {
         lists.push(List {
             index: lists.len(),
             key: "*".into(),
+            acl: None,
             groups: None,
             interfaces: named.chain([(None, Slot::Others)]).collect(),
             before: bound_before(policy),
+            alike: Vec::new(),
             observes: policy.platform.observe,
         });
     }
+    for at in 0..lists.len() {
+        let key = &lists[at].key;
+        let same = lists.iter().filter(|list| list.key == *key);
+        let slots = same.flat_map(|list| {
+            let slots = list.interfaces.iter().map(|(_, slot)| slot);
+            slots.chain(&list.before)
+        });
+        let mut slots: Vec<Slot> = slots.cloned().collect();
+        slots.sort_unstable();
+        slots.dedup();
+        lists[at].alike = slots;
+    }
     lists
+}
+
+/// Whether packets of two interfaces are asked alike outside their groups.
+fn same_acl(a: &Option<SubnetAcl>, b: &Option<SubnetAcl>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => a.acl.id == b.acl.id && a.networks == b.networks,
+        (None, None) => true,
+        _ => false,
+    }
 }
 
 /// Slots of names that nothing is bound by any more: what was opened across those interfaces is known where they are unbound now.

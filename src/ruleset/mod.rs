@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`ir`], [`map`], `key`, [`marks`] | nftables as data: chains, verdict maps, what is looked at, labels |
 //! | [`compile`] | from a policy to chains; [`flows`], `exempt`, [`closed`] are parts of it |
+//! | `acl` | the network ACL of a list's interfaces |
 //! | `list`, `remote` | lists of groups; sets of addresses |
 //! | [`diagram`] | from ordered rules to constant time |
 //! | [`check`] | the ruleset compared with the policy, apart from the compiler |
@@ -18,6 +19,7 @@
 //! | [`text`], [`json`] | what nft reads |
 //! | `walk` | one packet's way through it |
 
+mod acl;
 pub mod batch;
 pub mod change;
 pub mod check;

@@ -8,6 +8,7 @@ use crate::policy::{
     Way,
 };
 use rustc_hash::FxHashMap;
+use std::cell::Cell;
 use std::net::IpAddr;
 
 /// The deepest nesting of chains that nftables follows.
@@ -61,11 +62,23 @@ impl<'r> Walker<'r> {
             Direction::Inbound => INBOUND,
             Direction::Outbound => OUTBOUND,
         };
-        self.in_chain(entry, packet, 0)
-            .unwrap_or((Verdict::Allow, None))
+        let observed = Cell::new(None);
+        let end = self.in_chain(entry, packet, 0, &observed);
+        let (verdict, reason) = end.unwrap_or((Verdict::Allow, None));
+        match observed.get() {
+            Some(reason) if verdict != Verdict::Refuse => (Verdict::Observe, Some(reason)),
+            _ => (verdict, reason),
+        }
     }
 
-    fn in_chain(&self, name: &str, packet: &Packet, depth: usize) -> ChainEnd<'r> {
+    /// `observed` is what would have refused the packet first, and let it go on.
+    fn in_chain(
+        &self,
+        name: &str,
+        packet: &Packet,
+        depth: usize,
+        observed: &Cell<Option<&'r Reason>>,
+    ) -> ChainEnd<'r> {
         // A chain that is missing refuses, so that no test takes a lost one for a pass.
         let (Some(chain), true) = (self.objects.chains.get(name), depth <= DEEPEST) else {
             return Some((Verdict::Refuse, None));
@@ -89,19 +102,24 @@ impl<'r> Walker<'r> {
                 // What passes without a name passes because its flow is allowed.
                 NftVerdict::Pass(chain) => {
                     // It comes back with a flow that was lost.
-                    return match self.in_chain(chain, packet, depth)? {
+                    return match self.in_chain(chain, packet, depth, observed)? {
                         (Verdict::Allow, _) => {
                             Some((Verdict::Allow, reason.or(Some(&Reason::Established))))
                         }
                         otherwise => Some(otherwise),
                     };
                 }
-                NftVerdict::Observe(_) => return Some((Verdict::Observe, reason)),
+                NftVerdict::Observe(None) => return Some((Verdict::Observe, reason)),
+                // What is only counted goes on, and may be refused there.
+                NftVerdict::Observe(Some(chain)) => {
+                    observed.set(observed.get().or(reason));
+                    return self.in_chain(chain, packet, depth, observed);
+                }
                 NftVerdict::Drop => return Some((Verdict::Refuse, reason)),
                 NftVerdict::Return => return None,
-                NftVerdict::Goto(chain) => return self.in_chain(chain, packet, depth),
+                NftVerdict::Goto(chain) => return self.in_chain(chain, packet, depth, observed),
                 NftVerdict::Jump(chain) => {
-                    if let Some(end) = self.in_chain(chain, packet, depth + 1) {
+                    if let Some(end) = self.in_chain(chain, packet, depth + 1, observed) {
                         return Some(end);
                     }
                 }
@@ -216,8 +234,12 @@ impl<'r> Walker<'r> {
                 with,
                 negated,
             } => {
-                *side == remote
-                    && is_among(&self.objects.sets, with, packet.remote) == Some(!negated)
+                let address = if *side == remote {
+                    packet.remote
+                } else {
+                    packet.local
+                };
+                is_among(&self.objects.sets, with, address) == Some(!negated)
             }
             Match::FlowPort(key, transport, ports) => {
                 packet.protocol == transport.protocol()

@@ -7,7 +7,7 @@
 //! last look on.
 
 use crate::netfilter::hits::RuleHits;
-use crate::policy::{Action, Direction, Policy, Reason, Rule};
+use crate::policy::{AclEntry, Action, Direction, Policy, Reason, Rule};
 use crate::ruleset::Generation;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -254,7 +254,7 @@ fn summed(hits: &[RuleHits]) -> HashMap<(String, String), Sum> {
 pub struct Rules(BTreeMap<String, u64>);
 
 impl Rules {
-    /// Of the bound groups.
+    /// Of the bound groups, and of the network ACLs before them.
     pub fn of(policy: &Policy) -> Self {
         let mut rules = BTreeMap::new();
         for group in policy.groups() {
@@ -263,8 +263,25 @@ impl Rules {
                 rules.extend(list.map(|rule| (rule.id.to_string(), identity(rule))));
             }
         }
+        for acl in policy.network_acls() {
+            for direction in [Direction::Inbound, Direction::Outbound] {
+                let list = acl.entries(direction).iter();
+                rules.extend(list.map(|entry| (entry.id.to_string(), identity_of_entry(entry))));
+            }
+        }
         Rules(rules)
     }
+}
+
+/// A hash of what an entry of a network ACL says.
+fn identity_of_entry(entry: &AclEntry) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (entry.action == Action::Allow).hash(&mut hasher);
+    entry.service.hash(&mut hasher);
+    entry.source_ports.hash(&mut hasher);
+    entry.source.hash(&mut hasher);
+    entry.destination.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A hash of what a rule says.

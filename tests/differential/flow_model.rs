@@ -168,6 +168,7 @@ impl Talk {
         let packet = |unsure| Packet {
             state: state(unsure),
             source_port,
+            local: near,
             own: match self.kind {
                 Kind::Forwarded => Own::Forwarded,
                 _ => Own::Host,

@@ -4,7 +4,9 @@ use crate::generate::Edges;
 use crate::support::{End, Host, Injector, Link, Outbound, Probe, join, kernel};
 use secgroupd::netfilter::enforce::Kernel;
 use secgroupd::netfilter::hits::rule_hits;
-use secgroupd::policy::{Direction, Own, Packet, Policy, Protocol, Reason, State};
+use secgroupd::policy::{
+    AclEntryId, Action, Direction, Own, Packet, Policy, Protocol, Reason, State,
+};
 use secgroupd::ruleset::{Generation, Ruleset, TABLE, Walker};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -93,14 +95,20 @@ impl Bench {
 
     /// Sends a packet, and compares who decided in the kernel with what the others say.
     pub fn three_ways(&mut self, case: &Case, packet: &Packet) {
+        let packet = &Packet {
+            local: own_address(packet, &self.link.a),
+            ..packet.clone()
+        };
         let reason = case.two_ways(packet);
-        let mut wanted = BTreeSet::from([reason.as_str()]);
+        let mut all = behind_acl(case.policy, packet);
+        all.insert(reason);
+        let mut wanted: BTreeSet<&str> = all.iter().map(String::as_str).collect();
         if case.policy.decide(packet).verdict.passes() {
             wanted.insert("sink");
         }
         // The kernel's own multicast reports may come between; twice in a row they do not.
         for attempt in 1.. {
-            let probe = probe(packet, &self.link.a);
+            let probe = probe(packet);
             match packet.direction {
                 Direction::Inbound => {
                     self.injector.send(&probe);
@@ -128,6 +136,40 @@ impl Bench {
             }
         }
     }
+}
+
+/// What counts a packet beside the reason of its decision, where a network ACL is asked: the entry that lets it pass,
+/// and the groups that are asked before or after it.
+fn behind_acl(policy: &Policy, packet: &Packet) -> BTreeSet<String> {
+    let binding = policy.binding(&packet.interface);
+    let Some(acl) = binding.and_then(|binding| binding.acl.as_ref()) else {
+        return BTreeSet::new();
+    };
+    let mut without = policy.clone();
+    without.bindings.iter_mut().for_each(|each| each.acl = None);
+    let groups = without.decide(packet);
+    let essential = groups.reason == Reason::Essential;
+    let decided = acl.decide(packet);
+    // What is exempt is not refused. An entry that allows it may count it first.
+    let decided = decided.filter(|(action, _)| *action == Action::Allow || !essential);
+    let entry = |(_, entry): (Action, AclEntryId)| Reason::Acl(entry);
+    let refused = decided.as_ref().map(|(action, _)| *action) == Some(Action::Refuse);
+    let acl_is_asked = match packet.direction {
+        Direction::Inbound => true,
+        // What is invalid, and only observed, passes unasked.
+        Direction::Outbound => {
+            groups.verdict.passes() && !essential && groups.reason != Reason::Invalid
+        }
+    };
+    let groups_are_asked = match packet.direction {
+        Direction::Inbound => !refused || policy.platform.observe,
+        Direction::Outbound => true,
+    };
+    let acl = decided.filter(|_| acl_is_asked).map(entry);
+    let groups = Some(groups.reason).filter(|_| groups_are_asked);
+    let counted = |reason: &Reason| !matches!(reason, Reason::Established | Reason::Unmanaged);
+    let both = acl.into_iter().chain(groups).filter(counted);
+    both.map(|reason| reason.to_string()).collect()
 }
 
 /// Packets by comment, over our table, and of the sink.
@@ -193,13 +235,11 @@ fn near_end(rng: &mut fastrand::Rng, packet: &Packet) -> Own {
     ends[rng.usize(..ends.len())]
 }
 
-fn probe(packet: &Packet, own: &End) -> Probe {
-    /// Each packet is a flow of its own.
-    static IDENTIFIER: AtomicU16 = AtomicU16::new(1);
-    let identifier = IDENTIFIER.fetch_add(1, Ordering::Relaxed);
+/// The near end of a packet.
+fn own_address(packet: &Packet, own: &End) -> IpAddr {
     let v6 = packet.remote.is_ipv6();
     let given = own.addresses.iter().copied();
-    let own_address = match packet.own {
+    match packet.own {
         Own::LinkLocal => IpAddr::V6(own.link_local),
         Own::Broadcast => IpAddr::V4(Ipv4Addr::BROADCAST),
         Own::Multicast if v6 => "ff02::1".parse().unwrap(),
@@ -208,8 +248,14 @@ fn probe(packet: &Packet, own: &End) -> Probe {
             .into_iter()
             .find(|address| address.is_ipv6() == v6)
             .unwrap(),
-    };
-    let (own, remote) = (own_address, packet.remote);
+    }
+}
+
+fn probe(packet: &Packet) -> Probe {
+    /// Each packet is a flow of its own.
+    static IDENTIFIER: AtomicU16 = AtomicU16::new(1);
+    let identifier = IDENTIFIER.fetch_add(1, Ordering::Relaxed);
+    let (own, remote) = (packet.local, packet.remote);
     let (source, destination) = match packet.direction {
         Direction::Inbound => (remote, own),
         Direction::Outbound => (own, remote),

@@ -169,6 +169,92 @@ pub fn pairs(rng: &mut Rng) -> String {
     out
 }
 
+/// The same definition behind network ACLs: `eth0` in one subnet, `eth1` in another, each with an ACL of its own or the
+/// same. The subnet of `eth0` holds the addresses that the kernel's tests have.
+pub fn behind_acls(rng: &mut Rng, definition: &str) -> String {
+    let mut out = definition.replace(
+        "eth1: { security_groups",
+        "eth1: { addresses: [10.9.9.9], security_groups",
+    );
+    let second = ["acl-a", "acl-b"][rng.usize(..2)];
+    let _ = writeln!(
+        out,
+        "subnets:\n  subnet-a: {{ cidr: [10.1.2.0/25, 198.18.0.96/28, \"2001:db8:1::/64\", \"2001:db8:ffff::4/126\"], network_acl: acl-a }}\n  \
+         subnet-b: {{ cidr: 10.9.9.0/24, network_acl: {second} }}\nnetwork_acls:"
+    );
+    for acl in ["acl-a", "acl-b"] {
+        let _ = writeln!(out, "  {acl}:");
+        let five_part = rng.bool();
+        for (list, remote, local) in [
+            ("inbound", "source", "destination"),
+            ("outbound", "destination", "source"),
+        ] {
+            let _ = writeln!(out, "    {list}:");
+            let most = if rng.u8(..) < 30 { 60 } else { 8 };
+            for _ in 0..rng.usize(1..=most) {
+                let entry = acl_entry(rng, remote, local, five_part);
+                let _ = writeln!(out, "      - {{ {entry} }}");
+            }
+            if rng.u8(..) < 180 {
+                let _ = writeln!(
+                    out,
+                    "      - {{ action: allow, protocol: all, {remote}: any }}"
+                );
+            }
+        }
+    }
+    out
+}
+
+/// Addresses on the subnet's side.
+const LOCAL: &[&str] = &[
+    "198.18.0.105",
+    "198.18.0.0/24",
+    "10.1.2.0/24",
+    "2001:db8:ffff::5",
+    "2001:db8:1::1-2001:db8:1::9",
+    "0.0.0.0/0",
+    "::/0",
+    "any",
+];
+
+fn acl_entry(rng: &mut Rng, remote_key: &str, local_key: &str, five_part: bool) -> String {
+    let action = if rng.u8(..) < 140 { "allow" } else { "refuse" };
+    let protocol = PROTOCOLS[rng.usize(..PROTOCOLS.len())];
+    let mut out = format!("action: {action}, protocol: {protocol}");
+    let ports = |rng: &mut Rng| {
+        let port = PORTS[rng.usize(..PORTS.len())];
+        let quote = if port.starts_with('[') { "" } else { "\"" };
+        format!("{quote}{port}{quote}")
+    };
+    if matches!(protocol, "tcp" | "udp") {
+        if rng.u8(..) < 200 {
+            let _ = write!(out, ", port: {}", ports(rng));
+        }
+        if five_part && rng.bool() {
+            let _ = write!(out, ", source_port: {}", ports(rng));
+        }
+    }
+    // Of one family, so that the two addresses of an entry fit each other and the protocol.
+    let v4 = match protocol {
+        "icmp" => true,
+        "icmpv6" => false,
+        _ => rng.bool(),
+    };
+    let mut one = |list: &[&'static str]| loop {
+        let range = list[rng.usize(..list.len())];
+        if range == "any" || range.contains(':') != v4 {
+            return range;
+        }
+    };
+    let (a, b, local) = (one(RANGES), one(RANGES), one(LOCAL));
+    let _ = write!(out, ", {remote_key}: [\"{a}\", \"{b}\"]");
+    if five_part && rng.bool() {
+        let _ = write!(out, ", {local_key}: \"{local}\"");
+    }
+    out
+}
+
 fn templates(rng: &mut Rng) -> String {
     let mut list = |count: usize| -> String {
         (0..count)
@@ -354,6 +440,9 @@ pub struct Edges {
     ports: Vec<u16>,
     /// The same for each rule alone, so that most packets meet one.
     rules: Vec<(Direction, Service, Edges)>,
+    /// Source ports, and addresses on the host's side.
+    source_ports: Vec<u16>,
+    local: Vec<IpAddr>,
     /// The list of groups of each interface.
     keys: BTreeMap<&'static str, Arc<str>>,
 }
@@ -395,12 +484,53 @@ impl Edges {
                 }
             }
         }
+        edges.of_acls(policy);
         edges.clean();
         let keys = INTERFACES.into_iter();
         edges.keys = keys
             .filter_map(|name| Some((name, policy.list_key(name)?)))
             .collect();
         edges
+    }
+
+    fn of_acls(&mut self, policy: &Policy) {
+        self.source_ports.push(49152);
+        let acls = policy.bindings.iter().filter_map(|each| each.acl.as_ref());
+        for acl in acls {
+            let (mut local, mut ports) = (Edges::default(), Edges::default());
+            local.addresses(&acl.networks);
+            self.addresses(&acl.networks);
+            for entry in acl.acl.inbound.iter().chain(&acl.acl.outbound) {
+                let mut own = Edges::default();
+                own.addresses(entry.remote());
+                own.service(&entry.service);
+                local.addresses(entry.local());
+                ports.service(&Service::Tcp(entry.source_ports.clone()));
+                self.v4.extend(&own.v4);
+                self.v6.extend(&own.v6);
+                self.ports.extend(&own.ports);
+                own.clean();
+                let direction = entry.id.direction;
+                self.rules.push((direction, entry.service.clone(), own));
+            }
+            local.clean();
+            ports.clean();
+            self.local.extend(local.v4.iter().chain(&local.v6));
+            self.source_ports.extend(ports.ports);
+        }
+    }
+
+    /// Where the packet comes from and goes to beside what rules of groups ask, where a network ACL asks it.
+    fn fill(&self, rng: &mut Rng, packet: &mut Packet) {
+        if packet.protocol.has_ports() && rng.u8(..) < 160 {
+            packet.source_port = self.source_ports[rng.usize(..self.source_ports.len())];
+        }
+        let v6 = packet.remote.is_ipv6();
+        let local = self.local.iter().filter(|each| each.is_ipv6() == v6);
+        let local: Vec<&IpAddr> = local.collect();
+        if !local.is_empty() {
+            packet.local = *local[rng.usize(..local.len())];
+        }
     }
 
     fn clean(&mut self) {
@@ -460,11 +590,15 @@ impl Edges {
         if !self.rules.is_empty() && rng.u8(..) < 170 {
             let (direction, service, edges) = &self.rules[rng.usize(..self.rules.len())];
             if !edges.v4.is_empty() || !edges.v6.is_empty() {
-                return edges.packet(rng, interface, *direction, service.protocol());
+                let mut packet = edges.packet(rng, interface, *direction, service.protocol());
+                self.fill(rng, &mut packet);
+                return packet;
             }
         }
         let direction = [Direction::Inbound, Direction::Outbound][rng.usize(..2)];
-        self.packet(rng, interface, direction, None)
+        let mut packet = self.packet(rng, interface, direction, None);
+        self.fill(rng, &mut packet);
+        packet
     }
 
     fn packet(

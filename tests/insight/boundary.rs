@@ -149,6 +149,7 @@ pub fn about<'g>(
         interface: InterfaceName::parse("eth0").unwrap(),
         groups: groups.to_vec(),
         addresses: Vec::new(),
+        acl: None,
     };
     let decision = policy.decide_by_list(&binding, packet);
     // The reference says who decides.

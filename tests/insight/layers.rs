@@ -40,6 +40,7 @@ fn of(flow: &str, expected: Option<&str>) -> Explanation {
         protocol: words[1].to_owned(),
         remote: words[2].parse().unwrap(),
         port: words.get(3).and_then(|port| port.parse().ok()),
+        local: None,
     };
     explained(&policy(), &question, expected).unwrap()
 }
@@ -196,6 +197,7 @@ instances: { ins-a: { interfaces: { eth0: { security_groups: [sg-a] } } } }
             protocol: "tcp".into(),
             remote: remote.parse().unwrap(),
             port: Some(port),
+            local: None,
         };
         let explanation = explained(&policy, &question, None).unwrap();
         let verdict = explanation.answer.verdict;

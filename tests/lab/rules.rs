@@ -23,6 +23,7 @@ pub fn tests() -> Vec<Trial> {
         kernel_test("two_interfaces_with_groups_of_their_own", &[], interfaces),
         kernel_test("addresses_that_are_left_out", &[], given_addresses),
         kernel_test("the_platform_s_blocks", &[], platform),
+        kernel_test("a_network_acl_between_subnets", &[], network_acl),
     ]
 }
 
@@ -351,4 +352,43 @@ lab: { services: { ins-a: [tcp:445], ins-b: [tcp:25], internet: ["tcp:25,445"] }
         probe.out.contains("outbound of ins-a: refuse: smtp"),
         "{probe:?}"
     );
+}
+
+/// Between subnets the ACL of each is asked, answers included; inside one it is not.
+fn network_acl() {
+    let site = Site::new(
+        r#"version: 1
+security_groups:
+  sg-all: { inbound: [{ action: allow, protocol: all, source: any }], outbound: [{ action: allow, protocol: all, destination: any }] }
+subnets:
+  subnet-web: { cidr: [10.0.0.0/24, "2001:db8::/64"] }
+  subnet-db: { cidr: [10.0.1.0/24, "2001:db8:1::/64"], network_acl: acl-db }
+network_acls:
+  acl-db:
+    inbound: [{ action: allow, protocol: tcp, port: "3306,3307", source: any }]
+    outbound: [{ action: allow, protocol: tcp, port: 1024-65535, source_port: 3306, destination: any }]
+instances:
+  ins-web: { interfaces: { eth0: { addresses: [10.0.0.1, "2001:db8::1"], security_groups: [sg-all] } } }
+  ins-db1: { interfaces: { eth0: { addresses: [10.0.1.1, "2001:db8:1::1"], security_groups: [sg-all] } } }
+  ins-db2: { interfaces: { eth0: { addresses: [10.0.1.2, "2001:db8:1::2"], security_groups: [sg-all] } } }
+lab: { services: { ins-web: [tcp:3306], ins-db1: ["tcp:3306-3308", udp:53], ins-db2: ["tcp:3306-3308", udp:53] } }
+"#,
+    );
+    let _up = site.up();
+    let reach = site.reach("--ports tcp:3306,tcp:3307,tcp:3308,udp:53,icmp");
+    let cells = reach["cells"].as_array().unwrap();
+    let mut silent = 0;
+    for cell in cells {
+        assert_eq!(cell["agreement"], "equal", "{cell}");
+        let (from, to) = (text(cell, "from"), text(cell, "to"));
+        let is_db = |name: &str| name.starts_with("ins-db");
+        let crosses = is_db(from) != is_db(to);
+        // Of what crosses only 3306 of the databases is answered.
+        let passes = !crosses || (is_db(to) && text(cell, "service") == "tcp:3306");
+        assert_eq!(text(cell, "found") != "silent", passes, "{cell}");
+        silent += usize::from(!passes);
+    }
+    assert!(silent > 20, "{silent}");
+    let probe = site.lab("probe ins-web ins-db1 tcp 3307").out;
+    assert!(probe.contains("acl-db/out/default"), "{probe}");
 }

@@ -53,6 +53,11 @@ pub fn tests() -> Vec<Trial> {
             beside_iptables,
         ),
         kernel_test(
+            "i_opened_a_port_but_it_is_blocked_by_the_network_acl",
+            &[],
+            network_acl,
+        ),
+        kernel_test(
             "what_the_host_needs_and_the_rules_refuse",
             &[],
             needs_of_the_host,
@@ -466,6 +471,71 @@ fn beside_iptables() {
     site.host.output(words[0], &words[1..]);
     assert!(connects(SOON));
     assert_eq!(causes(&site, "443 --from 10.0.0.9"), [""; 0]);
+}
+
+/// "The port is blocked by the network ACL or firewall": the ACL on the way in, and on the way of the answers.
+fn network_acl() {
+    let site = Site::quiet();
+    let behind = |entries: &str| {
+        let rule = "action: allow, protocol: tcp, port: 8080, source: any";
+        format!(
+            "{}subnets: {{ subnet-web: {{ cidr: 10.0.0.0/24, network_acl: acl-web }} }}\nnetwork_acls:\n  acl-web:\n{entries}",
+            web(&[rule])
+        )
+    };
+    let _service = listen(&site.host, "0.0.0.0:8080");
+    let far = "198.51.100.7";
+    let asks = format!("8080 --from {far}");
+
+    site.write("groups.yaml", &behind("    inbound: []\n"));
+    assert_eq!(causes(&site, &asks), ["network-acl"]);
+    says(
+        &site.run(&format!("diagnose {asks}")),
+        1,
+        &[
+            "1. network-acl: tcp 8080 from 198.51.100.7 at eth0 is refused in front of the subnet",
+            "the network ACL acl-web: none of its inbound entries matches (",
+            "add `- { action: allow, protocol: tcp, port: 8080, source: 198.51.100.7 }` to the inbound entries of acl-web",
+        ],
+    );
+    says(
+        &site.run(&format!("explain inbound tcp {far} 8080")),
+        1,
+        &["refuse: network ACL acl-web: none of its inbound entries matches"],
+    );
+    // Inside the subnet no ACL is asked.
+    assert_eq!(causes(&site, "8080 --from 10.0.0.9"), [""; 0]);
+
+    // It is let in now, and its answers do not leave.
+    let inbound = "    inbound: [{ action: allow, protocol: tcp, port: 8080, source: any }]\n";
+    site.write("groups.yaml", &behind(inbound));
+    assert_eq!(causes(&site, &asks), ["network-acl"]);
+    says(
+        &site.run(&format!("diagnose {asks}")),
+        1,
+        &[
+            "1. network-acl: the answers to tcp 8080 from 198.51.100.7 at eth0 do not leave the subnet",
+            "a network ACL is stateless: add `- { action: allow, protocol: tcp, source_port: 8080, port: 1024-65535, destination: 198.51.100.7 }`",
+        ],
+    );
+    says(
+        &site.run("check"),
+        0,
+        &["warning[acl-no-answer]: the network ACL acl-web lets this pass, and no answer to it"],
+    );
+
+    let outbound = "    outbound: [{ action: allow, protocol: tcp, source_port: 8080, port: 1024-65535, destination: any }]\n";
+    site.write("groups.yaml", &behind(&format!("{inbound}{outbound}")));
+    assert_eq!(causes(&site, &asks), [""; 0]);
+    says(
+        &site.run(&format!("explain inbound tcp {far} 8080")),
+        0,
+        &[
+            "allow: rule sg-web/in/0",
+            "allows: acl-web/in/0",
+            "allows: acl-web/out/0",
+        ],
+    );
 }
 
 /// A gateway that the outbound rules refuse is told on the host, and not of another host.

@@ -90,6 +90,8 @@ fn stands_in(chain: &str, side: Side) -> bool {
         Side::Outbound => "out",
     };
     Generation::of(chain).is_some_and(|(_, name)| {
-        name.split('_').next() == Some(word) || name.ends_with(&format!("_{word}"))
+        // Those of network ACLs are `acl_in_0`.
+        let of_list = name.strip_prefix("acl_").unwrap_or(name);
+        of_list.split('_').next() == Some(word) || name.ends_with(&format!("_{word}"))
     })
 }

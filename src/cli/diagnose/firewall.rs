@@ -94,6 +94,7 @@ fn leaves(flow: &AskedPort, turned: &Turned, policy: &Policy, found: &mut Findin
         protocol: flow.protocol.clone(),
         remote: to.ip(),
         port: Some(to.port()),
+        local: None,
     };
     match explain(policy, &question) {
         Ok(answer) if !answer.verdict.passes() => {

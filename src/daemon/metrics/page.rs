@@ -185,6 +185,25 @@ impl Page {
                 ];
                 text.sample(&name, &labels, [hit.packets, hit.bytes][at]);
             }
+            let entries: Vec<&Hits> = self.hits.iter().filter(|hit| layer(hit) == "acl").collect();
+            if !entries.is_empty() {
+                let name = format!("acl_entry_{unit}_total");
+                text.family(
+                    &name,
+                    "counter",
+                    &format!("What each entry of the network ACLs has decided about, in {unit}."),
+                );
+                for hit in entries {
+                    let acl = hit.reason.split('/').next().unwrap_or_default();
+                    let action = hit.action.as_deref().unwrap_or_default();
+                    let labels = [
+                        ("entry", hit.reason.as_str()),
+                        ("acl", acl),
+                        ("action", action),
+                    ];
+                    text.sample(&name, &labels, [hit.packets, hit.bytes][at]);
+                }
+            }
             let name = format!("approved_service_{unit}_total");
             text.family(
                 &name,
@@ -221,9 +240,10 @@ impl Page {
 
 /// The layer that a count is of.
 fn layer(hit: &Hits) -> &str {
-    match hit.reason.starts_with("sg-") {
-        true => "group",
-        false => hit.reason.split('/').next().unwrap_or_default(),
+    match &hit.reason {
+        rule if rule.starts_with("sg-") => "group",
+        entry if entry.starts_with("acl-") => "acl",
+        layer => layer.split('/').next().unwrap_or_default(),
     }
 }
 

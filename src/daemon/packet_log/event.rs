@@ -2,7 +2,7 @@
 
 use crate::definition::printable;
 use crate::netfilter::refusals::{Flow, Told};
-use crate::policy::{Direction, Policy, Protocol, RuleId};
+use crate::policy::{AclEntryId, Direction, Policy, Protocol, Reason, RuleId};
 use nix::libc;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -74,11 +74,7 @@ impl Refusal {
             Some(reason) => (true, reason),
             None => (false, told.prefix),
         };
-        let id = RuleId::parse(reason);
-        let rule = id
-            .as_ref()
-            .zip(policy)
-            .and_then(|(id, policy)| policy.rule(id));
+        let (layer, rule, place) = decided_by(reason, policy);
         let [source_port, destination_port] = match flow.ports {
             Some([source, destination]) => [Some(source), Some(destination)],
             None => [None, None],
@@ -94,12 +90,9 @@ impl Refusal {
             source_port,
             destination_port,
             icmp_type: flow.icmp_type,
-            layer: match id {
-                Some(_) => "group".to_owned(),
-                None => printable(reason),
-            },
-            rule: id.map(|id| id.to_string()),
-            place: rule.map(|rule| rule.place.to_string()),
+            layer,
+            rule,
+            place,
         }
     }
 
@@ -107,6 +100,24 @@ impl Refusal {
     pub fn reason(&self) -> &str {
         self.rule.as_deref().unwrap_or(&self.layer)
     }
+}
+
+/// The layer that a prefix names, the rule or entry, and where that stands.
+fn decided_by(reason: &str, policy: Option<&Policy>) -> (String, Option<String>, Option<String>) {
+    if let Some(id) = RuleId::parse(reason) {
+        let rule = policy.and_then(|policy| policy.rule(&id));
+        let place = rule.map(|rule| rule.place.to_string());
+        return ("group".to_owned(), Some(id.to_string()), place);
+    }
+    if let Some(id) = AclEntryId::parse(reason) {
+        let entry = policy.and_then(|policy| policy.acl_entry(&id));
+        let acl = policy.and_then(|policy| policy.network_acl(&id.acl));
+        let place = entry.map(|entry| &entry.place);
+        let place = place.or(acl.map(|acl| &acl.place));
+        let layer = Reason::Acl(id.clone()).layer().to_owned();
+        return (layer, Some(id.to_string()), place.map(ToString::to_string));
+    }
+    (printable(reason), None, None)
 }
 
 /// The hook tells which way a packet goes.

@@ -91,13 +91,12 @@ fn changes(
 ) -> Result<Vec<FlowChange>, TooLarge> {
     let mut all = Vec::new();
     for direction in [Direction::Inbound, Direction::Outbound] {
-        let before = list(old, old_at.map(|at| &old.bindings[at]), direction);
-        let after = list(new, new_at.map(|at| &new.bindings[at]), direction);
-        let split = before.len();
-        work.spend(100 * (split + after.len()))?;
-        let both: Vec<listed::ListEntry> = before.into_iter().chain(after).collect();
-        let [v4_opens, v4_closes] = family::<u32>(&both, split, work)?;
-        let [v6_opens, v6_closes] = family::<u128>(&both, split, work)?;
+        let before = lists(old, old_at.map(|at| &old.bindings[at]), direction);
+        let after = lists(new, new_at.map(|at| &new.bindings[at]), direction);
+        let all_lists = Lists::new([before, after]);
+        work.spend(100 * all_lists.entries.len())?;
+        let [v4_opens, v4_closes] = family::<u32>(&all_lists, work)?;
+        let [v6_opens, v6_closes] = family::<u128>(&all_lists, work)?;
         let rows = [
             (true, in_rows(v4_opens, v6_opens)),
             (false, in_rows(v4_closes, v6_closes)),
@@ -114,6 +113,43 @@ fn changes(
         }
     }
     Ok(all)
+}
+
+/// The lists of the old and the new policy, one behind the other. A flow is allowed by a policy where each of its lists
+/// allows it: the groups', and those of a network ACL about its packets and about the answers.
+struct Lists<'p> {
+    entries: Vec<listed::ListEntry<'p>>,
+    /// Of each entry the number of its list.
+    of: Vec<usize>,
+    /// Of each list, whose it is: 0 the old policy's, 1 the new one's.
+    whose: Vec<usize>,
+}
+
+impl<'p> Lists<'p> {
+    fn new(both: [Vec<Vec<listed::ListEntry<'p>>>; 2]) -> Self {
+        let (mut entries, mut of, mut whose) = (Vec::new(), Vec::new(), Vec::new());
+        for (side, lists) in both.into_iter().enumerate() {
+            for list in lists {
+                of.extend(std::iter::repeat_n(whose.len(), list.len()));
+                whose.push(side);
+                entries.extend(list);
+            }
+        }
+        Lists { entries, of, whose }
+    }
+}
+
+/// All lists that are asked about a flow at a binding.
+fn lists<'p>(
+    policy: &'p Policy,
+    binding: Option<&'p Binding>,
+    direction: Direction,
+) -> Vec<Vec<listed::ListEntry<'p>>> {
+    let mut all = vec![list(policy, binding, direction)];
+    if let Some(binding) = binding.filter(|_| !policy.platform.observe) {
+        all.extend(listed::of_acl(binding, direction).into_iter().flatten());
+    }
+    all
 }
 
 /// The list that is asked at a binding, by what passes: what only observes lets pass. What is not bound allows or
@@ -148,25 +184,25 @@ fn list<'p>(
     }
 }
 
-/// What opens and what closes in one family. The first `split` entries are the old list.
+/// What opens and what closes in one family.
 fn family<T: AddressNumber>(
-    both: &[listed::ListEntry],
-    split: usize,
+    lists: &Lists,
     work: &mut Work,
 ) -> Result<[Vec<rows::FamilyRow<T>>; 2], TooLarge> {
+    let both = lists.entries.as_slice();
     let table = ListTable::<T>::new(both, work)?;
     let (space, bits) = (&table.space, table.bits());
     let mut found: [Vec<Piece>; 2] = [Vec::new(), Vec::new()];
     for kind in FlowKind::ALL {
         for row in rows(both, space, kind, work)? {
             work.spend(4 * space.width())?;
-            let (mut left, mut allowed) = (
-                [space.whole(), space.whole()],
-                [vec![0; space.width()], vec![0; space.width()]],
+            let (mut left, mut allowed): (Vec<Vec<u64>>, Vec<Vec<u64>>) = (
+                lists.whose.iter().map(|_| space.whole()).collect(),
+                lists.whose.iter().map(|_| vec![0; space.width()]).collect(),
             );
             for index in row.entries.iter().map(|entry| *entry as usize) {
                 let Some(bits) = bits[index] else { continue };
-                let of = usize::from(index >= split);
+                let of = lists.of[index];
                 work.spend(bits.len())?;
                 for (at, word) in bits.words() {
                     if both[index].allows {
@@ -175,7 +211,18 @@ fn family<T: AddressNumber>(
                     left[of][at] &= !word;
                 }
             }
-            let [before, after] = &allowed;
+            // Each of a policy's lists must allow.
+            let [before, after] = [0, 1].map(|side| {
+                let mut all = space.whole();
+                let own = lists.whose.iter().zip(&allowed);
+                for (_, allowed) in own.filter(|(whose, _)| **whose == side) {
+                    all.iter_mut()
+                        .zip(allowed)
+                        .for_each(|(all, word)| *all &= word);
+                }
+                all
+            });
+            let (before, after) = (&before, &after);
             for (which, (yes, no)) in [(after, before), (before, after)].into_iter().enumerate() {
                 let differs = yes.iter().zip(no).map(|(yes, no)| yes & !no);
                 let parts = PartSet::trimmed(&differs.collect::<Vec<_>>());

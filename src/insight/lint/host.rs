@@ -128,8 +128,11 @@ fn is_refused(policy: &Policy, server: &Server, kind: FlowKind, port: u16) -> bo
         (Some(address), Some(interface)) => {
             let protocol = kind.protocol(address.is_ipv4());
             let direction = Direction::Outbound;
-            let packet = Packet::opening(direction, interface, protocol, address, port);
-            policy.decide(&packet).verdict == Verdict::Refuse
+            let packet = Packet {
+                local: policy.own_address(interface, address),
+                ..Packet::opening(direction, interface, protocol, address, port)
+            };
+            policy.decide_flow(&packet).verdict == Verdict::Refuse
         }
         // Whoever it is, none can be asked.
         (None, _) => {

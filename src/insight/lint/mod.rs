@@ -1,6 +1,7 @@
 //! Lint: what is right in a definition, but probably not meant. Exact where it is about flows, and given up with a word where a
 //! definition is too large to be worked out in some seconds. Only `check` pays for it.
 
+mod answers;
 mod covered;
 mod fact;
 pub mod facts;
@@ -32,6 +33,7 @@ pub fn lint_within(
     mut work: Work,
 ) -> Vec<Diagnostic> {
     let mut findings = written::findings(definition, account);
+    findings.extend(answers::findings(definition, account));
     let blocked = findings
         .iter()
         .filter(|each| each.code == codes::BLOCKED_PORT);

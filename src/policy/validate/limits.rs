@@ -3,7 +3,6 @@
 //! Without these a file of 16 MB could ask for terabytes: a list of addresses that a hundred thousand rules each put
 //! together with another, or groups of templates of which each holds all of the one before.
 
-use super::subnets::Subnets;
 use crate::definition::model::InstanceEntry;
 use crate::definition::{Definition, Diagnostic, Diagnostics, Severity, Span};
 use crate::policy::account::Instance;
@@ -85,7 +84,7 @@ pub fn instances(
     definition: &Definition,
     instances: &[Instance],
     groups: &BTreeMap<GroupId, Arc<SecurityGroup>>,
-    subnets: &Subnets,
+    entry_count: impl Fn(&SubnetId) -> usize,
     diagnostics: &mut Diagnostics,
 ) {
     for entry in &definition.instances {
@@ -111,7 +110,7 @@ pub fn instances(
             .collect();
         let rules = lists.iter().map(|(groups, subnet)| {
             let of_groups: usize = groups.iter().map(size).sum();
-            of_groups + subnet.map_or(0, |subnet| subnets.entry_count(subnet))
+            of_groups + subnet.map_or(0, &entry_count)
         });
         let rules: usize = rules.sum();
         if rules > MOST_RULES {

@@ -61,7 +61,8 @@ pub fn validate_at(definition: &Definition, earlier: Vec<Diagnostic>, now: u64) 
     };
     let groups = rules::groups(definition, &mut context);
     let platform = platform::platform(definition, &instances, &mut context);
-    limits::instances(definition, &instances, &groups, &subnets, &mut diagnostics);
+    let entries = |id: &_| subnets.entry_count(id);
+    limits::instances(definition, &instances, &groups, entries, &mut diagnostics);
     let over = quotas::usages(definition).into_iter();
     for usage in over.filter(quotas::Usage::is_over) {
         let help = "take some away, or write `quotas: none` under `platform` where this is no copy of the cloud";

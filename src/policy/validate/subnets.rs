@@ -176,7 +176,7 @@ fn holding<T: Point>(networks: &[Network<T>], address: T) -> Option<&SubnetId> {
 }
 
 /// Sorts networks. Two that share an address are an error: in which subnet would it be?
-fn apart<T: Point>(networks: &mut Vec<Network<T>>, diagnostics: &mut Diagnostics) {
+fn apart<T: Point>(networks: &mut [Network<T>], diagnostics: &mut Diagnostics) {
     networks.sort_by_key(|each| (each.interval.first, each.interval.last));
     // CIDRs nest or lie apart: a later one that meets any before it meets the widest.
     let mut widest = 0;

@@ -10,11 +10,14 @@ use crate::policy::{
 };
 use std::sync::Arc;
 
-struct CheckedEntry<T> {
+/// One entry of a list.
+pub struct CheckedEntry<T> {
     /// Destination ports; port 0 alone where the protocol has none.
-    ports: Vec<Interval<u16>>,
-    addresses: Arc<[Interval<T>]>,
-    decision: Decision,
+    pub ports: Vec<Interval<u16>>,
+    /// Remotes.
+    pub addresses: Arc<[Interval<T>]>,
+    /// What it decides.
+    pub decision: Decision,
 }
 
 /// The ordered list of what decides about new flows of a protocol at an interface.
@@ -57,6 +60,11 @@ impl<T: RulesetNumber> PolicyList<T> {
         let entries = binding
             .map(|binding| entries(policy, binding, direction, protocol))
             .unwrap_or_default();
+        Self::of(entries, rest)
+    }
+
+    /// A list of these entries. What none of them matches is decided as the rest.
+    pub fn of(entries: Vec<CheckedEntry<T>>, rest: Decision) -> Self {
         let by_port = Buckets::new(entries.iter().map(|entry| entry.ports.as_slice()));
         let by_address = Buckets::new(entries.iter().map(|entry| &*entry.addresses));
         PolicyList {
@@ -171,7 +179,7 @@ impl<T: RulesetNumber> PolicyList<T> {
 }
 
 /// What becomes of what is refused: it passes where the refusal only observes.
-fn refusal(observes: bool) -> Verdict {
+pub fn refusal(observes: bool) -> Verdict {
     if observes {
         Verdict::Observe
     } else {
@@ -269,7 +277,7 @@ fn entries<T: RulesetNumber>(
 }
 
 /// The ports at which a service meets packets of a protocol.
-fn ports<T: RulesetNumber>(service: &Service, protocol: Protocol) -> &[Interval<u16>] {
+pub fn ports<T: RulesetNumber>(service: &Service, protocol: Protocol) -> &[Interval<u16>] {
     const WHOLE: &[Interval<u16>] = &[u16::WHOLE];
     match service {
         Service::All => WHOLE,

@@ -8,6 +8,7 @@
 //! essential traffic, other interfaces) is walked packet by packet. The chains that only say whether a list allows a
 //! flow are followed in the same way, over what connection tracking keeps of flows.
 
+mod acl;
 mod buckets;
 mod difference;
 mod list;
@@ -40,6 +41,9 @@ pub struct Checked {
     pub packets: usize,
 }
 
+/// The port from which flows are opened, where that does not matter.
+const EPHEMERAL: u16 = 49152;
+
 /// Compares a ruleset with the policy it was compiled from.
 /// The error is the first difference found.
 pub fn check(policy: &Policy, ruleset: &Ruleset) -> Result<Checked, Difference> {
@@ -47,6 +51,7 @@ pub fn check(policy: &Policy, ruleset: &Ruleset) -> Result<Checked, Difference> 
     let regions = Regions::new(ruleset);
     allowed_is_accepted(ruleset, &regions)?;
     nothing_falls_off(ruleset)?;
+    acl::outbound_is_asked(policy, &regions)?;
     openings_ask_the_list(ruleset, &regions)?;
     let one = |(direction, asked)| check_one_way(policy, &walker, &regions, direction, asked);
     let parts = DIRECTIONS.map(|direction| ASPECTS.map(|asked| (direction, asked)));
@@ -101,6 +106,9 @@ fn nothing_falls_off(ruleset: &Ruleset) -> Result<(), Difference> {
         "list", "new", "others", "error", "tracked", "answer", "refused", "lost",
     ];
     let is_around = |chain: &&Chain| {
+        if chain.name.starts_with("acl_") {
+            return acl::decides_all(&chain.name);
+        }
         let mut words = chain.name.split('_');
         let direction = words.next();
         let index = words
@@ -177,9 +185,17 @@ fn allowed_is_accepted(ruleset: &Ruleset, regions: &Regions) -> Result<(), Diffe
         let (NftVerdict::Pass(name) | NftVerdict::Observe(Some(name))) = verdict else {
             continue;
         };
-        if !seen.insert(name.clone()) {
+        // What a network ACL does is compared apart.
+        let leads_to_acl = |name: &str| name.starts_with("acl_out_");
+        let goes_on = is_observed(verdict) && name.starts_with("acl_in_");
+        if !seen.insert(name.clone()) || leads_to_acl(name) || goes_on {
             continue;
         }
+        let accepts = |rule: &NftRule| match &rule.verdict {
+            NftVerdict::Accept => true,
+            NftVerdict::Pass(chain) => leads_to_acl(chain),
+            _ => false,
+        };
         let rules = regions.chain(name).map(|chain| &chain.rules);
         let lost = |rule: &NftRule| {
             rule.verdict == NftVerdict::Return
@@ -188,7 +204,7 @@ fn allowed_is_accepted(ruleset: &Ruleset, regions: &Regions) -> Result<(), Diffe
         };
         let right = rules.is_some_and(|rules| {
             let mut all = rules.iter();
-            all.all(|rule| rule.verdict == NftVerdict::Accept || lost(rule))
+            all.all(|rule| accepts(rule) || lost(rule))
                 && rules.last().is_some_and(|rule| rule.matches.is_empty())
         });
         if !right {
@@ -202,18 +218,22 @@ fn allowed_is_accepted(ruleset: &Ruleset, regions: &Regions) -> Result<(), Diffe
     Ok(())
 }
 
+fn is_observed(verdict: &NftVerdict) -> bool {
+    matches!(verdict, NftVerdict::Observe(_))
+}
+
 fn check_one_way(
     policy: &Policy,
     walker: &Walker,
     regions: &Regions,
     direction: Direction,
-    asked: Aspect,
+    asked_about: Aspect,
 ) -> Result<Checked, Difference> {
     let mut checked = Checked::default();
     let mut seen = HashSet::new();
     for binding in &policy.bindings {
         let interface = sample_name(policy, &binding.interface.to_string());
-        if asked == Aspect::Openings {
+        if asked_about == Aspect::Openings {
             checked.packets += samples::check(policy, walker, direction, &interface)?;
         }
         // Interfaces of one list of groups lead to one chain, which is followed once.
@@ -222,23 +242,38 @@ fn check_one_way(
             .iter()
             .map(|group| group.id.as_str())
             .collect();
-        let entry = entry_of(regions, direction, &interface);
+        let mut entry = entry_of(regions, direction, &interface);
         if !seen.insert((groups, entry)) {
             continue;
         }
         let at = (direction, interface.as_str());
-        let (boxes, whole) = family::<u32>(policy, regions, at, entry, asked)?;
-        let (more, whole_too) = family::<u128>(policy, regions, at, entry, asked)?;
+        let mut first = enter(direction);
+        if let Some(acl) = &binding.acl {
+            let asked = acl::asked(regions, at, entry)?;
+            if asked_about == Aspect::Openings {
+                let compared = acl::check(policy, acl, walker, regions, at, &asked)?;
+                checked.boxes += compared.boxes;
+                checked.packets += compared.packets;
+            }
+            // The groups are asked behind it.
+            let role = regions.chain(&asked.role).map(|chain| &*chain.name);
+            entry = role.or(entry);
+            if direction == Direction::Inbound {
+                first = entry.unwrap_or(first);
+            }
+        }
+        let (boxes, whole) = family::<u32>(policy, regions, at, (first, entry), asked_about)?;
+        let (more, whole_too) = family::<u128>(policy, regions, at, (first, entry), asked_about)?;
         checked.boxes += boxes + more;
         if !(whole && whole_too) {
-            let state = match asked {
+            let state = match asked_about {
                 Aspect::Openings => State::New,
                 Aspect::Flows => State::Tracked(samples::unmarked()),
             };
             checked.packets += samples::boundaries(policy, walker, at, &state)?;
         }
     }
-    let others = match asked {
+    let others = match asked_about {
         Aspect::Openings => vec!["lo".to_owned(), sample_name(policy, "~")],
         Aspect::Flows => Vec::new(),
     };
@@ -288,7 +323,7 @@ fn family<T: RulesetNumber>(
     policy: &Policy,
     regions: &Regions,
     (direction, interface): (Direction, &str),
-    entry: Option<&str>,
+    (first, entry): (&str, Option<&str>),
     asked: Aspect,
 ) -> Result<(usize, bool), Difference> {
     let (mut boxes, mut whole, mut steps) = (0, true, asked.steps());
@@ -297,6 +332,9 @@ fn family<T: RulesetNumber>(
         direction,
         interface,
         protocol,
+        source_port: EPHEMERAL,
+        local: None,
+        end: None,
         about_a_flow,
         key,
     };
@@ -333,7 +371,7 @@ fn family<T: RulesetNumber>(
                 whole &= compare(
                     run(protocol, about_a_flow, None),
                     &list,
-                    enter(direction),
+                    first,
                     Verdict::Allow,
                 )?;
             }

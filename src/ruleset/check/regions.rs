@@ -5,11 +5,12 @@ pub mod targets;
 
 use super::difference::Difference;
 use super::sets::{BoxAddresses, RulesetNumber, by_target};
-use crate::policy::interval::Point;
+use crate::policy::interval::{Point, contains};
 use crate::policy::{Interval, Protocol, Reason, Verdict};
 use crate::ruleset::ir::*;
 use crate::ruleset::walk::ByName;
 use run::Run;
+use std::net::IpAddr;
 use targets::Targets;
 
 /// A box of packets: each of these ports with each of these addresses.
@@ -30,6 +31,19 @@ pub struct Regions<'r>(ByName<'r>);
 impl<'r> Regions<'r> {
     pub fn new(ruleset: &'r Ruleset) -> Self {
         Regions(ByName::new(ruleset))
+    }
+
+    /// The addresses that a condition names.
+    pub fn addresses(&self, with: &'r AddressMatch) -> Option<&'r Addresses> {
+        match with {
+            AddressMatch::Inline(list) => Some(list),
+            AddressMatch::Set(name, _) => self.0.sets.get(name.as_str()).copied(),
+        }
+    }
+
+    /// All chains.
+    pub fn chains(&self) -> impl Iterator<Item = &'r Chain> + '_ {
+        self.0.chains.values().copied()
     }
 
     pub fn chain(&self, name: &str) -> Option<&'r Chain> {
@@ -94,7 +108,7 @@ impl<'r, T: RulesetNumber + 'r> BoxWay<'_, 'r, T> {
             if waiting.is_empty() {
                 return Ok(());
             }
-            if rule.matches.iter().any(|each| self.run.never::<T>(each)) {
+            if rule.matches.iter().any(|each| self.never(each)) {
                 continue;
             }
             let mut rest = Vec::new();
@@ -116,6 +130,39 @@ impl<'r, T: RulesetNumber + 'r> BoxWay<'_, 'r, T> {
         Ok(())
     }
 
+    /// Whether a condition is the same for all packets of the run, and does not hold.
+    fn never(&self, each: &Match) -> bool {
+        match self.at_local(each) {
+            Some(holds) => !holds,
+            None => self.run.never::<T>(each),
+        }
+    }
+
+    /// Whether a condition on the address that is not the remote holds; nothing of other conditions.
+    fn at_local(&self, each: &Match) -> Option<bool> {
+        let Match::Address {
+            side,
+            with,
+            negated,
+        } = each
+        else {
+            return None;
+        };
+        if *side == self.run.remote_side() || self.run.key.is_some() {
+            return None;
+        }
+        let list = match with {
+            AddressMatch::Inline(list) => Some(list),
+            AddressMatch::Set(name, _) => self.regions.0.sets.get(name.as_str()).copied(),
+        };
+        let among = match (list, self.run.local) {
+            (Some(Addresses::V4(list)), Some(IpAddr::V4(local))) => contains(list, local.into()),
+            (Some(Addresses::V6(list)), Some(IpAddr::V6(local))) => contains(list, local.into()),
+            _ => return Some(false),
+        };
+        Some(among != *negated)
+    }
+
     /// What becomes of a box that matches. What goes on to the next rule goes into `rest`.
     fn verdict(
         &mut self,
@@ -131,9 +178,16 @@ impl<'r, T: RulesetNumber + 'r> BoxWay<'_, 'r, T> {
             NftVerdict::Accept | NftVerdict::Pass(_) => decide(region, Verdict::Allow, reason_or()),
             NftVerdict::Observe(_) => decide(region, Verdict::Observe, reason_or()),
             NftVerdict::Drop => decide(region, Verdict::Refuse, reason_or()),
+            // An entry of a network ACL that allows.
+            NftVerdict::Return if reason.is_some() && self.run.end.is_some() => {
+                decide(region, Verdict::Allow, reason_or())
+            }
             NftVerdict::Return => {
                 fell.push(region);
                 Ok(())
+            }
+            NftVerdict::Goto(chain) if self.run.end == Some(&**chain) => {
+                decide(region, Verdict::Allow, reason_or())
             }
             NftVerdict::Goto(chain) => self.in_chain(chain, region, fell, decide),
             NftVerdict::Jump(chain) => self.in_chain(chain, region, rest, decide),
@@ -285,10 +339,7 @@ impl<'r, T: RulesetNumber + 'r> BoxWay<'_, 'r, T> {
             Match::Address { with, negated, .. } | Match::FlowAddress { with, negated, .. }
                 if self.run.is_asked(first) =>
             {
-                let list = match with {
-                    AddressMatch::Inline(list) => Some(list),
-                    AddressMatch::Set(name, _) => self.regions.0.sets.get(name.as_str()).copied(),
-                };
+                let list = self.regions.addresses(with);
                 let Some(list) = list.and_then(T::of) else {
                     return rest.push(region);
                 };
@@ -303,7 +354,12 @@ impl<'r, T: RulesetNumber + 'r> BoxWay<'_, 'r, T> {
                     self.cut(others, Region { ports, addresses }, matching, rest);
                 }
             }
-            each if self.run.holds::<T>(each) => self.cut(others, region, matching, rest),
+            each if self
+                .at_local(each)
+                .unwrap_or_else(|| self.run.holds::<T>(each)) =>
+            {
+                self.cut(others, region, matching, rest)
+            }
             _ => rest.push(region),
         }
     }
@@ -324,8 +380,12 @@ impl<T: RulesetNumber> Region<T> {
         let (remote, port) = (remote.address(), self.ports.first);
         let number = || format!("protocol {}", run.protocol.0);
         let protocol = run.protocol.name().map_or_else(number, str::to_owned);
+        let source = match run.local {
+            Some(local) => format!(", {local} from port {}", run.source_port),
+            None => String::new(),
+        };
         format!(
-            "{} {protocol} {remote} port {port} at {}",
+            "{} {protocol} {remote} port {port}{source} at {}",
             run.direction, run.interface
         )
     }

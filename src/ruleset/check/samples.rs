@@ -1,9 +1,10 @@
 //! Single packets for what boxes do not cover: states, forwarding, and the essential traffic.
 
+use super::EPHEMERAL;
 use super::difference::Difference;
 use crate::policy::{
-    About, AddressRange, Decision, Direction, Flow, Interval, Own, Packet, Point, Policy, PortSet,
-    Protocol, Reason, Rule, Service, State, Way,
+    About, AddressRange, AddressSet, Decision, Direction, Flow, Interval, Own, Packet, Point,
+    Policy, PortSet, Protocol, Reason, Rule, Service, State, SubnetAcl, Way,
 };
 use crate::ruleset::walk::Walker;
 use rustc_hash::FxHashMap;
@@ -30,6 +31,24 @@ pub fn check(
 ) -> Result<usize, Difference> {
     let mut samples = samples(direction, interface);
     samples.extend(tracked(policy, direction, interface));
+    let acl = policy.binding(interface).and_then(|each| each.acl.as_ref());
+    if let Some(acl) = acl {
+        // What the ACL refuses comes to no group. Inside the subnet it refuses nothing.
+        let inside = edges_of(&acl.networks);
+        let moved = samples.iter().filter_map(|packet| {
+            let mut same_family = inside.iter();
+            let address = same_family.find(|each| {
+                each.is_ipv4() == packet.remote.is_ipv4() && acl.networks.contains(**each)
+            })?;
+            Some(Packet {
+                remote: *address,
+                local: *address,
+                ..packet.clone()
+            })
+        });
+        let moved: Vec<Packet> = moved.collect();
+        samples.extend(moved);
+    }
     // Most samples differ in what the list does not ask for, and the list may be long.
     let mut listed = FxHashMap::default();
     for packet in &samples {
@@ -157,6 +176,105 @@ pub fn unmarked() -> Flow {
     }
 }
 
+/// So many packets are walked for an ACL in a direction.
+const MOST_OF_ACL: usize = 4000;
+
+/// Compares the decisions about packets at the edges of an ACL's entries, in every state that a packet can have, inside
+/// the subnet and outside. Returns how many there were.
+pub fn of_acl(
+    policy: &Policy,
+    acl: &SubnetAcl,
+    walker: &Walker,
+    (direction, interface): (Direction, &str),
+) -> Result<usize, Difference> {
+    let known = |way, name: &str| {
+        State::Tracked(Flow {
+            way,
+            opened: Some(vec![name.to_owned()]),
+            own_of_another: false,
+            passes: policy.list_key(interface),
+        })
+    };
+    let states = [
+        State::New,
+        known(Way::Opening, interface),
+        known(Way::Answer, interface),
+        known(Way::Answer, "lo"),
+        State::Untracked,
+        State::Invalid,
+    ];
+    let inside = edges_of(&acl.networks);
+    let mut packets = 0;
+    let entries = acl.acl.entries(direction);
+    // Of very many entries some of everywhere.
+    let step = entries.len().div_ceil(MOST_OF_ACL / 200).max(1);
+    let any = AddressSet::any();
+    let lists = entries.iter().step_by(step).map(|entry| {
+        let services = services_of(&entry.service);
+        let ports = PortSet::intervals(&entry.source_ports);
+        let ports = ports.first().into_iter().flat_map(around).collect();
+        (services, ports, edges_of(entry.remote()), entry.local())
+    });
+    let usual = vec![(Protocol::TCP, 80), (Protocol(253), 0)];
+    let usual = (usual, vec![EPHEMERAL], edges_of(&acl.networks), &any);
+    for (services, ports, remotes, local) in lists.chain([usual]) {
+        let mut ports: Vec<u16> = ports;
+        ports.dedup();
+        let locals = [edges_of(local), inside.clone()].concat();
+        for (at, (protocol, port)) in services.iter().enumerate() {
+            for (number, remote) in remotes.iter().enumerate() {
+                let family = locals
+                    .iter()
+                    .filter(|each| each.is_ipv4() == remote.is_ipv4());
+                for (turn, local) in family.enumerate() {
+                    // One state and one source port for each, in turn.
+                    let turn = at + number + turn;
+                    let packet = Packet {
+                        state: states[turn % states.len()].clone(),
+                        source_port: ports[turn % ports.len()],
+                        local: *local,
+                        without_syn: *protocol == Protocol::TCP && turn % 2 == 0,
+                        ..Packet::opening(direction, interface, *protocol, *remote, *port)
+                    };
+                    compare(policy.decide(&packet), walker, &packet)?;
+                    packets += 1;
+                }
+            }
+        }
+    }
+    Ok(packets)
+}
+
+/// Addresses at the edges of a set: of its first range and its last.
+fn edges_of(set: &AddressSet) -> Vec<IpAddr> {
+    let ranges: Vec<AddressRange> = set.ranges().collect();
+    let ends = [ranges.first(), ranges.last()].into_iter().flatten();
+    let mut addresses: Vec<IpAddr> = ends
+        .flat_map(|range| match range {
+            AddressRange::V4(i) => around(i).map(|number| IpAddr::V4(Ipv4Addr::from(number))),
+            AddressRange::V6(i) => around(i).map(|number| IpAddr::V6(Ipv6Addr::from(number))),
+        })
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+/// Protocol and ports at the edges of a service.
+fn services_of(service: &Service) -> Vec<(Protocol, u16)> {
+    let at_ports = |protocol, ports: &PortSet| -> Vec<(Protocol, u16)> {
+        let list = ports.intervals();
+        let ends = [list.first(), list.last()].into_iter().flatten();
+        ends.flat_map(around).map(|port| (protocol, port)).collect()
+    };
+    match service {
+        Service::Tcp(set) => at_ports(Protocol::TCP, set),
+        Service::Udp(set) => at_ports(Protocol::UDP, set),
+        Service::All => vec![(Protocol::TCP, 9), (Protocol::UDP, 9), (Protocol(253), 0)],
+        other => Vec::from_iter(other.protocol().map(|protocol| (protocol, 0))),
+    }
+}
+
 /// Comparisons of a packet with a rule, for the boundary packets of one interface: about a second.
 const COMPARISONS: usize = 200_000_000;
 
@@ -223,35 +341,13 @@ struct Edges {
 
 impl Edges {
     fn of(rule: &Rule) -> Self {
-        let at_ports = |protocol, ports: &PortSet| -> Vec<(Protocol, u16)> {
-            let list = ports.intervals();
-            let ends = [list.first(), list.last()].into_iter().flatten();
-            ends.flat_map(around).map(|port| (protocol, port)).collect()
-        };
-        let services = rule.services.iter().flat_map(|service| match service {
-            Service::Tcp(set) => at_ports(Protocol::TCP, set),
-            Service::Udp(set) => at_ports(Protocol::UDP, set),
-            Service::All => vec![(Protocol::TCP, 9), (Protocol::UDP, 9), (Protocol(253), 0)],
-            other => Vec::from_iter(other.protocol().map(|protocol| (protocol, 0))),
-        });
-        let ranges: Vec<AddressRange> = rule
-            .remote
-            .iter()
-            .flat_map(|remote| remote.ranges())
-            .collect();
-        let ends = [ranges.first(), ranges.last()].into_iter().flatten();
-        let addresses = ends.flat_map(|range| match range {
-            AddressRange::V4(i) => around(i).map(|number| IpAddr::V4(Ipv4Addr::from(number))),
-            AddressRange::V6(i) => around(i).map(|number| IpAddr::V6(Ipv6Addr::from(number))),
-        });
+        let remote = rule.remote.iter().flat_map(edges_of);
         let mut edges = Edges {
-            services: services.collect(),
-            addresses: addresses.collect(),
+            services: rule.services.iter().flat_map(services_of).collect(),
+            addresses: remote.collect(),
         };
         edges.services.sort_unstable();
         edges.services.dedup();
-        edges.addresses.sort_unstable();
-        edges.addresses.dedup();
         edges
     }
 }

@@ -82,13 +82,18 @@ impl Judge<'_> {
                     continue;
                 }
                 let mut judged = Vec::new();
-                for (direction, end, remote) in [
-                    (Direction::Outbound, from, to.address),
-                    (Direction::Inbound, to, from.address),
+                for (direction, end, other) in [
+                    (Direction::Outbound, from, to),
+                    (Direction::Inbound, to, from),
                 ] {
                     // A bare end of an instance was refused before.
-                    if let (Some(at), Some(remote)) = (end.at, remote) {
-                        judged.push(self.judged(promise, direction, at, remote)?);
+                    if let (Some(at), Some(remote)) = (end.at, other.address) {
+                        judged.push(self.judged(
+                            promise,
+                            direction,
+                            at,
+                            [end.address, Some(remote)],
+                        )?);
                     }
                 }
                 // A promise is about what the rules say, also while they only observe.
@@ -119,7 +124,7 @@ impl Judge<'_> {
         promise: &Promise,
         direction: Direction,
         (place, at): (usize, usize),
-        remote: IpAddr,
+        [own, remote]: [Option<IpAddr>; 2],
     ) -> Result<Judged, TooMany> {
         let instance = &self.account.instances[place];
         let (account, unblocked) = (self.account, &self.unblocked);
@@ -135,11 +140,15 @@ impl Judge<'_> {
             .groups
             .iter()
             .map(|group| group.rules(direction).len() + 1);
-        let looks: usize = rules.sum();
+        let acl = binding.acl.as_ref();
+        let entries = acl.map_or(0, |acl| acl.acl.inbound.len() + acl.acl.outbound.len());
+        let looks = rules.sum::<usize>() + entries;
         let name = binding.interface.to_string();
         let port = promise.port.unwrap_or(0);
-        let packet = Packet::opening(direction, &name, promise.protocol, remote, port);
-        let decision = policy.decide_by_list(binding, &packet);
+        let remote = remote.ok_or(TooMany)?;
+        let mut packet = Packet::opening(direction, &name, promise.protocol, remote, port);
+        packet.local = own.unwrap_or_else(|| policy.own_address(&name, remote));
+        let decision = policy.decide_flow_by(binding, &packet);
         let mut rules = binding
             .groups
             .iter()
@@ -186,12 +195,13 @@ impl Broken {
         let help = "correct the rules; or the test, if it is promised no longer";
         let failed = Diagnostic::error("test-fails", promise.entry.span, message).help(help);
         self.judged.iter().fold(failed, |failed, each| {
-            let rule = match &each.decision.reason {
-                Reason::Rule(id) => written.and_then(|written| written.rule(id)),
+            let at = written.and_then(|written| match &each.decision.reason {
+                Reason::Rule(id) => Some((written.rule(id)?.span, "rule")),
+                Reason::Acl(id) => Some((written.acl_entry(id)?.span, "entry")),
                 _ => None,
-            };
-            let failed = match rule {
-                Some(rule) => failed.related(rule.span, format!("{is} by this rule")),
+            });
+            let failed = match at {
+                Some((span, what)) => failed.related(span, format!("{is} by this {what}")),
                 None => failed,
             };
             let ended = (each.ended.as_ref()).and_then(|id| written?.rule(id));

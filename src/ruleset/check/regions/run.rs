@@ -3,13 +3,20 @@
 use crate::policy::{Direction, Protocol};
 use crate::ruleset::check::sets::RulesetNumber;
 use crate::ruleset::ir::{CtState, Family, FlowKey, FlowSide, Match, Side};
+use std::net::IpAddr;
 
-/// Packets of one protocol at one interface that open a flow from port 49152 with hop limit 64, not forwarded.
+/// Packets of one protocol at one interface that open a flow from one port with hop limit 64, not forwarded.
 #[derive(Debug, Clone, Copy)]
 pub struct Run<'i> {
     pub direction: Direction,
     pub interface: &'i str,
     pub protocol: Protocol,
+    /// From which port: an ephemeral one, where no network ACL is asked.
+    pub source_port: u16,
+    /// Their other address, where a network ACL is asked.
+    pub local: Option<IpAddr>,
+    /// Where packets go on that a network ACL lets pass. The run ends there.
+    pub end: Option<&'i str>,
     /// Whether they are ICMP messages about a tracked flow, other than errors, and open no flow themselves.
     pub about_a_flow: bool,
     /// Of packets of tracked flows. The chains ask what connection tracking keeps of the flow's opening, so ports and
@@ -69,10 +76,10 @@ impl Run<'_> {
             }
             Match::Family(wanted) => *wanted == family,
             Match::Protocol(protocol) => run.protocol.0 == *protocol,
-            // A flow is opened from an ephemeral port. Of a tracked one the chains ask nothing that stands in the
-            // packet.
+            // Of a tracked flow the chains ask nothing that stands in the packet.
             Match::Port(transport, Side::Source, ports) => {
-                transport.protocol() == run.protocol && run.key.is_none() && ports.contains(49152)
+                let is_of = transport.protocol() == run.protocol && run.key.is_none();
+                is_of && ports.contains(run.source_port)
             }
             Match::HopLimit(hops) => family == Family::V6 && *hops == 64,
             Match::IcmpType(types) => {
