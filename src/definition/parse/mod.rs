@@ -1,10 +1,12 @@
 //! Files into a [`Definition`]: every error of every file in one run.
 
+mod directed;
 mod lab;
 mod network_acl;
 mod platform;
 mod promises;
 
+use self::directed::directed;
 use self::platform::observe;
 use super::diagnostic::{Diagnostic, Severity};
 use super::merge::merge;
@@ -203,34 +205,6 @@ fn group(reader: &mut TreeReader, id: Text, node: &YamlNode) -> Option<GroupEntr
         inbound: directed(reader, &fields, "inbound", rule),
         outbound: directed(reader, &fields, "outbound", rule),
     })
-}
-
-/// The rules of a direction, or the entries of one.
-fn directed<T>(
-    reader: &mut TreeReader,
-    fields: &Fields,
-    direction: &'static str,
-    read: impl Fn(&mut TreeReader, &YamlNode, &'static str) -> Option<T>,
-) -> Vec<Option<T>> {
-    let Some(node) = fields.get(direction) else {
-        return Vec::new();
-    };
-    if let Value::Mapping(entries) = &node.value {
-        let message = format!("`{direction}` must be a list, not a mapping");
-        let help = "write each rule as an item: `- { action: …, protocol: …, … }`";
-        reader.push(Diagnostic::error("wrong-type", node.span, message).help(help));
-        let is_rule = entries.iter().any(|(key, _)| key.text == "action");
-        return match is_rule {
-            true => vec![read(reader, node, direction)],
-            false => Vec::new(),
-        };
-    }
-    let nodes = reader.sequence(node, format_args!("`{direction}`"));
-    let nodes = nodes.unwrap_or_default();
-    nodes
-        .iter()
-        .map(|node| read(reader, node, direction))
-        .collect()
 }
 
 fn rule(reader: &mut TreeReader, node: &YamlNode, direction: &'static str) -> Option<RuleEntry> {

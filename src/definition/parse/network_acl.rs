@@ -1,6 +1,6 @@
 //! Subnets, and the network ACLs in front of them.
 
-use super::directed;
+use super::directed::directed;
 use crate::definition::model::{NetworkAclEntry, SubnetEntry, WrittenAclEntry};
 use crate::definition::reader::{Text, TreeReader};
 use crate::definition::yaml::YamlNode;

@@ -4,6 +4,7 @@
 //! a run: there is one for each piece between two ends that either the entries or the chains name, so that together
 //! the runs are all packets.
 
+use super::covered::{Checked, EPHEMERAL, entry_of, protocols};
 use super::difference::Difference;
 use super::list::{CheckedEntry, PolicyList, Said, ports, refusal};
 use super::regions::Regions;
@@ -11,7 +12,6 @@ use super::regions::run::Run;
 use super::regions::targets::Targets;
 use super::samples;
 use super::sets::{Relations, RulesetNumber};
-use super::{Checked, EPHEMERAL, entry_of, protocols};
 use crate::policy::{Action, Decision, Direction, Policy, Protocol, Reason, SubnetAcl, Verdict};
 use crate::ruleset::ir::{AddressMatch, FlowSide, Match, NftRule, NftVerdict, Side};
 use crate::ruleset::walk::Walker;

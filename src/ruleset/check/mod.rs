@@ -10,39 +10,28 @@
 
 mod acl;
 mod buckets;
+mod covered;
 mod difference;
 mod list;
 mod regions;
 mod samples;
 mod sets;
 
+pub use covered::Checked;
 pub use difference::Difference;
 
 use crate::policy::{Direction, Policy, Protocol, State, Verdict};
-use crate::ruleset::ir::{
-    Chain, CtState, Family, FlowKey, INBOUND, Match, NftRule, NftVerdict, OUTBOUND, Ruleset,
-};
+use crate::ruleset::ir::{Chain, CtState, Family, FlowKey, Match, NftRule, NftVerdict, Ruleset};
 use crate::ruleset::table::DIRECTIONS;
 use crate::ruleset::walk::Walker;
+use covered::{EPHEMERAL, enter, entry_of, protocols};
 use list::{PolicyList, Said};
 use regions::Regions;
-use regions::run::{Run, at_interface};
+use regions::run::Run;
 use regions::targets::Targets;
 use samples::sample_name;
 use sets::{Relations, RulesetNumber};
 use std::collections::HashSet;
-
-/// How much was compared.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Checked {
-    /// Boxes of packets.
-    pub boxes: usize,
-    /// Single packets.
-    pub packets: usize,
-}
-
-/// The port from which flows are opened, where that does not matter.
-const EPHEMERAL: u16 = 49152;
 
 /// Compares a ruleset with the policy it was compiled from.
 /// The error is the first difference found.
@@ -281,42 +270,6 @@ fn check_one_way(
         checked.packets += samples::check(policy, walker, direction, interface)?;
     }
     Ok(checked)
-}
-
-/// The chain of an interface's list: `in_0`.
-fn entry_of<'r>(regions: &Regions<'r>, direction: Direction, interface: &str) -> Option<&'r str> {
-    let mut chain = enter(direction);
-    // A chain of its own may ask for the interface.
-    for _ in 0..2 {
-        let rules = &regions.chain(chain)?.rules;
-        let rule = rules.iter().find(|rule| {
-            rule.matches
-                .iter()
-                .all(|each| at_interface(each, direction, interface))
-        })?;
-        chain = match &rule.verdict {
-            NftVerdict::Goto(chain) | NftVerdict::Jump(chain) => chain,
-            _ => return None,
-        };
-        if !rule.matches.is_empty() {
-            return Some(chain);
-        }
-    }
-    None
-}
-
-/// Where packets of a direction enter.
-fn enter(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Inbound => INBOUND,
-        Direction::Outbound => OUTBOUND,
-    }
-}
-
-/// The protocols of the boxes: those that have rules, and one that has none.
-fn protocols() -> impl Iterator<Item = Protocol> {
-    let named = Protocol::NAMES.into_iter().map(|(_, protocol)| protocol);
-    named.chain([Protocol::UNNAMED])
 }
 
 fn family<T: RulesetNumber>(

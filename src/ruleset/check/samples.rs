@@ -1,6 +1,6 @@
 //! Single packets for what boxes do not cover: states, forwarding, and the essential traffic.
 
-use super::EPHEMERAL;
+use super::covered::EPHEMERAL;
 use super::difference::Difference;
 use crate::policy::{
     About, AddressRange, AddressSet, Decision, Direction, Flow, Interval, Own, Packet, Point,
