@@ -13,7 +13,7 @@ use super::regions::targets::Targets;
 use super::samples;
 use super::sets::{Relations, RulesetNumber};
 use crate::policy::{Action, Decision, Direction, Policy, Protocol, Reason, SubnetAcl, Verdict};
-use crate::ruleset::ir::{AddressMatch, FlowSide, Match, NftRule, NftVerdict, Side};
+use crate::ruleset::ir::{AddressMatch, Chain, FlowSide, Match, NftRule, NftVerdict, Side};
 use crate::ruleset::walk::Walker;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -78,12 +78,42 @@ pub fn check(
     at: (Direction, &str),
     asked: &Asked,
 ) -> Result<Checked, Difference> {
+    lets_nothing_in(regions, at, asked)?;
     let observes = policy.platform.observe;
     let mut checked = Checked::default();
     checked.boxes += family::<u32>(acl, observes, regions, at, asked)?;
     checked.boxes += family::<u128>(acl, observes, regions, at, asked)?;
     checked.packets += samples::of_acl(policy, acl, walker, at)?;
     Ok(checked)
+}
+
+/// Inbound what an ACL lets pass goes on to the groups: none of its chains accepts.
+fn lets_nothing_in(
+    regions: &Regions,
+    (direction, interface): (Direction, &str),
+    asked: &Asked,
+) -> Result<(), Difference> {
+    let accepts = |rule: &NftRule| rule.verdict == NftVerdict::Accept;
+    let mut own = own_chains(regions, &asked.chain);
+    let wrong = own.find(|chain| chain.rules.iter().any(accepts));
+    match wrong.filter(|_| direction == Direction::Inbound) {
+        None => Ok(()),
+        Some(chain) => Err(Difference {
+            packet: format!("{direction} packets at {interface}"),
+            policy: "to be asked by the groups after the network ACL".into(),
+            ruleset: format!("accepts them in `{}`", chain.name),
+        }),
+    }
+}
+
+/// The chains of an ACL.
+fn own_chains<'c, 'r: 'c>(
+    regions: &'c Regions<'r>,
+    chain: &'c str,
+) -> impl Iterator<Item = &'r Chain> + 'c {
+    let inner = format!("{chain}_");
+    let chains = regions.chains();
+    chains.filter(move |each| *each.name == *chain || each.name.starts_with(&inner))
 }
 
 fn family<T: RulesetNumber>(
@@ -185,10 +215,7 @@ fn list<T: RulesetNumber>(
 
 /// The conditions of an ACL's chains.
 fn conditions<'r>(regions: &Regions<'r>, chain: &str) -> Vec<&'r Match> {
-    let inner = format!("{chain}_");
-    let chains = regions.chains();
-    let own = chains.filter(|each| *each.name == *chain || each.name.starts_with(&inner));
-    let rules = own.flat_map(|chain| &chain.rules);
+    let rules = own_chains(regions, chain).flat_map(|chain| &chain.rules);
     rules.flat_map(|rule| &rule.matches).collect()
 }
 
