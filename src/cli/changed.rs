@@ -100,7 +100,9 @@ impl ChangeOptions {
         let done = changed.done.iter();
         page.extend(done.map(|line| format!("{word}{line}\n")));
         effects.iter().for_each(|effect| page += &effect.page());
-        if effects.is_empty() {
+        if changed.before.0.account.is_none() {
+            page += "the definition was refused before: what changes for flows is not known\n";
+        } else if effects.is_empty() {
             page += "no flow of any instance fares otherwise\n";
         }
         if self.dry_run {

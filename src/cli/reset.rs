@@ -9,10 +9,11 @@ use crate::cloud::edit::{Change, Draft, edit};
 use crate::daemon::control::Request;
 use crate::daemon::report::Status;
 use crate::policy::id::InstanceId;
-use crate::source::change::{candidate, plan};
+use crate::source::change::{candidate, discard, plan};
 use anyhow::Context;
 use clap::Args;
 use std::path::Path;
+use std::process::ExitCode;
 
 /// Binds an instance to an all-pass group only, on trial: what was bound comes back unless `secgroupd confirm` comes in
 /// time.
@@ -74,16 +75,24 @@ pub fn run(arguments: Arguments) -> Result {
     };
     let candidate = candidate(definition, &changed)
         .with_context(|| format!("cannot write a candidate beside {}", definition.display()))?;
-    if !arguments.options.json {
-        print::page(&changed.done.join("\n"));
-    }
     let trial = apply::Arguments::trial(
         candidate.as_path().into(),
         arguments.confirm,
         arguments.options.socket,
         arguments.options.json,
     );
-    apply::run(trial)
+    match apply::run(trial) {
+        Ok(code) if code == ExitCode::SUCCESS => {
+            if !arguments.options.json {
+                print::page(&changed.done.join("\n"));
+            }
+            Ok(code)
+        }
+        refused => {
+            discard(&candidate);
+            refused
+        }
+    }
 }
 
 /// Whether a daemon of this host enforces this definition as this instance.

@@ -164,8 +164,15 @@ impl Move {
 /// What the system refuses.
 pub fn copy_beside(file: &Path) -> Result<PathBuf, ReplaceError> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let copy = file.with_file_name(format!(".{name}.before-confirm"));
     let text = std::fs::read_to_string(file).map_err(failed("read", file))?;
+    // An earlier copy stays, unless it says the same.
+    let names = std::iter::once(String::new()).chain((2u32..).map(|n| format!("-{n}")));
+    let mut copies = names.map(|end| file.with_file_name(format!(".{name}.before-confirm{end}")));
+    let is_free = |copy: &PathBuf| {
+        std::fs::symlink_metadata(copy).is_err()
+            || std::fs::read_to_string(copy).is_ok_and(|other| other == text)
+    };
+    let copy = copies.find(is_free).unwrap_or_default();
     replace(&copy, &text, file).map_err(failed("write", &copy))?;
     Ok(copy)
 }

@@ -348,7 +348,8 @@ security_groups:
     mode: observe
     project: shop
     inbound:
-      - { action: allow, protocol: tcp, source: 0.0.0.0/7, until: 2100-12-31T18:00Z }
+      - { action: allow, protocol: tcp, source: 0.0.0.0/7 }
+      - { action: allow, protocol: udp, source: 192.0.2.7, until: 2100-12-31T18:00Z }
 instances:
   ins-a: { kind: clb, interfaces: { eth0: { security_groups: [sg-a] } } }
   ins-b: { billing: prepaid, smtp: unblocked, interfaces: { eth0: { security_groups: [sg-a] } } }
@@ -371,15 +372,15 @@ silence:
     for (place, word) in [
         ("groups.yaml:3", "mode: observe"),
         ("groups.yaml:7", "0.0.0.0/8 of"),
-        ("groups.yaml:7", "until: 2100-12-31T18:00Z"),
+        ("groups.yaml:8", "until: 2100-12-31T18:00Z"),
         ("sg-a", "project `shop`"),
-        ("groups.yaml:9", "ins-a is left out"),
-        ("groups.yaml:10", "smtp: unblocked"),
+        ("groups.yaml:10", "ins-a is left out"),
+        ("groups.yaml:11", "smtp: unblocked"),
         ("platform", "established"),
         ("platform", "events"),
-        ("groups.yaml:13", "tests"),
-        ("groups.yaml:15", "office"),
-        ("groups.yaml:17", "silence"),
+        ("groups.yaml:14", "tests"),
+        ("groups.yaml:16", "office"),
+        ("groups.yaml:18", "silence"),
     ] {
         let found = notes
             .iter()

@@ -104,11 +104,6 @@ pub(super) fn undo(draft: &Draft, id: &InstanceId) -> Result<Edit, Refusal> {
         edit.push(file, patches);
     }
     if !edit.done.is_empty() {
-        edit.done.push(format!(
-            "the all-pass group stays: `secgroupd group delete {ALL_PASS}` removes it where nothing else is bound to it"
-        ));
-    }
-    if !edit.done.is_empty() {
         let stays = format!(
             "{ALL_PASS} stays: `secgroupd group delete {ALL_PASS}` removes it once nothing is bound to it"
         );

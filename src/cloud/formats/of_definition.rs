@@ -149,11 +149,22 @@ fn rule(entry: &RuleEntry, sources: &Sources, notes: &mut Notes) -> Option<RuleR
         notes.not_kept(place(sources, silence.span), "`silence` is left out");
     }
     if let Some(until) = &entry.until {
-        let message = format!(
-            "`until: {}` is left out: the rule does not end there",
-            until.text
+        let at = place(sources, entry.span);
+        let until = &until.text;
+        // Without its end an allow would be wider than it is meant.
+        if entry.allow? {
+            notes.not_kept(
+                at,
+                format!(
+                    "the rule is left out: it allows `until: {until}`, and would not end there"
+                ),
+            );
+            return None;
+        }
+        notes.not_kept(
+            at,
+            format!("`until: {until}` is left out: the rule does not end there"),
         );
-        notes.not_kept(place(sources, entry.span), message);
     }
     let service = match entry.service.as_ref()? {
         RuleService::Template(id) => ServiceRecord::Template(id.text.clone()),

@@ -20,15 +20,12 @@ pub fn candidate(definition: &Path, changed: &Changed) -> io::Result<PathBuf> {
     match changed.files.as_slice() {
         [only] if changed.after.0.definition_files == 1 => {
             let file = std::fs::canonicalize(&only.path)?;
-            let path = beside(&file);
+            let path = free(&file);
             replace(&path, &only.after, &file)?;
             Ok(path)
         }
         files => {
-            let folder = beside(&real);
-            if folder.exists() {
-                std::fs::remove_dir_all(&folder)?;
-            }
+            let folder = free(&real);
             copy(&real, &folder, 0)?;
             for file in files {
                 let name = file.path.file_name().unwrap_or_default();
@@ -44,10 +41,21 @@ pub fn candidate(definition: &Path, changed: &Changed) -> io::Result<PathBuf> {
     }
 }
 
-/// A name that the readers of a definition directory leave out.
-fn beside(path: &Path) -> PathBuf {
+/// A name beside the definition that nothing has, and that the readers of a definition directory leave out. What stands
+/// there from before may be what somebody wrote: a confirmation exchanges folders.
+fn free(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.candidate"))
+    let names = (1u32..).map(|n| path.with_file_name(format!(".{name}.candidate-{n}")));
+    let mut free = names.filter(|path| std::fs::symlink_metadata(path).is_err());
+    free.next().unwrap_or_default()
+}
+
+/// Removes a candidate that is of no use.
+pub fn discard(candidate: &Path) {
+    let _ = match candidate.is_dir() {
+        true => std::fs::remove_dir_all(candidate),
+        false => std::fs::remove_file(candidate),
+    };
 }
 
 /// Copies a folder with the owners and permissions of what is in it.
@@ -69,6 +77,12 @@ pub(super) fn copy(from: &Path, to: &Path, depth: usize) -> io::Result<()> {
         } else if kind.is_file() {
             std::fs::copy(&old, &new)?;
             like(&new, &old)?;
+        } else {
+            let message = format!(
+                "{} is no file, folder or link, which cannot be copied",
+                old.display()
+            );
+            return Err(io::Error::other(message));
         }
     }
     like(to, from)

@@ -14,7 +14,7 @@ pub enum ChangeError {
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Unreadable(Vec<ReadError>),
     /// It is refused as it is.
-    #[error("the definition is refused as it is: mend it first")]
+    #[error("the definition is refused as it is, and would be with this change")]
     Faults(Box<Loaded>),
     /// The cloud would refuse the change.
     #[error("the change is refused")]

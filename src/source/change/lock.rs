@@ -40,8 +40,14 @@ impl Lock {
             let mut options = OpenOptions::new();
             options.write(true).create(true).mode(0o600);
             let file = options
-                .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC)
+                .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC | nix::libc::O_NONBLOCK)
                 .open(&path)?;
+            let there = file.metadata()?;
+            // Whoever may write in the folder may have put something else there, or a link to another's file.
+            if !there.is_file() || there.nlink() > 1 {
+                let message = format!("{NAME} in it is not what secgroupd makes: remove it");
+                return Err(io::Error::other(message));
+            }
             own_as(folder, &file)?;
             if file.try_lock().is_ok() {
                 // Whoever had it has removed the file.

@@ -10,7 +10,7 @@ pub mod rollback;
 #[cfg(test)]
 mod tests;
 
-pub use candidate::candidate;
+pub use candidate::{candidate, discard};
 pub use error::ChangeError;
 
 use self::lock::Lock;
@@ -67,15 +67,25 @@ pub fn plan(
         .collect();
     let texts = files.iter().map(|file| file.text.as_str());
     let before = judged(&names, texts, &trees);
+    // A definition that is refused may be edited where the edit is what mends it; of a text that is no YAML nothing is.
     let trees: Option<Vec<_>> = trees.into_iter().collect();
-    let (Some(trees), true) = (trees, before.0.account.is_some()) else {
+    let Some(trees) = trees else {
         return Err(ChangeError::Faults(Box::new(before.0)));
     };
     let draft = Draft::new(&before.1, &trees);
-    let edit = edit(&draft).map_err(|refusal| ChangeError::Refused {
-        reasons: refusal.reasons,
-        sources: Box::new(before.0.sources.clone()),
-    })?;
+    let edit = match edit(&draft) {
+        Ok(edit) => edit,
+        // What is missing may be what is wrong.
+        Err(_) if before.0.account.is_none() => {
+            return Err(ChangeError::Faults(Box::new(before.0)));
+        }
+        Err(refusal) => {
+            return Err(ChangeError::Refused {
+                reasons: refusal.reasons,
+                sources: Box::new(before.0.sources),
+            });
+        }
+    };
     let refuse = |source: u32, error: PatchError| {
         let span = error.place().map(|place| Span {
             source,
@@ -124,6 +134,7 @@ pub fn plan(
             files: changes,
             done: edit.done,
         }),
+        false if before.0.account.is_none() => Err(ChangeError::Faults(Box::new(before.0))),
         false => Err(ChangeError::Wrong(Box::new(after.0))),
     }
 }

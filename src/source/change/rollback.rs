@@ -205,8 +205,12 @@ fn in_one_step(real: &Path, path: &Path, changed: &Changed) -> io::Result<bool> 
             return Ok(false);
         }
         swap()?;
-        // What was saved between the look and the exchange stays.
-        if !is_as_read(&new) {
+        // What was saved between the copy and the exchange stays, in whichever file.
+        let is_changed = |inner: &Path| {
+            let mut files = changed.files.iter();
+            files.any(|file| file.path.strip_prefix(path) == Ok(inner))
+        };
+        if !is_as_read(&new) || !is_copy(&new, real, Path::new(""), &is_changed)? {
             swap()?;
             return Ok(false);
         }
@@ -214,6 +218,34 @@ fn in_one_step(real: &Path, path: &Path, changed: &Changed) -> io::Result<bool> 
     });
     let _ = std::fs::remove_dir_all(&new);
     done
+}
+
+/// Whether everything in a folder is in the other one as it is, but for what is changed.
+fn is_copy(
+    old: &Path,
+    new: &Path,
+    inner: &Path,
+    is_changed: &dyn Fn(&Path) -> bool,
+) -> io::Result<bool> {
+    for entry in std::fs::read_dir(old.join(inner))? {
+        let entry = entry?;
+        let inner = inner.join(entry.file_name());
+        let (one, other) = (old.join(&inner), new.join(&inner));
+        let kind = entry.file_type()?;
+        let same = if is_changed(&inner) {
+            true
+        } else if kind.is_dir() {
+            is_copy(old, new, &inner, is_changed)?
+        } else if kind.is_symlink() {
+            std::fs::read_link(one)? == std::fs::read_link(other).unwrap_or_default()
+        } else {
+            kind.is_file() && std::fs::read(one)? == std::fs::read(other).unwrap_or_default()
+        };
+        if !same {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn refused(path: &Path, what: &str, help: &str) -> Diagnostic {

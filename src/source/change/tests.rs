@@ -169,3 +169,36 @@ fn each_file_of_a_directory_keeps_its_own() {
             .contains("security_groups: []")
     );
 }
+
+/// What is wrong is mended by the edit that mends it, and by no other.
+#[test]
+fn an_edit_may_mend() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("groups.yaml");
+    let wrong = format!("{TEXT}      - {{ action: allow, protocol: tcp, port: 0, source: any }}\n");
+    std::fs::write(&file, &wrong).unwrap();
+    let refused = change(&file, &|draft| edit(draft, &add(2)));
+    assert!(
+        matches!(refused, Err(ChangeError::Faults(_))),
+        "{refused:?}"
+    );
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), wrong);
+    let delete = Change::DeleteRules(vec![crate::policy::RuleId::parse("sg-a/in/1").unwrap()]);
+    change(&file, &|draft| edit(draft, &delete)).unwrap();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), TEXT);
+}
+
+/// A FIFO in the place of the lock makes nobody wait, and a link to another's file changes nothing of that.
+#[test]
+fn a_lock_that_somebody_planted() {
+    let folder = tempfile::tempdir().unwrap();
+    let lock = folder.path().join(".secgroupd.lock");
+    nix::unistd::mkfifo(&lock, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(Lock::of(folder.path()).is_err());
+    std::fs::remove_file(&lock).unwrap();
+    let victim = folder.path().join("victim");
+    std::fs::write(&victim, "").unwrap();
+    std::fs::hard_link(&victim, &lock).unwrap();
+    let error = Lock::of(folder.path()).unwrap_err();
+    assert!(error.to_string().contains("remove it"), "{error}");
+}

@@ -25,6 +25,10 @@ pub(super) fn try_out(candidate: &Path, definition: &Path) -> Result<(), Replace
             definition: definition.to_owned(),
         });
     }
+    // Beside the definition a name that leads out leads to the same.
+    if candidate.parent() == definition.parent() {
+        return Ok(());
+    }
     for file in definition_files(candidate, Trust::Any).unwrap_or_default() {
         let parsed = parse([(&*file.path.to_string_lossy(), file.text.as_str())]);
         let mut names = parsed.definition.template_names().map(Path::new);

@@ -175,9 +175,13 @@ fn a_directory_is_as_readable_as_the_definition_s() {
 fn a_directory_whose_templates_stand_elsewhere_is_not_tried() {
     let folder = Folder::new();
     let text = "version: 1\naddress_templates: { ipm-a: { file: ../a.txt } }\n";
-    folder.write("new/a.yaml", text);
+    folder.write("elsewhere/new/a.yaml", text);
     folder.write("etc/b.yaml", TEXT);
-    let (new, etc) = (folder.path("new"), folder.path("etc"));
+    let (new, etc) = (folder.path("elsewhere/new"), folder.path("etc"));
     let outside = Move::of(&new, &etc).unwrap().try_out(&new).unwrap_err();
     assert!(outside.to_string().contains("without `..`"), "{outside}");
+    // Beside the definition the name leads to the same file.
+    folder.write("beside/a.yaml", text);
+    let beside = folder.path("beside");
+    Move::of(&beside, &etc).unwrap().try_out(&beside).unwrap();
 }

@@ -49,6 +49,8 @@ pub fn numbers(state: &State) -> Vec<u64> {
     let mut numbers: Vec<u64> = names
         .iter()
         .filter_map(|name| name.strip_prefix(BEGIN)?.parse().ok())
+        // No history comes so far: another file has such a name.
+        .filter(|number| *number < u64::MAX / 2)
         .collect();
     numbers.sort_unstable();
     numbers
@@ -85,7 +87,7 @@ pub fn record(
     let numbers = numbers(state);
     let last = numbers.last().copied();
     let before = last.and_then(|last| read(state, last).ok().flatten());
-    let number = last.unwrap_or(0) + 1;
+    let number = last.unwrap_or(0).saturating_add(1);
     let entry = Entry::of(number, enforced, sources);
     if before.is_some_and(|before| before.says_the_same_as(&entry)) {
         return Ok(None);
