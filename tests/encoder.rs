@@ -199,7 +199,17 @@ impl Pair {
         let written = text::table_of(ruleset, &names);
         match self.nft.try_nft(&written) {
             Ok(_) => {
-                let [native, nft] = [&self.native, &self.nft].map(|host| host.enter(dump::table));
+                let both = || [&self.native, &self.nft].map(|host| host.enter(dump::table));
+                // The kernel makes the hash of a large set larger in the background: a dump meanwhile misses elements.
+                let settled = (0..20).find_map(|_| {
+                    let [native, nft] = both();
+                    if native != nft {
+                        std::thread::sleep(std::time::Duration::from_millis(100));
+                        return None;
+                    }
+                    Some([native, nft])
+                });
+                let [native, nft] = settled.unwrap_or_else(both);
                 same(&native, &nft, &format!("{what}\n{written}"));
             }
             // In a user namespace: nft is told in parts, and then it adds a bound below the first of each.
