@@ -25,7 +25,7 @@ fn evaluator_and_ruleset_agree() {
         if rng.bool() {
             text = rebound(&mut rng, &text);
         }
-        if rng.u8(..3) > 0 {
+        if rng.u8(..8) == 0 {
             text = behind_acls(&mut rng, &text);
         }
         let policy = policy(&text);
@@ -49,7 +49,7 @@ fn evaluator_and_ruleset_agree() {
     println!(
         "{pairs} pairs of {POLICIES} policies, {by_rule} decided by a rule; layers seen: {layers:?}"
     );
-    assert!(by_rule > pairs / 8, "many packets must meet rules");
+    assert!(by_rule > pairs / 5, "most packets must meet rules");
     assert_eq!(layers.len(), 10, "every layer must be seen: {layers:?}");
 }
 

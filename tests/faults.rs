@@ -19,6 +19,14 @@ use std::thread;
 
 const POLICIES: u64 = 400;
 
+/// Kinds of faults that have thousands of places.
+const COMMON: [&str; 3] = ["dropped rule", "lost node", "swapped verdict"];
+
+/// The full form plants them at each place.
+fn is_full() -> bool {
+    std::env::var_os("SECGROUPD_FULL").is_some_and(|value| value == "1")
+}
+
 #[test]
 fn right_rulesets_pass() {
     let (mut boxes, mut packets) = (0, 0);
@@ -33,12 +41,13 @@ fn right_rulesets_pass() {
     assert!(boxes > 100 * POLICIES as usize);
 }
 
-/// One fault of each kind at every place where it can be planted, in many policies. A fault that changes no
+/// One fault of each kind at every place where it can be planted, in many policies: of the policies behind network ACLs,
+/// which have several times as many places, the short form takes every fifth of the common kinds. A fault that changes no
 /// decision is no fault: it is told apart by brute force over the boxes' corners, which the walk judges.
 #[test]
 fn planted_faults_are_found() {
     let halves = thread::scope(|scope| {
-        let half = |first: u64| scope.spawn(move || plant((first..6).step_by(2)));
+        let half = |first: u64| scope.spawn(move || plant((first..15).step_by(2)));
         [half(0), half(1)].map(|half| half.join().unwrap())
     });
     let mut found: BTreeMap<&str, usize> = BTreeMap::new();
@@ -51,18 +60,18 @@ fn planted_faults_are_found() {
         *counts.entry(kind).or_default() += 1;
     }
     println!("found: {found:?}; planted without effect: {harmless:?}");
-    for (kind, least) in [
-        ("dropped element", 20),
-        ("swapped verdict", 20),
-        ("range off by one", 20),
-        ("lost node", 20),
-        ("dropped rule", 20),
-        ("swapped flow direction", 20),
-        ("a way around the ACL", 20),
-        ("source ports off by one", 5),
+    for kind in [
+        "dropped element",
+        "swapped verdict",
+        "range off by one",
+        "lost node",
+        "dropped rule",
+        "swapped flow direction",
+        "a way around the ACL",
+        "source ports off by one",
     ] {
         assert!(
-            found.get(kind).is_some_and(|count| *count > least),
+            found.get(kind).is_some_and(|count| *count > 20),
             "{kind}: {found:?}"
         );
     }
@@ -107,7 +116,11 @@ fn plant(seeds: impl Iterator<Item = u64>) -> Vec<(&'static str, bool)> {
     for seed in seeds {
         let policy = any_policy(seed);
         let right = compile(&policy);
-        for (kind, wrong) in faults(&right) {
+        let has_acls = policy.has_acls() && !is_full();
+        for (at, (kind, wrong)) in faults(&right).into_iter().enumerate() {
+            if has_acls && COMMON.contains(&kind) && at % 5 > 0 {
+                continue;
+            }
             let found = check(&policy, &wrong).is_err();
             assert!(
                 found || same_decisions(&policy, &wrong, seed),
