@@ -1,4 +1,4 @@
-//! The account: groups as things that one makes, copies and gives up. Pure: definitions in, changes of their text out.
+//! The account: makes, copies, binds and deletes groups. Pure: definitions in, changes of their text out.
 //!
 //! | file | subject |
 //! |---|---|

@@ -459,7 +459,7 @@ fn a_reset_again_and_again() {
             && !back.contains("# reset"),
         "{back}"
     );
-    // What was deleted meanwhile is named.
+    // A group that was deleted meanwhile is named.
     let gone = after(&twice, Change::DeleteGroups(vec![id("sg-free")]));
     assert_eq!(
         planned(&gone, &undo).unwrap_err().reasons[0].code,

@@ -144,7 +144,7 @@ impl<'c, 'n> Walk<'c, 'n> {
     ) -> Result<After, String> {
         if let Some(why) = &line.unknown {
             self.left_out(line, why);
-            // It may come back under a condition that is not known: whatever follows cannot be told.
+            // It may come back under a condition that is not known: what follows is not known.
             return match line.target {
                 Target::Return => {
                     self.notes.not_kept(
